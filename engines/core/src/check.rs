@@ -1,0 +1,212 @@
+//! Shape checks, shared by all engines, so that wrong operands give the same typed error everywhere and kernels may rely on them.
+//!
+//! Each function returns the sizes that the kernel needs, as an [`OpSpec`]-ready struct.
+
+use crate::backend::{AttentionOperands, AttentionOutputs, PreparedWeight};
+use crate::error::{EngineError, Result, shape_error};
+use crate::layout::Layout;
+use crate::ops::OpSpec;
+
+/// Sizes of a batched matrix product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatmulSizes {
+    /// Product of the leading dimensions.
+    pub batch: usize,
+    /// Rows of A and C.
+    pub m: usize,
+    /// Columns of B and C.
+    pub n: usize,
+    /// Columns of A, rows of B.
+    pub k: usize,
+}
+
+/// Sizes of an attention call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionSizes {
+    /// Batch.
+    pub batch: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub key_heads: usize,
+    /// Query rows.
+    pub queries: usize,
+    /// Key rows.
+    pub keys: usize,
+    /// Width of queries and keys.
+    pub head_dim: usize,
+    /// Width of values.
+    pub value_dim: usize,
+}
+
+/// A [.., m, k] times B [.., k, n] into C [.., m, n].
+pub fn matmul(a: &Layout, b: &Layout, c: &Layout) -> Result<MatmulSizes> {
+    let detail = || format!("{:?} x {:?} into {:?}", a.shape(), b.shape(), c.shape());
+    if a.rank() < 2 || a.rank() != b.rank() || a.rank() != c.rank() {
+        return Err(shape_error("matmul", detail()));
+    }
+    let lead = a.rank() - 2;
+    let (m, k, n) = (a.shape()[lead], a.shape()[lead + 1], b.shape()[lead + 1]);
+    let fits = a.shape()[..lead] == b.shape()[..lead] && a.shape()[..lead] == c.shape()[..lead];
+    if !fits || b.shape()[lead] != k || c.shape()[lead..] != [m, n] {
+        return Err(shape_error("matmul", detail()));
+    }
+    Ok(MatmulSizes { batch: a.shape()[..lead].iter().product(), m, n, k })
+}
+
+/// x [.., inputs] times a weight into out [.., outputs]; returns the number of rows.
+pub fn linear(x: &Layout, weight: &impl PreparedWeight, bias: Option<&Layout>, out: &Layout) -> Result<usize> {
+    let (inputs, outputs) = (weight.inputs(), weight.outputs());
+    let lead = x.rank().saturating_sub(1);
+    let fits = x.rank() >= 1 && x.rank() == out.rank() && x.shape()[lead] == inputs && out.shape()[lead] == outputs;
+    if !fits || x.shape()[..lead] != out.shape()[..lead] {
+        return Err(shape_error("linear", format!("{:?} by a weight [{outputs}, {inputs}] into {:?}", x.shape(), out.shape())));
+    }
+    if let Some(bias) = bias.filter(|bias| bias.shape() != [outputs]) {
+        return Err(shape_error("linear", format!("the bias is {:?}, the weight has {outputs} outputs", bias.shape())));
+    }
+    Ok(x.shape()[..lead].iter().product())
+}
+
+/// Two views of one shape.
+pub fn same_shape(operation: &'static str, x: &Layout, out: &Layout) -> Result<()> {
+    if x.shape() == out.shape() {
+        return Ok(());
+    }
+    Err(shape_error(operation, format!("{:?} into {:?}", x.shape(), out.shape())))
+}
+
+/// Rows and width of a row-wise operation.
+pub fn rows(operation: &'static str, x: &Layout) -> Result<(usize, usize)> {
+    match x.shape().split_last() {
+        Some((&width, lead)) => Ok((lead.iter().product(), width)),
+        None => Err(shape_error(operation, "a scalar has no rows")),
+    }
+}
+
+/// x [.., width] into out [..].
+pub fn reduce(x: &Layout, out: &Layout) -> Result<(usize, usize)> {
+    let (rows, width) = rows("reduce", x)?;
+    if x.shape()[..x.rank() - 1] != *out.shape() {
+        return Err(shape_error("reduce", format!("{:?} into {:?}", x.shape(), out.shape())));
+    }
+    if width == 0 && rows > 0 {
+        return Err(shape_error("reduce", format!("rows of {:?} are empty", x.shape())));
+    }
+    Ok((rows, width))
+}
+
+/// Scale and shift of a normalisation must have one value a channel.
+pub fn norm_weights(width: usize, weights: [Option<&Layout>; 2]) -> Result<()> {
+    match weights.into_iter().flatten().find(|weight| weight.shape() != [width]) {
+        None => Ok(()),
+        Some(wrong) => Err(shape_error("normalize", format!("gamma and beta must be [{width}], one is {:?}", wrong.shape()))),
+    }
+}
+
+/// A number of groups must divide the width.
+pub fn norm_groups(width: usize, groups: usize) -> Result<()> {
+    if groups == 0 || !width.is_multiple_of(groups) {
+        return Err(shape_error("normalize", format!("{groups} groups do not divide {width} channels")));
+    }
+    Ok(())
+}
+
+/// All operands of an attention call.
+pub fn attention<S>(operands: &AttentionOperands<'_, S>, outputs: &AttentionOutputs<'_, S>) -> Result<AttentionSizes> {
+    let (q, k, v, out) = (operands.q.shape(), operands.k.shape(), operands.v.shape(), outputs.out.shape());
+    let detail = |what: &str| shape_error("attention", format!("{what}: q {q:?}, k {k:?}, v {v:?}, out {out:?}"));
+    let (&[batch, heads, queries, head_dim], &[_, key_heads, keys, _], &[_, _, _, value_dim]) = (q, k, v) else {
+        return Err(detail("all must be [batch, heads, rows, width]"));
+    };
+    if key_heads == 0 || heads % key_heads != 0 {
+        return Err(detail("the key heads must divide the query heads"));
+    }
+    if *k != [batch, key_heads, keys, head_dim] || *v != [batch, key_heads, keys, value_dim] || *out != [batch, heads, queries, value_dim] {
+        return Err(detail("the shapes do not fit together"));
+    }
+    if let Some(mask) = operands.key_mask.filter(|mask| mask.shape() != [batch, keys]) {
+        return Err(shape_error("attention", format!("the key mask is {:?}, expected [{batch}, {keys}]", mask.shape())));
+    }
+    if let Some(lse) = outputs.log_sum_exp.as_ref().filter(|lse| lse.shape() != [batch, heads, queries]) {
+        return Err(shape_error("attention", format!("log_sum_exp is {:?}, expected [{batch}, {heads}, {queries}]", lse.shape())));
+    }
+    Ok(AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim })
+}
+
+/// Table [rows, width], indices `[count]`, selection [count, width]; returns (rows, count, width).
+pub fn gather(operation: &'static str, table: &Layout, indices: &Layout, selection: &Layout) -> Result<(usize, usize, usize)> {
+    let detail = || format!("table {:?}, indices {:?}, selection {:?}", table.shape(), indices.shape(), selection.shape());
+    let (&[rows, width], &[count]) = (table.shape(), indices.shape()) else {
+        return Err(shape_error(operation, detail()));
+    };
+    if selection.shape() != [count, width] {
+        return Err(shape_error(operation, detail()));
+    }
+    Ok((rows, count, width))
+}
+
+/// x [batch, n, channels], filter [channels, kernel], out as x; returns (batch, n, channels, kernel).
+pub fn depthwise_conv(x: &Layout, filter: &Layout, out: &Layout) -> Result<(usize, usize, usize, usize)> {
+    let detail = || format!("x {:?}, filter {:?}, out {:?}", x.shape(), filter.shape(), out.shape());
+    let (&[batch, n, channels], &[filters, kernel]) = (x.shape(), filter.shape()) else {
+        return Err(shape_error("depthwise convolution", detail()));
+    };
+    if filters != channels || kernel == 0 || out.shape() != x.shape() {
+        return Err(shape_error("depthwise convolution", detail()));
+    }
+    Ok((batch, n, channels, kernel))
+}
+
+/// x [.., width] into values and indices [.., k]; returns (rows, width, k).
+pub fn top_k(x: &Layout, values: &Layout, indices: &Layout) -> Result<(usize, usize, usize)> {
+    let (count, width) = rows("top-k", x)?;
+    let k = values.dim_from_end(0);
+    let fits =
+        values.shape() == indices.shape() && values.rank() == x.rank() && values.shape()[..x.rank() - 1] == x.shape()[..x.rank() - 1];
+    if !fits || k > width {
+        let detail = format!("{:?} into values {:?} and indices {:?}", x.shape(), values.shape(), indices.shape());
+        return Err(shape_error("top-k", detail));
+    }
+    Ok((count, width, k))
+}
+
+/// An index that a kernel is about to follow.
+pub fn index(operation: &'static str, position: usize, index: i32, bound: usize) -> Result<usize> {
+    match usize::try_from(index) {
+        Ok(at) if at < bound => Ok(at),
+        _ => Err(EngineError::Index { operation, index: i64::from(index), position, bound }),
+    }
+}
+
+/// The operation with its sizes, for messages.
+pub(crate) fn describe(operation: &OpSpec) -> String {
+    format!("{operation:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(shape: &[usize]) -> Layout {
+        Layout::contiguous(shape).unwrap()
+    }
+
+    #[test]
+    fn matmul_sizes() {
+        let sizes = matmul(&layout(&[2, 3, 4, 5]), &layout(&[2, 3, 5, 6]), &layout(&[2, 3, 4, 6])).unwrap();
+        assert_eq!(sizes, MatmulSizes { batch: 6, m: 4, n: 6, k: 5 });
+        for (a, b, c) in [([4, 5], [6, 5], [4, 6]), ([4, 5], [5, 6], [6, 4])] {
+            assert!(matmul(&layout(&a), &layout(&b), &layout(&c)).is_err());
+        }
+        assert!(matmul(&layout(&[2, 4, 5]), &layout(&[3, 5, 6]), &layout(&[2, 4, 6])).is_err());
+        assert!(matmul(&layout(&[5]), &layout(&[5]), &layout(&[1])).is_err());
+    }
+
+    #[test]
+    fn wrong_indices_name_their_place() {
+        let error = index("gather", 7, -1, 10).unwrap_err();
+        assert_eq!(error.to_string(), "gather: index -1 at position 7 is outside 0..10");
+        assert_eq!(index("gather", 0, 9, 10), Ok(9));
+    }
+}

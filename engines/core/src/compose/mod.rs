@@ -1,0 +1,5 @@
+//! Default compositions of the fusable operations: what an engine gets for its primitives alone.
+
+pub mod attention;
+pub mod fused;
+pub mod linear_attention;

@@ -1,0 +1,136 @@
+//! Faults of the provided operations.
+
+use crate::arena::Arena;
+use crate::backend::{NormWeights, Operand, TransformerBackend};
+use crate::error::Result;
+use crate::ops::{LinearAttentionSpec, NormSpec, UnaryOp};
+use crate::tensor::{View, ViewMut};
+
+use super::{Fault, Mutant};
+
+pub(super) fn linear_attention<B: TransformerBackend>(
+    m: &Mutant<B>,
+    fault: Fault,
+    mut spec: LinearAttentionSpec,
+    [q, k, v]: [View<'_, B::Buffer>; 3],
+    out: ViewMut<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    match fault {
+        Fault::LinearAttentionIsNotCausal => spec.causal = false,
+        Fault::LinearAttentionIgnoresEpsilon => spec.epsilon = 0.0,
+        Fault::LinearAttentionIsStrict | Fault::LinearAttentionIsNotNormalised => {
+            let (n, keys, features, width) = (q.shape()[2], k.shape()[2], q.shape()[3], v.shape()[3]);
+            let (q, k, v) = (m.get(q)?, m.get(k)?, m.get(v)?);
+            let mut values = Vec::with_capacity(out.layout.len());
+            for row in 0..out.layout.len() / width.max(1) {
+                let (head, query) = (row / n, row % n);
+                let strict = usize::from(fault == Fault::LinearAttentionIsStrict);
+                let seen = if spec.causal { query + 1 - strict } else { keys };
+                let score = |key: usize| (0..features).map(|f| q[row * features + f] * k[(head * keys + key) * features + f]).sum::<f64>();
+                let scores: Vec<f64> = (0..seen).map(score).collect();
+                let normaliser = if strict == 1 { scores.iter().sum::<f64>() + spec.epsilon } else { 1.0 };
+                let channel = |channel: usize| {
+                    let terms = scores.iter().enumerate().map(|(key, score)| score * v[(head * keys + key) * width + channel]);
+                    terms.sum::<f64>() / normaliser
+                };
+                values.extend((0..width).map(channel));
+            }
+            return m.put(values, out);
+        }
+        _ => {}
+    }
+    m.inner.linear_attention(spec, q, k, v, out, scratch)
+}
+
+pub(super) fn add_norm<B: TransformerBackend>(
+    m: &Mutant<B>,
+    spec: NormSpec,
+    [x, residual]: [View<'_, B::Buffer>; 2],
+    weights: NormWeights<'_, B::Buffer>,
+    sum: Option<ViewMut<'_, B::Buffer>>,
+    out: ViewMut<'_, B::Buffer>,
+) -> Result<()> {
+    match (m.fault, sum) {
+        (Some(Fault::AddNormDropsResidual), sum) => {
+            if let Some(sum) = sum {
+                m.inner.copy(x, sum)?;
+            }
+            m.inner.normalize(spec, Operand::Of(x), weights, out)
+        }
+        (Some(Fault::AddNormKeepsWrongSum), Some(sum)) => {
+            m.inner.add_norm(spec, x, residual, weights, None, out)?;
+            m.inner.copy(x, sum)
+        }
+        (_, sum) => m.inner.add_norm(spec, x, residual, weights, sum, out),
+    }
+}
+
+pub(super) fn softmax_top_k<B: TransformerBackend>(
+    m: &Mutant<B>,
+    x: View<'_, B::Buffer>,
+    mut values: ViewMut<'_, B::Buffer>,
+    indices: ViewMut<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let k = values.layout.dim_from_end(0).max(1);
+    match m.fault {
+        Some(Fault::SoftmaxTopKReturnsLogits) => m.inner.top_k(x, values, indices),
+        Some(Fault::SoftmaxTopKNormalisesTheChosen) => {
+            m.inner.softmax_top_k(x, values.reborrow(), indices, scratch)?;
+            m.spoil(
+                values,
+                |_| Ok(()),
+                |_, after| {
+                    for row in after.chunks_mut(k) {
+                        let sum: f64 = row.iter().sum();
+                        row.iter_mut().for_each(|value| *value /= sum);
+                    }
+                },
+            )
+        }
+        _ => m.inner.softmax_top_k(x, values, indices, scratch),
+    }
+}
+
+pub(super) fn rotary<B: TransformerBackend>(
+    m: &Mutant<B>,
+    x: View<'_, B::Buffer>,
+    [cosines, sines]: [View<'_, B::Buffer>; 2],
+    out: ViewMut<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let dtype = x.dtype();
+    match m.fault {
+        Some(Fault::RotaryTurnsBackwards) => {
+            let mut negated = m.inner.tensor(dtype, sines.shape())?;
+            m.inner.unary(UnaryOp::Negate, Operand::Of(sines), negated.view_mut())?;
+            m.inner.rotary(x, cosines, negated.view(), out, scratch)
+        }
+        Some(Fault::RotaryIsOffByOne) if cosines.shape()[0] > 1 => {
+            // The tables of rows 1, 2, .. and, for want of another, the first at the end.
+            let shifted = |table: View<'_, B::Buffer>| {
+                let mut values = m.get(table)?;
+                values.rotate_left(table.shape()[1]);
+                m.inner.upload(&crate::host::HostTensor::new(table.shape(), values)?, dtype)
+            };
+            let (cosines, sines) = (shifted(cosines)?, shifted(sines)?);
+            m.inner.rotary(x, cosines.view(), sines.view(), out, scratch)
+        }
+        Some(Fault::RotaryInterleaves) => {
+            let (width, rows) = (x.layout.dim_from_end(0), cosines.shape()[0]);
+            let (cosines, sines, half) = (m.get(cosines)?, m.get(sines)?, width / 2);
+            m.replace(&Operand::Of(x), out, |x| {
+                let element = |at: usize| {
+                    let (row, channel) = (at / width, at % width);
+                    let entry = row % rows * half + channel / 2;
+                    let (first, second) = (x[row * width + channel / 2 * 2], x[row * width + channel / 2 * 2 + 1]);
+                    let (own, other) = if channel % 2 == 0 { (first, -second) } else { (second, first) };
+                    own * cosines[entry] + other * sines[entry]
+                };
+                (0..x.len()).map(element).collect()
+            })
+        }
+        _ => m.inner.rotary(x, cosines, sines, out, scratch),
+    }
+}

@@ -1,0 +1,180 @@
+//! The cost model: how many operations and how many bytes one call of an operation takes, in closed form.
+//!
+//! A multiply and an add count as two operations. A comparison, a division and a transcendental call count as one each, because no
+//! count for them is portable; where they dominate (softmax, GELU) the bytes are the better ceiling anyway. Bytes are compulsory
+//! traffic: every operand read once, every result written once.
+
+use crate::dtype::{DType, Precision};
+use crate::ops::{NormKind, OpSpec, WeightForm};
+
+/// Operations and compulsory bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Operations.
+    pub flops: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+}
+
+impl Cost {
+    /// Both together, saturating.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            flops: self.flops.saturating_add(other.flops),
+            bytes_read: self.bytes_read.saturating_add(other.bytes_read),
+            bytes_written: self.bytes_written.saturating_add(other.bytes_written),
+        }
+    }
+}
+
+/// Operations a row of softmax takes for each class: maximum, subtraction, exponential, sum, quotient.
+const SOFTMAX_FLOPS: u64 = 5;
+
+impl OpSpec {
+    /// The cost at a precision.
+    pub fn cost(&self, precision: Precision) -> Cost {
+        let width = Width { storage: precision.storage() };
+        match *self {
+            Self::Matmul { batch, m, n, k } => {
+                let product = |a: usize, b: usize| wide(batch).saturating_mul(wide(a)).saturating_mul(wide(b));
+                width.cost(product(m, n).saturating_mul(2 * wide(k)), product(m, k).saturating_add(product(k, n)), product(m, n))
+            }
+            Self::Linear { rows, inputs, outputs, form, spec, bias } => {
+                let results = wide(rows).saturating_mul(wide(outputs));
+                let extra = spec.activation.flops() + u64::from(bias);
+                let mut cost = width.cost(
+                    results.saturating_mul(2 * wide(inputs) + extra),
+                    wide(rows).saturating_mul(wide(inputs)).saturating_add(if bias { wide(outputs) } else { 0 }),
+                    results,
+                );
+                cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, outputs, inputs));
+                cost
+            }
+            Self::Softmax { rows, classes, .. } => width.through(area(rows, classes), SOFTMAX_FLOPS),
+            Self::Normalize { rows, width: channels, kind } => width.through(area(rows, channels), norm_flops(kind)),
+            Self::AddNorm { rows, width: channels, kind } => {
+                let elements = area(rows, channels);
+                width.cost(elements.saturating_mul(norm_flops(kind) + 1), elements.saturating_mul(2), elements)
+            }
+            Self::Unary { elements, .. } | Self::Select { elements } => width.through(wide(elements), 1),
+            Self::Copy { elements } => width.through(wide(elements), 0),
+            Self::Binary { elements, .. } => width.cost(wide(elements), wide(elements).saturating_mul(2), wide(elements)),
+            Self::Reduce { rows, width: columns, .. } => width.cost(area(rows, columns), area(rows, columns), wide(rows)),
+            Self::Mask { rows, columns } => width.through(area(rows, columns), 0),
+            Self::GatherRows { rows, width: columns } => width.through(area(rows, columns), 0),
+            Self::ScatterAddRows { rows, width: columns } => {
+                width.cost(area(rows, columns), area(rows, columns).saturating_mul(2), area(rows, columns))
+            }
+            Self::StableArgSort { rows, width: columns } | Self::TopK { rows, width: columns, .. } => {
+                let comparisons = area(rows, columns).saturating_mul(u64::from(columns.max(2).ilog2()));
+                width.cost(comparisons, area(rows, columns), area(rows, columns))
+            }
+            Self::CumulativeSum { rows, width: columns } => width.through(area(rows, columns), 1),
+            Self::DepthwiseConv { rows, channels, kernel } => width.through(area(rows, channels), 2 * wide(kernel)),
+            Self::Attention { batch, heads, head_dim, value_dim, queries, keys, pairs } => {
+                let all_heads = area(batch, heads);
+                let per_pair = 2 * wide(head_dim) + 2 * wide(value_dim) + SOFTMAX_FLOPS;
+                let read = area(queries, head_dim).saturating_add(area(keys, head_dim)).saturating_add(area(keys, value_dim));
+                width.cost(
+                    all_heads.saturating_mul(pairs).saturating_mul(per_pair),
+                    all_heads.saturating_mul(read),
+                    all_heads.saturating_mul(area(queries, value_dim)),
+                )
+            }
+            Self::LinearAttention { batch_heads, queries, keys, features, value_dim, .. } => {
+                let state = area(features, value_dim + 1);
+                let read = area(queries, features).saturating_add(area(keys, features)).saturating_add(area(keys, value_dim));
+                width.cost(
+                    wide(batch_heads).saturating_mul(state.saturating_mul(2 * (wide(queries) + wide(keys)))),
+                    wide(batch_heads).saturating_mul(read),
+                    wide(batch_heads).saturating_mul(area(queries, value_dim)),
+                )
+            }
+            Self::GatedFfn { rows, width: channels, hidden, activation } => {
+                let products = area(rows, hidden).saturating_mul(6 * wide(channels) + activation.flops() + 1);
+                let mut cost = width.through(area(rows, channels), 0);
+                cost.flops = products;
+                let form = WeightForm::Dense(precision.weight);
+                cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, 3 * hidden, channels));
+                cost
+            }
+            Self::SoftmaxTopK { rows, classes, k } => {
+                width.cost(area(rows, classes).saturating_mul(SOFTMAX_FLOPS), area(rows, classes), area(rows, 2 * k))
+            }
+            Self::Rotary { rows, width: channels } => width.through(area(rows, channels), 3),
+        }
+    }
+}
+
+fn weight_bytes(form: WeightForm, outputs: usize, inputs: usize) -> u64 {
+    wide(form.ideal_bytes(outputs, inputs))
+}
+
+fn norm_flops(kind: NormKind) -> u64 {
+    match kind {
+        // Mean, centred square, scale and shift.
+        NormKind::Layer | NormKind::Group { .. } => 7,
+        NormKind::Rms => 4,
+    }
+}
+
+fn wide(size: usize) -> u64 {
+    size as u64
+}
+
+fn area(rows: usize, columns: usize) -> u64 {
+    wide(rows).saturating_mul(wide(columns))
+}
+
+struct Width {
+    storage: DType,
+}
+
+impl Width {
+    fn bytes(&self, elements: u64) -> u64 {
+        // Storage is always a floating type of whole bytes.
+        elements.saturating_mul(self.storage.bytes(1).unwrap_or(8) as u64)
+    }
+
+    fn cost(&self, flops: u64, read: u64, written: u64) -> Cost {
+        Cost { flops, bytes_read: self.bytes(read), bytes_written: self.bytes(written) }
+    }
+
+    /// Each element read, changed by `flops` operations, and written.
+    fn through(&self, elements: u64, flops: u64) -> Cost {
+        self.cost(elements.saturating_mul(flops), elements, elements)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::Activation;
+    use crate::ops::LinearSpec;
+
+    #[test]
+    fn a_product_costs_two_operations_a_term() {
+        let cost = OpSpec::Matmul { batch: 2, m: 3, n: 5, k: 7 }.cost(Precision::F32);
+        assert_eq!(cost, Cost { flops: 2 * 2 * 3 * 5 * 7, bytes_read: 4 * 2 * (21 + 35), bytes_written: 4 * 2 * 15 });
+    }
+
+    #[test]
+    fn quantised_weights_weigh_less() {
+        let read = |form, precision| {
+            let spec = LinearSpec { activation: Activation::None };
+            OpSpec::Linear { rows: 1, inputs: 64, outputs: 64, form, spec, bias: false }.cost(precision).bytes_read
+        };
+        let int4: Precision = "int4".parse().unwrap();
+        assert_eq!(read(WeightForm::Dense(DType::F32), Precision::F32), 4 * 64 + 4 * 64 * 64);
+        assert_eq!(read(WeightForm::Int4Group { group: 32 }, int4), 4 * 64 + 64 * 32 + 4 * 64 * 2);
+    }
+
+    #[test]
+    fn absurd_sizes_saturate() {
+        let huge = usize::MAX;
+        let cost = OpSpec::Matmul { batch: huge, m: huge, n: huge, k: 2 }.cost(Precision::F64);
+        assert_eq!(cost.flops, u64::MAX);
+    }
+}

@@ -1,0 +1,28 @@
+//! The backend trait, tensors, precision, cost model and conformance suite that every engine shares.
+//!
+//! Read in this order: [`axes`] (what a cell is), [`dtype`] (element types and the precision triple), [`layout`] and [`tensor`] (what
+//! operations see), [`ops`] (the operations as values), [`backend`] (the trait), [`compose`] (its default compositions), [`cost`] (what
+//! an operation costs), [`mod@reference`] (what it should give, in f64, with the error it may make).
+
+pub mod activation;
+pub mod arena;
+pub mod axes;
+pub mod backend;
+pub mod check;
+pub mod compose;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod cost;
+pub mod dtype;
+pub mod error;
+pub mod host;
+pub mod inputs;
+pub mod layout;
+pub mod ops;
+pub mod pattern;
+pub mod quantize;
+pub mod reference;
+pub mod shape_only;
+pub mod support;
+pub mod tensor;
+pub mod weights;

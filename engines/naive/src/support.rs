@@ -1,0 +1,103 @@
+//! What this engine can be built for, and how it does each operation.
+//!
+//! Its loops compute in every floating type with exactly the roundings that the precision asks for, so everything that it has a loop
+//! for is native. What it cannot do has no meaning: a product of two activations under int8 activations.
+
+use crossover_core::backend::EngineConfig;
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::{EngineError, Result};
+use crossover_core::ops::{OpSpec, WeightForm};
+use crossover_core::support::Support;
+
+use crate::backend::NAME;
+use crate::linear::LONGEST_INT8_SUM;
+
+/// Refuses configurations that the loops do not cover. (A precision read from text is always covered; one made in code may not be.)
+pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
+    let precision = config.precision;
+    let refused = |reason: String| {
+        Err(EngineError::Unsupported { engine: NAME, operation: format!("precision {precision} on {} threads", config.threads), reason })
+    };
+    if config.threads == 0 {
+        return refused("a call needs at least one thread".into());
+    }
+    let (storage, compute) = (precision.storage(), precision.compute());
+    if !matches!(compute, DType::F64 | DType::F32) {
+        return refused(format!("sums are in f64 or f32, not in {compute}"));
+    }
+    let wider = |dtype: DType| dtype.is_float() && dtype.unit_roundoff() < compute.unit_roundoff();
+    if wider(storage) || wider(precision.weight) {
+        return refused(format!(
+            "operands wider than the sums would be rounded before they are multiplied; accumulate in f64, not {compute}"
+        ));
+    }
+    let integer_activations = precision.activation == DType::I8;
+    if integer_activations != (precision.accumulate == DType::I32) || (integer_activations && precision.weight != DType::I8) {
+        return refused("int8 activations go with int8 weights and i32 sums, and only with them".into());
+    }
+    if (!precision.activation.is_float() && !integer_activations) || precision.weight == DType::I32 {
+        return refused("activations are f64, f32, bf16, f16 or int8; weights also int4".into());
+    }
+    Ok(())
+}
+
+/// How an operation is done at this precision.
+pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
+    match operation {
+        OpSpec::Matmul { .. } | OpSpec::Attention { .. } => of_activations(precision).and(Support::Native),
+        OpSpec::LinearAttention { .. } => of_activations(precision).and(Support::Composed),
+        OpSpec::Linear { form, inputs, .. } => linear(precision, *form, *inputs),
+        OpSpec::GatedFfn { width, hidden, .. } => {
+            let form = form_of(precision);
+            linear(precision, form, *width).and(linear(precision, form, *hidden)).and(Support::Composed)
+        }
+        OpSpec::AddNorm { .. } | OpSpec::SoftmaxTopK { .. } | OpSpec::Rotary { .. } => Support::Composed,
+        OpSpec::Softmax { .. }
+        | OpSpec::Normalize { .. }
+        | OpSpec::Unary { .. }
+        | OpSpec::Binary { .. }
+        | OpSpec::Reduce { .. }
+        | OpSpec::Mask { .. }
+        | OpSpec::Select { .. }
+        | OpSpec::Copy { .. }
+        | OpSpec::GatherRows { .. }
+        | OpSpec::ScatterAddRows { .. }
+        | OpSpec::StableArgSort { .. }
+        | OpSpec::TopK { .. }
+        | OpSpec::CumulativeSum { .. }
+        | OpSpec::DepthwiseConv { .. } => Support::Native,
+    }
+}
+
+fn of_activations(precision: Precision) -> Support {
+    if precision.activation.is_float() {
+        return Support::Native;
+    }
+    let reason = "there is no weight to quantise: a product of two activations has no int8 meaning here; use a floating precision \
+                  or a weight-only one such as int8-weight";
+    Support::Unsupported(reason.into())
+}
+
+/// The form in which a weight of this precision comes, with the group that does not matter here.
+fn form_of(precision: Precision) -> WeightForm {
+    match precision.weight {
+        DType::I8 => WeightForm::Int8PerChannel,
+        DType::I4 => WeightForm::Int4Group { group: 1 },
+        dtype => WeightForm::Dense(dtype),
+    }
+}
+
+/// A product with a weight of this form.
+pub(crate) fn linear(precision: Precision, form: WeightForm, inputs: usize) -> Support {
+    let integer_activations = !precision.activation.is_float();
+    match form {
+        WeightForm::Int8PerChannel if integer_activations && inputs > LONGEST_INT8_SUM => {
+            Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
+        }
+        WeightForm::Int8PerChannel => Support::Native,
+        _ if integer_activations => Support::Unsupported("int8 activations multiply int8 weights only".into()),
+        WeightForm::Int4Group { .. } => Support::Native,
+        WeightForm::Dense(dtype) if dtype.is_float() && dtype.unit_roundoff() >= precision.compute().unit_roundoff() => Support::Native,
+        WeightForm::Dense(dtype) => Support::Unsupported(format!("a dense weight in {dtype} does not fit {}", precision.compute())),
+    }
+}

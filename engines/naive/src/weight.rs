@@ -1,0 +1,133 @@
+//! Prepared weights: dense values in their own type, int8 codes, or int4 codes two to a byte. No packing beyond that: rows are
+//! outputs, in order.
+
+use crossover_core::backend::PreparedWeight;
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::ops::WeightForm;
+use crossover_core::tensor::Buffer;
+use crossover_core::weights::HostWeight;
+
+use crate::buffer::{NaiveBuffer, reserved};
+use crate::element::Real;
+
+/// A weight [outputs, inputs] as this engine holds it.
+#[derive(Debug)]
+pub struct NaiveWeight {
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+    pub(crate) codes: Codes,
+}
+
+/// Row-major values or codes.
+#[derive(Debug)]
+pub(crate) enum Codes {
+    Dense(NaiveBuffer),
+    Int8 { codes: Vec<i8>, scales: Vec<f32> },
+    Int4 { packed: Vec<u8>, scales: Vec<f32>, group: usize },
+}
+
+impl PreparedWeight for NaiveWeight {
+    fn bytes(&self) -> usize {
+        match &self.codes {
+            Codes::Dense(values) => values.dtype().bytes(values.len()).unwrap_or(usize::MAX),
+            Codes::Int8 { codes, scales } => codes.len() + size_of_val(scales.as_slice()),
+            Codes::Int4 { packed, scales, .. } => packed.len() + size_of_val(scales.as_slice()),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn inputs(&self) -> usize {
+        self.inputs
+    }
+}
+
+impl NaiveWeight {
+    /// The form, for `supports`.
+    pub(crate) fn form(&self) -> WeightForm {
+        match &self.codes {
+            Codes::Dense(values) => WeightForm::Dense(values.dtype()),
+            Codes::Int8 { .. } => WeightForm::Int8PerChannel,
+            Codes::Int4 { group, .. } => WeightForm::Int4Group { group: *group },
+        }
+    }
+
+    /// Copies a host weight. Its fields are public, so their lengths are checked here once and relied on ever after.
+    pub(crate) fn prepare(weight: &HostWeight, precision: Precision) -> Result<Self> {
+        let codes = match weight {
+            HostWeight::Dense { values, dtype } => {
+                let &[_, _] = values.shape() else {
+                    return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
+                };
+                if !dtype.is_float() || dtype.unit_roundoff() < precision.compute().unit_roundoff() {
+                    return Err(EngineError::ElementType { operation: "weight", expected: precision.compute(), found: *dtype });
+                }
+                Codes::Dense(NaiveBuffer::rounded(*dtype, values.values())?)
+            }
+            HostWeight::Int8(int8) => {
+                expect_lengths(int8.outputs, int8.inputs, int8.codes.len(), (int8.scales.len(), 1))?;
+                Codes::Int8 { codes: copied(DType::I8, &int8.codes)?, scales: copied(DType::F32, &int8.scales)? }
+            }
+            HostWeight::Int4(int4) => {
+                if int4.group == 0 {
+                    return Err(shape_error("weight", "an int4 group needs at least one input"));
+                }
+                expect_lengths(int4.outputs, int4.inputs, int4.codes.len(), (int4.scales.len(), int4.inputs.div_ceil(int4.group)))?;
+                Codes::Int4 { packed: pack(&int4.codes)?, scales: copied(DType::F32, &int4.scales)?, group: int4.group }
+            }
+        };
+        Ok(Self { outputs: weight.outputs(), inputs: weight.inputs(), codes })
+    }
+}
+
+fn expect_lengths(outputs: usize, inputs: usize, codes: usize, (scales, scales_per_row): (usize, usize)) -> Result<()> {
+    if outputs.checked_mul(inputs) == Some(codes) && outputs.checked_mul(scales_per_row) == Some(scales) {
+        return Ok(());
+    }
+    let detail = format!("{codes} codes and {scales} scales for [{outputs}, {inputs}] with {scales_per_row} scales a row");
+    Err(shape_error("weight", detail))
+}
+
+fn copied<T: Copy>(dtype: DType, values: &[T]) -> Result<Vec<T>> {
+    let mut copy = reserved(dtype, values.len())?;
+    copy.extend_from_slice(values);
+    Ok(copy)
+}
+
+/// Two codes to a byte, the first in the lower half; rows follow each other without padding.
+fn pack(codes: &[i8]) -> Result<Vec<u8>> {
+    let mut packed = reserved(DType::I4, codes.len().div_ceil(2))?;
+    packed.extend(codes.chunks(2).map(|pair| {
+        let high = pair.get(1).copied().unwrap_or(0);
+        (pair[0] as u8 & 0x0f) | ((high as u8) << 4)
+    }));
+    Ok(packed)
+}
+
+/// The code at a position of the unpacked order.
+pub(crate) fn unpack(packed: &[u8], at: usize) -> i8 {
+    let byte = packed[at / 2] as i8;
+    // Shifting an i8 to the right copies its sign.
+    if at.is_multiple_of(2) { (byte << 4) >> 4 } else { byte >> 4 }
+}
+
+/// What a code stands for, rounded to the compute type.
+pub(crate) fn dequantized<R: Real>(code: i8, scale: f32) -> R {
+    R::from_f32(f32::from(code)) * R::from_f32(scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn int4_codes_come_back_from_their_halves() {
+        let codes: Vec<i8> = (-7..=7).collect();
+        let packed = pack(&codes).unwrap();
+        assert_eq!(packed.len(), 8);
+        assert_eq!((0..15).map(|at| unpack(&packed, at)).collect::<Vec<_>>(), codes);
+    }
+}

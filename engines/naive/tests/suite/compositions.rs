@@ -1,0 +1,162 @@
+//! The core's compositions, run on this engine.
+
+use crossover_core::activation::Activation;
+use crossover_core::arena::Arena;
+use crossover_core::backend::{NormWeights, TransformerBackend};
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::ops::{LinearAttentionSpec, LinearSpec, NormKind, NormSpec};
+use crossover_core::weights::HostWeight;
+use crossover_naive::NaiveBackend;
+use crossover_naive::buffer::NaiveBuffer;
+use crossover_naive::weight::NaiveWeight;
+
+use crate::helpers::*;
+
+/// An arena that hands out NaN, so that a composition that reads what it has not written is caught.
+fn poisoned() -> Arena<NaiveBuffer> {
+    let mut scratch = Arena::new();
+    scratch.set_poison(true);
+    scratch
+}
+
+fn positive(seed: usize, count: usize) -> Vec<f64> {
+    noise(seed, count).iter().map(|x| x + 1.25).collect()
+}
+
+#[test]
+fn linear_attention_against_plain_loops() {
+    let engine = engine("f64");
+    for (heads, queries, keys, features, value_dim) in [(6, 9, 13, 4, 3), (2, 1, 1, 1, 1), (3, 21, 21, 5, 2), (1, 70, 70, 3, 3)] {
+        let (q, k) = (positive(1, heads * queries * features), positive(2, heads * keys * features));
+        let v = noise(3, heads * keys * value_dim);
+        for causal in [false, true] {
+            if causal && queries != keys {
+                continue;
+            }
+            for chunk in [1, 8, 64] {
+                let spec = LinearAttentionSpec { causal, epsilon: 1e-6, chunk };
+                let mut expected = Vec::new();
+                for (h, i) in (0..heads).flat_map(|h| (0..queries).map(move |i| (h, i))) {
+                    let seen = 0..if causal { i + 1 } else { keys };
+                    let weight = |j: usize| -> f64 {
+                        (0..features).map(|f| q[(h * queries + i) * features + f] * k[(h * keys + j) * features + f]).sum()
+                    };
+                    let sum: f64 = seen.clone().map(weight).sum::<f64>() + spec.epsilon;
+                    let row = |d: usize| seen.clone().map(|j| weight(j) * v[(h * keys + j) * value_dim + d]).sum::<f64>() / sum;
+                    expected.extend((0..value_dim).map(row));
+                }
+                let q = tensor(&engine, &[1, heads, queries, features], &q);
+                let k = tensor(&engine, &[1, heads, keys, features], &k);
+                let v = tensor(&engine, &[1, heads, keys, value_dim], &v);
+                let mut out = blank(&engine, &[1, heads, queries, value_dim]);
+                let mut scratch = poisoned();
+                engine.linear_attention(spec, q.view(), k.view(), v.view(), out.view_mut(), &mut scratch).unwrap();
+                assert_close(&values(&engine, &out), &expected, 1e-12);
+                assert_eq!(scratch.outstanding(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn rotary_turns_pairs_by_their_position() {
+    let engine = engine("f64");
+    let (heads, n, dim) = (3, 5, 6);
+    let x = noise(1, heads * n * dim);
+    let angle = |position: usize, pair: usize| position as f64 * 10f64.powi(-(pair as i32));
+    let table = |function: fn(f64) -> f64| -> T {
+        let entries: Vec<f64> = (0..n * dim / 2).map(|at| function(angle(at / (dim / 2), at % (dim / 2)))).collect();
+        tensor(&engine, &[n, dim / 2], &entries)
+    };
+    let (cosines, sines) = (table(f64::cos), table(f64::sin));
+    let mut out = blank(&engine, &[heads, n, dim]);
+    let mut scratch = poisoned();
+    engine.rotary(tensor(&engine, &[heads, n, dim], &x).view(), cosines.view(), sines.view(), out.view_mut(), &mut scratch).unwrap();
+    let mut expected = vec![0.0; x.len()];
+    for (row, pair) in (0..heads * n).flat_map(|row| (0..dim / 2).map(move |pair| (row, pair))) {
+        let (sin, cos) = angle(row % n, pair).sin_cos();
+        let (first, second) = (x[row * dim + pair], x[row * dim + pair + dim / 2]);
+        expected[row * dim + pair] = first * cos - second * sin;
+        expected[row * dim + pair + dim / 2] = second * cos + first * sin;
+    }
+    assert_close(&values(&engine, &out), &expected, 1e-15);
+    assert_eq!(values(&engine, &out)[..dim], x[..dim], "position 0 is the identity");
+    assert_eq!(scratch.outstanding(), 0);
+}
+
+fn prepared(engine: &NaiveBackend, seed: usize, outputs: usize, inputs: usize) -> (NaiveWeight, Vec<f64>) {
+    let values = noise(seed, outputs * inputs);
+    let weight = HostWeight::for_precision(&host(&[outputs, inputs], &values), Precision::F64).unwrap();
+    (engine.prepare_weight(&weight).unwrap(), values)
+}
+
+/// x W^T, rows of x by rows of W.
+fn by_rows(x: &[f64], w: &[f64], inputs: usize) -> Vec<f64> {
+    x.chunks(inputs).flat_map(|row| w.chunks(inputs).map(move |w| row.iter().zip(w).map(|(x, w)| x * w).sum())).collect()
+}
+
+#[test]
+fn the_gated_ffn_against_plain_loops() {
+    let engine = engine("f64");
+    let (width, hidden) = (7, 19);
+    let x = noise(1, 2 * 3 * width);
+    let ((gate, gate_w), (up, up_w), (down, down_w)) =
+        (prepared(&engine, 2, hidden, width), prepared(&engine, 3, hidden, width), prepared(&engine, 4, width, hidden));
+    for activation in Activation::ALL {
+        let gated: Vec<f64> =
+            by_rows(&x, &gate_w, width).iter().zip(by_rows(&x, &up_w, width)).map(|(g, u)| activation.apply(*g) * u).collect();
+        let expected = by_rows(&gated, &down_w, hidden);
+        let mut out = blank(&engine, &[2, 3, width]);
+        let mut scratch = poisoned();
+        let x = tensor(&engine, &[2, 3, width], &x);
+        engine.gated_ffn(LinearSpec { activation }, x.view(), [&gate, &up, &down], out.view_mut(), &mut scratch).unwrap();
+        assert_close(&values(&engine, &out), &expected, 1e-13);
+        assert_eq!(scratch.outstanding(), 0);
+    }
+}
+
+#[test]
+fn add_norm_against_plain_loops() {
+    let engine = engine("f64");
+    let (rows, width) = (3, 70);
+    let (x, residual, gamma) = (noise(1, rows * width), noise(2, rows * width), noise(3, width));
+    let sums: Vec<f64> = x.iter().zip(&residual).map(|(x, r)| x + r).collect();
+    let spec = NormSpec { kind: NormKind::Layer, epsilon: 1e-5 };
+    let mut expected = Vec::new();
+    for row in sums.chunks(width) {
+        let mean = row.iter().sum::<f64>() / width as f64;
+        let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / width as f64;
+        expected.extend(row.iter().zip(&gamma).map(|(x, gamma)| (x - mean) / (variance + spec.epsilon).sqrt() * gamma));
+    }
+    let (x, residual) = (tensor(&engine, &[rows, width], &x), tensor(&engine, &[rows, width], &residual));
+    let gamma = tensor(&engine, &[width], &gamma);
+    let weights = NormWeights { gamma: Some(gamma.view()), beta: None };
+    let (mut out, mut sum) = (blank(&engine, &[rows, width]), blank(&engine, &[rows, width]));
+    engine.add_norm(spec, x.view(), residual.view(), weights, None, out.view_mut()).unwrap();
+    assert_close(&values(&engine, &out), &expected, 1e-14);
+    engine.add_norm(spec, x.view(), residual.view(), weights, Some(sum.view_mut()), out.view_mut()).unwrap();
+    assert_close(&values(&engine, &out), &expected, 1e-14);
+    assert_eq!(values(&engine, &sum), sums);
+}
+
+#[test]
+fn softmax_top_k_against_plain_loops() {
+    let engine = engine("f64");
+    let (rows, classes, k) = (2, 100, 5);
+    let x = noise(1, rows * classes);
+    let (mut probabilities, mut indices) = (blank(&engine, &[rows, k]), blank_of(&engine, DType::I32, &[rows, k]));
+    let mut scratch = poisoned();
+    let logits = tensor(&engine, &[rows, classes], &x);
+    engine.softmax_top_k(logits.view(), probabilities.view_mut(), indices.view_mut(), &mut scratch).unwrap();
+    let (mut expected, mut order) = (Vec::new(), Vec::new());
+    for row in x.chunks(classes) {
+        let sum: f64 = row.iter().map(|x| x.exp()).sum();
+        let mut best: Vec<usize> = (0..classes).collect();
+        best.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+        expected.extend(best[..k].iter().map(|&at| row[at].exp() / sum));
+        order.extend(best[..k].iter().map(|&at| at as f64));
+    }
+    assert_close(&values(&engine, &probabilities), &expected, 1e-14);
+    assert_eq!(values(&engine, &indices), order);
+    assert_eq!(scratch.outstanding(), 0);
+}

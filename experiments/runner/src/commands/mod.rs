@@ -1,0 +1,41 @@
+//! One file a command.
+
+pub mod apply;
+pub mod cell;
+pub mod doctor;
+pub mod list;
+mod own_worker;
+mod parse;
+pub mod plan;
+pub mod probe;
+pub mod report;
+pub mod run;
+mod text;
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Result;
+
+use crate::errors::{StdoutClosed, environment};
+
+/// Prints through a buffer. A reader that has gone (`| head`) ends the command quietly; a full disk does not.
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = write(&mut out).and_then(|()| out.flush());
+    // What is left in the buffer cannot be written any more; dropping it would try again.
+    if written.is_err() {
+        let _ = out.into_parts();
+    }
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => StdoutClosed.into(),
+        _ => environment(format!("standard output cannot be written: {error}")),
+    })
+}
+
+/// The same for a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(|out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        writeln!(out)
+    })
+}

@@ -1,0 +1,122 @@
+//! `crossover plan`: the cells of an experiment, without running any. `JSON.md` beside the crate describes the JSON.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use crossover_core::axes::{Axes, AxisValue};
+use serde_json::json;
+
+use crate::cli::PlanArgs;
+use crate::definition;
+use crate::paths;
+use crate::plan::{Group, Plan, PlannedCell};
+
+use super::text::wrap;
+use super::{own_worker, print, print_json};
+
+/// Runs the command.
+pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
+    let selection = args.selection.selection()?;
+    let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
+    let plan = Plan::new(&definition, &own_worker::engine_names()?, selection)?;
+    match (args.count, args.json) {
+        (true, true) => print_json(&json!({ "experiment": plan.experiment(), "groups": plan.group_count(), "cells": plan.cell_count() }))?,
+        (true, false) => print(|out| writeln!(out, "{}", summary(&plan)))?,
+        (false, true) => print(|out| as_json(out, &plan))?,
+        (false, false) => print(|out| as_text(out, &plan))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(plan: &Plan) -> String {
+    format!("{}: {} cells in {} groups", plan.experiment(), plan.cell_count(), plan.group_count())
+}
+
+/// What a group shares as its heading, then a line for each cell with what is its own.
+fn as_text(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
+    for group in plan.groups() {
+        let shared = shared_axes(&group);
+        let words: Vec<String> = shared.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let task = group.cells.first().map_or("", PlannedCell::task);
+        out.write_all(wrap(&format!("{task} "), words.iter().map(String::as_str)).as_bytes())?;
+        for cell in &group.cells {
+            let own: Vec<String> =
+                cell.axes.iter().filter(|(name, _)| !shared.contains_key(*name)).map(|(name, value)| format!("{name}={value}")).collect();
+            let mark = if cell.baseline { Some("(baseline)") } else { None };
+            let words = [cell.variant.as_str(), cell.engine.as_str()].into_iter().chain(own.iter().map(String::as_str)).chain(mark);
+            out.write_all(wrap(&format!("  {} ", cell.id), words).as_bytes())?;
+        }
+    }
+    writeln!(out, "{}", summary(plan))
+}
+
+/// The axes that all cells of a group have with the same value.
+fn shared_axes(group: &Group) -> Axes {
+    let Some((first, others)) = group.cells.split_first() else { return Axes::new() };
+    let everywhere = |(name, value): &(&String, &AxisValue)| others.iter().all(|cell| cell.axes.get(*name) == Some(*value));
+    first.axes.iter().filter(everywhere).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// One object; each cell on a line of its own, written as it comes.
+fn as_json(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
+    let name = serde_json::to_string(plan.experiment())?;
+    writeln!(out, "{{\"experiment\":{name},\"groups\":{},\"cells\":{},\"plan\":[", plan.group_count(), plan.cell_count())?;
+    let mut separator = "";
+    for cell in plan.groups().flat_map(|group| group.cells) {
+        let row = json!({
+            "id": cell.id, "group": cell.group, "family": cell.family, "variant": cell.variant, "engine": cell.engine,
+            "baseline": cell.baseline, "axes": cell.axes,
+        });
+        write!(out, "{separator}{row}")?;
+        separator = ",\n";
+    }
+    writeln!(out, "\n]}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Selection;
+    use std::path::Path;
+
+    fn small() -> Plan {
+        let text = "name = 'small'\n[[sweep]]\nvariants = ['norm/*']\nengines = ['naive']\nbaseline = 'norm/none'\n\
+                    [sweep.axes]\nn = [2, 4]\nposition = ['pre', 'post']\n";
+        let definition = definition::parse(Path::new("small.toml"), text).unwrap();
+        Plan::new(&definition, &["naive".to_owned()], Selection::default()).unwrap()
+    }
+
+    #[test]
+    fn a_plan_reads_like_this() {
+        let mut text = Vec::new();
+        as_text(&mut text, &small()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        insta::assert_snapshot!(text, @"
+        norm batch=1 d_model=768 distribution=gaussian n=2 precision=f32 seed=1
+             threads=1
+          a8f2ee8fc7e0d4c2 norm/layer-norm naive eps=1e-5 position=pre
+          b4c77158da5a98a0 norm/layer-norm naive eps=1e-5 position=post
+          e73906a0a66412b6 norm/none naive (baseline)
+        norm batch=1 d_model=768 distribution=gaussian n=4 precision=f32 seed=1
+             threads=1
+          aaee847ed6486e48 norm/layer-norm naive eps=1e-5 position=pre
+          b7d8ef933581e7be norm/layer-norm naive eps=1e-5 position=post
+          097a0d33f4e5e882 norm/none naive (baseline)
+        small: 6 cells in 2 groups
+        ");
+    }
+
+    #[test]
+    fn the_json_is_one_document_with_the_documented_fields() {
+        let mut text = Vec::new();
+        as_json(&mut text, &small()).unwrap();
+        let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(parsed["experiment"], "small");
+        assert_eq!(parsed["cells"], parsed["plan"].as_array().unwrap().len());
+        let cell = &parsed["plan"][0];
+        assert_eq!((cell["id"].as_str().unwrap().len(), cell["group"].as_str().unwrap().len()), (16, 16));
+        assert_eq!(cell["axes"]["n"], 2);
+    }
+}

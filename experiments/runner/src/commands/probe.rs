@@ -1,0 +1,74 @@
+//! `crossover probe`: this machine's measured ceilings.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use crossover_protocol::Ceilings;
+
+use crate::cli::ProbeArgs;
+use crate::worker::steps;
+
+use super::{own_worker, print, print_json};
+
+/// A probe takes seconds; this is for machines under load.
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Runs the command.
+pub fn probe(args: &ProbeArgs) -> Result<ExitCode> {
+    let available = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
+    let mut worker = own_worker::start()?;
+    let ceilings = steps::probe(worker.conversation.as_mut(), args.threads.unwrap_or(available), DEADLINE).map_err(own_worker::explain)?;
+    worker.conversation.quit();
+    if args.json {
+        print_json(&ceilings)?
+    } else {
+        print(|out| describe(out, &ceilings))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(out: &mut dyn Write, ceilings: &Ceilings) -> io::Result<()> {
+    let giga = |number: u64| number as f64 / 1e9;
+    writeln!(out, "{} thread(s), {}", ceilings.threads, ceilings.isa)?;
+    writeln!(out, "f64 {:>10.1} GFLOP/s", giga(ceilings.f64_flops_per_s))?;
+    writeln!(out, "f32 {:>10.1} GFLOP/s", giga(ceilings.f32_flops_per_s))?;
+    writeln!(out, "level   working set KiB  read GB/s  copy GB/s")?;
+    for row in &ceilings.bandwidth {
+        let (read, copy) = (giga(row.read_bytes_per_s), giga(row.copy_bytes_per_s));
+        writeln!(out, "{:<7} {:>15} {read:>10.1} {copy:>10.1}", row.level, row.working_set_bytes / 1024)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossover_protocol::Bandwidth;
+
+    #[test]
+    fn a_probe_reads_like_this() {
+        let ceilings = Ceilings {
+            threads: 2,
+            isa: "avx2".into(),
+            f64_flops_per_s: 61_250_000_000,
+            f32_flops_per_s: 122_500_000_000,
+            bandwidth: vec![Bandwidth {
+                level: "L1".into(),
+                working_set_bytes: 16_384,
+                read_bytes_per_s: 301_000_000_000,
+                copy_bytes_per_s: 250_040_000_000,
+            }],
+        };
+        let mut text = Vec::new();
+        describe(&mut text, &ceilings).unwrap();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
+        2 thread(s), avx2
+        f64       61.2 GFLOP/s
+        f32      122.5 GFLOP/s
+        level   working set KiB  read GB/s  copy GB/s
+        L1                   16      301.0      250.0
+        ");
+    }
+}

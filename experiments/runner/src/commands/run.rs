@@ -1,0 +1,141 @@
+//! `crossover run`: from an experiment to a folder of records.
+//!
+//! The order of things: read and plan (`request`), open or resume the folder (`folder`), measure the machine (`ceilings`), run the groups
+//! (`crate::schedule`) with every finished cell journalled at once (`recorder`), make the tables, say what came of it (`summary`).
+//!
+//! Exit codes: 0 all cells were recorded; 1 some of them are `wrong` or `crashed`; 2 bad input; 3 the environment (a folder that cannot
+//! be written, a full disk, another run in the folder); 128 + n after signal n (130 for Ctrl-C). Whatever the reason to stop, what was
+//! journalled stays, and `--resume` does the rest.
+
+mod budget;
+mod ceilings;
+mod folder;
+mod interrupt;
+mod recorder;
+mod request;
+mod summary;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use crossover_results::Index;
+use crossover_results::schema::Status;
+
+use crate::cli::RunArgs;
+use crate::definition::Measure;
+use crate::errors::{bad_input, finding};
+use crate::paths::{self, Project};
+use crate::plan::{Plan, PlannedCell};
+use crate::progress::{Differences, Estimate, Progress};
+use crate::schedule::{Halt, Scheduler, SystemClock};
+use crate::worker::launcher::ProcessLauncher;
+use crate::worker::process::adopt_orphans;
+
+use budget::TimeBudget;
+use folder::OpenRun;
+use interrupt::Interrupt;
+use recorder::{Recorder, WEIGHED, weight};
+use request::Request;
+use summary::Tally;
+
+/// Runs the command.
+pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let interrupt = Interrupt::listen()?;
+    adopt_orphans();
+    let budget = TimeBudget::new(args.time_budget);
+    if !args.all {
+        return one(folder::choose(args)?, &budget, &interrupt);
+    }
+    if args.resume {
+        return Err(bad_input("--all starts new runs; resume one with `crossover run --resume --out DIR`"));
+    }
+    let mut worst = ExitCode::SUCCESS;
+    for file in Project::find()?.experiments()? {
+        let request = Request::new(&file, &args.selection)?;
+        let out = args.out.as_ref().map(|out| out.join(&request.definition.name));
+        let code = one(folder::start(request, out.as_deref())?, &budget, &interrupt)?;
+        if interrupt.signal().is_some() {
+            return Ok(code);
+        }
+        worst = if code == ExitCode::SUCCESS { worst } else { code };
+    }
+    Ok(worst)
+}
+
+/// Runs what is left of one run.
+fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<ExitCode> {
+    let began = Instant::now();
+    eprintln!("{}", open.heading());
+    ceilings::measure(&mut open, interrupt)?;
+    let (outcome, tally) = interrupt.gently(|| measure(&mut open, budget, interrupt))?;
+    folder::sweep(&open.folder);
+    match outcome {
+        Ok(()) => {
+            let finished = open.folder.finish().map_err(folder::blame)?;
+            summary::conclude(&open, &finished, &tally, began.elapsed())?;
+            let bad = tally.count(Status::Wrong) + tally.count(Status::Crashed);
+            Ok(if bad > 0 { finding() } else { ExitCode::SUCCESS })
+        }
+        Err(Halt::Interrupted) => {
+            eprintln!("{}", summary::interrupted(&open, &tally));
+            Ok(interrupt.exit_code())
+        }
+        Err(Halt::Store(error)) => Err(error.context(summary::stopped(&open))),
+    }
+}
+
+/// Runs the groups; the outcome, and what was recorded in any case.
+fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<(Result<(), Halt>, Tally)> {
+    let exchange = folder::exchange(&open.folder)?;
+    let OpenRun { folder, journal, manifest, request, index, .. } = open;
+    let Request { definition, plan, .. } = request;
+    let worker = paths::worker_binary()?;
+    let mut launcher =
+        ProcessLauncher::new(worker, definition.workers.clone(), definition.measure.memory_limit, Arc::clone(&interrupt.flag));
+    let (clock, machine) = (SystemClock::start(), manifest.machine.fingerprint.clone());
+    let weighs = plan.cell_count() <= WEIGHED;
+    let progress = progress(plan, index, &definition.measure, weighs);
+    let tally = Tally::of_earlier(index);
+    let mut recorder = Recorder { journal, folder, manifest, budget, progress, tally, weighs };
+    let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut recorder, &definition.measure, machine, definition.seed, exchange);
+    let mut outcome = Ok(());
+    for group in plan.groups() {
+        let pending = |cell: &PlannedCell| !OpenRun::has(index, &cell.id);
+        if !group.cells.iter().any(pending) {
+            continue;
+        }
+        outcome = match interrupt.signal() {
+            Some(_) => Err(Halt::Interrupted),
+            None => scheduler.run_group(&group, pending),
+        };
+        if outcome.is_err() {
+            break;
+        }
+    }
+    scheduler.close();
+    recorder.progress.finish();
+    Ok((outcome, recorder.tally))
+}
+
+/// A display that knows what is left.
+fn progress(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> Progress {
+    let (mut estimate, mut differences, mut done) = (Estimate::new(longest_cell(measure)), Differences::default(), 0);
+    for group in plan.groups() {
+        group.cells.first().into_iter().for_each(|cell| differences.add(&cell.family, &cell.axes));
+        for cell in &group.cells {
+            if OpenRun::has(index, &cell.id) {
+                done += 1;
+            } else {
+                estimate.expect(&weight(&cell.variant, &cell.engine, &cell.axes, weighs));
+            }
+        }
+    }
+    Progress::on_stderr(plan.cell_count(), done, estimate, differences)
+}
+
+/// What the limits allow one cell: two preparations, the accounting and the verification at their deadlines, and the samples.
+fn longest_cell(measure: &Measure) -> Duration {
+    measure.step_timeout * 4 + measure.cell_budget.mul_f64(1.2)
+}

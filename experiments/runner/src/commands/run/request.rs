@@ -1,0 +1,161 @@
+//! What a run is asked to do: an experiment and the options that change it, and the plan that follows from both.
+//!
+//! The run folder keeps the experiment's text with the options as a comment in its first line, so that `--resume` makes the same plan
+//! even when the experiment file has changed since. Hashes of text and plan tell whether it really is the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use crossover_core::axes::AxisValue;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::SelectionArgs;
+use crate::commands::own_worker;
+use crate::definition::{self, Definition};
+use crate::errors::{bad_input, environment};
+use crate::plan::{Override, Plan};
+
+/// A planned request.
+pub(super) struct Request {
+    pub(super) definition: Definition,
+    pub(super) plan: Plan,
+    pub(super) options: Options,
+    /// The experiment's text, without options.
+    pub(super) text: String,
+    /// Hash of that.
+    pub(super) definition_hash: String,
+    /// Hash of all cells in their order.
+    pub(super) plan_hash: String,
+    /// Thread counts that occur.
+    pub(super) threads: BTreeSet<u32>,
+}
+
+/// The options, as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Options {
+    set: Vec<String>,
+    filter: Vec<String>,
+    threads: Option<u32>,
+    shard: Option<String>,
+}
+
+/// Begins the first line of a run's own copy.
+const OPTIONS: &str = "# Options of this run: ";
+
+impl Request {
+    /// From an experiment file and the command line.
+    pub(super) fn new(file: &Path, selection: &SelectionArgs) -> Result<Self> {
+        // The loader bounds the size and explains what is wrong; the text itself is for the run's copy.
+        definition::load(file)?;
+        let text = std::fs::read_to_string(file).map_err(|error| environment(format!("{} cannot be read: {error}", file.display())))?;
+        Self::plan(file, text, Options::of(selection))
+    }
+
+    /// From a run's own copy.
+    pub(super) fn from_copy(file: &Path) -> Result<Self> {
+        let copy = std::fs::read_to_string(file).map_err(|error| environment(format!("{} cannot be read: {error}", file.display())))?;
+        let parts = copy.strip_prefix(OPTIONS).and_then(|rest| rest.split_once('\n'));
+        let (options, text) = parts.ok_or_else(|| damaged(file, &format!("the first line should begin with `{OPTIONS}`")))?;
+        let options = serde_json::from_str(options).map_err(|error| damaged(file, &error.to_string()))?;
+        Self::plan(file, text.to_owned(), options)
+    }
+
+    fn plan(file: &Path, text: String, options: Options) -> Result<Self> {
+        let definition = definition::parse(file, &text)?;
+        let plan = Plan::new(&definition, &own_worker::engine_names()?, options.selection()?.selection()?)?;
+        if plan.cell_count() == 0 {
+            return Err(bad_input(format!("{}: no cell is left to run: loosen --filter or --shard", definition.name)));
+        }
+        let (plan_hash, threads) = walk(&plan);
+        let definition_hash = short(blake3::hash(text.as_bytes()));
+        Ok(Self { definition, plan, options, text, definition_hash, plan_hash, threads })
+    }
+
+    /// The text for the run's own copy.
+    pub(super) fn copy(&self) -> Result<String> {
+        let options = serde_json::to_string(&self.options).context("the options cannot be written")?;
+        Ok(format!("{OPTIONS}{options}\n{}", self.text))
+    }
+}
+
+impl Options {
+    pub(super) fn of(selection: &SelectionArgs) -> Self {
+        Self {
+            set: selection.set.iter().map(Override::to_string).collect(),
+            filter: selection.filter.clone(),
+            threads: selection.threads,
+            shard: selection.shard.map(|shard| shard.to_string()),
+        }
+    }
+
+    fn selection(&self) -> Result<SelectionArgs> {
+        let set = self.set.iter().map(|text| text.parse().map_err(|error| bad_input(format!("--set {text}: {error}"))));
+        let shard = self.shard.as_ref().map(|text| text.parse().map_err(|error| bad_input(format!("--shard {text}: {error}"))));
+        Ok(SelectionArgs {
+            set: set.collect::<Result<_>>()?,
+            filter: self.filter.clone(),
+            threads: self.threads,
+            shard: shard.transpose()?,
+        })
+    }
+}
+
+impl std::fmt::Display for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let set = self.set.iter().map(|text| format!("--set {text}"));
+        let filter = self.filter.iter().map(|text| format!("--filter '{text}'"));
+        let threads = self.threads.iter().map(|threads| format!("--threads {threads}"));
+        let shard = self.shard.iter().map(|shard| format!("--shard {shard}"));
+        let all: Vec<String> = set.chain(filter).chain(threads).chain(shard).collect();
+        if all.is_empty() { f.write_str("no options") } else { f.write_str(&all.join(" ")) }
+    }
+}
+
+/// The plan's hash and the thread counts in it, in one walk.
+fn walk(plan: &Plan) -> (String, BTreeSet<u32>) {
+    let (mut hasher, mut threads) = (blake3::Hasher::new(), BTreeSet::new());
+    for group in plan.groups() {
+        hasher.update(group.id.as_bytes());
+        for cell in &group.cells {
+            hasher.update(cell.id.as_bytes());
+            hasher.update(if cell.baseline { b"*" } else { b"," });
+            threads.extend(cell.axes.get("threads").and_then(AxisValue::as_int).and_then(|count| u32::try_from(count).ok()));
+        }
+        hasher.update(b"\n");
+    }
+    (short(hasher.finalize()), threads)
+}
+
+/// The first 16 hex digits.
+pub(super) fn short(hash: blake3::Hash) -> String {
+    hash.to_hex()[..16].to_owned()
+}
+
+fn damaged(file: &Path, problem: &str) -> anyhow::Error {
+    environment(format!("{}:1: not the copy that a run keeps of its experiment ({problem}): start a new run", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_survive_the_copy() {
+        let selection = SelectionArgs {
+            set: vec!["n=1,2".parse().unwrap(), "sparsity=1.0,0.5".parse().unwrap()],
+            filter: vec!["family == \"ffn\"".into()],
+            threads: Some(2),
+            shard: Some("1/4".parse().unwrap()),
+        };
+        let options = Options::of(&selection);
+        assert_eq!(options.to_string(), "--set n=1,2 --set sparsity=1.0,0.5 --filter 'family == \"ffn\"' --threads 2 --shard 1/4");
+        let text = serde_json::to_string(&options).unwrap();
+        let back: Options = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, options);
+        assert_eq!(Options::of(&back.selection().unwrap()), options);
+        assert_eq!(Options::default().to_string(), "no options");
+        assert!(!text.contains('\n'));
+    }
+}

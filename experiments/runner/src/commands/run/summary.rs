@@ -1,0 +1,108 @@
+//! What came of a run, for the person at the terminal.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use crossover_results::schema::{Record, Status};
+use crossover_results::{Finished, Index};
+
+use crate::commands::print;
+use crate::progress::rough;
+
+use super::folder::{OpenRun, is_final};
+
+/// Failures that are listed one by one.
+const LISTED: usize = 10;
+/// Characters of a reason that are shown; all of it is in the record.
+const SHOWN: usize = 300;
+
+/// Counts by status, and the first failures.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    counts: BTreeMap<&'static str, (usize, u64)>,
+    failures: Vec<String>,
+    /// Cells that this invocation recorded.
+    new: u64,
+}
+
+impl Tally {
+    /// With the cells of earlier invocations.
+    pub(super) fn of_earlier(index: &Index) -> Self {
+        let mut tally = Self::default();
+        index.cells.values().filter(|status| is_final(**status)).for_each(|status| tally.count_in(*status));
+        tally
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, record: &Record) {
+        self.new += 1;
+        self.count_in(record.status);
+        if !matches!(record.status, Status::Ok | Status::Emulated) && self.failures.len() < LISTED {
+            let reason: String = record.reason.as_deref().unwrap_or_default().chars().take(SHOWN).collect();
+            let (status, variant, engine, id) = (record.status.name(), &record.variant, &record.engine, &record.id);
+            self.failures.push(format!("  {status}: {variant} on {engine} ({id})\n      {}\n", reason.trim().replace('\n', "\n      ")));
+        }
+    }
+
+    /// Cells of that status.
+    pub(super) fn count(&self, status: Status) -> u64 {
+        self.counts.get(status.name()).map_or(0, |(_, count)| *count)
+    }
+
+    fn count_in(&mut self, status: Status) {
+        let place = Status::ALL.iter().position(|known| *known == status).unwrap_or(Status::ALL.len());
+        self.counts.entry(status.name()).or_insert((place, 0)).1 += 1;
+    }
+
+    fn text(&self) -> String {
+        let mut by_place: Vec<_> = self.counts.iter().map(|(name, (place, count))| (place, name, count)).collect();
+        by_place.sort();
+        let mut text: String = by_place.iter().map(|(_, name, count)| format!("  {name:<12}{count:>8}\n")).collect();
+        let failed: u64 =
+            Status::ALL.iter().filter(|status| !matches!(status, Status::Ok | Status::Emulated)).map(|status| self.count(*status)).sum();
+        if failed > 0 {
+            text += "without figures:\n";
+            self.failures.iter().for_each(|failure| text += failure);
+            let more = failed - self.failures.len() as u64;
+            if more > 0 {
+                let _ = writeln!(text, "  and {more} more; the reports list all of them");
+            }
+        }
+        text
+    }
+}
+
+/// Says what there is and what to do with it.
+pub(super) fn conclude(open: &OpenRun, finished: &Finished, tally: &Tally, took: Duration) -> Result<()> {
+    let (name, path) = (&open.manifest.experiment, open.folder.path().display());
+    print(|out| {
+        writeln!(
+            out,
+            "{name}: {} of {} cells, {} of them now, in {}",
+            finished.cells,
+            open.manifest.cells_planned,
+            tally.new,
+            rough(took)
+        )?;
+        write!(out, "{}", tally.text())?;
+        writeln!(out, "results: {path}")?;
+        writeln!(out, "report:  crossover report {path}")
+    })
+}
+
+/// What to do after a signal.
+pub(super) fn interrupted(open: &OpenRun, tally: &Tally) -> String {
+    let recorded = open.done() + tally.new;
+    format!(
+        "interrupted: {recorded} of {} cells are recorded; go on with\n  crossover run --resume --out {}",
+        open.manifest.cells_planned,
+        open.folder.path().display()
+    )
+}
+
+/// What to do after the store failed.
+pub(super) fn stopped(open: &OpenRun) -> String {
+    format!("the run was stopped; when the cause is mended, go on with\n  crossover run --resume --out {}", open.folder.path().display())
+}

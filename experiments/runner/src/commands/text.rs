@@ -1,0 +1,49 @@
+//! Text that fits a terminal.
+
+/// Columns of plain output.
+const WIDTH: usize = 80;
+
+/// Words, broken into lines that begin with `first` or with as many spaces. A word that is too long for a line gets its own.
+pub(super) fn wrap<'a>(first: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+    let indent = " ".repeat(first.chars().count());
+    let mut text = String::new();
+    let mut line = first.to_owned();
+    let mut is_bare = true;
+    for word in words {
+        let needed = line.chars().count() + word.chars().count() + usize::from(!is_bare);
+        if !is_bare && needed > WIDTH {
+            text += line.trim_end();
+            text.push('\n');
+            line.clone_from(&indent);
+            is_bare = true;
+        }
+        if !is_bare {
+            line.push(' ');
+        }
+        line += word;
+        is_bare = false;
+    }
+    text += line.trim_end();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words_and_hang() {
+        let text = wrap("  sizes: ", std::iter::repeat_n("eight888", 12));
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().nth(1).unwrap().starts_with("         eight888"));
+        assert_eq!(text.split_whitespace().count(), 13);
+    }
+
+    #[test]
+    fn a_word_too_long_for_a_line_is_kept_whole() {
+        assert_eq!(wrap("a ", ["b", &"x".repeat(100)]), format!("a b\n  {}\n", "x".repeat(100)));
+        assert_eq!(wrap("none", []), "none\n");
+    }
+}

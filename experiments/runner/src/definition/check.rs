@@ -1,0 +1,201 @@
+//! From names to things: variants and axes are looked up in the registry, and what contradicts itself is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crossover_core::axes::AxisValue;
+use crossover_variants::descriptor::Descriptor;
+use crossover_variants::registry;
+use crossover_variants::resolve::closest;
+use toml::Spanned;
+
+use super::error::{DefinitionError, Source};
+use super::model::{AxisSetting, Definition, EngineChoice, Sweep, WorkerCommand};
+use super::reader::MAX_NAME;
+use super::wire::{WireAxis, WireDefinition, WireSweep, WireWorker};
+
+type Result<T> = std::result::Result<T, DefinitionError>;
+
+pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definition> {
+    check_name(source, "name", &wire.name)?;
+    if let Some(control) = wire.description.get_ref().chars().find(|c| c.is_control() && *c != '\n') {
+        return Err(source.error(wire.description.span(), format!("the description holds the control character {control:?}"), "remove it"));
+    }
+    let workers = wire.workers.into_iter().map(|worker| check_worker(source, worker)).collect::<Result<BTreeMap<_, _>>>()?;
+    let all: Vec<&'static Descriptor> = registry::entries().into_iter().map(|entry| entry.descriptor).collect();
+    let sweeps: Vec<Sweep> = wire.sweeps.into_iter().map(|sweep| check_sweep(source, &all, sweep)).collect::<Result<_>>()?;
+    let variants: Vec<&'static Descriptor> = sweeps.iter().flat_map(|sweep| sweep.variants.iter().copied()).collect();
+    let mut defaults = Vec::new();
+    for default in wire.defaults {
+        if default.is_list {
+            let name = default.name.get_ref();
+            let help = format!("write one value here, or the list as {name} = [..] under [sweep.axes]");
+            return Err(source.error(default.name.span(), format!("{name} under [defaults] is a list"), help));
+        }
+        defaults.push(check_axis(source, "no sweep", &variants, &all, default)?);
+    }
+    Ok(Definition {
+        file: source.file.to_owned(),
+        name: wire.name.into_inner(),
+        description: wire.description.into_inner(),
+        seed: wire.seed,
+        defaults,
+        sweeps,
+        measure: wire.measure,
+        workers,
+    })
+}
+
+fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], wire: WireSweep) -> Result<Sweep> {
+    no_duplicates(source, "variant", &wire.variants)?;
+    no_duplicates(source, "engine", &wire.engines)?;
+    let mut variants: Vec<&'static Descriptor> = Vec::new();
+    for pattern in &wire.variants {
+        for variant in look_up(source, all, pattern)? {
+            // "attention/*" beside "attention/dense" names the latter twice, which harms nobody.
+            if !variants.iter().any(|known| known.name == variant.name) {
+                variants.push(variant);
+            }
+        }
+    }
+    let engines = wire.engines.iter().map(|name| check_engine(source, name)).collect::<Result<_>>()?;
+    let baselines = check_baselines(source, &variants, &wire.baselines)?;
+    let axes = wire.axes.into_iter().map(|axis| check_axis(source, "this sweep", &variants, all, axis)).collect::<Result<_>>()?;
+    let place = source.place(wire.span.start);
+    Ok(Sweep { place: format!("{}:{}", source.file.display(), place.line), variants, engines, baselines, axes })
+}
+
+/// The variants that a name or `family/*` stands for.
+fn look_up(source: Source<'_>, all: &[&'static Descriptor], pattern: &Spanned<String>) -> Result<Vec<&'static Descriptor>> {
+    let name = pattern.get_ref().as_str();
+    let family = name.strip_suffix("/*");
+    let found: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|variant| match family {
+            Some(family) => variant.family() == family,
+            None => variant.name == name,
+        })
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let names = all.iter().map(|variant| variant.name);
+    let nearest = match family {
+        Some(family) => closest(family, all.iter().map(|variant| variant.family())).map(|near| format!("{near}/*")),
+        None => closest(name, names),
+    };
+    let help = nearest.map(|near| format!("did you mean {near:?}? ")).unwrap_or_default() + "`crossover list variants` prints them all";
+    Err(source.error(pattern.span(), format!("unknown variant {name:?}"), help))
+}
+
+/// At most one baseline a task: each group has one variant that the others are compared with.
+fn check_baselines(source: Source<'_>, variants: &[&'static Descriptor], names: &[Spanned<String>]) -> Result<Vec<&'static str>> {
+    no_duplicates(source, "baseline", names)?;
+    let mut found: Vec<&'static Descriptor> = Vec::new();
+    for name in names {
+        let baseline = check_baseline(source, variants, name)?;
+        if let Some(rival) = found.iter().find(|known| known.task == baseline.task) {
+            let message = format!("{} and {} are baselines of the same task, {}", rival.name, baseline.name, baseline.task);
+            return Err(source.error(name.span(), message, "name one baseline for each task"));
+        }
+        found.push(baseline);
+    }
+    Ok(found.into_iter().map(|variant| variant.name).collect())
+}
+
+fn check_baseline(source: Source<'_>, variants: &[&'static Descriptor], name: &Spanned<String>) -> Result<&'static Descriptor> {
+    variants.iter().copied().find(|variant| variant.name == name.get_ref().as_str()).ok_or_else(|| {
+        let names: Vec<&str> = variants.iter().map(|variant| variant.name).collect();
+        let help = format!("add it to variants, or name one of {}", names.join(", "));
+        source.error(name.span(), format!("the baseline {:?} is not among the variants of its sweep", name.get_ref()), help)
+    })
+}
+
+fn check_engine(source: Source<'_>, name: &Spanned<String>) -> Result<EngineChoice> {
+    if name.get_ref() == "*" {
+        return Ok(EngineChoice::Ours);
+    }
+    check_name(source, "an engine's name", name)?;
+    Ok(EngineChoice::Named { name: name.get_ref().clone(), place: source.place(name.span().start).to_string() })
+}
+
+fn check_axis(
+    source: Source<'_>,
+    nobody: &str,
+    variants: &[&'static Descriptor],
+    all: &[&'static Descriptor],
+    wire: WireAxis,
+) -> Result<AxisSetting> {
+    let name = wire.name.get_ref();
+    if !variants.iter().any(|variant| variant.axis(name).is_some()) {
+        return Err(unknown_axis(source, nobody, variants, all, &wire.name));
+    }
+    // 1 and 1.0 are told apart by the plan, which knows the axis' kind; equal spellings are caught here, with their place.
+    let mut sorted: Vec<(String, &Spanned<AxisValue>)> = wire.values.iter().map(|value| (value.get_ref().to_string(), value)).collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.span().start.cmp(&b.1.span().start)));
+    if let Some([(text, _), (_, again)]) = sorted.array_windows().find(|[first, second]| first.0 == second.0) {
+        return Err(source.error(again.span(), format!("{name} has the value {text} twice"), "remove one of them"));
+    }
+    let place = source.place(wire.name.span().start).to_string();
+    Ok(AxisSetting { name: wire.name.get_ref().clone(), values: wire.values.into_iter().map(Spanned::into_inner).collect(), place })
+}
+
+fn unknown_axis(
+    source: Source<'_>,
+    nobody: &str,
+    variants: &[&'static Descriptor],
+    all: &[&'static Descriptor],
+    axis: &Spanned<String>,
+) -> DefinitionError {
+    let name = axis.get_ref();
+    if let Some(owner) = all.iter().find(|variant| variant.axis(name).is_some()) {
+        let message = format!("no variant of {nobody} has the axis {name:?}").replace("of no sweep", "of any sweep");
+        return source.error(axis.span(), message, format!("{} has it; add such a variant, or remove the line", owner.name));
+    }
+    let mut names: Vec<&str> = variants.iter().flat_map(|variant| variant.axes()).map(|axis| axis.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let nearest = closest(name, names.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
+    source.error(axis.span(), format!("unknown axis {name:?}"), format!("{nearest}the axes here are {}", names.join(", ")))
+}
+
+fn check_worker(source: Source<'_>, wire: WireWorker) -> Result<(String, WorkerCommand)> {
+    check_name(source, "an engine's name", &wire.engine)?;
+    if let Some(program) = wire.command.first().filter(|program| program.get_ref().is_empty()) {
+        return Err(source.error(program.span(), "the command is empty", "write the program first, then its arguments"));
+    }
+    let mut texts = wire.command.iter().chain(wire.env.iter().map(|(_, value)| value));
+    if let Some(text) = texts.find(|text| text.get_ref().contains('\0')) {
+        return Err(source.error(text.span(), "a zero character cannot be passed to a process", "remove it"));
+    }
+    if let Some((name, _)) = wire.env.iter().find(|(name, _)| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0'])) {
+        return Err(source.error(
+            name.span(),
+            format!("{:?} is no name of an environment variable", name.get_ref()),
+            "write for example: OMP_NUM_THREADS",
+        ));
+    }
+    let command = wire.command.into_iter().map(Spanned::into_inner).collect();
+    let env = wire.env.into_iter().map(|(name, value)| (name.into_inner(), value.into_inner())).collect();
+    Ok((wire.engine.into_inner(), WorkerCommand { command, env }))
+}
+
+/// Letters, digits, '-' and '_': names become folders and columns.
+fn check_name(source: Source<'_>, called: &str, name: &Spanned<String>) -> Result<()> {
+    let text = name.get_ref();
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if plain && (1..=MAX_NAME).contains(&text.len()) {
+        return Ok(());
+    }
+    let message =
+        if plain { format!("{called} has {} characters", text.len()) } else { format!("{called} holds a character that it must not") };
+    Err(source.error(name.span(), message, format!("use 1 to {MAX_NAME} letters, digits, '-' and '_'")))
+}
+
+fn no_duplicates(source: Source<'_>, called: &str, names: &[Spanned<String>]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(name.get_ref())) {
+        None => Ok(()),
+        Some(again) => Err(source.error(again.span(), format!("the {called} {:?} is listed twice", again.get_ref()), "remove one of them")),
+    }
+}

@@ -1,0 +1,21 @@
+//! The `crossover` program: reads the command line, hands over, and turns errors into exit codes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use crossover::cli::{Cli, Command};
+use crossover::{commands, errors};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::List(args) => commands::list::list(&args),
+        Command::Plan(args) => commands::plan::plan(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Cell(args) => commands::cell::cell(&args),
+        Command::Apply(args) => commands::apply::apply(&args),
+        Command::Probe(args) => commands::probe::probe(&args),
+        Command::Report(args) => commands::report::report(&args),
+        Command::Doctor(args) => commands::doctor::doctor(&args),
+    };
+    result.unwrap_or_else(|error| errors::report(&error))
+}

@@ -1,0 +1,74 @@
+//! Why a definition cannot be planned.
+
+use crossover_variants::resolve::AxisError;
+
+/// What is wrong, where, and what to do instead.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// An engine that no worker has.
+    #[error("{place}: unknown engine {name:?}\n  {help}")]
+    UnknownEngine {
+        /// Where it was named.
+        place: String,
+        /// The name.
+        name: String,
+        /// What to write instead.
+        help: String,
+    },
+    /// An engine of ours that the definition gives another worker.
+    #[error("[workers.{name}] gives a worker to {name:?}, which is an engine of crossover-worker already: choose another name")]
+    EngineTwice {
+        /// The name.
+        name: String,
+    },
+    /// `--set` of an axis that no variant of the experiment has.
+    #[error("--set {axis}: no variant of experiment {experiment:?} has this axis\n  {help}")]
+    UnknownAxis {
+        /// The axis.
+        axis: String,
+        /// The experiment.
+        experiment: String,
+        /// What to write instead.
+        help: String,
+    },
+    /// An axis set twice on the command line.
+    #[error("{axis} is set twice on the command line: write --set {axis}=v1,v2 once (--threads N is --set threads=N)")]
+    SetTwice {
+        /// The axis.
+        axis: String,
+    },
+    /// Two spellings of one value.
+    #[error("{place}: {axis} has the value {value} twice: remove one of them")]
+    DuplicateValue {
+        /// Where the values were given.
+        place: String,
+        /// The axis.
+        axis: String,
+        /// The value, as cells spell it.
+        value: String,
+    },
+    /// A cell whose axes do not resolve.
+    #[error(
+        "{place}: experiment {experiment:?} has a cell that cannot be\n  {source}\n  change the values, or leave the cell out by --filter"
+    )]
+    BadCell {
+        /// Where the value, or the sweep, was given.
+        place: String,
+        /// The experiment.
+        experiment: String,
+        /// What does not fit.
+        source: Box<AxisError>,
+    },
+    /// More cells than could ever be run.
+    #[error(
+        "experiment {experiment:?} spans {candidates} cells before any filter; more than {most} are not taken: shorten the lists, or split it"
+    )]
+    TooLarge {
+        /// The experiment.
+        experiment: String,
+        /// How many there would be.
+        candidates: u128,
+        /// How many are taken.
+        most: u128,
+    },
+}

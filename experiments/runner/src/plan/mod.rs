@@ -1,0 +1,118 @@
+//! The plan: from a definition to cells, in groups that are measured together.
+//!
+//! A cell is a variant, an engine and the values of all axes; its id is a hash of exactly these. Cells of one group solve the same
+//! problem (family, sizes, precision, threads, seed, distribution) and differ in variant, engine and parameters.
+//!
+//! Nothing here holds the cells: a plan is the lists of values, and a walk over their product. So a million cells cost a walk and
+//! not a gigabyte, at the price of walking twice: once to check and count everything before anything runs, once to run.
+//!
+//! The order is the file's: sweeps, then problem and common axes with the first one varying slowest, and inside a group the
+//! variants, their parameters and the engines. A cell that an earlier sweep has already is left out.
+
+mod error;
+mod grid;
+mod identity;
+mod selection;
+mod walk;
+
+use crossover_core::axes::Axes;
+use crossover_variants::registry;
+
+use crate::definition::Definition;
+use crate::filter::Filter;
+
+pub use error::PlanError;
+pub use identity::{cell_id, group_id};
+pub use selection::{Override, Selection, Shard};
+pub use walk::Groups;
+
+use grid::Grid;
+
+/// One cell to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedCell {
+    /// Hash of variant, engine and axes.
+    pub id: String,
+    /// Hash of the problem.
+    pub group: String,
+    /// The experiment's name.
+    pub experiment: String,
+    /// The variant's family.
+    pub family: String,
+    /// The variant.
+    pub variant: String,
+    /// The engine.
+    pub engine: String,
+    /// Is it what the others of its group are compared with?
+    pub baseline: bool,
+    /// Every axis, defaults filled in.
+    pub axes: Axes,
+}
+
+impl PlannedCell {
+    /// The task of its variant: the exact function that all of its group compute or approximate.
+    pub fn task(&self) -> &str {
+        registry::find(&self.variant).map_or(self.family.as_str(), |entry| entry.descriptor.task)
+    }
+}
+
+/// Cells that solve the same problem and are measured together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// Hash of the problem.
+    pub id: String,
+    /// At least one cell.
+    pub cells: Vec<PlannedCell>,
+}
+
+/// A checked plan: every cell of it can be asked for.
+#[derive(Debug)]
+pub struct Plan {
+    experiment: String,
+    grids: Vec<Grid>,
+    filters: Vec<Filter>,
+    shard: Option<Shard>,
+    cells: u64,
+    groups: u64,
+}
+
+/// More cells than anybody waits for: at a millisecond each they would take half a day.
+const MOST_CANDIDATES: u128 = 50_000_000;
+
+impl Plan {
+    /// Lays the definition out over the engines (`ours` are those of our own worker) and checks every cell that is kept.
+    pub fn new(definition: &Definition, ours: &[String], selection: Selection) -> Result<Self, PlanError> {
+        let grids = grid::lay_out(definition, ours, &selection.set)?;
+        let candidates: u128 = grids.iter().map(Grid::candidates).fold(0, u128::saturating_add);
+        if candidates > MOST_CANDIDATES {
+            return Err(PlanError::TooLarge { experiment: definition.name.clone(), candidates, most: MOST_CANDIDATES });
+        }
+        let Selection { filters, shard, .. } = selection;
+        let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, cells: 0, groups: 0 };
+        (plan.groups, plan.cells) = walk::count_and_check(&plan)?;
+        Ok(plan)
+    }
+
+    /// The experiment's name.
+    pub fn experiment(&self) -> &str {
+        &self.experiment
+    }
+
+    /// How many cells there are.
+    pub fn cell_count(&self) -> u64 {
+        self.cells
+    }
+
+    /// How many groups there are.
+    pub fn group_count(&self) -> u64 {
+        self.groups
+    }
+
+    /// The groups, one at a time.
+    pub fn groups(&self) -> Groups<'_> {
+        Groups::new(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What the command line changes about a definition: values of axes, a filter, a shard.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crossover_core::axes::AxisValue;
+
+use crate::filter::Filter;
+
+/// The parts of a plan that are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Axes with values other than the file's.
+    pub set: Vec<Override>,
+    /// All must keep a cell.
+    pub filters: Vec<Filter>,
+    /// One part of several.
+    pub shard: Option<Shard>,
+}
+
+/// `axis=v1,v2`: these values instead of the file's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Override {
+    /// The axis.
+    pub axis: String,
+    /// Its values.
+    pub values: Vec<AxisValue>,
+}
+
+impl fmt::Display for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<String> = self.values.iter().map(AxisValue::to_string).collect();
+        write!(f, "{}={}", self.axis, values.join(","))
+    }
+}
+
+impl FromStr for Override {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((axis, values)) = text.split_once('=') else {
+            return Err("write axis=value, or axis=v1,v2 for several".into());
+        };
+        let (axis, values): (&str, Vec<&str>) = (axis.trim(), values.split(',').map(str::trim).collect());
+        if axis.is_empty() || values.iter().any(|value| value.is_empty()) {
+            return Err("the axis and each value need at least one character: axis=v1,v2".into());
+        }
+        Ok(Self { axis: axis.to_owned(), values: values.into_iter().map(AxisValue::parse).collect() })
+    }
+}
+
+impl Override {
+    /// Where its values come from, for messages.
+    pub(super) fn place(&self) -> String {
+        let mut values: Vec<String> = self.values.iter().take(4).map(AxisValue::to_string).collect();
+        if self.values.len() > 4 {
+            values.push("..".into());
+        }
+        format!("--set {}={}", self.axis, values.join(","))
+    }
+}
+
+/// Part `index` of `count`, counted from 1. Whole groups go to a part, by their hash: the parts are disjoint, together they are the
+/// plan, and a group stays in its part when the definition grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u64,
+    count: u64,
+}
+
+impl Shard {
+    /// Does a group with this hash belong to it?
+    pub(super) fn has(self, group: u64) -> bool {
+        group % self.count == self.index - 1
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match numbers {
+            Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
+            _ => Err("write I/N with 1 <= I <= N, for example 1/4".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_keep_the_kinds_of_their_values() {
+        let parsed: Override = "eps=1, 0.5,pre".parse().unwrap();
+        assert_eq!(parsed.axis, "eps");
+        assert_eq!(parsed.values, [AxisValue::Int(1), AxisValue::Float(0.5), AxisValue::from("pre")]);
+        assert_eq!("n=1,2,3,4,5,6".parse::<Override>().unwrap().place(), "--set n=1,2,3,4,..");
+    }
+
+    #[test]
+    fn half_an_override_is_refused() {
+        for text in ["n", "=1", "n=", "n=1,,2", "n=1,"] {
+            assert!(text.parse::<Override>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shards_count_from_one() {
+        assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
+        for text in ["0/3", "4/3", "1/0", "1", "a/b", "-1/2", "1/2/3"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

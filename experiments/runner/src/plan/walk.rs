@@ -1,0 +1,228 @@
+//! Walking over the product of all lists: the one place that visits cells.
+//!
+//! The walk keeps one row of axes for each variant and overwrites values in place, so that a step costs a few map look-ups and no
+//! allocation; ids are hashed only where somebody needs them.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crossover_core::axes::{Axes, AxisValue};
+use crossover_variants::resolve::{AxisError, resolve};
+
+use crate::filter::Row;
+
+use super::error::PlanError;
+use super::grid::{Dimension, Grid, Member, follow};
+use super::identity::{cell_hash, group_hash, hex};
+use super::{Group, Plan, PlannedCell};
+
+/// The groups of a plan, one at a time.
+pub struct Groups<'a>(Walk<'a>);
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(plan: &'a Plan) -> Self {
+        Self(Walk::new(plan))
+    }
+}
+
+impl Iterator for Groups<'_> {
+    type Item = Group;
+
+    fn next(&mut self) -> Option<Group> {
+        let plan = self.0.plan;
+        let mut text = String::new();
+        loop {
+            let mut cells = Vec::new();
+            let found = self.0.next_group(&mut |candidate| {
+                let descriptor = candidate.member.descriptor;
+                cells.push(PlannedCell {
+                    id: hex(cell_hash(&mut text, descriptor.name, candidate.engine, candidate.axes)),
+                    group: String::new(),
+                    experiment: plan.experiment.clone(),
+                    family: descriptor.family().to_owned(),
+                    variant: descriptor.name.to_owned(),
+                    engine: candidate.engine.to_owned(),
+                    baseline: candidate.member.baseline,
+                    axes: candidate.axes.clone(),
+                });
+                Ok(())
+            });
+            // The visitor above refuses nothing.
+            if !matches!(found, Ok(true)) {
+                return None;
+            }
+            if !cells.is_empty() {
+                let id = hex(self.0.group_hash());
+                cells.iter_mut().for_each(|cell| cell.group.clone_from(&id));
+                return Some(Group { id, cells });
+            }
+        }
+    }
+}
+
+/// Groups and cells of a plan, each cell checked.
+pub(super) fn count_and_check(plan: &Plan) -> Result<(u64, u64), PlanError> {
+    let (mut groups, mut cells) = (0, 0);
+    let mut walk = Walk::new(plan);
+    loop {
+        let mut here = 0;
+        let found = walk.next_group(&mut |candidate| {
+            here += 1;
+            candidate.check().map_err(|(place, fault)| {
+                let experiment = plan.experiment.clone();
+                PlanError::BadCell { place, experiment, source: Box::new(fault) }
+            })
+        })?;
+        if !found {
+            return Ok((groups, cells));
+        }
+        cells += here;
+        groups += u64::from(here > 0);
+    }
+}
+
+/// A cell that the filter kept and that has not been there before.
+struct Candidate<'a> {
+    grid: &'a Grid,
+    member: &'a Member,
+    engine: &'a str,
+    axes: &'a Axes,
+    outer: &'a [usize],
+    inner: &'a [usize],
+}
+
+impl Candidate<'_> {
+    /// Can it be run? Otherwise where it was asked for, and why not.
+    fn check(&self) -> Result<(), (String, AxisError)> {
+        let outer = self.grid.outer.iter().zip(self.outer);
+        for (dimension, &digit) in outer.chain(self.member.inner.iter().zip(self.inner)) {
+            if let Some(fault) = &dimension.values[digit].fault {
+                return Err((dimension.place.clone(), fault.clone()));
+            }
+        }
+        let descriptor = self.member.descriptor;
+        if self.member.sizes_fit && descriptor.conditions.iter().all(|condition| (condition.holds)(self.axes)) {
+            return Ok(());
+        }
+        resolve(descriptor, self.axes).map(drop).map_err(|error| (self.grid.place.clone(), error))
+    }
+}
+
+type Visitor<'v> = dyn FnMut(Candidate<'_>) -> Result<(), PlanError> + 'v;
+
+struct Walk<'a> {
+    plan: &'a Plan,
+    grid: usize,
+    /// Digits of the next point of the outer product; `None` before a grid's first.
+    outer: Option<Vec<usize>>,
+    rows: Vec<Axes>,
+    seen: HashSet<u64>,
+    text: String,
+}
+
+impl<'a> Walk<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self { plan, grid: 0, outer: None, rows: Vec::new(), seen: HashSet::new(), text: String::new() }
+    }
+
+    /// Visits the kept cells of the next group of this shard (maybe none); false at the end.
+    fn next_group(&mut self, visit: &mut Visitor<'_>) -> Result<bool, PlanError> {
+        let plan = self.plan;
+        while let Some(grid) = plan.grids.get(self.grid) {
+            let outer = match self.outer.take() {
+                None => {
+                    self.rows = grid.members.iter().map(|member| member.start.clone()).collect();
+                    vec![0; grid.outer.len()]
+                }
+                Some(mut digits) => {
+                    if !advance(&mut digits, &grid.outer) {
+                        self.grid += 1;
+                        continue;
+                    }
+                    digits
+                }
+            };
+            for (member, row) in grid.members.iter().zip(&mut self.rows) {
+                place(row, &grid.outer, &outer);
+                follow(row, &member.followers);
+            }
+            let wanted = plan.shard.is_none_or(|shard| shard.has(self.group_hash()));
+            if wanted {
+                self.visit_members(grid, &outer, visit)?;
+            }
+            self.outer = Some(outer);
+            if wanted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The hash of the group that the walk is at: its rows agree on all that is hashed.
+    fn group_hash(&mut self) -> u64 {
+        let grid = &self.plan.grids[self.grid];
+        group_hash(&mut self.text, grid.members[0].descriptor.task, &grid.group_axes, &self.rows[0])
+    }
+
+    fn visit_members(&mut self, grid: &Grid, outer: &[usize], visit: &mut Visitor<'_>) -> Result<(), PlanError> {
+        for (index, member) in grid.members.iter().enumerate() {
+            let mut inner = vec![0; member.inner.len()];
+            loop {
+                let row = &mut self.rows[index];
+                place(row, &member.inner, &inner);
+                follow(row, &member.followers);
+                for engine in &grid.engines {
+                    if self.keeps(member, engine, index) {
+                        visit(Candidate { grid, member, engine, axes: &self.rows[index], outer, inner: &inner })?;
+                    }
+                }
+                if !advance(&mut inner, &member.inner) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keeps(&mut self, member: &Member, engine: &str, row: usize) -> bool {
+        let (name, axes) = (member.descriptor.name, &self.rows[row]);
+        let family = member.descriptor.family();
+        let row = Row { variant: name, family, engine, experiment: &self.plan.experiment, baseline: member.baseline, axes };
+        self.plan.filters.iter().all(|filter| filter.keeps(&row)) && (!member.repeated || self.seen.insert(fingerprint(name, engine, axes)))
+    }
+}
+
+/// Tells cells of one variant apart, much cheaper than by their ids. The names of the axes follow from the variant.
+fn fingerprint(variant: &str, engine: &str, axes: &Axes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (variant, engine).hash(&mut hasher);
+    for value in axes.values() {
+        match value {
+            AxisValue::Int(number) => (0u8, number).hash(&mut hasher),
+            AxisValue::Float(number) => (1u8, number.to_bits()).hash(&mut hasher),
+            AxisValue::Text(text) => (2u8, text).hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+/// Writes the values that the digits stand for.
+fn place(row: &mut Axes, dimensions: &[Dimension], digits: &[usize]) {
+    for (dimension, &digit) in dimensions.iter().zip(digits) {
+        if let Some(slot) = row.get_mut(dimension.axis) {
+            slot.clone_from(&dimension.values[digit].value);
+        }
+    }
+}
+
+/// The next point, the last digit varying fastest; false after the last one.
+fn advance(digits: &mut [usize], dimensions: &[Dimension]) -> bool {
+    for (digit, dimension) in digits.iter_mut().zip(dimensions).rev() {
+        *digit += 1;
+        if *digit < dimension.values.len() {
+            return true;
+        }
+        *digit = 0;
+    }
+    false
+}

@@ -1,0 +1,270 @@
+//! Workers, a clock and a journal made of memory, for tests of the scheduling alone.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crossover_core::axes::Axes;
+use crossover_protocol::{
+    AccuracyFigures, Capabilities, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION,
+    PreparedReply, Request, Response, SupportLevel,
+};
+use crossover_results::schema::Record;
+
+use crate::plan::{Group, PlannedCell};
+use crate::schedule::random::Random;
+use crate::schedule::{Clock, Sink};
+use crate::worker::conversation::{Conversation, Launcher, Ready};
+use crate::worker::failure::{Cause, WorkerFailure};
+use crate::worker::steps::name_of;
+
+/// A group whose cells are called by these names; names that begin with `base` are baselines.
+pub(crate) fn group(names: &[&str]) -> Group {
+    let cell = |name: &&str| PlannedCell {
+        id: (*name).to_owned(),
+        group: "g".into(),
+        experiment: "test".into(),
+        family: "attention".into(),
+        variant: format!("attention/{name}"),
+        engine: "fake".into(),
+        baseline: name.starts_with("base"),
+        axes: Axes::new(),
+    };
+    Group { id: "g".into(), cells: names.iter().map(cell).collect() }
+}
+
+/// How the worker of one cell behaves.
+#[derive(Clone)]
+pub(crate) struct Script {
+    /// Time of one call.
+    pub(crate) call_ns: u64,
+    /// Spread of it, as a share: uniform.
+    pub(crate) spread: f64,
+    pub(crate) disturbed: bool,
+    pub(crate) passed: bool,
+    pub(crate) support: SupportLevel,
+    pub(crate) capable: bool,
+    /// The step (and how many times it works before) that fails so.
+    pub(crate) fails: Option<(&'static str, u32, Cause)>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            call_ns: 1_000_000,
+            spread: 0.001,
+            disturbed: false,
+            passed: true,
+            support: SupportLevel::Native,
+            capable: true,
+            fails: None,
+        }
+    }
+}
+
+/// What all fakes share.
+#[derive(Default)]
+pub(crate) struct World {
+    now: Cell<Duration>,
+    alive: Cell<usize>,
+    pub(crate) most_alive: Cell<usize>,
+    pub(crate) starts: Cell<usize>,
+    scripts: RefCell<BTreeMap<String, Script>>,
+    /// `cell:step`, in order.
+    pub(crate) log: RefCell<Vec<String>>,
+    pub(crate) broken_starts: Cell<usize>,
+    pub(crate) records: RefCell<Vec<Record>>,
+    pub(crate) disk_full_after: Cell<Option<usize>>,
+    pub(crate) refused: RefCell<Vec<String>>,
+    pub(crate) interrupt_at: Cell<Option<Duration>>,
+}
+
+impl World {
+    pub(crate) fn script(&self, cell: &str, script: Script) {
+        self.scripts.borrow_mut().insert(cell.to_owned(), script);
+    }
+
+    fn pass(&self, time: Duration) {
+        self.now.set(self.now.get() + time);
+    }
+
+    pub(crate) fn log_of(&self, cell: &str) -> String {
+        let log = self.log.borrow();
+        let steps: Vec<&str> =
+            log.iter().filter_map(|line| line.split_once(':').filter(|(own, _)| *own == cell)).map(|(_, step)| step).collect();
+        steps.join(" ")
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.get()
+    }
+}
+
+pub(crate) struct FakeClock(pub(crate) Rc<World>);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Duration {
+        self.0.now.get()
+    }
+}
+
+pub(crate) struct FakeSink(pub(crate) Rc<World>);
+
+impl Sink for FakeSink {
+    fn group_begins(&mut self, _: &Group) {}
+
+    fn refuse(&mut self, cell: &PlannedCell) -> Option<String> {
+        self.0.refused.borrow().contains(&cell.id).then(|| "no time".to_owned())
+    }
+
+    fn record(&mut self, new: Vec<Record>) -> anyhow::Result<()> {
+        let mut records = self.0.records.borrow_mut();
+        anyhow::ensure!(self.0.disk_full_after.get().is_none_or(|most| records.len() < most), "disk full");
+        for record in new {
+            self.0.log.borrow_mut().push(format!("{}:recorded", record.id));
+            records.push(record);
+        }
+        Ok(())
+    }
+
+    fn group_ends(&mut self) {}
+
+    fn build(&mut self, hello: &HelloReply) -> anyhow::Result<String> {
+        Ok(format!("build of {}", hello.worker))
+    }
+
+    fn stderr(&mut self, _: &PlannedCell, _: &str) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) struct FakeLauncher(pub(crate) Rc<World>);
+
+impl FakeLauncher {
+    fn ready(&mut self, worker: &str, capable: bool) -> Ready {
+        let world = Rc::clone(&self.0);
+        world.starts.set(world.starts.get() + 1);
+        world.alive.set(world.alive.get() + 1);
+        world.most_alive.set(world.most_alive.get().max(world.alive.get()));
+        world.pass(Duration::from_millis(5));
+        let engine = EngineInfo { name: "fake".into(), summary: String::new(), isa: "none".into(), native: vec![] };
+        let hello = HelloReply {
+            protocol: PROTOCOL_VERSION,
+            worker: worker.into(),
+            version: "1".into(),
+            build: "b".into(),
+            engines: vec![engine],
+            capabilities: Capabilities { draws_inputs: capable, judges: capable },
+        };
+        let random = Random::new(world.starts.get() as u64);
+        Ready {
+            conversation: Box::new(FakeWorker { world, cell: worker.into(), script: Script::default(), seen: BTreeMap::new(), random }),
+            hello,
+        }
+    }
+}
+
+impl Launcher for FakeLauncher {
+    fn start(&mut self, _: &str, _: Duration) -> Result<Ready, WorkerFailure> {
+        if self.0.broken_starts.get() > 0 {
+            self.0.broken_starts.set(self.0.broken_starts.get() - 1);
+            return Err(WorkerFailure { step: "hello", cause: Cause::Exited { code: 1 }, stderr_tail: Some("no such library".into()) });
+        }
+        let capable = self.0.scripts.borrow().values().all(|script| script.capable);
+        Ok(self.ready("worker", capable))
+    }
+
+    fn start_clerk(&mut self, _: Duration) -> Result<Ready, WorkerFailure> {
+        Ok(self.ready("clerk", true))
+    }
+}
+
+struct FakeWorker {
+    world: Rc<World>,
+    cell: String,
+    script: Script,
+    seen: BTreeMap<&'static str, u32>,
+    random: Random,
+}
+
+impl FakeWorker {
+    fn sample(&mut self, calls: u32) -> MeasuredSample {
+        let spread = (self.random.below(2_000_001) as f64 / 1e6 - 1.0) * self.script.spread;
+        let ns = (self.script.call_ns as f64 * f64::from(calls) * (1.0 + spread)) as u64;
+        self.world.pass(Duration::from_nanos(ns));
+        MeasuredSample { calls, ns, disturbed: self.script.disturbed }
+    }
+}
+
+fn figures(passed: bool) -> AccuracyFigures {
+    AccuracyFigures {
+        passed,
+        complaint: (!passed).then(|| "row 3 is off by 7".to_owned()),
+        err_impl: Some(1e-9),
+        err_impl_rel: None,
+        tolerance_used: None,
+        err_method: None,
+        err_method_rel: None,
+        cosine: None,
+        error_ratio: None,
+        nonfinite: 0,
+        rows_checked: 1,
+        rows_total: 1,
+    }
+}
+
+impl Conversation for FakeWorker {
+    fn request(&mut self, request: &Request, _: Duration) -> Result<Response, WorkerFailure> {
+        let step = name_of(request);
+        if let Request::Prepare { cell, inputs } = request {
+            self.cell.clone_from(&cell.id);
+            self.script = self.world.scripts.borrow().get(&cell.id).cloned().unwrap_or_default();
+            assert_eq!(inputs.is_some(), !self.script.capable);
+        }
+        self.world.log.borrow_mut().push(format!("{}:{step}", self.cell));
+        self.world.pass(Duration::from_micros(50));
+        if self.world.interrupt_at.get().is_some_and(|at| self.world.now.get() >= at) {
+            return Err(WorkerFailure { step, cause: Cause::Interrupted, stderr_tail: None });
+        }
+        let seen = self.seen.entry(step).or_default();
+        *seen += 1;
+        if let Some((at, after, cause)) = &self.script.fails
+            && *at == step
+            && *seen > *after
+        {
+            return Err(WorkerFailure { step, cause: cause.clone(), stderr_tail: Some("last words".into()) });
+        }
+        Ok(match request {
+            Request::Prepare { .. } => Response::Prepared(PreparedReply {
+                support: self.script.support,
+                reason: (self.script.support == SupportLevel::Emulated).then(|| "computed in f32".to_owned()),
+                prepare_ns: 7,
+                flops: 1000,
+                bytes: 100,
+                threads_used: 1,
+                isa: "none".into(),
+            }),
+            Request::Verify { output: Some(_) } | Request::Materialize { .. } => Response::Written {},
+            Request::Verify { output: None } | Request::Judge { .. } => Response::Verified(figures(self.script.passed)),
+            Request::Account {} => Response::Accounted(MemoryFigures { weight_bytes: 11, ..MemoryFigures::default() }),
+            Request::Measure { samples, calls } => Response::Measured { samples: (0..*samples).map(|_| self.sample(*calls)).collect() },
+            other => Response::Failed(Fault { kind: FailureKind::BadRequest, message: name_of(other).into() }),
+        })
+    }
+
+    fn stderr_tail(&mut self) -> Option<String> {
+        None
+    }
+
+    fn quit(self: Box<Self>) -> Option<String> {
+        self.world.log.borrow_mut().push(format!("{}:quit", self.cell));
+        None
+    }
+}
+
+impl Drop for FakeWorker {
+    fn drop(&mut self) {
+        self.world.alive.set(self.world.alive.get() - 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! The timed part: warm-up, then rounds over the live workers in random order until every cell has enough.
+
+use std::time::Duration;
+
+use crossover_protocol::MeasuredSample;
+
+use crate::definition::Measure;
+use crate::outcome::Draft;
+use crate::worker::conversation::Conversation;
+use crate::worker::failure::WorkerFailure;
+use crate::worker::steps;
+
+use super::sampling::{Sampling, Stop};
+use super::warm_up::warm_up;
+use super::{Clock, Halt, Scheduler};
+
+/// A cell whose worker is verified and waits to be asked.
+pub(super) struct Live {
+    pub(super) draft: Draft,
+    pub(super) conversation: Box<dyn Conversation>,
+    pub(super) sampling: Sampling,
+    /// Measured along, never recorded.
+    pub(super) companion: bool,
+}
+
+impl Live {
+    /// Baselines stay to the end of the chunk, so that every cell has one beside it to its last sample.
+    fn stays(&self) -> bool {
+        self.companion || self.draft.cell.baseline
+    }
+
+    fn take(
+        &mut self,
+        clock: &dyn Clock,
+        measure: &Measure,
+        samples: u32,
+        calls: u32,
+    ) -> Result<(Vec<MeasuredSample>, Duration), WorkerFailure> {
+        let began = clock.now();
+        let taken = steps::measure(self.conversation.as_mut(), samples, calls, measure.step_timeout);
+        let passed = clock.now().saturating_sub(began);
+        self.draft.elapsed += passed;
+        let taken = taken?;
+        steps::check_claimed_time(self.conversation.as_mut(), &taken, passed)?;
+        Ok((taken, passed))
+    }
+
+    fn warm_up(&mut self, clock: &dyn Clock, measure: &Measure) -> Result<(), WorkerFailure> {
+        let warm = warm_up(measure, |samples, calls| self.take(clock, measure, samples, calls))?;
+        self.sampling.warmup_calls = warm.calls;
+        self.sampling.settle(warm.call_ns, measure.sample_time);
+        Ok(())
+    }
+
+    fn batch(&mut self, round: u32, clock: &dyn Clock, measure: &Measure) -> Result<(), WorkerFailure> {
+        let (samples, calls) = (self.sampling.batch(measure), self.sampling.calls);
+        let (taken, passed) = self.take(clock, measure, samples, calls)?;
+        self.sampling.add(round, &taken, passed);
+        Ok(())
+    }
+}
+
+impl Scheduler<'_> {
+    /// Measures the live cells to their ends and records them.
+    pub(super) fn run_rounds(&mut self, live: Vec<Live>) -> Result<(), Halt> {
+        let mut live = self.for_each(live, |cell, clock, measure| cell.warm_up(clock, measure))?;
+        let mut round = 0;
+        while live.iter().any(|cell| !cell.companion && cell.sampling.verdict(self.measure).is_none()) {
+            self.random.shuffle(&mut live);
+            live = self.for_each(live, |cell, clock, measure| cell.batch(round, clock, measure))?;
+            live = self.let_go(live, Live::stays)?;
+            round += 1;
+        }
+        self.let_go(live, |_| false).map(drop)
+    }
+
+    /// Does one thing with each worker, one after the other; those that fail at it are recorded and gone.
+    fn for_each(
+        &mut self,
+        live: Vec<Live>,
+        act: impl Fn(&mut Live, &dyn Clock, &Measure) -> Result<(), WorkerFailure>,
+    ) -> Result<Vec<Live>, Halt> {
+        let mut left = Vec::with_capacity(live.len());
+        for mut cell in live {
+            match act(&mut cell, self.clock, self.measure) {
+                Ok(()) => left.push(cell),
+                Err(failure) if failure.is_interruption() => return Err(Halt::Interrupted),
+                Err(failure) if !cell.companion => self.sink.record(vec![cell.draft.failed(&failure)])?,
+                Err(_) => {}
+            }
+        }
+        Ok(left)
+    }
+
+    /// Records and ends the cells that have enough, except those that stay.
+    fn let_go(&mut self, live: Vec<Live>, stays: impl Fn(&Live) -> bool) -> Result<Vec<Live>, Halt> {
+        let mut left = Vec::with_capacity(live.len());
+        for cell in live {
+            let verdict = cell.sampling.verdict(self.measure);
+            if stays(&cell) || (verdict.is_none() && !cell.companion) {
+                left.push(cell);
+                continue;
+            }
+            let Live { draft, conversation, sampling, companion } = cell;
+            let planned = draft.cell.clone();
+            if !companion {
+                // The record first: from here on a kill loses nothing of this cell.
+                self.sink.record(vec![draft.measured(sampling, verdict.unwrap_or(Stop::Budget))])?;
+            }
+            self.farewell(&planned, conversation)?;
+        }
+        Ok(left)
+    }
+}

@@ -1,0 +1,254 @@
+//! The scheduler without processes and without time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crossover_protocol::{FailureKind, Fault, SupportLevel};
+use crossover_results::schema::{Record, Status};
+
+use super::fakes::{FakeClock, FakeLauncher, FakeSink, Script, World, group};
+use super::*;
+use crate::worker::failure::Cause;
+
+fn run_with(world: &Rc<World>, measure: &Measure, names: &[&str], done: &[&str]) -> Result<(), Halt> {
+    let (mut launcher, clock, mut sink) = (FakeLauncher(Rc::clone(world)), FakeClock(Rc::clone(world)), FakeSink(Rc::clone(world)));
+    let folder = PathBuf::from("/nowhere");
+    let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut sink, measure, "machine".into(), 1, folder);
+    let outcome = scheduler.run_group(&group(names), |cell| !done.contains(&cell.id.as_str()));
+    scheduler.close();
+    outcome
+}
+
+fn run(world: &Rc<World>, names: &[&str]) -> BTreeMap<String, Record> {
+    run_with(world, &Measure::default(), names, &[]).unwrap();
+    assert_eq!(world.alive(), 0, "every worker has ended");
+    let records: BTreeMap<_, _> = world.records.borrow().iter().map(|record| (record.id.clone(), record.clone())).collect();
+    assert_eq!(records.len(), world.records.borrow().len(), "no cell is recorded twice");
+    assert_eq!(records.len(), names.len(), "every cell is recorded");
+    records
+}
+
+#[test]
+fn a_cell_takes_the_straight_line() {
+    let world = Rc::new(World::default());
+    let record = run(&world, &["a"]).remove("a").unwrap();
+    let log = world.log_of("a");
+    assert!(log.starts_with("prepare account quit prepare verify measure measure measure"), "{log}");
+    assert!(log.ends_with("measure recorded quit"), "{log}");
+    assert_eq!((record.status, record.reason.as_deref(), record.support.as_deref()), (Status::Ok, None, Some("native")));
+    let speed = record.speed.unwrap();
+    assert!(
+        speed.median_ns.abs_diff(1_000_000) < 1000
+            && speed.ci_low_ns.unwrap() <= speed.median_ns
+            && speed.median_ns <= speed.ci_high_ns.unwrap()
+    );
+    // Five rounds of 50 samples of 1 ms: the interval was narrow long before.
+    assert_eq!((speed.stop.as_str(), speed.rejected, speed.warmup_calls), ("converged", 0, 2));
+    assert!((240..=250).contains(&speed.samples), "{}", speed.samples);
+    assert_eq!(record.samples.len() as u64, speed.samples);
+    assert_eq!(record.samples.last().unwrap().round, 4);
+    assert_eq!((record.memory.unwrap().weight_bytes, record.accuracy.unwrap().err_impl), (11, Some(1e-9)));
+    assert_eq!((record.machine.as_str(), record.build.as_str()), ("machine", "build of worker"));
+    assert!(record.elapsed_ns > 240_000_000);
+}
+
+#[test]
+fn rounds_visit_everybody_in_random_order() {
+    let world = Rc::new(World::default());
+    run(&world, &["base", "a", "b", "c"]);
+    let log = world.log.borrow();
+    let measures: Vec<&str> = log.iter().filter_map(|line| line.strip_suffix(":measure")).skip(8).collect();
+    let rounds: Vec<&[&str]> = measures.chunks(4).collect();
+    assert_eq!(rounds.len(), 5);
+    for round in &rounds {
+        let mut sorted = round.to_vec();
+        sorted.sort_unstable();
+        assert_eq!(sorted, ["a", "b", "base", "c"]);
+    }
+    assert!(rounds.iter().any(|round| *round != rounds[0]), "{rounds:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_order() {
+    let log = || {
+        let world = Rc::new(World::default());
+        run(&world, &["base", "a", "b", "c"]);
+        world.log.take()
+    };
+    assert_eq!(log(), log());
+}
+
+#[test]
+fn the_baseline_stays_while_others_need_it_and_comes_back_for_each_chunk() {
+    let world = Rc::new(World::default());
+    // `wild` never converges, so it takes its whole budget.
+    world.script("wild", Script { spread: 0.9, ..Script::default() });
+    let measure = Measure { live_workers: 2, ..Measure::default() };
+    run_with(&world, &measure, &["base", "wild", "b"], &[]).unwrap();
+    let records = world.records.borrow();
+    let of = |id: &str| records.iter().find(|record| record.id == id).unwrap();
+    assert_eq!(records.len(), 3);
+    assert_eq!(of("wild").speed.as_ref().unwrap().stop, "budget");
+    assert!(of("wild").elapsed_ns > 1_000_000_000);
+    let base = of("base");
+    assert_eq!(base.speed.as_ref().unwrap().stop, "converged");
+    assert_eq!(base.samples.last().unwrap().round, of("wild").samples.last().unwrap().round, "it was there to the end");
+    // In the second chunk it is a companion: prepared and verified, but neither accounted nor recorded again.
+    let log = world.log_of("base");
+    assert_eq!((log.matches("account").count(), log.matches("verify").count(), log.matches("recorded").count()), (1, 2, 1), "{log}");
+    assert_eq!(world.most_alive.get(), 2);
+}
+
+#[test]
+fn a_slow_cell_gets_one_sample_at_least() {
+    let world = Rc::new(World::default());
+    world.script("slow", Script { call_ns: 3_000_000_000, ..Script::default() });
+    let speed = run(&world, &["slow"]).remove("slow").unwrap().speed.unwrap();
+    assert_eq!((speed.samples, speed.stop.as_str(), speed.warmup_calls), (1, "budget", 2));
+}
+
+#[test]
+fn every_failure_is_a_row_and_the_others_go_on() {
+    let world = Rc::new(World::default());
+    let fault = |kind| Cause::Fault(Fault { kind, message: "because".into() });
+    let failing = |step, after, cause| Script { fails: Some((step, after, cause)), ..Script::default() };
+    world.script("segv", failing("measure", 4, Cause::Signalled { signal: 11 }));
+    world.script("oom", failing("account", 0, Cause::Signalled { signal: 9 }));
+    world.script("late", failing("verify", 0, Cause::Deadline(Duration::from_secs(60))));
+    world.script("cannot", failing("prepare", 0, fault(FailureKind::Unsupported)));
+    world.script("full", failing("prepare", 0, fault(FailureKind::OutOfMemory)));
+    world.script("warm", failing("measure", 0, Cause::Garbage("x".into())));
+    world.script("wrong", Script { passed: false, ..Script::default() });
+    let records = run(&world, &["base", "segv", "oom", "late", "cannot", "full", "warm", "wrong", "good"]);
+    let status = |id: &str| records[id].status;
+    assert_eq!((status("base"), status("good")), (Status::Ok, Status::Ok));
+    assert_eq!((status("segv"), status("oom"), status("late")), (Status::Crashed, Status::Oom, Status::Timeout));
+    assert_eq!((status("cannot"), status("full"), status("warm")), (Status::Unsupported, Status::Oom, Status::Crashed));
+    for id in ["segv", "oom", "late", "cannot", "full", "warm"] {
+        let record = &records[id];
+        assert!(record.speed.is_none() && record.samples.is_empty() && record.reason.is_some(), "{id}");
+        assert_eq!(record.stderr_tail.as_deref(), Some("last words"));
+    }
+    // What was found before the failure is kept.
+    assert!(records["segv"].accuracy.is_some() && records["segv"].memory.is_some() && records["oom"].memory.is_none());
+    let wrong = &records["wrong"];
+    assert_eq!((wrong.status, wrong.reason.as_deref()), (Status::Wrong, Some("row 3 is off by 7")));
+    assert!(wrong.speed.is_none() && wrong.accuracy.is_some() && wrong.memory.is_some());
+    assert!(!world.log_of("wrong").contains("measure"), "a wrong cell gets no time");
+}
+
+#[test]
+fn a_failed_baseline_is_not_started_again_for_later_chunks() {
+    let world = Rc::new(World::default());
+    world.script("base", Script { passed: false, ..Script::default() });
+    run_with(&world, &Measure { live_workers: 2, ..Measure::default() }, &["base", "a", "b", "c"], &[]).unwrap();
+    assert_eq!(world.records.borrow().len(), 4);
+    assert_eq!(world.log_of("base").matches("prepare").count(), 2, "once for memory, once to verify");
+}
+
+#[test]
+fn emulation_is_a_status() {
+    let world = Rc::new(World::default());
+    world.script("a", Script { support: SupportLevel::Emulated, ..Script::default() });
+    let record = run(&world, &["a"]).remove("a").unwrap();
+    assert_eq!((record.status, record.reason.as_deref()), (Status::Emulated, Some("computed in f32")));
+    assert!(record.speed.is_some() && record.support.as_deref() == Some("emulated"));
+}
+
+#[test]
+fn a_cell_that_is_always_disturbed_takes_its_budget_and_says_so() {
+    let world = Rc::new(World::default());
+    world.script("a", Script { disturbed: true, ..Script::default() });
+    let record = run(&world, &["a"]).remove("a").unwrap();
+    let speed = record.speed.unwrap();
+    assert_eq!((record.status, speed.stop.as_str()), (Status::Ok, "budget"));
+    assert_eq!((speed.rejected, speed.samples), (record.samples.len() as u64, record.samples.len() as u64));
+}
+
+#[test]
+fn an_engine_that_does_not_come_up_is_given_up_after_three_attempts() {
+    let world = Rc::new(World::default());
+    world.broken_starts.set(usize::MAX);
+    let records = run(&world, &["a", "b", "c", "d", "e"]);
+    assert_eq!(usize::MAX - world.broken_starts.get(), 3, "no crash loop");
+    assert!(records.values().all(|record| record.status == Status::Crashed && record.build == "unknown"));
+    assert!(records["c"].reason.as_deref().unwrap().starts_with("hello: the worker exited with code 1"));
+    let reason = records["e"].reason.as_deref().unwrap();
+    assert!(reason.contains("failed 3 times in a row before it said hello; last: hello: the worker exited"), "{reason}");
+}
+
+#[test]
+fn two_bad_starts_are_forgiven() {
+    let world = Rc::new(World::default());
+    world.broken_starts.set(2);
+    let records = run(&world, &["a", "b", "c"]);
+    assert_eq!(records.values().filter(|record| record.status == Status::Ok).count(), 1);
+}
+
+#[test]
+fn workers_of_others_get_files_and_a_judge() {
+    let world = Rc::new(World::default());
+    world.script("a", Script { capable: false, ..Script::default() });
+    world.script("b", Script { capable: false, ..Script::default() });
+    let records = run(&world, &["a", "b"]);
+    assert!(records.values().all(|record| record.status == Status::Ok && record.accuracy.is_some()));
+    // Inputs are written once for both processes of a cell, and one clerk serves all cells.
+    assert_eq!(world.log_of("clerk"), "materialize judge materialize judge quit");
+    assert_eq!(world.starts.get(), 5);
+}
+
+#[test]
+fn an_interruption_ends_everything_at_once_without_a_record() {
+    let world = Rc::new(World::default());
+    world.interrupt_at.set(Some(Duration::from_millis(100)));
+    let halt = run_with(&world, &Measure::default(), &["base", "a", "b"], &[]).unwrap_err();
+    assert!(matches!(halt, Halt::Interrupted));
+    assert!(world.records.borrow().is_empty());
+    assert_eq!(world.alive(), 0);
+}
+
+#[test]
+fn a_full_disk_stops_the_run() {
+    let world = Rc::new(World::default());
+    world.disk_full_after.set(Some(1));
+    let halt = run_with(&world, &Measure::default(), &["a", "b"], &[]).unwrap_err();
+    assert!(matches!(halt, Halt::Store(_)));
+    assert_eq!((world.records.borrow().len(), world.alive()), (1, 0));
+}
+
+#[test]
+fn cells_for_which_there_is_no_time_are_rows_and_start_nothing() {
+    let world = Rc::new(World::default());
+    world.refused.borrow_mut().extend(["a".to_owned(), "b".to_owned()]);
+    let records = run(&world, &["base", "a", "b"]);
+    assert_eq!((records["base"].status, records["a"].status), (Status::Ok, Status::OverBudget));
+    assert_eq!(records["a"].reason.as_deref(), Some("no time"));
+    assert_eq!(world.starts.get(), 2);
+    // Where nothing else is left, the baseline is not measured for nobody.
+    run_with(&world, &Measure::default(), &["base", "a"], &["base"]).unwrap();
+    assert_eq!(world.starts.get(), 2);
+}
+
+#[test]
+fn done_cells_are_not_started() {
+    let world = Rc::new(World::default());
+    run_with(&world, &Measure::default(), &["base", "a", "b"], &["base", "a"]).unwrap();
+    assert_eq!(world.records.borrow().len(), 1);
+    assert_eq!(world.log_of("a"), "");
+    assert!(world.log_of("base").contains("measure"), "the baseline comes along");
+}
+
+#[test]
+fn the_harness_costs_less_than_a_hundredth() {
+    // Each request of the fakes costs 50 us; a real round trip is of that size.
+    for call_ns in [1_000_000, 5_000_000, 40_000_000] {
+        let world = Rc::new(World::default());
+        world.script("a", Script { call_ns, spread: 0.9, ..Script::default() });
+        let record = run(&world, &["a"]).remove("a").unwrap();
+        let measured: u64 = record.samples.iter().map(|sample| sample.ns).sum();
+        let requests = record.samples.last().unwrap().round as u64 + 1;
+        assert!(requests * 50_000 * 100 <= measured, "{call_ns}: {requests} requests for {measured} ns");
+    }
+}

@@ -1,0 +1,167 @@
+//! How a worker can fail, and which status of a record that is.
+
+use std::time::Duration;
+
+use crossover_protocol::{FailureKind, Fault};
+use crossover_results::schema::Status;
+use thiserror::Error;
+
+/// A request that got no usable answer.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("{step}: {cause}")]
+pub struct WorkerFailure {
+    /// The step in which it happened: `start`, or the request's name.
+    pub step: &'static str,
+    /// What happened.
+    pub cause: Cause,
+    /// The last lines that the worker wrote to stderr.
+    pub stderr_tail: Option<String>,
+}
+
+/// What happened to a worker.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Cause {
+    /// It could not be started.
+    #[error("the worker could not be started: {0}")]
+    Spawn(String),
+    /// It exited where an answer was due.
+    #[error("the worker exited with code {code} instead of answering")]
+    Exited {
+        /// Its exit code.
+        code: i32,
+    },
+    /// It was ended by a signal that did not come from the runner.
+    #[error("{}", describe_signal(*signal))]
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It did not answer in time, and was killed for it.
+    #[error("no answer within {} s: the worker was killed (the limit is `step_timeout_s` of the experiment)", .0.as_secs_f64())]
+    Deadline(Duration),
+    /// It wrote something that is no message, closed its stdout, or spoke without being asked.
+    #[error("the worker broke the protocol: {0}")]
+    Garbage(String),
+    /// It answered, but not to the question.
+    #[error("the worker's answer does not fit the request: {0}")]
+    WrongAnswer(String),
+    /// It said that it cannot; it is alive.
+    #[error("{}", .0.message)]
+    Fault(Fault),
+    /// The user wants the run to stop: no verdict on the worker, and no record.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl WorkerFailure {
+    /// True where the run is being stopped, so that nothing must be recorded.
+    pub fn is_interruption(&self) -> bool {
+        self.cause == Cause::Interrupted
+    }
+
+    /// True where the worker is still there and can be asked again.
+    pub fn leaves_worker_alive(&self) -> bool {
+        matches!(self.cause, Cause::Fault(_) | Cause::WrongAnswer(_))
+    }
+
+    /// The status of a cell that ended so.
+    pub fn status(&self) -> Status {
+        match &self.cause {
+            Cause::Signalled { signal: SIGKILL } => Status::Oom,
+            Cause::Signalled { .. } | Cause::Exited { .. } if self.tail_speaks_of_memory() => Status::Oom,
+            Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) => Status::Oom,
+            Cause::Fault(Fault { kind: FailureKind::Unsupported, .. }) => Status::Unsupported,
+            Cause::Deadline(_) => Status::Timeout,
+            _ => Status::Crashed,
+        }
+    }
+
+    /// An allocator that gives up says so on stderr before it aborts, in one of a few fixed phrases (Rust, C++, Python, libc).
+    /// Under a memory limit that is the only sign, as nobody sends a SIGKILL then. It is a guess by text, used only for workers
+    /// that died by themselves.
+    fn tail_speaks_of_memory(&self) -> bool {
+        const PHRASES: [&str; 5] = ["memory allocation of ", "std::bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory"];
+        let speaks = |line: &str| PHRASES.iter().any(|phrase| line.contains(phrase));
+        let last_words = |tail: &str| tail.lines().rev().filter(|line| !is_backtrace(line)).take(5).any(speaks);
+        self.stderr_tail.as_deref().is_some_and(last_words)
+    }
+}
+
+/// A line of a Rust backtrace: with RUST_BACKTRACE set, many of them follow the words that matter.
+fn is_backtrace(line: &str) -> bool {
+    let start = line.trim_start();
+    let frame = start.split_once(':').is_some_and(|(number, _)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    frame || start.starts_with("at ") || start.starts_with("stack backtrace:") || start.starts_with("note: Some details are omitted")
+}
+
+const SIGKILL: i32 = 9;
+
+fn describe_signal(signal: i32) -> String {
+    let name = match signal {
+        SIGKILL => return "the worker was killed by the kernel, most likely for memory (SIGKILL that the runner did not send)".to_owned(),
+        4 => "SIGILL: an instruction that this processor does not have",
+        6 => "SIGABRT: it aborted",
+        7 => "SIGBUS: memory or a mapped file that is not there",
+        8 => "SIGFPE: an arithmetic fault",
+        11 => "SIGSEGV: memory that is not its own",
+        13 => "SIGPIPE",
+        15 => "SIGTERM that the runner did not send",
+        _ => return format!("the worker was ended by signal {signal}"),
+    };
+    format!("the worker was ended by {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(cause: Cause, tail: Option<&str>) -> WorkerFailure {
+        WorkerFailure { step: "measure", cause, stderr_tail: tail.map(str::to_owned) }
+    }
+
+    #[test]
+    fn each_cause_has_its_status() {
+        let fault = |kind| Cause::Fault(Fault { kind, message: "m".into() });
+        let table = [
+            (Cause::Spawn("x".into()), Status::Crashed),
+            (Cause::Exited { code: 0 }, Status::Crashed),
+            (Cause::Signalled { signal: 11 }, Status::Crashed),
+            (Cause::Signalled { signal: 9 }, Status::Oom),
+            (Cause::Deadline(Duration::from_secs(1)), Status::Timeout),
+            (Cause::Garbage("x".into()), Status::Crashed),
+            (Cause::WrongAnswer("x".into()), Status::Crashed),
+            (fault(FailureKind::Unsupported), Status::Unsupported),
+            (fault(FailureKind::OutOfMemory), Status::Oom),
+            (fault(FailureKind::Internal), Status::Crashed),
+            (fault(FailureKind::BadRequest), Status::Crashed),
+        ];
+        for (cause, status) in table {
+            assert_eq!(failure(cause.clone(), Some("thread panicked")).status(), status, "{cause}");
+        }
+    }
+
+    #[test]
+    fn an_allocator_that_gave_up_is_out_of_memory() {
+        let tail = Some("x\nmemory allocation of 1073741824 bytes failed\n");
+        assert_eq!(failure(Cause::Signalled { signal: 6 }, tail).status(), Status::Oom);
+        let traced = format!(
+            "memory allocation of 9 bytes failed\nstack backtrace:\n{}",
+            "   3: alloc::raw_vec\n             at /x.rs:1\n".repeat(9)
+        );
+        assert_eq!(failure(Cause::Signalled { signal: 6 }, Some(&traced)).status(), Status::Oom);
+        assert_eq!(failure(Cause::Exited { code: 1 }, Some("Traceback\nMemoryError")).status(), Status::Oom);
+        // A worker that was alive, or that was killed by us, did not die of it.
+        assert_eq!(failure(Cause::Garbage("x".into()), tail).status(), Status::Crashed);
+        assert_eq!(failure(Cause::Deadline(Duration::from_secs(1)), tail).status(), Status::Timeout);
+        // A word far up in the log is no cause of death.
+        let old = format!("out of memory\n{}", "line\n".repeat(6));
+        assert_eq!(failure(Cause::Signalled { signal: 6 }, Some(&old)).status(), Status::Crashed);
+    }
+
+    #[test]
+    fn reasons_name_the_step_and_the_signal() {
+        let text = failure(Cause::Signalled { signal: 11 }, None).to_string();
+        assert_eq!(text, "measure: the worker was ended by SIGSEGV: memory that is not its own");
+        assert!(failure(Cause::Signalled { signal: 9 }, None).to_string().contains("killed by the kernel, most likely for memory"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Which command runs which engine, and the first words with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::definition::WorkerCommand;
+
+use super::conversation::{Conversation, Launcher, Ready};
+use super::failure::{Cause, WorkerFailure};
+use super::process::{WorkerCommandLine, WorkerProcess};
+use super::steps;
+
+/// Starts real processes.
+///
+/// Engines of our own run in `crossover-worker`. The commands of others are started through `crossover-worker exec --`, which asks
+/// the kernel to end the process when the runner dies and then becomes the command, so that a killed runner leaves no orphan.
+pub struct ProcessLauncher {
+    own: PathBuf,
+    foreign: BTreeMap<String, WorkerCommand>,
+    memory_limit: Option<u64>,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl ProcessLauncher {
+    /// With our own worker's program, the commands of other engines by name, and a limit on each worker's address space.
+    pub fn new(own: PathBuf, foreign: BTreeMap<String, WorkerCommand>, memory_limit: Option<u64>, interrupt: Arc<AtomicBool>) -> Self {
+        Self { own, foreign, memory_limit, interrupt }
+    }
+
+    fn command_line(&self, engine: &str) -> WorkerCommandLine {
+        let mut arguments = Vec::new();
+        if let Some(bytes) = self.memory_limit {
+            arguments.push("--memory-limit".into());
+            arguments.push(bytes.to_string().into());
+        }
+        let mut environment = BTreeMap::new();
+        if let Some(foreign) = self.foreign.get(engine) {
+            arguments.push("exec".into());
+            arguments.push("--".into());
+            arguments.extend(foreign.command.iter().map(OsString::from));
+            environment.clone_from(&foreign.env);
+        }
+        WorkerCommandLine { program: self.own.clone().into(), arguments, environment }
+    }
+
+    fn greet(&self, command: &WorkerCommandLine, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        let mut conversation: Box<dyn Conversation> = Box::new(WorkerProcess::start(command, Arc::clone(&self.interrupt))?);
+        let hello = steps::hello(conversation.as_mut(), deadline)?;
+        Ok(Ready { conversation, hello })
+    }
+}
+
+impl Launcher for ProcessLauncher {
+    fn start(&mut self, engine: &str, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        let mut ready = self.greet(&self.command_line(engine), deadline)?;
+        if ready.hello.engines.iter().any(|known| known.name == engine) {
+            return Ok(ready);
+        }
+        let known: BTreeSet<&str> = ready.hello.engines.iter().map(|known| known.name.as_str()).collect();
+        let text =
+            format!("worker {} has no engine {engine:?}, it has {}", ready.hello.worker, known.into_iter().collect::<Vec<_>>().join(", "));
+        Err(WorkerFailure { step: "hello", cause: Cause::WrongAnswer(text), stderr_tail: ready.conversation.stderr_tail() })
+    }
+
+    fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        // Without the limit: it is there for the cells, and the references are larger than they.
+        let command = WorkerCommandLine { program: self.own.clone().into(), arguments: Vec::new(), environment: BTreeMap::new() };
+        self.greet(&command, deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_started_through_our_worker() {
+        let foreign =
+            WorkerCommand { command: vec!["python3".into(), "w.py".into()], env: BTreeMap::from([("A".to_owned(), "b".to_owned())]) };
+        let launcher = ProcessLauncher::new("/x/worker".into(), BTreeMap::from([("numpy".to_owned(), foreign)]), Some(77), Arc::default());
+        let numpy = launcher.command_line("numpy");
+        assert_eq!(numpy.program, "/x/worker");
+        assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);
+        assert_eq!(numpy.environment["A"], "b");
+        let own = launcher.command_line("naive");
+        assert_eq!(own.arguments, ["--memory-limit", "77"]);
+        assert!(own.environment.is_empty());
+    }
+}

@@ -1,0 +1,362 @@
+//! The program as a user meets it: exit codes, what stands on stdout and stderr, and how it ends when something is missing.
+//!
+//! Each test has a project and a link to the program of its own, with a worker in shell beside it that answers what the test needs.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const HELLO: &str = r#"{"type":"hello","protocol":1,"worker":"fake","version":"7","build":"sh","engines":[{"name":"naive","summary":"plain loops","isa":"scalar","native":["f64","f32"]}],"capabilities":{"draws_inputs":true,"judges":true}}"#;
+
+const TINY: &str = "name = \"tiny\"\ndescription = \"two cells\"\n[[sweep]]\nvariants = [\"softmax/stable\"]\nengines = [\"*\"]\n\
+                    [sweep.axes]\nn = [2, 4]\n";
+
+struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let definitions = folder.path().join("experiments/definitions");
+        fs::create_dir_all(&definitions).unwrap();
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        fs::write(definitions.join("tiny.toml"), TINY).unwrap();
+        let project = Self { folder };
+        // A name of its own, so that only what a test puts beside it is beside it. (A copy could not be started while another
+        // test's process, just forked, still has it open for writing.)
+        fs::hard_link(env!("CARGO_BIN_EXE_crossover"), project.path("bin/crossover")).unwrap();
+        project.program("crossover-worker", &worker("exit 9"));
+        project
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("bin/crossover"));
+        command.args(arguments).current_dir(self.folder.path()).env_remove("CROSSOVER_ROOT").env_remove("CROSSOVER_WORKER");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "");
+        text(&output.stdout)
+    }
+
+    /// Standard error of a command that must end with this code, in the form that all errors have.
+    fn bad(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let complaint = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{complaint}");
+        assert!(complaint.starts_with("error: "), "{complaint}");
+        assert!(!complaint.contains("panicked") && !complaint.contains("backtrace"), "{complaint}");
+        complaint.replace(&format!("{}/", self.folder.path().display()), "")
+    }
+}
+
+/// A worker that says hello and goodbye, and does `otherwise` with every other message.
+fn worker(otherwise: &str) -> String {
+    let script = r#"#!/bin/sh
+if [ "$1" = cell ]; then printf '%s|' "$@"; exit 0; fi
+while read -r line; do
+    case "$line" in
+    *'"type":"hello"'*) echo 'HELLO' ;;
+    *'"type":"quit"'*) echo '{"type":"bye"}'; exit 0 ;;
+    *) OTHERWISE ;;
+    esac
+done
+"#;
+    script.replace("HELLO", HELLO).replace("OTHERWISE", otherwise)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn plain_lists_fit_eighty_columns() {
+    let project = Project::new();
+    for what in ["engines", "variants", "experiments"] {
+        let list = project.good(&["list", what]);
+        assert!(!list.is_empty() && list.lines().all(|line| line.chars().count() <= 80), "{list}");
+    }
+    assert_eq!(project.good(&["list", "experiments"]), "tiny\n  two cells\n");
+    assert_eq!(project.good(&["list", "engines"]), "naive\n  plain loops\n  kernels of its own: f64 f32\n  instruction set: scalar\n");
+}
+
+#[test]
+fn lists_are_json_on_request() {
+    let project = Project::new();
+    let json = |what: &str| serde_json::from_str::<serde_json::Value>(&project.good(&["list", what, "--json"])).unwrap();
+    assert_eq!(json("engines")["engines"][0]["native"][1], "f32");
+    assert_eq!(json("engines")["worker"]["version"], "7");
+    let variants = json("variants");
+    let dense = variants["variants"].as_array().unwrap().iter().find(|variant| variant["name"] == "attention/dense").unwrap();
+    assert_eq!(dense["tensors"][0]["shape"], serde_json::json!(["batch", "heads", "n", "head_dim"]));
+    assert_eq!(json("experiments")["experiments"][0]["problem"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_broken_experiment_is_listed_with_its_problem() {
+    let project = Project::new();
+    fs::write(project.path("experiments/definitions/broken.toml"), "nam = 1").unwrap();
+    assert!(project.good(&["list", "experiments"]).contains("cannot be read: "));
+    let json: serde_json::Value = serde_json::from_str(&project.good(&["list", "experiments", "--json"])).unwrap();
+    assert!(json["experiments"][0]["problem"].as_str().unwrap().contains("did you mean \"name\"?"));
+}
+
+#[test]
+fn a_plan_is_counted_and_shown() {
+    let project = Project::new();
+    assert_eq!(project.good(&["plan", "tiny", "--count"]), "tiny: 2 cells in 2 groups\n");
+    assert_eq!(project.good(&["plan", "tiny", "--count", "--set", "n=1,2,3", "--threads", "2"]), "tiny: 3 cells in 3 groups\n");
+    let counted: serde_json::Value = serde_json::from_str(&project.good(&["plan", "tiny", "--count", "--json"])).unwrap();
+    assert_eq!(counted, serde_json::json!({ "experiment": "tiny", "groups": 2, "cells": 2 }));
+    let planned = project.good(&["plan", "experiments/definitions/tiny.toml", "--filter", "n == 4", "--json"]);
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(planned["plan"][0]["axes"]["n"], 4);
+    assert_eq!(planned["plan"][0]["engine"], "naive");
+}
+
+#[test]
+fn the_project_is_found_from_below_and_by_its_variable() {
+    let project = Project::new();
+    let deep = project.path("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    let from = |folder: &Path, root: Option<&Path>| {
+        let mut command = project.command(&["plan", "tiny", "--count"]);
+        command.current_dir(folder).envs(root.map(|root| ("CROSSOVER_ROOT", root)));
+        command.output().unwrap()
+    };
+    assert!(from(&deep, None).status.success());
+    assert!(from(Path::new("/"), Some(project.folder.path())).status.success());
+    let nowhere = from(&deep, Some(&deep));
+    assert_eq!(nowhere.status.code(), Some(3));
+    assert!(text(&nowhere.stderr).contains("has no folder experiments/definitions"));
+}
+
+#[test]
+fn bad_input_is_exit_code_two() {
+    let project = Project::new();
+    fs::write(project.path("bad.toml"), TINY.replace("[sweep.axes]\n", "axis = 1\n")).unwrap();
+    insta::assert_snapshot!(project.bad(2, &["plan", "bad.toml"]), @r#"
+    error: bad.toml:6:1: unknown key "axis" in a [[sweep]]
+      6 | axis = 1
+        | ^^^^
+      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, axes
+    "#);
+    insta::assert_snapshot!(project.bad(2, &["plan", "tony"]), @r#"
+    error: there is no experiment "tony"
+      did you mean tiny? the experiments are tiny
+    "#);
+    insta::assert_snapshot!(project.bad(2, &["plan", "tiny", "--filter", "n <"]), @r#"
+    error: --filter, column 4: expected a column or a value, found "the end"
+      n <
+         ^
+    "#);
+    for arguments in [
+        &["plan", "none.toml"][..],
+        &["plan", "experiments/definitions"],
+        &["plan", "../tiny"],
+        &["plan", ""],
+        &["plan", "tiny", "--set", "m=1"],
+        &["plan", "tiny", "--set", "n=0"],
+        &["plan", "tiny", "--set", "threads=1", "--threads", "1"],
+        &["cell", "variant=softmax/stable"],
+        &["cell", "variant=softmax/stable", "engine=naive", "n=0"],
+        &["apply", "--variant", "softmax/stabel", "--engine", "naive", "--input", "i", "--output", "o"],
+    ] {
+        project.bad(2, arguments);
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_two_as_well() {
+    let project = Project::new();
+    for arguments in [
+        &["plan"][..],
+        &["plot"],
+        &["list", "cats"],
+        &["plan", "tiny", "--set", "n"],
+        &["plan", "tiny", "--shard", "0/2"],
+        &["plan", "tiny", "--threads", "0"],
+        &["run"],
+        &["run", "tiny", "--all"],
+        &["run", "tiny", "--time-budget", "10"],
+    ] {
+        let output = project.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).starts_with("error: "), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_missing_worker_or_report_is_exit_code_three_with_the_way_out() {
+    let project = Project::new();
+    fs::remove_file(project.path("bin/crossover-worker")).unwrap();
+    assert!(project.bad(3, &["plan", "tiny"]).contains("cargo build --release -p crossover-worker"));
+    assert!(project.bad(3, &["probe"]).contains("CROSSOVER_WORKER"));
+    assert!(project.bad(3, &["report", "results/runs/x"]).contains("cargo build --release -p crossover-reports"));
+    let wrong = project.command(&["list", "engines"]).env("CROSSOVER_WORKER", "/nowhere").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(3));
+}
+
+#[test]
+fn a_worker_elsewhere_is_found_by_its_variable() {
+    let project = Project::new();
+    fs::rename(project.path("bin/crossover-worker"), project.path("elsewhere")).unwrap();
+    let output = project.command(&["plan", "tiny", "--count"]).env("CROSSOVER_WORKER", project.path("elsewhere")).output().unwrap();
+    assert_eq!(text(&output.stdout), "tiny: 2 cells in 2 groups\n");
+}
+
+#[test]
+fn a_reader_that_goes_ends_a_plan_quietly() {
+    let project = Project::new();
+    let list = format!("{:?}", (1..=200).collect::<Vec<u32>>()).replace(['[', ']', ' '], "");
+    let (n, classes) = (format!("n={list}"), format!("classes={list}"));
+    for format in [&[][..], &["--json"]] {
+        let mut command = project.command(&["plan", "tiny", "--set", &n, "--set", &classes]);
+        let mut child = command.args(format).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(!first.is_empty());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_a_reader_that_went() {
+    let project = Project::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = project.command(&["list", "variants"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).starts_with("error: standard output cannot be written"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_cell_becomes_the_worker() {
+    let project = Project::new();
+    let words = project.good(&["cell", "variant=softmax/stable", "engine=naive", "n=3", "--profile"]);
+    let words: Vec<&str> = words.split('|').collect();
+    assert_eq!((words[0], words[2]), ("cell", "--profile"));
+    let cell: serde_json::Value = serde_json::from_str(words[1]).unwrap();
+    assert_eq!((&cell["variant"], &cell["axes"]["n"], &cell["axes"]["threads"]), (&"softmax/stable".into(), &3.into(), &1.into()));
+    let planned: serde_json::Value = serde_json::from_str(&project.good(&["plan", "tiny", "--set", "n=3", "--json"])).unwrap();
+    assert_eq!(cell["id"], planned["plan"][0]["id"]);
+}
+
+#[test]
+fn a_report_becomes_the_report_program() {
+    let project = Project::new();
+    project.program("crossover-report", "#!/bin/sh\nprintf '%s|' \"$@\"\n");
+    assert_eq!(project.good(&["report", "a", "b", "--out", "c", "--format", "md,csv"]), "a|b|--out|c|--format|md,csv|");
+}
+
+fn apply(project: &Project) -> Vec<&'static str> {
+    fs::write(project.path("in.safetensors"), "x").unwrap();
+    vec!["apply", "--variant", "softmax/stable", "--engine", "naive", "--input", "in.safetensors", "--output", "out.safetensors"]
+}
+
+#[test]
+fn apply_says_what_it_wrote() {
+    let project = Project::new();
+    project.program("crossover-worker", &worker(r#"printf '%s' "$line" > asked; echo '{"type":"applied","support":"native","reason":null,"axes":{"n":3},"nonfinite":0,"values":9}'"#));
+    let mut arguments = apply(&project);
+    assert_eq!(project.good(&arguments), "wrote out.safetensors: out of softmax/stable on naive\n  with n=3\n");
+    let asked = || serde_json::from_str::<serde_json::Value>(&fs::read_to_string(project.path("asked")).unwrap()).unwrap();
+    assert_eq!(asked()["cell"]["axes"], serde_json::json!({}));
+    assert!(Path::new(asked()["input"].as_str().unwrap()).is_absolute());
+    arguments.extend(["--precision", "bf16"]);
+    project.good(&arguments);
+    assert_eq!(asked()["cell"]["axes"], serde_json::json!({ "precision": "bf16" }));
+}
+
+#[test]
+fn an_output_that_is_not_finite_is_a_finding() {
+    let project = Project::new();
+    let answer = r#"{"type":"applied","support":"emulated","reason":"computed in f32","axes":{},"nonfinite":4,"values":9}"#;
+    project.program("crossover-worker", &worker(&format!("echo '{answer}'")));
+    let output = project.run(&apply(&project));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("4 of 9 output values are NaN or infinite") && said.contains("emulates this precision: computed in f32"),
+        "{said}"
+    );
+}
+
+#[test]
+fn apply_tells_refusals_from_failures() {
+    let project = Project::new();
+    let arguments = apply(&project);
+    for (kind, code) in [("bad-request", 2), ("unsupported", 2), ("out-of-memory", 3), ("internal", 3)] {
+        project
+            .program("crossover-worker", &worker(&format!(r#"echo '{{"type":"failed","kind":"{kind}","message":"because of {kind}"}}'"#)));
+        assert_eq!(project.bad(code, &arguments), format!("error: because of {kind}\n"));
+    }
+    project.program("crossover-worker", &worker("echo 'the last words' >&2; exit 7"));
+    let crash = project.bad(3, &arguments);
+    assert!(crash.contains("exited with code 7") && crash.contains("\n    the last words\n"), "{crash}");
+}
+
+#[test]
+fn apply_never_writes_over_its_input_nor_into_nowhere() {
+    let project = Project::new();
+    let mut arguments = apply(&project);
+    *arguments.last_mut().unwrap() = "./in.safetensors";
+    assert!(project.bad(2, &arguments).contains("is the input file itself"));
+    *arguments.last_mut().unwrap() = "nowhere/out.safetensors";
+    assert!(project.bad(2, &arguments).contains("there is no folder"));
+    *arguments.last_mut().unwrap() = "out.safetensors";
+    arguments[4] = "nave";
+    assert!(project.bad(2, &arguments).contains("unknown engine \"nave\"\n  the engines are naive"));
+}
+
+#[test]
+fn a_probe_is_printed_and_is_json_on_request() {
+    let project = Project::new();
+    let probed = r#"{"type":"probed","threads":1,"isa":"avx2","f64_flops_per_s":2000000000,"f32_flops_per_s":4000000000,"bandwidth":[]}"#;
+    project.program("crossover-worker", &worker(&format!("echo '{probed}'")));
+    assert!(project.good(&["probe", "--threads", "1"]).contains("f64        2.0 GFLOP/s"));
+    let json: serde_json::Value = serde_json::from_str(&project.good(&["probe", "--threads", "1", "--json"])).unwrap();
+    assert_eq!(json["f32_flops_per_s"], 4_000_000_000u64);
+}
+
+#[test]
+fn the_doctor_is_content_only_with_everything_in_place() {
+    let project = Project::new();
+    let ill = project.run(&["doctor"]);
+    assert_eq!(ill.status.code(), Some(3));
+    assert!(text(&ill.stdout).contains("PROBLEM reports"), "{}", text(&ill.stdout));
+    project.program("crossover-report", "#!/bin/sh\n");
+    let well = project.run(&["doctor"]);
+    let said = text(&well.stdout);
+    assert!(said.contains("ok      worker") && said.contains("fake 7 with naive"), "{said}");
+    // A test machine may really be short of memory or disk; then that is what must be said.
+    let short = said.contains("PROBLEM memory") || said.contains("PROBLEM disk");
+    assert_eq!(well.status.code(), Some(if short { 3 } else { 0 }), "{said}");
+    project.program("crossover-worker", "#!/bin/sh\necho nonsense\n");
+    let mute = project.run(&["doctor"]);
+    assert_eq!(mute.status.code(), Some(3));
+    assert!(text(&mute.stdout).contains("PROBLEM worker"), "{}", text(&mute.stdout));
+}

@@ -1,0 +1,195 @@
+//! Starting, stopping and going on: locks, full disks, changed experiments, time budgets.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Bench, said};
+use crossover_results::Journal;
+use crossover_results::schema::{Record, SCHEMA_VERSION, Status};
+
+const DEFINITION: &str = "name = 'tiny'\n[[sweep]]\nvariants = ['softmax/stable', 'softmax/online']\nengines = ['ok']\n\
+    baseline = 'softmax/stable'\n[sweep.axes]\nn = [1, 2, 3, 4]\n[measure]\ncell_budget_ms = 5\n";
+
+fn code(output: &std::process::Output) -> Option<i32> {
+    output.status.code()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_accuracy_bit_for_bit() {
+    let accuracies = || {
+        let bench = Bench::new(DEFINITION);
+        let output = bench.command(&["--set", "seed=7"]).output().unwrap();
+        assert_eq!(code(&output), Some(0), "{}", said(&output));
+        let records = bench.records().into_values();
+        records.map(|record| (record.id, serde_json::to_string(&record.accuracy.unwrap()).unwrap())).collect::<Vec<_>>()
+    };
+    let first = accuracies();
+    assert_eq!(first.len(), 8);
+    assert_eq!(first, accuracies());
+}
+
+#[test]
+fn a_resumed_run_keeps_its_options_and_runs_only_what_is_missing() {
+    let bench = Bench::new(DEFINITION);
+    let options = ["--set", "n=1,2,3", "--filter", "variant == \"softmax/stable\" or n >= 2", "--time-budget", "0.001s"];
+    let output = bench.command(&options).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let first = bench.records();
+    assert_eq!(first.len(), 5);
+    assert!(first.values().all(|record| record.status == Status::OverBudget), "there was no time for any");
+    // The experiment changes, but the run has its own copy.
+    std::fs::write(bench.experiment(), DEFINITION.replace("[1, 2, 3, 4]", "[9]")).unwrap();
+    let output = bench.resume().output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("tiny: 5 of 5 cells, 5 of them now"), "{}", said(&output));
+    let output = bench.resume().output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("tiny: 5 of 5 cells, 0 of them now"), "{}", said(&output));
+    // Named by its changed experiment, it is refused.
+    let output = bench.command(&["--resume"]).output().unwrap();
+    assert_eq!(code(&output), Some(2), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("tiny.toml has changed since the run was started"), "{}", said(&output));
+}
+
+#[test]
+fn another_plan_is_refused_with_the_difference() {
+    let bench = Bench::new(DEFINITION);
+    bench.command(&["--set", "n=1"]).output().unwrap();
+    let output = bench.command(&["--resume", "--set", "n=2"]).output().unwrap();
+    assert_eq!(code(&output), Some(2), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("it was started with --set n=1, now it is --set n=2"), "{text}");
+    let copy = bench.run_folder().join("definition.toml");
+    let edited = std::fs::read_to_string(&copy).unwrap().replace("n=1", "n=3");
+    std::fs::write(&copy, edited).unwrap();
+    let output = bench.resume().output().unwrap();
+    assert_eq!(code(&output), Some(2), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("another plan (2 cells then, 2 now)"), "{text}");
+}
+
+#[test]
+fn a_second_runner_is_told_to_keep_out() {
+    let bench = Bench::new(&DEFINITION.replace("cell_budget_ms = 5", "cell_budget_ms = 2000\nhalf_width = 1e-9"));
+    let mut first = bench.command(&[]).spawn().unwrap();
+    while !bench.run_folder().join("manifest.json").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = bench.resume().output().unwrap();
+    assert_eq!(code(&output), Some(3), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains(&format!("another crossover (pid {}) is writing this run", first.id())), "{text}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_the_environments_fault() {
+    let bench = Bench::new(DEFINITION);
+    let blocked = bench.folder.path().join("file");
+    std::fs::write(&blocked, "x").unwrap();
+    for path in [blocked.join("run"), "/proc/run".into()] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossover"));
+        command.arg("run").arg(bench.experiment()).arg("--out").arg(&path);
+        let output = bench.marked(command).output().unwrap();
+        assert_eq!(code(&output), Some(3), "{}", said(&output));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&path.display().to_string()), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_loses_nothing() {
+    let bench = Bench::new(DEFINITION);
+    // A limit on the size of files stands in for a full disk: the write fails in the same place.
+    let mut command = Command::new("bash");
+    let script = "trap '' XFSZ; ulimit -f 6; exec \"$@\"";
+    command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_crossover"), "run"]);
+    command.arg(bench.experiment()).arg("--out").arg(bench.run_folder());
+    let output = bench.marked(command).output().unwrap();
+    assert_eq!(code(&output), Some(3), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("cannot append to the journal") && text.contains("crossover run --resume --out"), "{text}");
+    let kept = bench.records();
+    assert!(!kept.is_empty() && kept.len() < 8, "{}", kept.len());
+    bench.assert_no_process_left(Duration::from_millis(500));
+    let output = bench.resume().output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let all = bench.records();
+    assert_eq!(all.len(), 8);
+    assert!(kept.iter().all(|(id, record)| all[id] == *record));
+}
+
+/// A record of a planned cell that needs no worker.
+fn unsupported(cell: &serde_json::Value) -> Record {
+    let text = |name: &str| cell[name].as_str().unwrap().to_owned();
+    Record {
+        schema: SCHEMA_VERSION,
+        id: text("id"),
+        group: text("group"),
+        experiment: "tiny".into(),
+        family: text("family"),
+        variant: text("variant"),
+        engine: text("engine"),
+        baseline: cell["baseline"].as_bool().unwrap(),
+        axes: serde_json::from_value(cell["axes"].clone()).unwrap(),
+        status: Status::Unsupported,
+        reason: Some("made by a test".into()),
+        stderr_tail: None,
+        support: None,
+        finished_unix_ms: 0,
+        elapsed_ns: 0,
+        speed: None,
+        memory: None,
+        accuracy: None,
+        samples: Vec::new(),
+        machine: "none".into(),
+        build: "none".into(),
+    }
+}
+
+/// The journal of a run with many cells is written here, so that the time is that of planning and skipping: ten thousand cells, or a
+/// hundred thousand in the slow tier.
+#[test]
+fn a_run_that_is_all_done_is_resumed_at_once() {
+    let slow = std::env::var_os("CROSSOVER_SLOW").is_some();
+    let cells = if slow { 100_000 } else { 10_000 };
+    let values: Vec<String> = (1..=cells / 2).map(|n| n.to_string()).collect();
+    let bench = Bench::new(&DEFINITION.replace("[1, 2, 3, 4]", &format!("[{}]", values.join(", "))));
+    let mut run = bench.command(&[]).spawn().unwrap();
+    while !bench.run_folder().join("journal.txt").exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let mut plan = Command::new(env!("CARGO_BIN_EXE_crossover"));
+    plan.arg("plan").arg(bench.experiment()).arg("--json");
+    let plan: serde_json::Value = serde_json::from_slice(&bench.marked(plan).output().unwrap().stdout).unwrap();
+    let records: Vec<Record> = plan["plan"].as_array().unwrap().iter().map(unsupported).collect();
+    let journal = bench.run_folder().join("journal.txt");
+    std::fs::remove_file(&journal).unwrap();
+    Journal::create(&journal).unwrap().append_batch(&records).unwrap();
+    let began = Instant::now();
+    let mut resumed = bench.resume().spawn().unwrap();
+    // The heading comes when the index is read and the plan is made: from there on the run could go on.
+    let mut heading = String::new();
+    BufReader::new(resumed.stderr.as_mut().unwrap()).read_line(&mut heading).unwrap();
+    let ready = began.elapsed();
+    let output = resumed.wait_with_output().unwrap();
+    println!("{cells} journalled cells: ready in {ready:?}, put into tables as well in {:?}", began.elapsed());
+    let expected = format!("{cells} of {cells} cells, 0 of them now");
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&expected), "{}", said(&output));
+    // A second for a hundred thousand cells, on a quiet machine and optimised.
+    let bound = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
+    assert!(ready < bound, "{ready:?}");
+}
+
+#[test]
+fn an_empty_plan_is_bad_input() {
+    let bench = Bench::new(DEFINITION);
+    let output = bench.command(&["--filter", "n > 100"]).output().unwrap();
+    assert_eq!(code(&output), Some(2), "{}", said(&output));
+    assert!(!bench.run_folder().exists());
+}

@@ -1,0 +1,217 @@
+//! What a variant says about itself: its axes with ranges and defaults, its tensors with their shapes, its idea and source.
+//!
+//! One description serves four readers: the plan (which axes may be swept, and which values make sense), `list variants`, `apply`
+//! (which infers the axes from the tensors that it is given), and the worker (which draws the tensors).
+
+use crossover_core::axes::{Axes, AxisValue};
+use serde::Serialize;
+
+/// A variant's description.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// `family/kebab-name`.
+    pub name: &'static str,
+    /// One line: what it computes.
+    pub summary: &'static str,
+    /// Paper and section, or the textbook name of the idea.
+    pub citation: &'static str,
+    /// The exact function that it computes or approximates, as `family` or `family/which`. Only variants of one task are compared.
+    pub task: &'static str,
+    /// Sizes of the problem.
+    pub problem: &'static [AxisSpec],
+    /// The variant's own parameters.
+    pub parameters: &'static [AxisSpec],
+    /// Inputs and weights, by the names that `apply` uses.
+    pub tensors: &'static [TensorSpec],
+    /// Shape of the output, `out`.
+    pub output: &'static [Dim],
+    /// Conditions between axes, in words for people; see [`Condition`].
+    pub conditions: &'static [Condition],
+}
+
+/// A condition between axes.
+#[derive(Clone, Copy)]
+pub struct Condition {
+    /// What must hold, for messages.
+    pub text: &'static str,
+    /// Whether it holds for resolved axes.
+    pub holds: fn(&Axes) -> bool,
+}
+
+impl std::fmt::Debug for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+/// One axis: its name, meaning, range and default.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct AxisSpec {
+    /// Its name, in experiment files, on the command line and as a column.
+    pub name: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// Which values it takes.
+    #[serde(flatten)]
+    pub kind: AxisKind,
+    /// Its value where none is given.
+    pub default: AxisDefault,
+}
+
+/// Which values an axis takes.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AxisKind {
+    /// Whole numbers in a closed range.
+    Int {
+        /// Smallest.
+        min: i64,
+        /// Largest.
+        max: i64,
+    },
+    /// Real numbers in a closed range.
+    Float {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// One of these names.
+    Choice {
+        /// The names.
+        of: &'static [&'static str],
+    },
+    /// A precision: a preset's name or weight/activation/accumulate.
+    Precision,
+}
+
+/// An axis' value where none is given.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AxisDefault {
+    /// This number.
+    Int(i64),
+    /// This number.
+    Float(f64),
+    /// This name.
+    Text(&'static str),
+    /// The value of another axis.
+    SameAs(&'static str),
+}
+
+/// One extent of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dim {
+    /// The value of an axis.
+    Axis(&'static str),
+    /// Any number of leading dimensions: [batch, n] when drawn, whatever the caller brings in `apply`.
+    Rows,
+}
+
+/// One input or weight.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct TensorSpec {
+    /// Its name in `apply` and in materialised inputs.
+    pub name: &'static str,
+    /// What it is.
+    pub role: Role,
+    /// Its shape.
+    pub shape: &'static [Dim],
+    /// How it is drawn for a measured cell.
+    #[serde(skip)]
+    pub draw: DrawRule,
+    /// Where the tensor takes part only under a parameter, e.g. `residual` with `position = post`: (axis, values). In every other
+    /// case giving it is an error.
+    pub only_with: Option<(&'static str, &'static [&'static str])>,
+}
+
+/// What a tensor is to the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Changes from call to call; kept in the precision's storage type.
+    Activation,
+    /// A matrix [outputs, inputs], prepared before the timer in the precision's weight type.
+    Weight,
+    /// A trained vector (bias, scale); kept in the storage type.
+    Vector,
+}
+
+/// How a tensor is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DrawRule {
+    /// By the cell's distribution.
+    Distribution,
+    /// Normal with standard deviation 1 / sqrt(last extent).
+    FanIn,
+    /// Normal with this deviation around this mean.
+    Around(f64, f64),
+}
+
+/// Axes that every cell has, whatever its variant.
+pub const COMMON_AXES: &[AxisSpec] = &[
+    AxisSpec {
+        name: "precision",
+        doc: "number formats: a preset, or weight/activation/accumulate",
+        kind: AxisKind::Precision,
+        default: AxisDefault::Text("f32"),
+    },
+    AxisSpec {
+        name: "threads",
+        doc: "threads that the engine may use",
+        kind: AxisKind::Int { min: 1, max: 4096 },
+        default: AxisDefault::Int(1),
+    },
+    AxisSpec {
+        name: "seed",
+        doc: "seed of inputs and weights",
+        kind: AxisKind::Int { min: 0, max: i64::MAX },
+        default: AxisDefault::Int(1),
+    },
+    AxisSpec {
+        name: "distribution",
+        doc: "how activations are drawn",
+        kind: AxisKind::Choice { of: &["gaussian", "peaked", "clustered", "extreme"] },
+        default: AxisDefault::Text("gaussian"),
+    },
+];
+
+impl Descriptor {
+    /// The part of the name before the slash.
+    pub fn family(&self) -> &'static str {
+        self.name.split('/').next().unwrap_or(self.name)
+    }
+
+    /// Every axis that a cell of this variant has: problem, parameters, common.
+    pub fn axes(&self) -> impl Iterator<Item = &'static AxisSpec> + use<> {
+        self.problem.iter().chain(self.parameters).chain(COMMON_AXES)
+    }
+
+    /// The axis of that name.
+    pub fn axis(&self, name: &str) -> Option<&'static AxisSpec> {
+        self.axes().find(|axis| axis.name == name)
+    }
+}
+
+impl TensorSpec {
+    /// Does this tensor take part in a cell with these axes?
+    pub fn takes_part(&self, axes: &Axes) -> bool {
+        match self.only_with {
+            None => true,
+            Some((axis, values)) => axes.get(axis).and_then(AxisValue::as_text).is_some_and(|value| values.contains(&value)),
+        }
+    }
+}
+
+impl AxisDefault {
+    /// The value, where it does not depend on another axis.
+    pub fn value(self) -> Option<AxisValue> {
+        match self {
+            Self::Int(value) => Some(AxisValue::Int(value)),
+            Self::Float(value) => Some(AxisValue::Float(value)),
+            Self::Text(value) => Some(AxisValue::from(value)),
+            Self::SameAs(_) => None,
+        }
+    }
+}

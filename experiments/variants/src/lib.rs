@@ -1,0 +1,20 @@
+//! Every variant, written once over the backend trait.
+//!
+//! A variant is one file: its description ([`descriptor::Descriptor`]), how it takes its tensors (`bind`), one call (`run`), and the
+//! exact operation that it approximates (`exact`). The same code is timed, verified and, on an engine that records, trained.
+//!
+//! [`registry`] lists them, one line each. [`resolve`] turns axes as given into axes as run. [`cell`] puts a variant on an engine
+//! behind one dynamic call, outside the timer. [`mod@verify`] compares an output with the references.
+
+pub mod attention;
+pub mod cell;
+pub mod descriptor;
+pub mod ffn;
+pub mod inputs;
+pub mod linear;
+pub mod norm;
+pub mod registry;
+pub mod resolve;
+pub mod softmax;
+pub mod variant;
+pub mod verify;

@@ -1,0 +1,164 @@
+//! From axes as given to axes as run: every name known, every value in its range, every default filled in, every size possible.
+
+use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::dtype::Precision;
+use thiserror::Error;
+
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
+
+/// Why axes cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AxisError {
+    /// No such axis.
+    #[error("{variant} has no axis {axis:?}{}; its axes are {known}", suggestion(.closest))]
+    Unknown {
+        /// The variant.
+        variant: &'static str,
+        /// The name that was given.
+        axis: String,
+        /// The nearest name, where one is near.
+        closest: Option<String>,
+        /// All names.
+        known: String,
+    },
+    /// A value of the wrong kind or out of range.
+    #[error("{variant}: {axis} = {value} {problem}")]
+    Value {
+        /// The variant.
+        variant: &'static str,
+        /// The axis.
+        axis: &'static str,
+        /// The value that was given.
+        value: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// Values that do not go together.
+    #[error("{variant}: {text} (here {values})")]
+    Condition {
+        /// The variant.
+        variant: &'static str,
+        /// The condition.
+        text: &'static str,
+        /// The axes, spelled out.
+        values: String,
+    },
+    /// A tensor that no machine could hold.
+    #[error("{variant}: the size of {tensor} overflows ({values})")]
+    Overflow {
+        /// The variant.
+        variant: &'static str,
+        /// The tensor.
+        tensor: &'static str,
+        /// The axes, spelled out.
+        values: String,
+    },
+}
+
+fn suggestion(closest: &Option<String>) -> String {
+    closest.as_ref().map(|name| format!(" (did you mean {name:?}?)")).unwrap_or_default()
+}
+
+/// Validates `given` against the variant's description and fills in the defaults.
+pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, AxisError> {
+    for name in given.keys() {
+        if descriptor.axis(name).is_none() {
+            return Err(unknown(descriptor, name));
+        }
+    }
+    let mut resolved = Axes::new();
+    for axis in descriptor.axes() {
+        let value = match (given.get(axis.name), axis.default) {
+            (Some(value), _) => check_value(descriptor.name, axis, value)?,
+            // An axis may only default to one declared before it.
+            (None, AxisDefault::SameAs(other)) => resolved.get(other).cloned().unwrap_or(AxisValue::Int(1)),
+            (None, default) => default.value().unwrap_or(AxisValue::Int(1)),
+        };
+        resolved.insert(axis.name.to_owned(), value);
+    }
+    if let Some(failed) = descriptor.conditions.iter().find(|condition| !(condition.holds)(&resolved)) {
+        return Err(AxisError::Condition { variant: descriptor.name, text: failed.text, values: spell(descriptor, &resolved) });
+    }
+    let output = TensorSpec { name: "out", shape: descriptor.output, ..descriptor.tensors[0] };
+    for tensor in descriptor.tensors.iter().chain([&output]).filter(|tensor| tensor.takes_part(&resolved)) {
+        // The widest element has eight bytes.
+        let bytes = shape_of(tensor.shape, &resolved).into_iter().try_fold(8usize, usize::checked_mul);
+        if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
+            return Err(AxisError::Overflow { variant: descriptor.name, tensor: tensor.name, values: spell(descriptor, &resolved) });
+        }
+    }
+    Ok(resolved)
+}
+
+/// The value as the axis wants it (an integer may stand for a real number), or what is wrong with it.
+fn check_value(variant: &'static str, axis: &'static AxisSpec, value: &AxisValue) -> Result<AxisValue, AxisError> {
+    let wrong = |problem: String| AxisError::Value { variant, axis: axis.name, value: value.to_string(), problem };
+    match (axis.kind, value) {
+        (AxisKind::Int { min, max }, AxisValue::Int(number)) if (min..=max).contains(number) => Ok(value.clone()),
+        (AxisKind::Int { min, max }, _) => Err(wrong(format!("must be a whole number in {min}..={max}"))),
+        (AxisKind::Float { min, max }, _) => match value.as_float() {
+            Some(number) if (min..=max).contains(&number) => Ok(AxisValue::Float(number)),
+            _ => Err(wrong(format!("must be a number in {min}..={max}"))),
+        },
+        (AxisKind::Choice { of }, AxisValue::Text(name)) if of.contains(&name.as_str()) => Ok(value.clone()),
+        (AxisKind::Choice { of }, _) => Err(wrong(format!("must be one of {}", of.join(", ")))),
+        (AxisKind::Precision, AxisValue::Text(name)) => {
+            // The canonical spelling, so that f32/f32/f32 and f32 are one cell.
+            name.parse::<Precision>()
+                .map(|precision| AxisValue::Text(precision.to_string()))
+                .map_err(|problem| wrong(format!("is no precision: {problem}")))
+        }
+        (AxisKind::Precision, _) => Err(wrong("must be a precision such as \"f32\"".into())),
+    }
+}
+
+/// The extents of a symbolic shape.
+pub fn shape_of(dims: &[Dim], axes: &Axes) -> Vec<usize> {
+    let extent = |name: &str| axes.get(name).and_then(AxisValue::as_int).and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
+    dims.iter()
+        .flat_map(|dim| match dim {
+            Dim::Axis(name) => vec![extent(name)],
+            Dim::Rows => vec![extent("batch"), extent("n")],
+        })
+        .collect()
+}
+
+/// An axis as a size; resolved axes have it.
+pub fn size(axes: &Axes, name: &str) -> usize {
+    axes.get(name).and_then(AxisValue::as_int).and_then(|value| usize::try_from(value).ok()).unwrap_or(0)
+}
+
+/// An axis as a name; resolved axes have it.
+pub fn name<'a>(axes: &'a Axes, axis: &str) -> &'a str {
+    axes.get(axis).and_then(AxisValue::as_text).unwrap_or("")
+}
+
+/// An axis as a number; resolved axes have it.
+pub fn number(axes: &Axes, axis: &str) -> f64 {
+    axes.get(axis).and_then(AxisValue::as_float).unwrap_or(0.0)
+}
+
+/// The cell's precision; resolved axes have a valid one.
+pub fn precision(axes: &Axes) -> Precision {
+    name(axes, "precision").parse().unwrap_or(Precision::F32)
+}
+
+fn unknown(descriptor: &'static Descriptor, axis: &str) -> AxisError {
+    let known: Vec<&str> = descriptor.axes().map(|axis| axis.name).collect();
+    let closest = closest(axis, known.iter().copied());
+    AxisError::Unknown { variant: descriptor.name, axis: axis.to_owned(), closest, known: known.join(", ") }
+}
+
+/// The name nearest to `wrong`, where one is near enough to be meant.
+pub fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    names
+        .map(|name| (strsim::jaro_winkler(wrong, name), name))
+        .filter(|(similarity, _)| *similarity > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name.to_owned())
+}
+
+fn spell(descriptor: &Descriptor, axes: &Axes) -> String {
+    let own = descriptor.problem.iter().chain(descriptor.parameters);
+    own.filter_map(|axis| axes.get(axis.name).map(|value| format!("{} = {value}", axis.name))).collect::<Vec<_>>().join(", ")
+}

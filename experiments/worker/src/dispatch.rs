@@ -1,0 +1,71 @@
+//! From two names to a prepared cell: the only place where every engine meets every variant.
+
+use crossover_core::axes::Axes;
+use crossover_core::backend::TransformerBackend;
+use crossover_core::error::Result;
+use crossover_core::ops::OpSpec;
+use crossover_core::support::Support;
+use crossover_registry::EngineVisitor;
+use crossover_variants::cell::{self, PreparedCell};
+use crossover_variants::inputs::CellInputs;
+use crossover_variants::registry::VariantVisitor;
+use crossover_variants::variant::Variant;
+
+/// Prepares a cell; `None` if there is no such engine or variant.
+pub fn prepare(engine: &str, variant: &str, axes: &Axes, inputs: &CellInputs) -> Option<Result<Box<dyn PreparedCell>>> {
+    let mut search = Prepare { engine, variant, axes, inputs, found: None };
+    crossover_registry::visit(&mut search);
+    search.found
+}
+
+/// How an engine would run these operations; `None` if there is no such engine.
+pub fn support(engine: &str, operations: &[OpSpec], axes: &Axes) -> Option<Result<Support>> {
+    let mut search = Ask { engine, operations, axes, answer: None };
+    crossover_registry::visit(&mut search);
+    search.answer
+}
+
+struct Prepare<'a> {
+    engine: &'a str,
+    variant: &'a str,
+    axes: &'a Axes,
+    inputs: &'a CellInputs,
+    found: Option<Result<Box<dyn PreparedCell>>>,
+}
+
+impl EngineVisitor for Prepare<'_> {
+    fn visit<B: TransformerBackend + 'static>(&mut self) {
+        if B::describe().name == self.engine {
+            let mut on_engine = OnEngine::<B> { search: self, engine: std::marker::PhantomData };
+            crossover_variants::registry::visit(&mut on_engine);
+        }
+    }
+}
+
+struct OnEngine<'s, 'a, B> {
+    search: &'s mut Prepare<'a>,
+    engine: std::marker::PhantomData<B>,
+}
+
+impl<B: TransformerBackend + 'static> VariantVisitor for OnEngine<'_, '_, B> {
+    fn visit<V: Variant>(&mut self) {
+        if V::DESCRIPTOR.name == self.search.variant {
+            self.search.found = Some(cell::prepare::<B, V>(self.search.axes, self.search.inputs));
+        }
+    }
+}
+
+struct Ask<'a> {
+    engine: &'a str,
+    operations: &'a [OpSpec],
+    axes: &'a Axes,
+    answer: Option<Result<Support>>,
+}
+
+impl EngineVisitor for Ask<'_> {
+    fn visit<B: TransformerBackend + 'static>(&mut self) {
+        if B::describe().name == self.engine {
+            self.answer = Some(cell::support::<B>(self.operations, &cell::config(self.axes)));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The worker process: runs one cell on one of our engines.
+//!
+//! Without a subcommand it speaks the worker protocol on stdin and stdout (`experiments/PROTOCOL.md`). The order of the modules is the
+//! order of a cell's life: [`serve`] reads requests, [`session`] keeps the prepared cell, [`dispatch`] finds engine and variant,
+//! [`timing`] measures, [`memory`] accounts. [`apply`] and [`probe`] are the two jobs that are not cells.
+
+mod allocator;
+mod apply;
+mod dispatch;
+mod fingerprint;
+mod foreground;
+mod memory;
+mod probe;
+mod process;
+mod serve;
+mod session;
+mod tensor_file;
+mod timing;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs one cell. Usually started by `crossover`, which speaks JSON lines with it.
+#[derive(Parser)]
+#[command(name = "crossover-worker", version, after_help = "Example: echo '{\"type\":\"hello\",\"protocol\":1}' | crossover-worker")]
+struct Arguments {
+    /// Address space that this process may use.
+    #[arg(long, value_name = "BYTES")]
+    memory_limit: Option<u64>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one cell in the foreground and print what it measures (for perf and debuggers).
+    Cell {
+        /// The cell as JSON: {"id":..,"variant":..,"engine":..,"axes":{..}}.
+        json: String,
+        /// Only call the variant for five seconds, so that a profile shows nothing else.
+        #[arg(long)]
+        profile: bool,
+    },
+    /// Become another program that dies with the one that started this (for workers in other languages).
+    Exec {
+        /// The program and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result =
+        process::die_with_parent().and_then(|()| process::limit_memory(arguments.memory_limit)).and_then(|()| match arguments.command {
+            None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()),
+            Some(Command::Cell { json, profile }) => foreground::run(&json, profile),
+            Some(Command::Exec { command }) => process::become_program(&command),
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let bad_input = error.downcast_ref::<foreground::Refusal>().is_some_and(foreground::Refusal::is_bad_input);
+            ExitCode::from(if bad_input { 2 } else { 3 })
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The ceilings of this machine, measured: multiply-adds a second, and bytes a second by working-set size.
+//!
+//! A ceiling is the best of several short runs (noise only ever lowers it), on as many threads as asked, all started together. The
+//! arithmetic loops are plain Rust compiled for the widest instruction set that the processor has, so no figure depends on an engine.
+//! Bandwidths are measured at half of each cache, and at several times the last one for main memory.
+
+mod arithmetic;
+mod bandwidth;
+
+use std::fs;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use crossover_protocol::{Bandwidth, Ceilings, Fault};
+
+use crate::serve::bad_request;
+
+/// One timed run.
+const RUN: Duration = Duration::from_millis(8);
+/// Runs of which the best counts.
+const REPEATS: usize = 5;
+
+/// Measures everything.
+pub fn probe(threads: u32) -> Result<Ceilings, Fault> {
+    if !(1..=4096).contains(&threads) {
+        return Err(bad_request(format!("cannot probe with {threads} threads: ask for 1 to 4096")));
+    }
+    let bandwidth = levels(threads as usize).into_iter().map(|(level, bytes)| measure_level(level, bytes, threads as usize)).collect();
+    Ok(Ceilings {
+        threads,
+        isa: arithmetic::isa().into(),
+        f64_flops_per_s: together(threads as usize, || (), |()| arithmetic::f64_round()),
+        f32_flops_per_s: together(threads as usize, || (), |()| arithmetic::f32_round()),
+        bandwidth,
+    })
+}
+
+fn measure_level(level: &str, bytes: usize, threads: usize) -> Bandwidth {
+    Bandwidth {
+        level: level.into(),
+        working_set_bytes: bytes as u64,
+        read_bytes_per_s: together(threads, || bandwidth::Buffers::new(bytes), bandwidth::Buffers::read),
+        copy_bytes_per_s: together(threads, || bandwidth::Buffers::new(bytes), bandwidth::Buffers::copy),
+    }
+}
+
+/// Working sets of one thread for each level: half a private cache; a quarter of the shared one, and several times it for main memory,
+/// divided by the threads.
+fn levels(threads: usize) -> Vec<(&'static str, usize)> {
+    let cache = |index: usize, otherwise: usize| cache_bytes(index).unwrap_or(otherwise);
+    // index0 is the first-level data cache, index2 and index3 the second and third level.
+    let (first, second, third) = (cache(0, 32 << 10), cache(2, 512 << 10), cache(3, 8 << 20));
+    vec![("L1", first / 2), ("L2", second / 2), ("L3", third / 4 / threads), ("memory", (third * 4).clamp(64 << 20, 256 << 20) / threads)]
+}
+
+fn cache_bytes(index: usize) -> Option<usize> {
+    let text = fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
+    let text = text.trim();
+    match text.strip_suffix('K') {
+        Some(number) => number.parse::<usize>().ok().map(|value| value << 10),
+        None => text.strip_suffix('M')?.parse::<usize>().ok().map(|value| value << 20),
+    }
+}
+
+/// Units of work a second, all threads together, in the best of several runs. `round` does some work and says how much.
+fn together<S>(threads: usize, state: impl Fn() -> S + Sync, round: impl Fn(&mut S) -> u64 + Sync) -> u64 {
+    let barrier = Barrier::new(threads);
+    let one_thread = || {
+        let mut state = state();
+        // Touch everything once, and let the clock come up.
+        round(&mut state);
+        let run = |_| {
+            barrier.wait();
+            let (start, mut done) = (Instant::now(), 0u64);
+            while start.elapsed() < RUN {
+                done += round(&mut state);
+            }
+            done as f64 / start.elapsed().as_secs_f64()
+        };
+        (0..REPEATS).map(run).collect::<Vec<f64>>()
+    };
+    let rates: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(one_thread)).collect();
+        handles.into_iter().filter_map(|handle| handle.join().ok()).collect()
+    });
+    let totals = (0..REPEATS).map(|repeat| rates.iter().map(|rates| rates[repeat]).sum::<f64>());
+    totals.fold(0.0, f64::max) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ceilings_are_plausible() {
+        let ceilings = probe(1).unwrap();
+        assert!(ceilings.f32_flops_per_s > 1_000_000, "{ceilings:?}");
+        assert!(ceilings.bandwidth.iter().all(|level| level.read_bytes_per_s > 1_000_000 && level.copy_bytes_per_s > 1_000_000));
+        assert_eq!(ceilings.bandwidth.last().map(|level| &*level.level), Some("memory"));
+        assert!(probe(0).is_err());
+    }
+}

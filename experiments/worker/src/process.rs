@@ -1,0 +1,33 @@
+//! What a worker arranges with the operating system before anything else.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, Signal, getppid, setrlimit};
+
+/// Asks to be killed when the runner dies, so that even a `kill -9` of the runner leaves no orphan. The setting survives exec.
+pub fn die_with_parent() -> Result<()> {
+    let parent = getppid();
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).context("cannot ask to be killed with the runner")?;
+    // The runner may have died between our start and the call above; then nobody will send the signal.
+    if parent.is_some() && getppid() != parent {
+        bail!("the process that started this worker is gone");
+    }
+    Ok(())
+}
+
+/// Bounds the address space, so that a hungry cell fails alone.
+pub fn limit_memory(bytes: Option<u64>) -> Result<()> {
+    let Some(bytes) = bytes else { return Ok(()) };
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::As, limit).with_context(|| format!("cannot limit the address space to {bytes} bytes"))
+}
+
+/// Replaces this process by another program.
+pub fn become_program(command: &[String]) -> Result<()> {
+    let [program, arguments @ ..] = command else { bail!("no program to run") };
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("cannot start {program:?}: is it installed, and is its path right?"))
+}

@@ -1,0 +1,236 @@
+//! One worker's state: at most one prepared cell.
+
+use std::path::Path;
+
+use crossover_core::axes::Axes;
+use crossover_core::error::EngineError;
+use crossover_core::support::Support;
+use crossover_protocol::{AccuracyFigures, Cell, FailureKind, Fault, MeasuredSample, MemoryFigures, PreparedReply, Response, SupportLevel};
+use crossover_variants::cell::{DryRun, PreparedCell};
+use crossover_variants::inputs::{CellInputs, draw_tensors};
+use crossover_variants::registry::{self, Entry};
+use crossover_variants::resolve::{precision, resolve, shape_of};
+use crossover_variants::verify::{self, Judgement};
+
+use crate::serve::bad_request;
+use crate::{dispatch, memory, tensor_file, timing};
+
+/// What the harness itself holds of each input element: as drawn and as rounded, in f64.
+const HARNESS_BYTES: u64 = 16;
+
+/// The state between requests.
+#[derive(Default)]
+pub struct Session {
+    ready: Option<Ready>,
+}
+
+struct Ready {
+    problem: Problem,
+    inputs: CellInputs,
+    cell: Box<dyn PreparedCell>,
+    engine: String,
+}
+
+/// A cell's variant with its axes resolved.
+struct Problem {
+    entry: Entry,
+    axes: Axes,
+}
+
+impl Problem {
+    fn of(cell: &Cell) -> Result<Self, Fault> {
+        let entry = registry::find(&cell.variant).ok_or_else(|| unknown_variant(&cell.variant))?;
+        let axes = resolve(entry.descriptor, &cell.axes).map_err(|error| bad_request(error.to_string()))?;
+        Ok(Self { entry, axes })
+    }
+
+    fn draw(&self) -> Result<CellInputs, Fault> {
+        let drawn = draw_tensors(self.entry.descriptor, &self.axes).map_err(fault)?;
+        CellInputs::new(self.entry.descriptor, &self.axes, drawn).map_err(fault)
+    }
+
+    /// Weights, activations and output once each.
+    fn compulsory_bytes(&self, inputs: &CellInputs) -> u64 {
+        let storage = precision(&self.axes).storage();
+        let elements: usize =
+            inputs.rounded.iter().filter(|(name, _)| !inputs.weights.contains_key(name.as_str())).map(|(_, t)| t.len()).sum();
+        let output: usize = shape_of(self.entry.descriptor.output, &self.axes).iter().product();
+        let weights: usize = inputs.weights.values().map(|weight| weight.ideal_bytes()).sum();
+        storage.bytes(elements + output).unwrap_or(usize::MAX).saturating_add(weights) as u64
+    }
+}
+
+impl Session {
+    /// Everything that must not be timed.
+    pub fn prepare(&mut self, cell: Cell, inputs: Option<&Path>) -> Result<PreparedReply, Fault> {
+        self.ready = None;
+        if inputs.is_some() {
+            return Err(bad_request("this worker draws its inputs itself: send `inputs` as null"));
+        }
+        let problem = Problem::of(&cell)?;
+        let dry = problem.entry.dry_run(&problem.axes).map_err(fault)?;
+        let support =
+            dispatch::support(&cell.engine, &dry.operations, &problem.axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;
+        let (support, reason) = level(support)?;
+        refuse_what_cannot_fit(&dry)?;
+        let inputs = problem.draw()?;
+        let prepared =
+            dispatch::prepare(&cell.engine, &cell.variant, &problem.axes, &inputs).ok_or_else(|| unknown_engine(&cell.engine))?;
+        let prepared = prepared.map_err(fault)?;
+        let reply = PreparedReply {
+            support,
+            reason,
+            prepare_ns: prepared.prepare_ns(),
+            flops: problem.entry.cost(&problem.axes).map_err(fault)?.flops,
+            bytes: problem.compulsory_bytes(&inputs),
+            threads_used: prepared.threads_used() as u64,
+            isa: isa_of(&cell.engine),
+        };
+        self.ready = Some(Ready { problem, inputs, cell: prepared, engine: cell.engine });
+        Ok(reply)
+    }
+
+    /// One poisoned call, compared with the references; or its output left in a file.
+    pub fn verify(&mut self, output: Option<&Path>) -> Result<Response, Fault> {
+        let ready = self.ready()?;
+        ready.cell.call_poisoned().map_err(fault)?;
+        let values = ready.cell.output().map_err(fault)?;
+        if let Some(path) = output {
+            let storage = precision(&ready.problem.axes).storage();
+            tensor_file::write(path, &[("out", &values)], storage).map_err(internal)?;
+            return Ok(Response::Written {});
+        }
+        let judgement = verify::judge(&ready.problem.entry, &ready.problem.axes, &ready.inputs, &values).map_err(fault)?;
+        Ok(Response::Verified(figures(judgement)))
+    }
+
+    /// Samples of the prepared cell.
+    pub fn measure(&mut self, samples: u32, calls: u32) -> Result<Vec<MeasuredSample>, Fault> {
+        timing::measure(self.ready()?.cell.as_mut(), samples, calls).map_err(fault)
+    }
+
+    /// The memory pass. It ends the cell: another `prepare` must follow before the next measurement.
+    pub fn account(&mut self) -> Result<MemoryFigures, Fault> {
+        let ready = self.ready.take().ok_or_else(out_of_order)?;
+        let Ready { problem, inputs, cell, engine } = ready;
+        drop(cell);
+        let inputs = std::cell::RefCell::new(Some(inputs));
+        let prepare = || {
+            let borrowed = inputs.borrow();
+            let inputs = borrowed.as_ref().ok_or_else(|| anyhow::anyhow!("the inputs are gone"))?;
+            let prepared = dispatch::prepare(&engine, problem.entry.descriptor.name, &problem.axes, inputs);
+            Ok(prepared.ok_or_else(|| anyhow::anyhow!("the engine is gone"))??)
+        };
+        memory::account(prepare, || drop(inputs.take())).map_err(|error| match error.downcast_ref::<EngineError>() {
+            Some(error) => fault(error.clone()),
+            None => internal(error),
+        })
+    }
+
+    /// Writes the inputs of a cell, rounded to its storage type, for a worker that does not draw them.
+    pub fn materialize(cell: &Cell, path: &Path) -> Result<(), Fault> {
+        let problem = Problem::of(cell)?;
+        let inputs = problem.draw()?;
+        let storage = precision(&problem.axes).storage();
+        let tensors: Vec<_> = inputs.rounded.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        tensor_file::write(path, &tensors, storage).map_err(internal)
+    }
+
+    /// Compares an output that another worker wrote.
+    pub fn judge(cell: &Cell, path: &Path) -> Result<AccuracyFigures, Fault> {
+        let problem = Problem::of(cell)?;
+        let inputs = problem.draw()?;
+        let file = tensor_file::read(path).map_err(|error| bad_request(format!("{error:#}")))?;
+        let output = file.get("out").ok_or_else(|| bad_request(format!("{} holds no tensor named \"out\"", path.display())))?;
+        let promised = shape_of(problem.entry.descriptor.output, &problem.axes);
+        if output.values.shape() != promised {
+            return Err(bad_request(format!("the output has shape {:?}, expected {promised:?}", output.values.shape())));
+        }
+        verify::judge(&problem.entry, &problem.axes, &inputs, &output.values).map(figures).map_err(fault)
+    }
+
+    fn ready(&mut self) -> Result<&mut Ready, Fault> {
+        self.ready.as_mut().ok_or_else(out_of_order)
+    }
+}
+
+/// An engine's answer as the protocol tells it.
+pub fn level(support: Support) -> Result<(SupportLevel, Option<String>), Fault> {
+    match support {
+        Support::Native => Ok((SupportLevel::Native, None)),
+        Support::Composed => Ok((SupportLevel::Composed, None)),
+        Support::Emulated(reason) => Ok((SupportLevel::Emulated, Some(reason))),
+        Support::Unsupported(reason) => Err(Fault { kind: FailureKind::Unsupported, message: reason }),
+    }
+}
+
+/// Better refused with figures than killed by the kernel.
+pub fn refuse_what_cannot_fit(dry: &DryRun) -> Result<(), Fault> {
+    let needed = dry.bytes.saturating_add(dry.elements.saturating_mul(HARNESS_BYTES));
+    let available = memory::available_bytes().into_iter().chain(memory::remaining_limit()).min();
+    match available {
+        Some(available) if needed > available => {
+            let mebibytes = |bytes: u64| bytes >> 20;
+            let message = format!("preparing and one call need {} MiB, {} MiB are available", mebibytes(needed), mebibytes(available));
+            Err(Fault { kind: FailureKind::OutOfMemory, message })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An engine's error as the protocol tells it.
+pub fn fault(error: EngineError) -> Fault {
+    let kind = match error {
+        EngineError::Unsupported { .. } => FailureKind::Unsupported,
+        EngineError::Allocation { .. } => FailureKind::OutOfMemory,
+        EngineError::Shape { .. } | EngineError::ElementType { .. } | EngineError::Index { .. } => FailureKind::Internal,
+    };
+    Fault { kind, message: error.to_string() }
+}
+
+/// Anything else that went wrong inside.
+pub fn internal(error: anyhow::Error) -> Fault {
+    Fault { kind: FailureKind::Internal, message: format!("{error:#}") }
+}
+
+/// A variant that is not there.
+pub fn unknown_variant(name: &str) -> Fault {
+    let hint = registry::closest(name).map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
+    bad_request(format!("there is no variant {name:?}{hint}; `crossover list variants` shows all"))
+}
+
+/// An engine that is not there.
+pub fn unknown_engine(name: &str) -> Fault {
+    let engines: Vec<&str> = crossover_registry::descriptions().iter().map(|engine| engine.name).collect();
+    bad_request(format!("this worker has no engine {name:?}; it has {}", engines.join(", ")))
+}
+
+fn out_of_order() -> Fault {
+    bad_request("no cell is prepared: send `prepare` first")
+}
+
+fn isa_of(engine: &str) -> String {
+    let descriptions = crossover_registry::descriptions();
+    descriptions
+        .into_iter()
+        .find(|description| description.name == engine)
+        .map(|description| description.isa.into_owned())
+        .unwrap_or_default()
+}
+
+fn figures(judgement: Judgement) -> AccuracyFigures {
+    AccuracyFigures {
+        passed: judgement.complaint.is_none(),
+        complaint: judgement.complaint,
+        err_impl: judgement.implementation.largest,
+        err_impl_rel: judgement.implementation.relative,
+        tolerance_used: judgement.tolerance_used,
+        err_method: judgement.method.largest,
+        err_method_rel: judgement.method.relative,
+        cosine: judgement.cosine,
+        error_ratio: judgement.error_ratio,
+        nonfinite: judgement.nonfinite,
+        rows_checked: judgement.rows_checked,
+        rows_total: judgement.rows_total,
+    }
+}

@@ -1,0 +1,29 @@
+//! How long a worker takes from its start to its first answer: every cell pays it twice.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Start to ready, of a worker that then ends by itself at the end of its stdin.
+fn start() -> Duration {
+    let began = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_crossover-worker")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"{\"type\":\"hello\",\"protocol\":1}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let ready = began.elapsed();
+    assert!(line.contains("\"type\":\"hello\""), "{line}");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    ready
+}
+
+#[test]
+fn a_worker_is_ready_within_thirty_milliseconds() {
+    let mut times: Vec<Duration> = (0..21).map(|_| start()).collect();
+    times.sort_unstable();
+    println!("start to ready: {:?} median, {:?} to {:?}", times[10], times[0], times[20]);
+    // The lower quartile: other programs on the machine can only make it longer. An unoptimised build reads its own file slowly.
+    let bound = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 30 });
+    assert!(times[5] < bound, "{times:?}");
+}

@@ -1,0 +1,69 @@
+# Crossover's recipes. `just --list` says what each does.
+# Every cargo call uses one profile and one package selection, so that the dependency graph is compiled once.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+build := "cargo build --release --workspace"
+crossover := "${CARGO_TARGET_DIR:-target}/release/crossover"
+venv := justfile_directory() / ".venv"
+
+# Show the recipes
+default:
+    @just --list
+
+# Build all, sweep an experiment (quick, standard, full, ..), report it in reports/latest (exit 1: some cells are wrong or crashed)
+bench-all EXPERIMENT="quick" *FLAGS:
+    {{ build }}
+    folder="results/runs/{{ EXPERIMENT }}-$(date -u +%Y%m%d-%H%M%S)"; status=0; \
+    {{ crossover }} run {{ EXPERIMENT }} --out "$folder" {{ FLAGS }} || status=$?; \
+    if [ "$status" -gt 1 ]; then exit "$status"; fi; \
+    {{ crossover }} report "$folder" --out reports/latest; \
+    exit "$status"
+
+# Write a report of one or more runs to reports/latest (default: the newest run)
+report *RUNS:
+    {{ build }}
+    runs="{{ RUNS }}"; \
+    if [ -z "$runs" ]; then runs=$(ls -td results/runs/*/ 2>/dev/null | head -n 1 || true); fi; \
+    if [ -z "$runs" ]; then echo "there is no run yet: just bench-all" >&2; exit 2; fi; \
+    {{ crossover }} report $runs --out reports/latest
+
+# Run all tests (the slow tier is `just test-slow`)
+test: peers-environment
+    cargo test --release --workspace
+
+# Run the tests of trait, engines, variants, worker and runner without compiling polars
+test-engines: peers-environment
+    cargo test --release --workspace --exclude crossover-reports
+
+# Run the tests that take long: 1,000 kills, 10,000 random cases an engine, all mutants
+test-slow: peers-environment
+    CROSSOVER_SLOW=1 cargo test --release --workspace
+
+# Time the engines' primitives with criterion
+bench-kernels *FILTER:
+    cargo bench --profile release -p crossover-naive --bench primitives -- {{ FILTER }}
+
+# Make the virtual environment of the Python workers; without Python their tests are skipped, and say so
+peers-environment:
+    @if [ ! -x "{{ venv }}/bin/python" ] && ! python3 -m venv "{{ venv }}" 2>/dev/null; then \
+        rm -rf "{{ venv }}"; \
+        if [ "${CI:-}" = true ]; then echo "python3 with venv is needed in CI" >&2; exit 1; fi; \
+        echo "python3 with venv is not there: the tests of the NumPy worker will be skipped"; \
+    fi
+    @if [ -x "{{ venv }}/bin/python" ] && ! cmp -s engines/peers/requirements.txt "{{ venv }}/installed.txt"; then \
+        "{{ venv }}/bin/python" -m pip install --quiet --disable-pip-version-check -r engines/peers/requirements.txt \
+        && cp engines/peers/requirements.txt "{{ venv }}/installed.txt" \
+        || { if [ "${CI:-}" = true ]; then exit 1; fi; echo "NumPy could not be installed: its tests will be skipped"; }; \
+    fi
+
+# Format, lint, document, and check licences: what CI checks beside the tests
+lint:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+    cargo deny check bans licenses sources
+
+# Everything that CI does
+ci:
+    bash .ci/run

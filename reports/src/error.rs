@@ -1,0 +1,78 @@
+//! What can go wrong on the way to a report, said for the person who has to put it right.
+
+use std::path::{Path, PathBuf};
+
+use crossover_results::StoreError;
+use polars::error::PolarsError;
+use thiserror::Error;
+
+/// The result of a step of the report.
+pub type Result<T> = std::result::Result<T, ReportError>;
+
+/// Why there is no report. [`ReportError::is_environment`] tells the surroundings' faults from the caller's.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The run folder, its journal or a file to be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// One folder was named twice: its cells would count twice.
+    #[error("the run {} is named twice; name each run once", path.display())]
+    SameRunTwice {
+        /// The folder, as named the second time.
+        path: PathBuf,
+    },
+    /// A table that cannot be read.
+    #[error(
+        "cannot read {}: {message}; remove the file and ask for the report again: the table is then made anew from the journal",
+        path.display()
+    )]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A table of a newer version of this program.
+    #[error(
+        "{}: the table's schema version {found} is newer than version {known}, which is the newest that this program reads; \
+         use the program that wrote it, or a newer one",
+        path.display()
+    )]
+    NewerTable {
+        /// The file.
+        path: PathBuf,
+        /// The version found, as written.
+        found: String,
+        /// The newest version understood.
+        known: u32,
+    },
+    /// The tables could be read, but not be reckoned with.
+    #[error("cannot put the report together: {0}; this is a fault of the program: please report it with the run's manifest.json")]
+    Frame(#[from] PolarsError),
+    /// The report's folder.
+    #[error("cannot make the report's folder {}: {source}; name another one with --out", path.display())]
+    OutFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl ReportError {
+    /// True where the surroundings are at fault (disk, permissions) rather than what was asked: exit code 3 instead of 2.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_environment(),
+            Self::OutFolder { .. } | Self::Frame(_) => true,
+            _ => false,
+        }
+    }
+
+    /// For `map_err` where a file is read through polars.
+    pub(crate) fn table(path: &Path) -> impl Fn(PolarsError) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Table { path: path.clone(), message: error.to_string() }
+    }
+}

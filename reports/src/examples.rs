@@ -1,0 +1,93 @@
+//! Hand-made cells for the tests of the frames.
+
+use polars::prelude::*;
+use serde_json::{Value, json};
+
+/// A cell as the frames' tests need it; the figures that are not named here follow from the others.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    pub(crate) run: i64,
+    pub(crate) machine: &'static str,
+    pub(crate) group: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) engine: &'static str,
+    pub(crate) baseline: bool,
+    pub(crate) status: &'static str,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) precision: &'static str,
+    pub(crate) n: i64,
+    pub(crate) median: Option<i64>,
+    pub(crate) scratch: Option<i64>,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self {
+            run: 0,
+            machine: "m",
+            group: "g",
+            id: "a",
+            engine: "naive",
+            baseline: false,
+            status: "ok",
+            reason: None,
+            precision: "f32",
+            n: 128,
+            median: Some(1000),
+            scratch: Some(0),
+        }
+    }
+}
+
+impl Cell {
+    pub(crate) fn failed(status: &'static str, reason: &'static str) -> Self {
+        Self { status, reason: Some(reason), median: None, scratch: None, ..Self::default() }
+    }
+}
+
+/// The frame that `scan` would make of these cells, as far as the frames use it.
+pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
+    let column = |get: fn(&Cell) -> &'static str| cells.iter().map(get).collect::<Vec<_>>();
+    let timed = |figure: i64| cells.iter().map(|cell| cell.median.map(|_| figure)).collect::<Vec<_>>();
+    let time = |percent: i64| cells.iter().map(|cell| cell.median.map(|median| median * percent / 100)).collect::<Vec<_>>();
+    let memory = |factor: i64, plus: i64| cells.iter().map(|cell| cell.scratch.map(|scratch| scratch * factor + plus)).collect::<Vec<_>>();
+    df!(
+        "run" => cells.iter().map(|cell| cell.run).collect::<Vec<_>>(),
+        "machine" => column(|cell| cell.machine),
+        "group" => column(|cell| cell.group),
+        "id" => column(|cell| cell.id),
+        "family" => column(|_| "attention"),
+        "variant" => column(|cell| if cell.baseline { "attention/dense" } else { "attention/flash" }),
+        "engine" => column(|cell| cell.engine),
+        "baseline" => cells.iter().map(|cell| cell.baseline).collect::<Vec<_>>(),
+        "status" => column(|cell| cell.status),
+        "reason" => cells.iter().map(|cell| cell.reason).collect::<Vec<_>>(),
+        "median_ns" => time(100),
+        "ci_low_ns" => time(90),
+        "ci_high_ns" => time(110),
+        "samples" => timed(20),
+        "flops" => timed(4000),
+        "bytes" => timed(800),
+        "threads_used" => timed(1),
+        "weight_bytes" => memory(0, 100),
+        "activation_bytes" => memory(0, 200),
+        "scratch_bytes" => memory(1, 0),
+        "state_bytes" => memory(0, 0),
+        "allocator_peak_bytes" => memory(2, 0),
+        "high_water_bytes" => memory(0, 1 << 20),
+        "axis:n" => cells.iter().map(|cell| cell.n).collect::<Vec<_>>(),
+        "axis:precision" => column(|cell| cell.precision),
+    )
+    .unwrap()
+}
+
+/// Ceilings of two threads: 50 and 100 GFLOP/s, 200 GB/s in a 16 KiB working set, 10 GB/s beyond.
+pub(crate) fn ceilings_json() -> Value {
+    json!({
+        "threads": 2, "isa": "avx2", "f64_flops_per_s": 50_000_000_000u64, "f32_flops_per_s": 100_000_000_000u64,
+        "bandwidth": [
+            {"level": "L1", "working_set_bytes": 16384, "read_bytes_per_s": 200_000_000_000u64, "copy_bytes_per_s": 150_000_000_000u64},
+            {"level": "memory", "working_set_bytes": 268_435_456, "read_bytes_per_s": 10_000_000_000u64, "copy_bytes_per_s": 9_000_000_000u64},
+        ],
+    })
+}

@@ -1,0 +1,106 @@
+//! How fast: the ratio to the baseline with its interval, rates, and the share of the machine's ceiling.
+
+use crossover_core::dtype::{DType, Precision};
+use polars::prelude::*;
+
+use super::baseline::{base, is_own_baseline};
+use super::quotient;
+use crate::ceilings::Ceilings;
+use crate::columns::{PRECISION, RUN, Typed};
+
+/// Adds to cells with baselines: `own_baseline`, `ratio`, `ratio_low`, `ratio_high`, `gflops` (GFLOP/s), `gbytes` (GB/s).
+///
+/// The interval divides the ends of both medians' intervals crosswise. A baseline has the ratio 1 to itself and no interval.
+pub(crate) fn speed(cells: LazyFrame) -> LazyFrame {
+    let other = |expression: Expr| when(is_own_baseline()).then(lit(NULL).cast(DataType::Float64)).otherwise(expression);
+    cells.with_columns([
+        is_own_baseline().alias("own_baseline"),
+        quotient("median_ns", &base("median_ns")).alias("ratio"),
+        other(quotient("ci_low_ns", &base("ci_high_ns"))).alias("ratio_low"),
+        other(quotient("ci_high_ns", &base("ci_low_ns"))).alias("ratio_high"),
+        quotient("flops", "median_ns").alias("gflops"),
+        quotient("bytes", "median_ns").alias("gbytes"),
+    ])
+}
+
+/// Adds `share`: of the ceiling of the run's machine, 1 being all of it; null where there is none to compare with.
+///
+/// Arithmetic counts against the double-precision peak where values are stored in f64, against the single-precision one else.
+pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -> PolarsResult<DataFrame> {
+    let (runs, medians) = (cells.ints(RUN)?, cells.ints("median_ns")?);
+    let (flops, bytes, threads) = (cells.ints("flops")?, cells.ints("bytes")?, cells.ints("threads_used")?);
+    let precisions = cells.column(PRECISION).ok().map(|column| column.str()).transpose()?;
+    let share = |row: usize| -> Option<f64> {
+        let ceilings = (*ceilings.get(usize::try_from(runs.get(row)?).ok()?)?)?;
+        let count = |column: &Int64Chunked| u64::try_from(column.get(row)?).ok();
+        let double = precisions.and_then(|column| column.get(row)).is_some_and(is_double);
+        let (least, _) = ceilings.least_ns(count(flops)?, count(bytes)?, count(threads)?, double)?;
+        let median = count(medians)?;
+        (median > 0).then(|| least / median as f64)
+    };
+    let shares: Float64Chunked = (0..cells.height()).map(share).collect();
+    cells.with_column(shares.with_name("share".into()).into_column())?;
+    Ok(cells)
+}
+
+fn is_double(precision: &str) -> bool {
+    precision.parse::<Precision>().is_ok_and(|precision| precision.storage() == DType::F64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{Cell, ceilings_json, frame};
+    use crate::frames::baseline::with_baseline;
+
+    fn rows(cells: &[Cell]) -> DataFrame {
+        speed(with_baseline(frame(cells).lazy()).unwrap()).sort(["id"], SortMultipleOptions::default()).collect().unwrap()
+    }
+
+    fn baseline(median: i64) -> Cell {
+        Cell { id: "a", baseline: true, median: Some(median), ..Cell::default() }
+    }
+
+    #[test]
+    fn ratios_are_cell_over_baseline_with_a_crosswise_interval() {
+        // The example's interval is 10 % to either side of the median.
+        let rows = rows(&[baseline(2000), Cell { id: "b", median: Some(1000), ..Cell::default() }]);
+        let value = |name, row| rows.doubles(name).unwrap().get(row);
+        assert_eq!((value("ratio", 0), value("ratio_low", 0)), (Some(1.0), None));
+        assert_eq!(value("ratio", 1), Some(0.5));
+        assert_eq!(value("ratio_low", 1), Some(900.0 / 2200.0));
+        assert_eq!(value("ratio_high", 1), Some(1100.0 / 1800.0));
+        // 4000 operations and 800 bytes in 1000 ns.
+        assert_eq!((value("gflops", 1), value("gbytes", 1)), (Some(4.0), Some(0.8)));
+    }
+
+    #[test]
+    fn no_ratio_without_two_times() {
+        let failed = Cell { id: "a", baseline: true, ..Cell::failed("oom", "x") };
+        let compared = rows(&[failed, Cell { id: "b", ..Cell::default() }, Cell { id: "c", ..Cell::failed("oom", "x") }]);
+        assert_eq!(compared.doubles("ratio").unwrap().null_count(), 3);
+        assert_eq!(compared.doubles("gflops").unwrap().null_count(), 2);
+        // A clock too coarse for the cell is no reason to divide by zero.
+        assert_eq!(rows(&[baseline(0)]).doubles("ratio").unwrap().null_count(), 1);
+    }
+
+    #[test]
+    fn shares_go_by_the_runs_ceilings_and_the_precision() {
+        let ceilings = Ceilings::read(&ceilings_json(), &[]).unwrap();
+        let cells = [
+            Cell { id: "a", ..baseline(1000) },
+            Cell { id: "b", precision: "f64", ..baseline(1000) },
+            Cell { id: "c", run: 1, ..baseline(1000) },
+            Cell { id: "d", ..Cell::failed("oom", "x") },
+        ];
+        let rows = with_share(rows(&cells), &[Some(&ceilings), None]).unwrap();
+        let shares: Vec<_> = rows.doubles("share").unwrap().iter().collect();
+        // 4000 operations at 100 GFLOP/s are 40 ns, at 50 GFLOP/s 80 ns.
+        assert_eq!(shares, [Some(0.04), Some(0.08), None, None]);
+    }
+
+    #[test]
+    fn int8_keeps_its_tensors_in_single_precision() {
+        assert!(is_double("f64") && !is_double("int8") && !is_double("bf16/f32/f32") && !is_double("nonsense"));
+    }
+}

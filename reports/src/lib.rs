@@ -1,0 +1,54 @@
+//! Aggregation and reports: the only crate that links polars.
+//!
+//! The way of a cell through this crate, by the files in its order:
+//!
+//! `runs` opens the run folders (and makes the tables again where a run was killed) → `scan` makes one lazy frame of all cells,
+//! whatever their runs' axes are → `frames` answers one question a module (overview, headline, speed, memory, accuracy,
+//! failures), each from frame to frame, sorted, without a look at files or formats → `render` turns answers into Markdown →
+//! `text` knows units, escaping and CSV → `report` writes the files.
+//!
+//! # What is written
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `summary.md` | the commands that made the runs, the machines, counts, the best variant against its baseline, every failure |
+//! | `speed.md`, `memory.md`, `accuracy.md` | one table a family, machine and number of threads, every cell a row |
+//! | `cells.csv` | every column of every cell: RFC 4180 with CRLF line ends, UTF-8, the header first; empty means absent |
+//!
+//! `cells.csv` begins with the column `run` (the run folder's name); the others are those of `cells.parquet` (see `RESULTS.md`),
+//! missing ones of older layouts empty. Text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab
+//! or a carriage return, and is not a number) has an apostrophe in front; control and text-direction characters are spelt out
+//! as `\u{..}`. Numbers stay numbers.
+//!
+//! # Rules
+//!
+//! * Nothing is dropped: a cell that failed is a row with its status in place of the time.
+//! * Ratios are *cell over baseline*, below 1 is faster or smaller. The baseline of a cell is the one of its group in the same run
+//!   on the same machine; where there are several, the one that agrees best (engine, then precision, then threads).
+//! * Their interval is the conservative one: the ends of the two medians' 95 % intervals divided crosswise. It is at least as wide
+//!   as the true one, so a difference that it shows is there; one that it does not show may be.
+//! * Emulated cells have rows and ratios, but are left out of the ranking. Cells of different machines are never put together.
+//! * A share of the ceiling above 100 % means that the model of the machine or of the cost is wrong: the report says so on top
+//!   and the command ends with exit code 1.
+//!
+//! What this trades away: polars takes most of the workspace's build time. In return there is one scan, and one way to group,
+//! join and sort for reports of twenty cells and of ten million.
+
+mod ceilings;
+mod columns;
+mod command;
+mod error;
+mod frames;
+mod place;
+mod render;
+mod report;
+mod runs;
+mod scan;
+mod text;
+
+#[cfg(test)]
+mod examples;
+
+pub use command::run_command;
+pub use error::{ReportError, Result};
+pub use report::{Format, Outcome, write_report};

@@ -1,0 +1,104 @@
+//! The frame that the speed, memory and accuracy tables share: a section for every family (and machine, and number of threads),
+//! the axes that vary as columns, the constant ones said once above. Each of the three only brings its own columns.
+
+use polars::prelude::*;
+
+use super::Context;
+use super::regime::{baseline, regime, spelled, value};
+use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
+use crate::text::markdown::{Align, Table, counted, name};
+
+/// The columns of one kind of table.
+pub(crate) trait Measures {
+    /// Headings of its columns.
+    fn headings(&self) -> Vec<(&'static str, Align)>;
+    /// What one row has in them.
+    fn cells(&self, row: usize) -> PolarsResult<Vec<String>>;
+    /// True where the figures are compared with a baseline, which is then named.
+    fn compares(&self) -> bool;
+}
+
+/// The sections of all rows of `frame`, which must be sorted as `order::sorted` does.
+pub(crate) fn sections(frame: &DataFrame, context: &Context<'_>, measures: &dyn Measures) -> PolarsResult<String> {
+    let mut out = String::new();
+    let (families, machines) = (frame.texts("family")?, frame.texts("machine")?);
+    let threads = |row: usize| if frame.schema().contains(THREADS) { frame.shown(THREADS, row) } else { Ok(None) };
+    let mut start = 0;
+    let mut above: Option<(Option<&str>, Option<&str>)> = None;
+    while start < frame.height() {
+        let key = (families.get(start), machines.get(start), threads(start)?);
+        let mut end = start + 1;
+        while end < frame.height() && (families.get(end), machines.get(end), threads(end)?) == key {
+            end += 1;
+        }
+        let new_family = above.is_none_or(|(family, _)| family != key.0);
+        if new_family {
+            out += &format!("\n## {}\n", name(key.0.unwrap_or_default()));
+        }
+        if context.several_machines && (new_family || above.is_none_or(|(_, machine)| machine != key.1)) {
+            out += &format!("\n### Machine: {}\n", context.machine(key.1.unwrap_or_default()));
+        }
+        if let Some(threads) = key.2 {
+            out += &format!("\n{} {}\n", if context.several_machines { "####" } else { "###" }, thread_heading(&threads));
+        }
+        above = Some((key.0, key.1));
+        out += &table(frame, context, measures, &(start..end).collect::<Vec<_>>())?;
+        start = end;
+    }
+    Ok(out)
+}
+
+fn thread_heading(threads: &str) -> String {
+    threads.parse::<u64>().map_or_else(|_| format!("{} threads", name(threads)), |threads| counted(threads, "thread"))
+}
+
+fn table(frame: &DataFrame, context: &Context<'_>, measures: &dyn Measures, rows: &[usize]) -> PolarsResult<String> {
+    let axes = context.roles.problem.iter().chain(&context.roles.parameters);
+    let axes: Vec<String> = axes.filter(|axis| *axis != PRECISION && *axis != THREADS).cloned().collect();
+    let regime = regime(frame, rows, &axes)?;
+    let runs = frame.ints(RUN)?;
+    let mut columns: Vec<&str> = Vec::new();
+    if rows.iter().any(|row| runs.get(*row) != runs.get(rows[0])) {
+        columns.push(RUN);
+    }
+    columns.extend(["variant", "engine"]);
+    columns.extend(regime.varying.iter().map(String::as_str));
+    if frame.schema().contains(PRECISION) {
+        columns.push(PRECISION);
+    }
+    let bases = rows.iter().map(|row| baseline(frame, *row)).collect::<PolarsResult<Vec<_>>>()?;
+    let one_base = bases.iter().all(|base| *base == bases[0]);
+    let mut headings: Vec<(String, Align)> = columns.iter().map(|column| (name(axis_name(column)), alignment(frame, column))).collect();
+    headings.extend(measures.headings().into_iter().map(|(heading, align)| (heading.to_owned(), align)));
+    if measures.compares() && !one_base {
+        headings.push(("baseline".to_owned(), Align::Left));
+    }
+    let mut table = Table::new(headings);
+    for (row, base) in rows.iter().zip(&bases) {
+        let mut cells = columns.iter().map(|column| value(frame, context, column, *row)).collect::<PolarsResult<Vec<_>>>()?;
+        cells.extend(measures.cells(*row)?);
+        if measures.compares() && !one_base {
+            cells.push(base.clone());
+        }
+        table.push(cells);
+    }
+    let mut out = String::from("\n");
+    if !regime.constant.is_empty() {
+        out += &format!("Constant: {}.\n", spelled(&regime.constant));
+    }
+    if measures.compares() && one_base {
+        out += &format!("Baseline: {}.\n", bases[0]);
+    }
+    if out.len() > 1 {
+        out.push('\n');
+    }
+    Ok(out + &table.render())
+}
+
+/// Numbers to the right, but for the run, which is shown by its name.
+pub(super) fn alignment(frame: &DataFrame, column: &str) -> Align {
+    match frame.column(column).map(Column::dtype) {
+        Ok(DataType::Int64 | DataType::Float64) if column != RUN => Align::Right,
+        _ => Align::Left,
+    }
+}

@@ -1,0 +1,111 @@
+//! The best variant of every problem against its baseline: part of the summary.
+
+use polars::prelude::*;
+
+use super::Context;
+use super::family_tables::alignment;
+use super::regime::{regime, spelled, value};
+use super::speed::ratio_text;
+use crate::columns::{RUN, Typed, axis_name};
+use crate::text::markdown::{ABSENT, Align, Table, name};
+use crate::text::units::time;
+
+/// Problems that are shown of each family.
+const LISTED: usize = 40;
+
+const ABOUT: &str = "\n## Best alternative to the baseline\n\n\
+    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's with a conservative 95 % interval: below 1 \
+    is faster, and an interval that holds 1 shows no difference. *n* is the number of cells that it was picked from, *samples* are \
+    the variant's and the baseline's. Emulated cells are left out.\n";
+
+/// The section. `frame` is that of `frames::headline`.
+pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
+    let mut out = ABOUT.to_owned();
+    let (families, machines) = (frame.texts("family")?, frame.texts("machine")?);
+    let mut start = 0;
+    while start < frame.height() {
+        let key = (families.get(start), machines.get(start));
+        let rows: Vec<usize> = (start..frame.height()).take_while(|row| (families.get(*row), machines.get(*row)) == key).collect();
+        out += &format!("\n### {}", name(key.0.unwrap_or_default()));
+        if context.several_machines {
+            out += &format!(" on {}", context.machine(key.1.unwrap_or_default()));
+        }
+        out += "\n\n";
+        out += &table(frame, context, &rows)?;
+        start += rows.len();
+    }
+    Ok(out)
+}
+
+fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResult<String> {
+    let regime = regime(frame, rows, &context.roles.problem)?;
+    let runs = frame.ints(RUN)?;
+    let mut columns: Vec<&str> = Vec::new();
+    if rows.iter().any(|row| runs.get(*row) != runs.get(rows[0])) {
+        columns.push(RUN);
+    }
+    columns.extend(regime.varying.iter().map(String::as_str));
+    let mut headings: Vec<(String, Align)> = columns.iter().map(|column| (name(axis_name(column)), alignment(frame, column))).collect();
+    let own = [("fastest", Align::Left), ("median", Align::Right), ("ratio [95 % CI]", Align::Right), ("verdict", Align::Left)];
+    let last = [("baseline", Align::Left), ("its median", Align::Right), ("n", Align::Right), ("samples", Align::Right)];
+    headings.extend(own.into_iter().chain(last).map(|(heading, align)| (heading.to_owned(), align)));
+    let mut table = Table::new(headings);
+    for row in rows.iter().take(LISTED) {
+        let mut cells = columns.iter().map(|column| value(frame, context, column, *row)).collect::<PolarsResult<Vec<_>>>()?;
+        cells.extend(figures(frame, context, *row)?);
+        table.push(cells);
+    }
+    let mut out = String::new();
+    if !regime.constant.is_empty() {
+        out += &format!("Regime: {}.\n\n", spelled(&regime.constant));
+    }
+    out += &table.render();
+    if rows.len() > LISTED {
+        out += &format!("\nAnd {} more: see speed.md.\n", rows.len() - LISTED);
+    }
+    Ok(out)
+}
+
+fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult<Vec<String>> {
+    let int = |column: &str| -> PolarsResult<Option<i64>> { Ok(frame.ints(column)?.get(row)) };
+    let double = |column: &str| -> PolarsResult<Option<f64>> { Ok(frame.doubles(column)?.get(row)) };
+    let times = |ns: Option<i64>| ns.map_or_else(|| ABSENT.to_owned(), |ns| time(ns as f64));
+    let count = |count: Option<i64>| count.map_or_else(|| ABSENT.to_owned(), |count| count.to_string());
+    let (low, high) = (double("ratio_low")?, double("ratio_high")?);
+    Ok(vec![
+        cell_name(frame, context, "", row)?.unwrap_or_else(|| ABSENT.to_owned()),
+        times(int("median_ns")?),
+        ratio_text(double("ratio")?, low, high),
+        verdict(frame.texts("base:status")?.get(row), low, high, int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)),
+        cell_name(frame, context, "base:", row)?.unwrap_or_else(|| "none".to_owned()),
+        times(int("base:median_ns")?),
+        count(int("ranked")?),
+        format!("{} / {}", count(int("samples")?), count(int("base:samples")?)),
+    ])
+}
+
+fn verdict(base: Option<&str>, low: Option<f64>, high: Option<f64>, ranked: i64, unranked: i64) -> String {
+    match (base, low, high) {
+        (None, ..) => "no baseline in this group".to_owned(),
+        (Some(base), ..) if base != "ok" => format!("not ranked: the baseline is {}", name(base)),
+        (_, Some(_), Some(high)) if high < 1.0 => "faster".to_owned(),
+        (_, Some(low), Some(_)) if low > 1.0 => "slower".to_owned(),
+        (_, Some(_), Some(_)) => "no difference shown".to_owned(),
+        _ if ranked > 0 => "too few samples to tell".to_owned(),
+        _ if unranked > 0 => "nothing else could be ranked".to_owned(),
+        _ => "nothing to compare".to_owned(),
+    }
+}
+
+/// Variant, engine and parameters of the best cell, or with `base:` of the baseline.
+fn cell_name(frame: &DataFrame, context: &Context<'_>, side: &str, row: usize) -> PolarsResult<Option<String>> {
+    let text = |column: &str| frame.shown(&format!("{side}{column}"), row);
+    let (Some(variant), Some(engine)) = (text("variant")?, text("engine")?) else { return Ok(None) };
+    let mut words = format!("{} on {}", name(&variant), name(&engine));
+    for axis in &context.roles.parameters {
+        if let Some(value) = text(axis)? {
+            words += &format!(", {} = {}", name(axis_name(axis)), name(&value));
+        }
+    }
+    Ok(Some(words))
+}

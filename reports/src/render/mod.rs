@@ -1,0 +1,48 @@
+//! From frames to Markdown. The rows, their order and their figures are settled when they come here.
+
+pub(crate) mod accuracy;
+pub(crate) mod failures;
+pub(crate) mod family_tables;
+pub(crate) mod headline;
+pub(crate) mod memory;
+pub(crate) mod regime;
+pub(crate) mod speed;
+pub(crate) mod summary;
+
+use std::collections::BTreeMap;
+
+use crossover_results::Machine;
+
+use crate::frames::order::AxisRoles;
+use crate::text::markdown::name;
+use crate::text::units;
+
+/// What all parts of a report have in common.
+pub(crate) struct Context<'a> {
+    /// The runs' names, by their place.
+    pub(crate) labels: Vec<&'a str>,
+    /// What is known of the machines, by fingerprint.
+    pub(crate) machines: BTreeMap<&'a str, &'a Machine>,
+    /// True where cells of more than one machine are reported: tables then say of which.
+    pub(crate) several_machines: bool,
+    /// Which axes state the problem.
+    pub(crate) roles: AxisRoles,
+}
+
+impl Context<'_> {
+    /// A machine in a few words.
+    pub(crate) fn machine(&self, fingerprint: &str) -> String {
+        let Some(machine) = self.machines.get(fingerprint) else {
+            return format!("{}, which no manifest describes", name(fingerprint));
+        };
+        let model = machine.cpu_model.as_deref().unwrap_or("unknown processor");
+        let memory = machine.memory_bytes.map_or_else(String::new, |bytes| format!(", {}", units::bytes(bytes as f64)));
+        format!("{}, {} of {} cores{memory} ({})", name(model), machine.usable_cores, machine.logical_cores, name(fingerprint))
+    }
+
+    /// A run's name.
+    pub(crate) fn run(&self, run: Option<i64>) -> String {
+        let label = run.and_then(|run| self.labels.get(usize::try_from(run).ok()?));
+        label.map_or_else(|| "?".to_owned(), |label| name(label))
+    }
+}

@@ -1,0 +1,143 @@
+//! `speed.md`: time, interval, ratio, rates and share of the ceiling, one row a cell.
+
+use polars::prelude::*;
+
+use super::Context;
+use super::family_tables::{Measures, sections};
+use super::regime::value;
+use crate::columns::{Typed, axis_name};
+use crate::text::markdown::{ABSENT, Align, counted, name};
+use crate::text::units::{figure, percent, time};
+
+const ABOUT: &str = "# Speed\n\n\
+    The median time of one call, and the 95 % confidence interval of that median. The ratio is cell over baseline: below 1 is faster. \
+    Its interval divides the ends of the two medians' intervals crosswise, so it is rather too wide than too narrow. \
+    *share* is the least time that the machine's measured ceilings allow over the measured one (ceilings measured with more threads than the cell used count \
+    in full, so such a share is rather too low); *stop* says whether the interval \
+    became as narrow as asked or the time ran out; *samples* are those that the figures come from, and those rejected for a \
+    disturbance. A cell without a time has its status in place of it; the reasons are in the summary. Emulated cells ran in another \
+    precision than they are named by, and are not ranked.\n";
+
+/// A cell that is faster than the machine can be.
+pub(crate) struct OverCeiling {
+    pub(crate) cell: String,
+    pub(crate) share: f64,
+}
+
+struct Speed<'a> {
+    frame: &'a DataFrame,
+    shares: bool,
+}
+
+/// The whole file. `frame` has the columns of `frames::speed` with shares.
+pub(crate) fn document(frame: &DataFrame, context: &Context<'_>, over: &[OverCeiling]) -> PolarsResult<String> {
+    let mut out = ABOUT.to_owned();
+    out += &warning(over);
+    let shares = frame.doubles("share")?.null_count() < frame.height();
+    if !shares && frame.height() > 0 {
+        out += "\nNo share of a ceiling is given: the runs' manifests have none that fits. `crossover probe` measures them.\n";
+    }
+    if frame.height() == 0 {
+        out += "\nThere are no cells.\n";
+    }
+    Ok(out + &sections(frame, context, &Speed { frame, shares })?)
+}
+
+/// The cells with a share above 100 %.
+pub(crate) fn over_ceiling(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<Vec<OverCeiling>> {
+    let mut over = Vec::new();
+    for (row, share) in frame.doubles("share")?.iter().enumerate() {
+        let Some(share) = share.filter(|share| *share > 1.0) else { continue };
+        let mut words = format!("{} on {}", value(frame, context, "variant", row)?, value(frame, context, "engine", row)?);
+        for axis in context.roles.problem.iter().chain(&context.roles.parameters) {
+            if let Some(value) = frame.shown(axis, row)? {
+                words += &format!(", {} = {}", name(axis_name(axis)), name(&value));
+            }
+        }
+        over.push(OverCeiling { cell: words, share });
+    }
+    Ok(over)
+}
+
+/// What stands on top of a report with impossible figures.
+pub(crate) fn warning(over: &[OverCeiling]) -> String {
+    const LISTED: usize = 10;
+    if over.is_empty() {
+        return String::new();
+    }
+    let mut out = format!(
+        "\n> **Warning: {} above 100 % of the machine's ceiling.** No cell can be; the cost model or the measured ceilings are \
+         wrong. Do not trust these figures:\n>\n",
+        counted(over.len() as u64, "figure")
+    );
+    for over in over.iter().take(LISTED) {
+        out += &format!("> * {}: {}\n", over.cell, percent(over.share));
+    }
+    if over.len() > LISTED {
+        out += &format!("> * and {} more: see the column *share* of speed.md\n", over.len() - LISTED);
+    }
+    out
+}
+
+/// `0.512 [0.500, 0.524]`; the baseline itself says that it is one.
+pub(crate) fn ratio(frame: &DataFrame, row: usize) -> PolarsResult<String> {
+    let double = |name: &str| Ok::<_, PolarsError>(frame.doubles(name)?.get(row));
+    if frame.flags("own_baseline")?.get(row) == Some(true) {
+        return Ok("baseline".to_owned());
+    }
+    Ok(ratio_text(double("ratio")?, double("ratio_low")?, double("ratio_high")?))
+}
+
+pub(crate) fn ratio_text(ratio: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
+    match (ratio, low, high) {
+        (Some(ratio), Some(low), Some(high)) => format!("{} [{}, {}]", figure(ratio), figure(low), figure(high)),
+        (Some(ratio), ..) => figure(ratio),
+        _ => ABSENT.to_owned(),
+    }
+}
+
+impl Measures for Speed<'_> {
+    fn headings(&self) -> Vec<(&'static str, Align)> {
+        let mut headings: Vec<_> = ["median", "95 % CI", "ratio", "GFLOP/s", "GB/s"].map(|heading| (heading, Align::Right)).into();
+        if self.shares {
+            headings.push(("share", Align::Right));
+        }
+        headings.extend([("stop", Align::Left), ("samples / rejected", Align::Right)]);
+        headings
+    }
+
+    fn cells(&self, row: usize) -> PolarsResult<Vec<String>> {
+        let frame = self.frame;
+        let int = |name: &str| Ok::<_, PolarsError>(frame.ints(name)?.get(row));
+        let double = |name: &str| Ok::<_, PolarsError>(frame.doubles(name)?.get(row));
+        let shown = |value: Option<f64>, unit: fn(f64) -> String| value.map_or_else(|| ABSENT.to_owned(), unit);
+        let status = frame.texts("status")?.get(row).unwrap_or_default();
+        let median = match int("median_ns")? {
+            None => format!("**{}**", name(status)),
+            Some(median) if status == "ok" => time(median as f64),
+            Some(median) => format!("{} ({})", time(median as f64), name(status)),
+        };
+        let interval = match (int("ci_low_ns")?, int("ci_high_ns")?) {
+            (Some(low), Some(high)) => format!("{} … {}", time(low as f64), time(high as f64)),
+            _ => ABSENT.to_owned(),
+        };
+        let mut cells = vec![median, interval, ratio(frame, row)?];
+        cells.extend([shown(double("gflops")?, figure), shown(double("gbytes")?, figure)]);
+        if self.shares {
+            cells.push(match double("share")? {
+                Some(share) if share > 1.0 => format!("**{} (impossible)**", percent(share)),
+                share => shown(share, percent),
+            });
+        }
+        cells.push(frame.texts("stop")?.get(row).map_or_else(|| ABSENT.to_owned(), name));
+        cells.push(match (int("samples")?, int("rejected")?) {
+            (Some(samples), Some(rejected)) => format!("{samples} / {rejected}"),
+            _ => ABSENT.to_owned(),
+        });
+        Ok(cells)
+    }
+
+    fn compares(&self) -> bool {
+        true
+    }
+}

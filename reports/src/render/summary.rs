@@ -1,0 +1,159 @@
+//! `summary.md`: what was run where, how it ended, who won, what failed.
+
+use std::collections::BTreeSet;
+
+use crossover_results::schema::Status;
+use crossover_results::{Machine, Noise};
+use polars::prelude::*;
+
+use super::Context;
+use super::speed::{OverCeiling, warning};
+use super::{failures, headline};
+use crate::columns::{RUN, Typed};
+use crate::runs::Run;
+use crate::text::markdown::{Align, Table, code_block, counted, name, sentence};
+use crate::text::units::{bytes, moment, percent, time};
+
+/// The frames that the summary is made of.
+pub(crate) struct Frames<'a> {
+    pub(crate) cells: &'a DataFrame,
+    pub(crate) overview: &'a DataFrame,
+    pub(crate) headline: &'a DataFrame,
+    pub(crate) failures: &'a DataFrame,
+}
+
+/// The whole file; `links` are the other files of the report.
+pub(crate) fn document(
+    runs: &[Run],
+    frames: &Frames<'_>,
+    context: &Context<'_>,
+    over: &[OverCeiling],
+    links: &[&str],
+) -> PolarsResult<String> {
+    let experiments: BTreeSet<&str> = runs.iter().map(|run| run.manifest.experiment.as_str()).collect();
+    let experiments: Vec<String> = experiments.into_iter().map(name).collect();
+    let mut out = format!("# Crossover report: {}\n", experiments.join(", "));
+    out += &warning(over);
+    let links: Vec<String> = links.iter().map(|file| format!("[{file}]({file})")).collect();
+    out += &format!("\nMore: {}.\n", links.join(" · "));
+    out += &made_by(runs, frames.cells)?;
+    out += &machines(frames.cells, context, runs)?;
+    out += &overview(frames.overview)?;
+    if frames.cells.height() > 0 {
+        out += &headline::section(frames.headline, context)?;
+        out += &failures::section(frames.failures)?;
+    }
+    Ok(out + &notes(runs))
+}
+
+fn made_by(runs: &[Run], cells: &DataFrame) -> PolarsResult<String> {
+    let mut out = "\n## Made by\n".to_owned();
+    let places = cells.ints(RUN)?;
+    for (index, run) in runs.iter().enumerate() {
+        let manifest = &run.manifest;
+        let rows = places.iter().filter(|place| *place == Some(index as i64)).count();
+        out += &format!("\n{}", code_block(&manifest.command));
+        out += &format!(
+            "\nRun {} of {}, started {}: {rows} of {} planned cells finished. Seed {}, plan {}.\n",
+            name(&run.label),
+            name(&manifest.experiment),
+            moment(manifest.created_unix_ms),
+            manifest.cells_planned,
+            manifest.seed,
+            name(&manifest.plan_hash),
+        );
+        for build in &manifest.builds {
+            let [worker, version, detail] = [&build.worker, &build.version, &build.detail].map(|text| sentence(text));
+            out += &format!("\n* Worker {worker} {version} (build {}): {detail}\n", name(&build.fingerprint));
+        }
+    }
+    Ok(out)
+}
+
+/// The machines of the manifests, and any that only the cells speak of.
+fn machines(cells: &DataFrame, context: &Context<'_>, runs: &[Run]) -> PolarsResult<String> {
+    let mut all: BTreeSet<&str> = cells.texts("machine")?.iter().flatten().collect();
+    all.extend(runs.iter().map(|run| run.manifest.machine.fingerprint.as_str()));
+    let mut out = format!("\n## {}\n\n", if all.len() > 1 { "Machines" } else { "Machine" });
+    if context.several_machines {
+        out += "Figures of different machines are never averaged, nor compared with each other's baselines.\n\n";
+    }
+    for fingerprint in all {
+        out += &format!(
+            "* {}{}\n",
+            context.machine(fingerprint),
+            context.machines.get(fingerprint).map_or_else(String::new, |machine| more(machine))
+        );
+    }
+    Ok(out)
+}
+
+fn more(machine: &Machine) -> String {
+    let caches = machine.caches.iter().map(|cache| format!("L{} {} {}", cache.level, name(&cache.kind), bytes(cache.bytes as f64)));
+    let mut parts: Vec<String> = caches.collect();
+    parts.extend(machine.kernel.as_deref().map(|kernel| format!("kernel {}", name(kernel))));
+    parts.extend(machine.governor.as_deref().map(|governor| format!("governor {}", name(governor))));
+    parts.extend(machine.turbo.map(|turbo| format!("turbo {}", if turbo { "on" } else { "off" })));
+    if parts.is_empty() { String::new() } else { format!("; {}", parts.join(", ")) }
+}
+
+fn overview(frame: &DataFrame) -> PolarsResult<String> {
+    let mut out = "\n## How the cells ended\n\n".to_owned();
+    if frame.height() == 0 {
+        return Ok(out + "There are no cells: nothing was finished.\n");
+    }
+    let (families, statuses, counts) = (frame.texts("family")?, frame.texts("status")?, frame.ints("cells")?);
+    let present: BTreeSet<&str> = statuses.iter().flatten().collect();
+    // In the usual order; a status that this version does not know comes last.
+    let mut columns: Vec<&str> = Status::ALL.iter().map(|status| status.name()).filter(|status| present.contains(status)).collect();
+    columns.extend(present.iter().filter(|status| Status::ALL.iter().all(|known| known.name() != **status)));
+    let mut headings = vec![("family".to_owned(), Align::Left), ("cells".to_owned(), Align::Right)];
+    headings.extend(columns.iter().map(|status| (name(status), Align::Right)));
+    let mut table = Table::new(headings);
+    let row_of = |label: String, belongs: &dyn Fn(Option<&str>) -> bool| {
+        let count = |status: Option<&str>| -> i64 {
+            let counted = |row: &usize| belongs(families.get(*row)) && (status.is_none() || statuses.get(*row) == status);
+            (0..frame.height()).filter(counted).filter_map(|row| counts.get(row)).sum()
+        };
+        let mut row = vec![label, count(None).to_string()];
+        row.extend(columns.iter().map(|status| count(Some(*status)).to_string()));
+        row
+    };
+    let names: BTreeSet<&str> = families.iter().flatten().collect();
+    for family in &names {
+        table.push(row_of(name(family), &|other| other == Some(*family)));
+    }
+    if names.len() > 1 {
+        table.push(row_of("all".to_owned(), &|_| true));
+    }
+    out += &table.render();
+    if !present.contains(Status::Ok.name()) {
+        out += "\n**No cell is ok.** The reasons are below.\n";
+    }
+    Ok(out)
+}
+
+fn notes(runs: &[Run]) -> String {
+    let mut lines = Vec::new();
+    for run in runs {
+        let who = if runs.len() > 1 { format!("{}: ", name(&run.label)) } else { String::new() };
+        lines.push(format!("* {who}{}\n", run.manifest.noise.as_ref().map_or_else(|| "Noise was not measured.".to_owned(), noise)));
+        lines.extend(run.notes.iter().map(|note| format!("* {who}{}\n", sentence(note))));
+    }
+    format!("\n## Noise and notes\n\n{}", lines.concat())
+}
+
+fn noise(noise: &Noise) -> String {
+    let mut text = format!(
+        "Noise floor: two measurements of the same cell differed by {} at most ({})",
+        percent(noise.floor),
+        counted(noise.pairs, "pair")
+    );
+    if let Some(steal) = noise.steal_ns {
+        text += &format!("; {} stolen by the hypervisor, all cores together", time(steal as f64));
+    }
+    if let Some(load) = noise.load_average {
+        text += &format!("; load average before the run {load:.2}");
+    }
+    text + "."
+}

@@ -1,0 +1,118 @@
+//! Opening run folders: the manifest, and tables that are as new as the journal.
+//!
+//! A run that was killed has a journal but no tables, or tables that are older than its journal: they are made (again) here, which
+//! the store allows at any time. So a report always shows everything that was journalled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crossover_results::{Machine, Manifest, Recovery, RunFolder};
+
+use crate::ceilings::Ceilings;
+use crate::error::{ReportError, Result};
+
+/// One run that goes into the report.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The folder's name, told apart from others of that name.
+    pub(crate) label: String,
+    pub(crate) folder: RunFolder,
+    pub(crate) manifest: Manifest,
+    /// The machine's ceilings, where the run measured them.
+    pub(crate) ceilings: Option<Ceilings>,
+    /// False for a run that was killed before its journal was begun.
+    pub(crate) has_cells: bool,
+    /// What people should know of how it was read.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Opens all runs, in the order in which they are named.
+pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Run>> {
+    let mut seen = BTreeSet::new();
+    let mut runs = Vec::with_capacity(paths.len());
+    for path in paths {
+        let run = open_one(path)?;
+        // A folder that exists has a canonical path; if not, the name must do.
+        if !seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())) {
+            return Err(ReportError::SameRunTwice { path: path.clone() });
+        }
+        runs.push(run);
+    }
+    tell_apart(&mut runs);
+    Ok(runs)
+}
+
+fn open_one(path: &Path) -> Result<Run> {
+    let folder = RunFolder::open(path)?;
+    let manifest = Manifest::read(&folder.manifest_path())?;
+    let mut notes = Vec::new();
+    let has_cells = bring_up_to_date(&folder, &mut notes)?;
+    let ceilings = match &manifest.ceilings {
+        None => None,
+        Some(value) => match Ceilings::read(value, &manifest.machine.caches) {
+            Ok(ceilings) => Some(ceilings),
+            Err(reason) => {
+                notes.push(format!(
+                    "the manifest's ceilings cannot be read ({reason}), so no share of a ceiling is given; measure them anew with \
+                     `crossover probe`"
+                ));
+                None
+            }
+        },
+    };
+    let label = fs::canonicalize(path).ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
+    Ok(Run { label: label.unwrap_or_else(|| path.display().to_string()), folder, manifest, ceilings, has_cells, notes })
+}
+
+/// Makes the tables where they are missing or older than the journal; false if there is nothing to make them from.
+fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool> {
+    let (cells, journal) = (modified(&folder.cells_path()), modified(&folder.journal_path()));
+    match (cells, journal) {
+        (None, None) => {
+            notes.push("the run has no journal: it was stopped before its first cell; resume it with `crossover run --resume`".to_owned());
+            return Ok(false);
+        }
+        (Some(cells), Some(journal)) if cells >= journal => {}
+        // Tables without their journal, as when somebody shares only those.
+        (Some(_), None) => {}
+        _ => note_recovery(&folder.finish()?.recovery, notes),
+    }
+    Ok(true)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn note_recovery(recovery: &Recovery, notes: &mut Vec<String>) {
+    if recovery.torn_bytes > 0 {
+        notes.push(format!("the journal's last line is not whole ({} bytes): its cell is left out", recovery.torn_bytes));
+    }
+    if let Some(first) = recovery.damaged.first() {
+        notes.push(format!(
+            "{} damaged lines of the journal were left out, the first is line {} ({}); `crossover run --resume` runs their cells again",
+            recovery.damaged_total, first.line, first.reason
+        ));
+    }
+}
+
+/// Numbers the labels that occur more than once.
+fn tell_apart(runs: &mut [Run]) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for run in runs.iter() {
+        *counts.entry(run.label.clone()).or_default() += 1;
+    }
+    let mut used: BTreeMap<String, usize> = BTreeMap::new();
+    for run in runs.iter_mut().filter(|run| counts.get(&run.label).is_some_and(|count| *count > 1)) {
+        let number = used.entry(run.label.clone()).or_default();
+        *number += 1;
+        run.label = format!("{} ({number})", run.label);
+    }
+}
+
+/// The machines of all runs by fingerprint.
+pub(crate) fn machines(runs: &[Run]) -> BTreeMap<&str, &Machine> {
+    runs.iter().map(|run| (run.manifest.machine.fingerprint.as_str(), &run.manifest.machine)).collect()
+}

@@ -1,0 +1,6 @@
+//! Text for people and for spreadsheets: units, escaping, Markdown tables, CSV.
+
+pub(crate) mod csv;
+pub(crate) mod markdown;
+pub(crate) mod units;
+pub(crate) mod visible;

@@ -1,0 +1,145 @@
+//! Runs that were killed, shared in part, mixed, damaged or made by another version.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crossover_core::axes::AxisValue;
+use crossover_reports::{Format, ReportError, run_command, write_report};
+use crossover_results::RunFolder;
+use support::{csv_rows, manifest, measured, run_of, twenty_cells};
+
+const ALL: &[Format] = &[Format::Markdown, Format::Csv];
+
+fn read(folder: &Path, file: &str) -> String {
+    fs::read_to_string(folder.join(file)).unwrap()
+}
+
+#[test]
+fn a_killed_run_is_reported_from_its_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    let store = RunFolder::open(&run).unwrap();
+    fs::remove_file(store.cells_path()).unwrap();
+    fs::remove_file(store.samples_path()).unwrap();
+    let mut journal = fs::read(store.journal_path()).unwrap();
+    journal.truncate(journal.len() - 10);
+    fs::write(store.journal_path(), journal).unwrap();
+    assert_eq!(write_report(std::slice::from_ref(&run), &out, ALL).unwrap().cells, 19);
+    assert!(read(&out, "summary.md").contains("the journal's last line is not whole"));
+    // Killed before the first cell.
+    fs::remove_file(store.cells_path()).unwrap();
+    fs::remove_file(store.journal_path()).unwrap();
+    assert_eq!(write_report(&[run], &out, ALL).unwrap().cells, 0);
+    assert!(read(&out, "summary.md").contains("stopped before its first cell"));
+}
+
+#[test]
+fn tables_older_than_the_journal_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let store = RunFolder::open(&run).unwrap();
+    let (mut journal, _) = store.open_journal(&store.lock().unwrap()).unwrap();
+    journal.append(&measured("late", "g9", "attention/flash", 128, 1, 1000)).unwrap();
+    assert_eq!(write_report(&[run], &out, ALL).unwrap().cells, 21);
+}
+
+#[test]
+fn machines_are_kept_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let mut runs = Vec::new();
+    for (name, fingerprint, median) in [("one", "1111", 1000), ("two", "2222", 9000)] {
+        let run = folder.path().join(name).join("run");
+        let mut cells = vec![measured("a", "g", "attention/dense", 128, 1, median), measured("b", "g", "attention/flash", 128, 1, 500)];
+        cells[0].baseline = true;
+        cells.iter_mut().for_each(|cell| cell.machine = fingerprint.to_owned());
+        run_of(&run, &cells);
+        let mut manifest = manifest();
+        manifest.machine.fingerprint = fingerprint.to_owned();
+        manifest.machine.cpu_model = Some(format!("Processor {name}"));
+        manifest.write(&RunFolder::open(&run).unwrap().manifest_path()).unwrap();
+        runs.push(run);
+    }
+    assert_eq!(write_report(&runs, &out, ALL).unwrap().cells, 4);
+    let speed = read(&out, "speed.md");
+    assert!(speed.contains("### Machine: Processor one") && speed.contains("### Machine: Processor two"), "{speed}");
+    // 500 of 1000 here, 500 of 9000 there, and nothing in between.
+    assert!(speed.contains("| 0.500 [") && speed.contains("| 0.0556 ["), "{speed}");
+    let labels: Vec<String> = csv_rows(&read(&out, "cells.csv")).iter().map(|row| row["run"].clone()).collect();
+    assert_eq!(labels, ["run (1)", "run (1)", "run (2)", "run (2)"]);
+}
+
+#[test]
+fn runs_with_different_axes_share_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two, out) = (folder.path().join("one"), folder.path().join("two"), folder.path().join("out"));
+    let mut ranked = measured("a", "g", "attention/linformer", 128, 1, 1000);
+    ranked.axes.insert("rank".into(), AxisValue::Int(64));
+    // The same name with another type, and names that the report uses itself.
+    let mut named = measured("b", "g", "attention/nystrom", 128, 1, 1000);
+    named.axes.extend([("rank".into(), AxisValue::from("full")), ("run".into(), AxisValue::Int(7)), ("id".into(), AxisValue::Int(8))]);
+    run_of(&one, &[ranked]);
+    run_of(&two, &[named]);
+    write_report(&[one, two], &out, ALL).unwrap();
+    let rows = csv_rows(&read(&out, "cells.csv"));
+    let ranks: Vec<&str> = rows.iter().map(|row| row["rank"].as_str()).collect();
+    assert_eq!(ranks, ["64", "full"]);
+    assert_eq!((rows[1]["run"].as_str(), rows[1]["axis_run"].as_str(), rows[1]["axis_id"].as_str()), ("two", "7", "8"));
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    let store = RunFolder::open(&run).unwrap();
+    let error = write_report(&[run.clone(), run.join("../run")], &out, ALL).unwrap_err();
+    assert!(matches!(error, ReportError::SameRunTwice { .. }), "{error}");
+    let error = write_report(&[folder.path().join("none")], &out, ALL).unwrap_err();
+    assert!(error.to_string().contains("there is no run in"), "{error}");
+    // A table of a later version: in the footer, the version follows its key as a text of one character.
+    let table = fs::read(store.cells_path()).unwrap();
+    let key = b"crossover.schema";
+    let place = table.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 2;
+    let mut later = table.clone();
+    assert_eq!(later[place], b'1');
+    later[place] = b'9';
+    fs::write(store.cells_path(), later).unwrap();
+    let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();
+    assert!(error.to_string().contains("version 9 is newer than version 1"), "{error}");
+    fs::write(store.cells_path(), b"PAR1 this is no table PAR1").unwrap();
+    let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();
+    assert!(error.to_string().contains("cells.parquet") && error.to_string().contains("remove the file"), "{error}");
+    fs::write(store.cells_path(), &table[..table.len() / 2]).unwrap();
+    assert!(write_report(std::slice::from_ref(&run), &out, ALL).is_err());
+    // A manifest of a later version.
+    fs::write(store.manifest_path(), "{\"schema\": 99}").unwrap();
+    let error = write_report(&[run], &out, ALL).unwrap_err();
+    assert!(error.to_string().contains("version 99 is newer"), "{error}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn exit_codes_say_whose_fault_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    run_of(&run, &twenty_cells());
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let code = |run: &Path, out: &Path| {
+        let words = ["crossover-report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()];
+        format!("{:?}", run_command(words.map(|word| word.to_owned())))
+    };
+    let expected = |code: u8| format!("{:?}", ExitCode::from(code));
+    assert_eq!(code(&run, &folder.path().join("out")), expected(0));
+    assert_eq!(code(&folder.path().join("none"), &folder.path().join("out")), expected(2));
+    assert_eq!(code(&run, &file.join("out")), expected(3));
+    assert_eq!(format!("{:?}", run_command(["crossover-report".into()])), expected(2));
+    assert_eq!(format!("{:?}", run_command(["crossover-report".into(), "--help".into()])), expected(0));
+}

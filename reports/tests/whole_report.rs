@@ -1,0 +1,178 @@
+//! A run made with the store, reported by the command, and recomputed from the journal's raw samples by another path.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::ExitCode;
+
+use crossover_core::axes::AxisValue;
+use crossover_reports::{Format, run_command, write_report};
+use crossover_results::schema::Record;
+use crossover_results::{RunFolder, read_records};
+use support::{Table, csv_rows, failed, measured, run_of, tables, twenty_cells};
+
+/// Median time of one call, from the samples alone.
+fn median_ns(record: &Record) -> Option<f64> {
+    let mut calls: Vec<f64> =
+        record.samples.iter().filter(|sample| !sample.rejected).map(|sample| sample.ns as f64 / f64::from(sample.calls)).collect();
+    calls.sort_by(f64::total_cmp);
+    calls.get(calls.len() / 2).copied()
+}
+
+/// A time as the tables write it, back in nanoseconds.
+fn nanoseconds(text: &str) -> f64 {
+    let mut words = text.split(' ');
+    let figure: f64 = words.next().unwrap().parse().unwrap();
+    let unit = match words.next().unwrap() {
+        "ns" => 1.0,
+        "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        other => panic!("unit {other}"),
+    };
+    figure * unit
+}
+
+fn close(shown: f64, exact: f64) {
+    assert!((shown / exact - 1.0).abs() < 0.006, "shown {shown}, recomputed {exact}");
+}
+
+#[test]
+fn every_figure_agrees_with_the_raw_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    let outcome = write_report(std::slice::from_ref(&run), &out, &[Format::Markdown, Format::Csv]).unwrap();
+    assert_eq!((outcome.cells, outcome.finding, outcome.entry), (20, false, out.join("summary.md")));
+
+    let records: Vec<Record> = read_records(&RunFolder::open(&run).unwrap().journal_path()).unwrap().collect::<Result<_, _>>().unwrap();
+    let baselines: BTreeMap<(&str, &str), &Record> =
+        records.iter().filter(|record| record.baseline).map(|record| ((record.group.as_str(), record.engine.as_str()), record)).collect();
+    let tables = tables(&fs::read_to_string(out.join("speed.md")).unwrap());
+    assert_eq!(tables.iter().map(|table| table.rows.len()).sum::<usize>(), records.len());
+    for record in &records {
+        let row = row_of(&tables, record);
+        match median_ns(record) {
+            None => assert_eq!(row["median"], format!("**{}**", record.status.name())),
+            Some(median) => {
+                close(nanoseconds(row["median"].trim_end_matches(" (emulated)")), median);
+                let base = median_ns(baselines[&(record.group.as_str(), record.engine.as_str())]);
+                match (record.baseline, base) {
+                    (true, _) => assert_eq!(row["ratio"], "baseline"),
+                    (false, None) => assert_eq!(row["ratio"], "–"),
+                    (false, Some(base)) => close(row["ratio"].split(' ').next().unwrap().parse().unwrap(), median / base),
+                }
+                let speed = record.speed.as_ref().unwrap();
+                close(row["GFLOP/s"].parse().unwrap(), speed.flops as f64 / median);
+                close(row["GB/s"].parse().unwrap(), speed.bytes as f64 / median);
+            }
+        }
+    }
+
+    let rows = csv_rows(&fs::read_to_string(out.join("cells.csv")).unwrap());
+    assert_eq!(rows.len(), records.len());
+    for record in &records {
+        let row = rows.iter().find(|row| row["id"] == record.id).unwrap();
+        let median = median_ns(record).map_or_else(String::new, |median| format!("{}", median as u64));
+        assert_eq!((row["median_ns"].as_str(), row["n"].as_str()), (median.as_str(), record.axes["n"].to_string().as_str()));
+        assert_eq!(row["cosine"], record.accuracy.as_ref().and_then(|a| a.cosine).map_or_else(String::new, |c| format!("{c:?}")));
+    }
+}
+
+/// The one row of the speed tables that a record became.
+fn row_of<'a>(tables: &'a [Table], record: &Record) -> &'a BTreeMap<String, String> {
+    let threads = format!("{} thread", record.axes["threads"]);
+    let mut found = tables
+        .iter()
+        .filter(|table| table.heading.starts_with(&threads))
+        .flat_map(|table| &table.rows)
+        .filter(|row| row["variant"] == record.variant && row["engine"] == record.engine && row["n"] == record.axes["n"].to_string());
+    let row = found.next().unwrap_or_else(|| panic!("no row for {record:?}"));
+    assert!(found.next().is_none());
+    row
+}
+
+#[test]
+fn the_order_of_the_journal_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut reports = Vec::new();
+    for turn in ["a", "b"] {
+        let mut cells = twenty_cells();
+        if turn == "b" {
+            cells.reverse();
+        }
+        let (run, out) = (folder.path().join(turn).join("run"), folder.path().join(turn).join("out"));
+        run_of(&run, &cells);
+        write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+        reports.push(
+            ["summary.md", "speed.md", "memory.md", "accuracy.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap()),
+        );
+    }
+    assert_eq!(reports[0], reports[1]);
+}
+
+#[test]
+fn hostile_names_stay_text_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    let names = ["<script>alert(1)</script>", "a|b`c`", "=cmd()|'x'!A1", "two\nlines\r\n# heading", "\u{202e}gnp.exe", &"x".repeat(300)];
+    let mut cells = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let mut cell = measured(&format!("id{index}"), "g", name, 128, 1, 1000);
+        cell.engine = (*name).to_owned();
+        cell.axes.insert((*name).to_owned(), AxisValue::from(*name));
+        cells.push(cell);
+        cells.push(failed(&format!("failed{index}"), "g", name, 128, 1, "crashed", name));
+    }
+    run_of(&run, &cells);
+    write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+    for file in ["summary.md", "speed.md", "memory.md", "accuracy.md"] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        assert!(!text.contains("<script") && !text.contains('\u{202e}') && !text.contains(&"x".repeat(201)), "{file}");
+        assert!(!text.lines().any(|line| line.starts_with("# heading") || line.starts_with("lines")), "{file}");
+        // Every row of a table has as many cells as its heading.
+        for table in tables(&text) {
+            assert!(table.rows.iter().all(|row| row.len() == table.columns), "{file}: {}", table.heading);
+        }
+    }
+    let csv = fs::read_to_string(out.join("cells.csv")).unwrap();
+    let rows = csv_rows(&csv);
+    assert_eq!(rows.len(), cells.len());
+    assert!(rows.iter().any(|row| row["engine"] == "'=cmd()|'x'!A1") && rows.iter().any(|row| row["engine"] == "x".repeat(300)));
+    assert!(!csv.contains('\u{202e}') && rows.iter().any(|row| row["engine"] == "two\nlines\r\n# heading"));
+}
+
+#[test]
+fn nothing_one_cell_and_all_failed_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = |name: &str, cells: &[Record]| {
+        let (run, out) = (folder.path().join(name), folder.path().join(format!("{name}-out")));
+        run_of(&run, cells);
+        write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+        ["summary.md", "speed.md"].map(|file| fs::read_to_string(out.join(file)).unwrap())
+    };
+    let [summary, speed] = report("empty", &[]);
+    assert!(summary.contains("There are no cells") && speed.contains("There are no cells"), "{summary}");
+    let [summary, _] = report("one", &[measured("a", "g", "attention/flash", 128, 1, 1000)]);
+    assert!(summary.contains("no baseline in this group"), "{summary}");
+    let [summary, speed] = report("failed", &[failed("a", "g", "attention/flash", 128, 1, "oom", "needs 9 GiB")]);
+    assert!(summary.contains("**No cell is ok.**") && summary.contains("needs 9 GiB") && speed.contains("**oom**"), "{summary}");
+}
+
+#[test]
+fn a_figure_above_the_ceiling_is_a_finding() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    // 4,000,000 operations in 1 µs are 4 TFLOP/s, on a machine that can do 0.1.
+    let mut fast = measured("a", "g", "attention/flash", 128, 1, 1000);
+    fast.speed.as_mut().unwrap().flops = 4_000_000;
+    run_of(&run, &[fast]);
+    let arguments = ["crossover-report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()].map(|word| word.to_owned());
+    assert_eq!(format!("{:?}", run_command(arguments)), format!("{:?}", ExitCode::from(1)));
+    for file in ["summary.md", "speed.md"] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        assert!(text.contains("**Warning: 1 figure above 100 % of the machine's ceiling.**"), "{text}");
+    }
+    assert!(fs::read_to_string(out.join("speed.md")).unwrap().contains("**4000 % (impossible)**"));
+}

@@ -1,0 +1,195 @@
+//! The record: one tidy row per cell, as the journal and the Parquet files hold it.
+//!
+//! Raw facts only: integers in nanoseconds and bytes, errors as measured. Whatever can be derived (FLOP/s, shares, ratios) is
+//! derived by the readers, so that a better formula never needs a new run. `RESULTS.md` beside this crate describes each field
+//! for people; [`SCHEMA_VERSION`] changes when the meaning of a field does.
+
+use crossover_core::axes::Axes;
+use serde::{Deserialize, Serialize};
+
+/// The version of the record layout. Readers refuse versions above their own and say so.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// How a cell ended. Everything but `Ok` carries a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Verified and measured by a kernel of the asked precision.
+    Ok,
+    /// The engine says it cannot run this cell.
+    Unsupported,
+    /// Verified and measured, but computed in another precision than asked: kept out of speed rankings by default.
+    Emulated,
+    /// The output missed its tolerance; such a cell has no time.
+    Wrong,
+    /// The worker ran out of memory, or the problem cannot fit.
+    Oom,
+    /// A step took longer than its deadline.
+    Timeout,
+    /// The worker died, or stopped speaking the protocol.
+    Crashed,
+    /// Skipped because its predicted cost exceeds what the run may spend.
+    OverBudget,
+}
+
+impl Status {
+    /// Every status, in the order in which reports list them.
+    pub const ALL: [Self; 8] =
+        [Self::Ok, Self::Emulated, Self::Unsupported, Self::Wrong, Self::Oom, Self::Timeout, Self::Crashed, Self::OverBudget];
+
+    /// The name used in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unsupported => "unsupported",
+            Self::Emulated => "emulated",
+            Self::Wrong => "wrong",
+            Self::Oom => "oom",
+            Self::Timeout => "timeout",
+            Self::Crashed => "crashed",
+            Self::OverBudget => "over-budget",
+        }
+    }
+}
+
+/// One cell, finished.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// [`SCHEMA_VERSION`] at the time of writing.
+    pub schema: u32,
+    /// Hash of variant, engine and axes (16 hex digits).
+    pub id: String,
+    /// Hash of the problem alone: cells of one group solve the same problem and were interleaved.
+    pub group: String,
+    /// The experiment's name.
+    pub experiment: String,
+    /// `attention`, `ffn`, ...
+    pub family: String,
+    /// `family/kebab-name`.
+    pub variant: String,
+    /// The engine's name.
+    pub engine: String,
+    /// True for the variant that the experiment names as the baseline of its group.
+    pub baseline: bool,
+    /// Every axis by name.
+    pub axes: Axes,
+    /// How it ended.
+    pub status: Status,
+    /// Why, for everything but `ok`; for `ok` a reservation, where there is one.
+    pub reason: Option<String>,
+    /// The last lines that the worker wrote to stderr, where it failed.
+    pub stderr_tail: Option<String>,
+    /// `native`, `composed` or `emulated`, as the engine answered.
+    pub support: Option<String>,
+    /// When the cell was finished (Unix time).
+    pub finished_unix_ms: u64,
+    /// Time spent on the cell by the runner, all steps together.
+    pub elapsed_ns: u64,
+    /// Time and work, where it was measured.
+    pub speed: Option<Speed>,
+    /// Memory, where it was accounted.
+    pub memory: Option<Memory>,
+    /// Errors, where it was verified.
+    pub accuracy: Option<Accuracy>,
+    /// Raw samples, in the order taken.
+    pub samples: Vec<Sample>,
+    /// Fingerprint of the machine; the manifest spells it out.
+    pub machine: String,
+    /// Fingerprint of the worker's build; the manifest spells it out.
+    pub build: String,
+}
+
+/// What the timer saw, for one call of the variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Speed {
+    /// Median over the samples.
+    pub median_ns: u64,
+    /// Lower end of the 95 % confidence interval of the median (exact bootstrap). Absent where the samples are too few for one.
+    pub ci_low_ns: Option<u64>,
+    /// Upper end of it.
+    pub ci_high_ns: Option<u64>,
+    /// Fastest sample: an extra, never the headline.
+    pub min_ns: u64,
+    /// 95th percentile.
+    pub p95_ns: u64,
+    /// Samples used.
+    pub samples: u64,
+    /// Samples rejected for a gap or stolen time.
+    pub rejected: u64,
+    /// Calls before the first sample.
+    pub warmup_calls: u64,
+    /// Packing, quantising and uploading before the timer.
+    pub prepare_ns: u64,
+    /// `converged` (the interval is as narrow as asked) or `budget` (time ran out first).
+    pub stop: String,
+    /// Floating-point operations of one call, from the cost model.
+    pub flops: u64,
+    /// Bytes that one call must move at least once: inputs, weights and output.
+    pub bytes: u64,
+    /// Threads that the engine really used.
+    pub threads_used: u64,
+    /// Instruction set that the engine dispatched to.
+    pub isa: String,
+}
+
+/// The three named memory figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Declared: prepared weights.
+    pub weight_bytes: u64,
+    /// Declared: inputs and output.
+    pub activation_bytes: u64,
+    /// Declared: the scratch arena at its fullest.
+    pub scratch_bytes: u64,
+    /// Declared: state that outlives a call, such as a key/value cache.
+    pub state_bytes: u64,
+    /// Peak of the counting allocator over prepare and one call, above what the process held before. Absent where nobody counted.
+    pub allocator_peak_bytes: Option<u64>,
+    /// Allocations made by one call after warm-up. Absent where nobody counted.
+    pub warm_allocations: Option<u64>,
+    /// The fresh process's high-water mark of resident memory.
+    pub high_water_bytes: u64,
+}
+
+/// How far the output is from what it should be. A figure that is not finite is absent, and counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accuracy {
+    /// Largest absolute error against the same variant in f64 on the same rounded inputs.
+    pub err_impl: Option<f64>,
+    /// The same error as a relative Frobenius norm.
+    pub err_impl_rel: Option<f64>,
+    /// Largest error as a share of its tolerance: above 1 the cell is wrong.
+    pub tolerance_used: Option<f64>,
+    /// Largest absolute error against the exact dense operation in f64 on the inputs as drawn.
+    pub err_method: Option<f64>,
+    /// The same error as a relative Frobenius norm.
+    pub err_method_rel: Option<f64>,
+    /// Mean cosine between output rows and exact rows.
+    pub cosine: Option<f64>,
+    /// `err_method_rel` over that of the plain dense operation at the same precision.
+    pub error_ratio: Option<f64>,
+    /// Output values that are NaN or infinite where the exact ones are not.
+    pub nonfinite: u64,
+    /// Rows compared.
+    pub rows_checked: u64,
+    /// Rows that the output has.
+    pub rows_total: u64,
+}
+
+/// One timed sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// The interleaving round in which it was taken.
+    pub round: u32,
+    /// Calls in this sample.
+    pub calls: u32,
+    /// Wall time of all its calls.
+    pub ns: u64,
+    /// True where a gap or stolen time disqualified it; kept all the same.
+    pub rejected: bool,
+}

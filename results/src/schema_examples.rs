@@ -1,0 +1,190 @@
+//! Records for the tests: one that has everything, a small one, and arbitrary ones.
+
+use crossover_core::axes::{Axes, AxisValue};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::schema::{Accuracy, Memory, Record, SCHEMA_VERSION, Sample, Speed, Status};
+
+/// A measured cell with every field present and two samples.
+pub(crate) fn full_record() -> Record {
+    Record {
+        speed: Some(Speed {
+            median_ns: 1_234_567,
+            ci_low_ns: Some(1_230_000),
+            ci_high_ns: Some(1_240_000),
+            min_ns: 1_200_000,
+            p95_ns: 1_300_000,
+            samples: 1,
+            rejected: 1,
+            warmup_calls: 3,
+            prepare_ns: 77,
+            stop: "converged".into(),
+            flops: 68_719_476_736,
+            bytes: 1_048_576,
+            threads_used: 2,
+            isa: "avx2".into(),
+        }),
+        memory: Some(Memory {
+            weight_bytes: 1,
+            activation_bytes: 2,
+            scratch_bytes: 3,
+            state_bytes: 4,
+            allocator_peak_bytes: Some(5),
+            warm_allocations: Some(0),
+            high_water_bytes: 7,
+        }),
+        accuracy: Some(Accuracy {
+            err_impl: Some(1.0e-7),
+            err_impl_rel: Some(0.1),
+            tolerance_used: Some(0.25),
+            err_method: Some(f64::MIN_POSITIVE),
+            err_method_rel: Some(-0.0),
+            cosine: Some(0.999_999),
+            error_ratio: Some(1.5),
+            nonfinite: 0,
+            rows_checked: 64,
+            rows_total: 128,
+        }),
+        samples: vec![
+            Sample { round: 0, calls: 10, ns: 12_345_670, rejected: false },
+            Sample { round: 1, calls: 10, ns: 99_999_999, rejected: true },
+        ],
+        status: Status::Ok,
+        reason: None,
+        stderr_tail: Some("warning: nothing much".into()),
+        support: Some("native".into()),
+        ..small_record("0123456789abcdef")
+    }
+}
+
+/// A cell that failed: short, for the tests that damage every byte.
+pub(crate) fn small_record(id: &str) -> Record {
+    Record {
+        schema: SCHEMA_VERSION,
+        id: id.into(),
+        group: "g".into(),
+        experiment: "e".into(),
+        family: "attention".into(),
+        variant: "attention/causal".into(),
+        engine: "naive".into(),
+        baseline: false,
+        axes: Axes::from([("n".to_owned(), AxisValue::Int(128)), ("precision".to_owned(), AxisValue::from("f32"))]),
+        status: Status::Crashed,
+        reason: Some("signal 9".into()),
+        stderr_tail: None,
+        support: None,
+        finished_unix_ms: 1_700_000_000_000,
+        elapsed_ns: 5,
+        speed: None,
+        memory: None,
+        accuracy: None,
+        samples: vec![],
+        machine: "m".into(),
+        build: "b".into(),
+    }
+}
+
+/// Text as people and crashing programs write it: quotes, newlines, NUL, long names, any script.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z/-]{1,20}",
+        any::<String>(),
+        Just("a \"quoted\"\nname\r\n\twith \0 and \u{2028}".to_owned()),
+        Just("long".repeat(75)),
+        Just(String::new()),
+    ]
+}
+
+fn finite() -> impl Strategy<Value = f64> {
+    any::<f64>().prop_filter("finite", |value| value.is_finite())
+}
+
+fn count() -> impl Strategy<Value = u64> {
+    0..=i64::MAX as u64
+}
+
+fn axis_value() -> impl Strategy<Value = AxisValue> {
+    prop_oneof![any::<i64>().prop_map(AxisValue::Int), finite().prop_map(AxisValue::Float), text().prop_map(AxisValue::Text)]
+}
+
+fn speed() -> impl Strategy<Value = Speed> {
+    (vec(count(), 12), text(), text()).prop_map(|(n, stop, isa)| Speed {
+        median_ns: n[0],
+        ci_low_ns: (n[1] % 2 == 0).then_some(n[1]),
+        ci_high_ns: Some(n[2]),
+        min_ns: n[3],
+        p95_ns: n[4],
+        samples: n[5],
+        rejected: n[6],
+        warmup_calls: n[7],
+        prepare_ns: n[8],
+        stop,
+        flops: n[9],
+        bytes: n[10],
+        threads_used: n[11],
+        isa,
+    })
+}
+
+fn memory() -> impl Strategy<Value = Memory> {
+    vec(count(), 7).prop_map(|n| Memory {
+        weight_bytes: n[0],
+        activation_bytes: n[1],
+        scratch_bytes: n[2],
+        state_bytes: n[3],
+        allocator_peak_bytes: Some(n[4]),
+        warm_allocations: (n[5] % 2 == 0).then_some(n[5]),
+        high_water_bytes: n[6],
+    })
+}
+
+fn accuracy() -> impl Strategy<Value = Accuracy> {
+    (vec(option::of(finite()), 7), vec(count(), 3)).prop_map(|(e, n)| Accuracy {
+        err_impl: e[0],
+        err_impl_rel: e[1],
+        tolerance_used: e[2],
+        err_method: e[3],
+        err_method_rel: e[4],
+        cosine: e[5],
+        error_ratio: e[6],
+        nonfinite: n[0],
+        rows_checked: n[1],
+        rows_total: n[2],
+    })
+}
+
+fn sample() -> impl Strategy<Value = Sample> {
+    (any::<u32>(), any::<u32>(), count(), any::<bool>()).prop_map(|(round, calls, ns, rejected)| Sample { round, calls, ns, rejected })
+}
+
+/// Any record that can be stored.
+pub(crate) fn any_record() -> impl Strategy<Value = Record> {
+    let names = ("[!-~]{1,40}", vec(text(), 7), any::<bool>(), btree_map(text(), axis_value(), 0..6));
+    let ending = (proptest::sample::select(&Status::ALL[..]), vec(option::of(text()), 3), count(), count());
+    let figures = (option::of(speed()), option::of(memory()), option::of(accuracy()), vec(sample(), 0..4));
+    (names, ending, figures).prop_map(|((id, t, baseline, axes), (status, o, finished_unix_ms, elapsed_ns), figures)| Record {
+        schema: SCHEMA_VERSION,
+        id,
+        group: t[0].clone(),
+        experiment: t[1].clone(),
+        family: t[2].clone(),
+        variant: t[3].clone(),
+        engine: t[4].clone(),
+        baseline,
+        axes,
+        status,
+        reason: o[0].clone(),
+        stderr_tail: o[1].clone(),
+        support: o[2].clone(),
+        finished_unix_ms,
+        elapsed_ns,
+        speed: figures.0,
+        memory: figures.1,
+        accuracy: figures.2,
+        samples: figures.3,
+        machine: t[5].clone(),
+        build: t[6].clone(),
+    })
+}
