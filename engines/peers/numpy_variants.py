@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-ACTIVATION_FLOPS = {"none": 0, "relu": 1, "gelu": 4, "gelu-tanh": 8, "silu": 4}
+ACTIVATION_FLOPS = {"none": 0, "relu": 1, "gelu": 4, "gelu-tanh": 8, "silu": 4, "relu-squared": 2, "sigmoid": 3}
 
 
 def sizes(tensors, **layouts):
@@ -58,7 +58,8 @@ def activation(axes, dtype):
     erfc = complementary_error_function(dtype)
     table = {"none": lambda x: x, "relu": lambda x: np.maximum(x, 0), "silu": lambda x: x / (1 + np.exp(-x)),
              "gelu": lambda x: 0.5 * x * erfc(-math.sqrt(0.5) * x),  # 1 + erf would cancel below zero.
-             "gelu-tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))}
+             "gelu-tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))),
+             "relu-squared": lambda x: np.square(np.maximum(x, 0)), "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
     return table[axis(axes, "activation", *table)]
 
 

@@ -160,7 +160,7 @@ pub struct AttentionOutputs<'a, S> {
 ///
 /// Every method checks its shapes (through [`crate::check`]) and answers a typed error, never a panic. Floating operands have the
 /// storage type of the precision or its compute type; indices are i32.
-pub trait TransformerBackend: Sized {
+pub trait TransformerBackend: Sized + 'static {
     /// Where its elements live.
     type Buffer: Buffer;
     /// Its packed weights.

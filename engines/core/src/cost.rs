@@ -44,8 +44,9 @@ impl OpSpec {
             Self::Linear { rows, inputs, outputs, form, spec, bias } => {
                 let results = wide(rows).saturating_mul(wide(outputs));
                 let extra = spec.activation.flops() + u64::from(bias);
+                let products = wide(rows).saturating_mul(wide(form.products(outputs, inputs)));
                 let mut cost = width.cost(
-                    results.saturating_mul(2 * wide(inputs) + extra),
+                    products.saturating_mul(2).saturating_add(results.saturating_mul(extra)),
                     wide(rows).saturating_mul(wide(inputs)).saturating_add(if bias { wide(outputs) } else { 0 }),
                     results,
                 );
@@ -58,7 +59,8 @@ impl OpSpec {
                 let elements = area(rows, channels);
                 width.cost(elements.saturating_mul(norm_flops(kind) + 1), elements.saturating_mul(2), elements)
             }
-            Self::Unary { elements, .. } | Self::Select { elements } => width.through(wide(elements), 1),
+            Self::Unary { elements, op } => width.through(wide(elements), op.flops()),
+            Self::Select { elements } => width.through(wide(elements), 1),
             Self::Copy { elements } => width.through(wide(elements), 0),
             Self::Binary { elements, .. } => width.cost(wide(elements), wide(elements).saturating_mul(2), wide(elements)),
             Self::Reduce { rows, width: columns, .. } => width.cost(area(rows, columns), area(rows, columns), wide(rows)),
@@ -152,7 +154,8 @@ impl Width {
 mod tests {
     use super::*;
     use crate::activation::Activation;
-    use crate::ops::LinearSpec;
+    use crate::ops::{LinearSpec, UnaryOp};
+    use crate::sparse::Structure;
 
     #[test]
     fn a_product_costs_two_operations_a_term() {
@@ -169,6 +172,28 @@ mod tests {
         let int4: Precision = "int4".parse().unwrap();
         assert_eq!(read(WeightForm::Dense(DType::F32), Precision::F32), 4 * 64 + 4 * 64 * 64);
         assert_eq!(read(WeightForm::Int4Group { group: 32 }, int4), 4 * 64 + 64 * 32 + 4 * 64 * 2);
+    }
+
+    #[test]
+    fn sparse_weights_cost_their_stored_entries() {
+        let cost = |form| {
+            let spec = LinearSpec { activation: Activation::ReluSquared };
+            OpSpec::Linear { rows: 3, inputs: 64, outputs: 32, form, spec, bias: false }.cost(Precision::F32)
+        };
+        let (x, out, extra) = (4 * 3 * 64, 4 * 3 * 32, 2 * 3 * 32);
+        let csr = cost(WeightForm::Sparse { dtype: DType::Bf16, structure: Structure::Unstructured, stored: 100 });
+        assert_eq!(csr, Cost { flops: 2 * 3 * 100 + extra, bytes_read: x + 200 + 4 * (100 + 33), bytes_written: out });
+        let pairs = cost(WeightForm::Sparse { dtype: DType::F32, structure: Structure::NofM { n: 2, m: 4 }, stored: 1024 });
+        assert_eq!(pairs, Cost { flops: 2 * 3 * 1024 + extra, bytes_read: x + 4096 + 256, bytes_written: out });
+        let ternary = cost(WeightForm::Palette { levels: 3 });
+        assert_eq!(ternary, Cost { flops: 2 * 3 * 2048 + extra, bytes_read: x + 512 + 4 * 35, bytes_written: out });
+    }
+
+    #[test]
+    fn a_polynomial_is_counted_by_its_terms() {
+        let flops = |op| OpSpec::Unary { elements: 10, op }.cost(Precision::F32).flops;
+        let ops = [UnaryOp::Exp2, UnaryOp::ExpTable { bits: 4 }, UnaryOp::ExpPolynomial { degree: 3 }, UnaryOp::ExpTaylor { degree: 2 }];
+        assert_eq!(ops.map(flops), [10, 10, 60, 40]);
     }
 
     #[test]

@@ -63,6 +63,11 @@ pub enum Draw {
         /// Standard deviation.
         deviation: f64,
     },
+    /// Whole numbers below a bound, uniformly.
+    Below {
+        /// The bound.
+        bound: usize,
+    },
 }
 
 const CLUSTERS: usize = 8;
@@ -77,6 +82,7 @@ pub fn draw(name: &str, shape: &[usize], how: Draw, distribution: Distribution, 
     let values: Vec<f64> = match (how, distribution) {
         (Draw::Normal { deviation }, _) => (0..count).map(|_| deviation * normal.next()).collect(),
         (Draw::Around { mean, deviation }, _) => (0..count).map(|_| mean + deviation * normal.next()).collect(),
+        (Draw::Below { bound }, _) => (0..count).map(|_| normal.below(bound.max(1)) as f64).collect(),
         (Draw::Activation, Distribution::Gaussian) => (0..count).map(|_| normal.next()).collect(),
         (Draw::Activation, Distribution::Peaked) => (0..count).map(|_| PEAK_FACTOR * normal.next()).collect(),
         (Draw::Activation, Distribution::Extreme) => (0..count).map(|_| EXTREME_FACTOR * normal.next()).collect(),

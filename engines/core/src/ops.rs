@@ -5,7 +5,9 @@
 
 use crate::activation::Activation;
 use crate::dtype::DType;
+use crate::elementary::{MAX_DEGREE, MAX_TABLE_BITS};
 use crate::pattern::AttentionPattern;
+use crate::sparse::Structure;
 
 /// C = alpha A B + beta C over leading batch dimensions; transposes are in the views.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +89,23 @@ pub enum UnaryOp {
     Activation(Activation),
     /// e^x.
     Exp,
+    /// 2^x.
+    Exp2,
+    /// e^x as a power of two times a Taylor polynomial: see [`crate::elementary::exp_polynomial`].
+    ExpPolynomial {
+        /// Of the polynomial, 1..=8.
+        degree: u32,
+    },
+    /// e^x as a power of two times an entry of a table: see [`crate::elementary::exp_table`].
+    ExpTable {
+        /// Logarithm of the number of entries, 1..=12.
+        bits: u32,
+    },
+    /// The Taylor polynomial of e^x at 0, without a reduction: see [`crate::elementary::exp_taylor`].
+    ExpTaylor {
+        /// Of the polynomial, 1..=8.
+        degree: u32,
+    },
     /// Natural logarithm.
     Log,
     /// Square root.
@@ -116,6 +135,26 @@ pub enum UnaryOp {
         /// Summand.
         shift: f64,
     },
+}
+
+impl UnaryOp {
+    /// Why a parameter is outside what is defined; engines answer with it that they do not have the function.
+    pub fn undefined(self) -> Option<String> {
+        let (parameter, value, most) = match self {
+            Self::ExpPolynomial { degree } | Self::ExpTaylor { degree } => ("degree", degree, MAX_DEGREE),
+            Self::ExpTable { bits } => ("bits", bits, MAX_TABLE_BITS),
+            _ => return None,
+        };
+        (value == 0 || value > most).then(|| format!("{parameter} {value} is outside 1..={most}"))
+    }
+
+    /// Operations counted for one element by the cost model: one a function, but a polynomial is counted by its terms.
+    pub fn flops(self) -> u64 {
+        match self {
+            Self::ExpPolynomial { degree } | Self::ExpTaylor { degree } => 2 * u64::from(degree),
+            _ => 1,
+        }
+    }
 }
 
 /// Elementwise functions of two arguments of one shape (broadcast by layout).
@@ -189,6 +228,20 @@ pub enum WeightForm {
     Int4Group {
         /// Inputs that share a scale.
         group: usize,
+    },
+    /// Only some entries, with their places.
+    Sparse {
+        /// Type of the stored values.
+        dtype: DType,
+        /// Where they lie.
+        structure: Structure,
+        /// Stored values.
+        stored: usize,
+    },
+    /// Codes into a table of levels, one scale an output.
+    Palette {
+        /// Entries of the table.
+        levels: usize,
     },
 }
 

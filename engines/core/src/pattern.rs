@@ -60,18 +60,25 @@ pub struct BlockBitmap {
     block: usize,
     columns: usize,
     bits: Vec<bool>,
+    causal: bool,
 }
 
 impl BlockBitmap {
     /// A bitmap of `rows` x `columns` blocks of `block` positions each. Blocks of no positions show nothing.
     pub fn new(block: usize, rows: usize, columns: usize, visible: impl Fn(usize, usize) -> bool) -> Self {
         let bits = (0..rows * columns).map(|at| visible(at / columns, at % columns)).collect();
-        Self { block, columns, bits }
+        Self { block, columns, bits, causal: false }
+    }
+
+    /// The same blocks, but within them only keys up to the query's own position.
+    pub fn causal(self) -> Self {
+        Self { causal: true, ..self }
     }
 
     fn allows(&self, query: usize, key: usize) -> bool {
         let (Some(row), Some(column)) = (query.checked_div(self.block), key.checked_div(self.block)) else { return false };
-        column < self.columns && self.bits.get(row * self.columns + column).copied().unwrap_or(false)
+        let seen = column < self.columns && self.bits.get(row * self.columns + column).copied().unwrap_or(false);
+        seen && (key <= query || !self.causal)
     }
 }
 
@@ -174,6 +181,7 @@ mod tests {
             AttentionPattern::Fixed { block: 4, summary: 1 },
             AttentionPattern::GlobalWindow { global: 2, left: 1, right: 1 },
             AttentionPattern::Blocks(Arc::new(BlockBitmap::new(4, 5, 5, |row, column| (row + column) % 3 == 0))),
+            AttentionPattern::Blocks(Arc::new(BlockBitmap::new(4, 5, 5, |_, column| column != 1).causal())),
         ]
     }
 
@@ -206,5 +214,8 @@ mod tests {
         assert_eq!(row(&AttentionPattern::Fixed { block: 4, summary: 1 }, 9), [3, 7, 8, 9]);
         assert_eq!(row(&AttentionPattern::Dilated { left: 2, right: 1, dilation: 2 }, 6), [2, 4, 6, 8]);
         assert_eq!(row(&AttentionPattern::GlobalWindow { global: 1, left: 1, right: 0 }, 0).len(), 12);
+        let blocks = BlockBitmap::new(4, 3, 3, |row, column| row != column + 1);
+        assert_eq!(row(&AttentionPattern::Blocks(Arc::new(blocks.clone())), 9), [0, 1, 2, 3, 8, 9, 10, 11]);
+        assert_eq!(row(&AttentionPattern::Blocks(Arc::new(blocks.causal())), 9), [0, 1, 2, 3, 8, 9]);
     }
 }

@@ -7,7 +7,9 @@ use crate::dtype::{DType, Precision};
 use crate::error::{Result, shape_error};
 use crate::host::HostTensor;
 use crate::ops::WeightForm;
+use crate::palette::Palette;
 use crate::quantize::{self, Int4Groups, Int8Rows};
+use crate::sparse::SparseWeight;
 
 /// Inputs that share one int4 scale unless a variant says otherwise.
 pub const DEFAULT_INT4_GROUP: usize = 32;
@@ -26,6 +28,10 @@ pub enum HostWeight {
     Int8(Int8Rows),
     /// int4 codes, one scale a group of inputs.
     Int4(Int4Groups),
+    /// Only the entries that a mask keeps.
+    Sparse(SparseWeight),
+    /// Codes into a table of levels.
+    Palette(Palette),
 }
 
 impl HostWeight {
@@ -41,12 +47,24 @@ impl HostWeight {
         }
     }
 
+    /// A dense weight as this precision holds it, with this group where the precision is int4.
+    pub fn grouped(values: &HostTensor, precision: Precision, group: usize) -> Result<Self> {
+        match precision.weight {
+            DType::I4 => Ok(Self::Int4(quantize::int4_groups(values, group)?)),
+            _ => Self::for_precision(values, precision),
+        }
+    }
+
     /// The form, for `supports` and the cost model.
     pub fn form(&self) -> WeightForm {
         match self {
             Self::Dense { dtype, .. } => WeightForm::Dense(*dtype),
             Self::Int8(_) => WeightForm::Int8PerChannel,
             Self::Int4(codes) => WeightForm::Int4Group { group: codes.group },
+            Self::Sparse(sparse) => {
+                WeightForm::Sparse { dtype: sparse.dtype, structure: sparse.structure, stored: sparse.values.len() }
+            }
+            Self::Palette(palette) => WeightForm::Palette { levels: palette.levels.len() },
         }
     }
 
@@ -56,6 +74,8 @@ impl HostWeight {
             Self::Dense { values, .. } => values.shape()[0],
             Self::Int8(codes) => codes.outputs,
             Self::Int4(codes) => codes.outputs,
+            Self::Sparse(sparse) => sparse.outputs,
+            Self::Palette(palette) => palette.outputs,
         }
     }
 
@@ -65,6 +85,8 @@ impl HostWeight {
             Self::Dense { values, .. } => values.shape()[1],
             Self::Int8(codes) => codes.inputs,
             Self::Int4(codes) => codes.inputs,
+            Self::Sparse(sparse) => sparse.inputs,
+            Self::Palette(palette) => palette.inputs,
         }
     }
 
@@ -74,6 +96,8 @@ impl HostWeight {
             Self::Dense { values, .. } => values.clone(),
             Self::Int8(codes) => codes.dequantized(),
             Self::Int4(codes) => codes.dequantized(),
+            Self::Sparse(sparse) => sparse.dequantized(),
+            Self::Palette(palette) => palette.dequantized(),
         }
     }
 
@@ -93,6 +117,14 @@ impl WeightForm {
         }
     }
 
+    /// Products that one row of activations takes: the stored entries.
+    pub fn products(self, outputs: usize, inputs: usize) -> usize {
+        match self {
+            Self::Sparse { stored, .. } => stored,
+            _ => outputs.saturating_mul(inputs),
+        }
+    }
+
     /// Bytes of the codes and scales without any packing overhead.
     pub fn ideal_bytes(self, outputs: usize, inputs: usize) -> usize {
         let elements = outputs.saturating_mul(inputs);
@@ -100,6 +132,10 @@ impl WeightForm {
             Self::Dense(dtype) => dtype.bytes(elements).unwrap_or(usize::MAX),
             Self::Int8PerChannel => elements.saturating_add(4 * outputs),
             Self::Int4Group { group } => elements.div_ceil(2).saturating_add(4 * outputs * inputs.div_ceil(group)),
+            Self::Sparse { dtype, structure, stored } => {
+                dtype.bytes(stored).unwrap_or(usize::MAX).saturating_add(structure.index_bytes(outputs, stored))
+            }
+            Self::Palette { levels } => elements.saturating_mul(Palette::bits(levels)).div_ceil(8).saturating_add(4 * (outputs + levels)),
         }
     }
 }

@@ -190,6 +190,7 @@ impl TransformerBackend for NaiveBackend {
     }
 
     fn unary(&self, op: UnaryOp, x: Operand<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
+        self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
         let x = self.like_output("unary", x, &out)?;
         in_compute_type!(self, R => elementwise::unary::<R>(op, &x, out));
         Ok(())

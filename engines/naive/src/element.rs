@@ -29,6 +29,7 @@ pub(crate) trait Real:
     fn to_f16(self) -> f16;
 
     fn exp(self) -> Self;
+    fn exp2(self) -> Self;
     fn log(self) -> Self;
     fn sqrt(self) -> Self;
     fn cos(self) -> Self;
@@ -105,7 +106,7 @@ impl Element for i32 {
 
 /// What f32 and f64 have in common but for the names.
 macro_rules! real {
-    ($float:ident, $arm:ident, $exp:ident, $log:ident, $sqrt:ident, $cos:ident, $sin:ident, $tanh:ident, $erfc:ident) => {
+    ($float:ident, $arm:ident, $exp:ident, $exp2:ident, $log:ident, $sqrt:ident, $cos:ident, $sin:ident, $tanh:ident, $erfc:ident) => {
         const ZERO: Self = 0.0;
         const ONE: Self = 1.0;
         const LOWEST: Self = $float::MIN;
@@ -113,6 +114,9 @@ macro_rules! real {
 
         fn exp(self) -> Self {
             libm::$exp(self)
+        }
+        fn exp2(self) -> Self {
+            libm::$exp2(self)
         }
         fn log(self) -> Self {
             libm::$log(self)
@@ -148,7 +152,7 @@ macro_rules! real {
 }
 
 impl Real for f32 {
-    real!(f32, F32, expf, logf, sqrtf, cosf, sinf, tanhf, erfcf);
+    real!(f32, F32, expf, exp2f, logf, sqrtf, cosf, sinf, tanhf, erfcf);
 
     fn from_f64(value: f64) -> Self {
         value as Self
@@ -171,7 +175,7 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
-    real!(f64, F64, exp, log, sqrt, cos, sin, tanh, erfc);
+    real!(f64, F64, exp, exp2, log, sqrt, cos, sin, tanh, erfc);
 
     fn from_f64(value: f64) -> Self {
         value

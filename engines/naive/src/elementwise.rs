@@ -3,6 +3,7 @@
 use crossover_core::activation::{Activation, GELU_TANH_CUBIC, GELU_TANH_SCALE};
 use crossover_core::backend::Operand;
 use crossover_core::dtype::DType;
+use crossover_core::elementary;
 use crossover_core::ops::{BinaryOp, UnaryOp};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::{View, ViewMut};
@@ -32,6 +33,11 @@ pub(crate) fn unary<R: Real>(op: UnaryOp, x: &Operand<'_, NaiveBuffer>, out: Vie
     match op {
         UnaryOp::Activation(activation) => map(x, out, |x: R| activate(activation, x)),
         UnaryOp::Exp => map(x, out, R::exp),
+        UnaryOp::Exp2 => map(x, out, R::exp2),
+        // Like `libm`'s exponential of an f32: evaluated in f64, and rounded once to the compute type.
+        UnaryOp::ExpPolynomial { degree } => map(x, out, |x: R| R::from_f64(elementary::exp_polynomial(x.to_f64(), degree))),
+        UnaryOp::ExpTable { bits } => map(x, out, |x: R| R::from_f64(elementary::exp_table(x.to_f64(), bits))),
+        UnaryOp::ExpTaylor { degree } => map(x, out, |x: R| R::from_f64(elementary::exp_taylor(x.to_f64(), degree))),
         UnaryOp::Log => map(x, out, R::log),
         UnaryOp::Sqrt => map(x, out, R::sqrt),
         UnaryOp::Reciprocal => map(x, out, |x: R| R::ONE / x),
@@ -102,14 +108,7 @@ pub(crate) fn select<R: Real>(condition: View<'_, NaiveBuffer>, otherwise: f64, 
 pub(crate) fn activate<R: Real>(activation: Activation, x: R) -> R {
     match activation {
         Activation::None => x,
-        // Not `larger`: the zero of a negative number is plain 0, and NaN stays.
-        Activation::Relu => {
-            if x < R::ZERO {
-                R::ZERO
-            } else {
-                x
-            }
-        }
+        Activation::Relu => relu(x),
         // erfc keeps the relative accuracy of the far negative tail, where 1 + erf cancels.
         Activation::Gelu => {
             let scaled = -x * R::from_f64(std::f64::consts::FRAC_1_SQRT_2);
@@ -120,7 +119,14 @@ pub(crate) fn activate<R: Real>(activation: Activation, x: R) -> R {
             gated(x, sigmoid(inner + inner))
         }
         Activation::Silu => gated(x, sigmoid(x)),
+        Activation::ReluSquared => relu(x) * relu(x),
+        Activation::Sigmoid => sigmoid(x),
     }
+}
+
+/// Not `larger`: the zero of a negative number is plain 0, and NaN stays.
+fn relu<R: Real>(x: R) -> R {
+    if x < R::ZERO { R::ZERO } else { x }
 }
 
 /// x times a gate in [0, 1]; minus infinity times a closed gate is 0, the limit.

@@ -25,6 +25,7 @@ mod reduce;
 mod rows;
 mod softmax;
 mod sort;
+mod stored;
 mod support;
 mod walk;
 

@@ -1,7 +1,7 @@
 //! y = activation(x W^T + bias) with a prepared weight.
 //!
 //! Floating activations: each weight is widened or dequantised inside the product (code * scale, rounded to the compute type) and
-//! never stands in memory; sums go over the inputs in order; bias, activation, one rounding.
+//! never stands in memory; sums go over the inputs in order (of a sparse weight over the stored ones); bias, activation, one rounding.
 //!
 //! int8 activations: each row of x is quantised as it comes, symmetrically, with scale = max |x| / 127 in f32 and codes
 //! x / scale rounded half to even. The products of codes are summed exactly in i32, and acc * (scale_x * scale_w) + bias is computed
@@ -130,6 +130,8 @@ fn add_products<R: Real>(sums: &mut [R], x: &[R], weight: &NaiveWeight, output: 
                 }
             }
         }
+        Codes::Sparse(stored) => stored.add_products(sums, x, output, input),
+        Codes::Palette(coded) => coded.add_products(sums, x, (output, input), weight.inputs),
     }
 }
 

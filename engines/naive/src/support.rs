@@ -11,6 +11,7 @@ use crossover_core::support::Support;
 
 use crate::backend::NAME;
 use crate::linear::LONGEST_INT8_SUM;
+use crate::stored::expect_type;
 
 /// Refuses configurations that the loops do not cover. (A precision read from text is always covered; one made in code may not be.)
 pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
@@ -52,9 +53,9 @@ pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
             linear(precision, form, *width).and(linear(precision, form, *hidden)).and(Support::Composed)
         }
         OpSpec::AddNorm { .. } | OpSpec::SoftmaxTopK { .. } | OpSpec::Rotary { .. } => Support::Composed,
+        OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
         OpSpec::Softmax { .. }
         | OpSpec::Normalize { .. }
-        | OpSpec::Unary { .. }
         | OpSpec::Binary { .. }
         | OpSpec::Reduce { .. }
         | OpSpec::Mask { .. }
@@ -96,8 +97,10 @@ pub(crate) fn linear(precision: Precision, form: WeightForm, inputs: usize) -> S
         }
         WeightForm::Int8PerChannel => Support::Native,
         _ if integer_activations => Support::Unsupported("int8 activations multiply int8 weights only".into()),
-        WeightForm::Int4Group { .. } => Support::Native,
-        WeightForm::Dense(dtype) if dtype.is_float() && dtype.unit_roundoff() >= precision.compute().unit_roundoff() => Support::Native,
-        WeightForm::Dense(dtype) => Support::Unsupported(format!("a dense weight in {dtype} does not fit {}", precision.compute())),
+        WeightForm::Int4Group { .. } | WeightForm::Palette { .. } => Support::Native,
+        WeightForm::Dense(dtype) | WeightForm::Sparse { dtype, .. } => match expect_type(dtype, precision) {
+            Ok(()) => Support::Native,
+            Err(_) => Support::Unsupported(format!("weights in {dtype} do not fit {}", precision.compute())),
+        },
     }
 }

@@ -1,15 +1,16 @@
-//! Prepared weights: dense values in their own type, int8 codes, or int4 codes two to a byte. No packing beyond that: rows are
-//! outputs, in order.
+//! Prepared weights: dense values in their own type, int8 codes, int4 codes two to a byte, stored blocks, or codes of a palette. No
+//! packing beyond that: rows are outputs, in order.
 
 use crossover_core::backend::PreparedWeight;
 use crossover_core::dtype::{DType, Precision};
-use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::error::{Result, shape_error};
 use crossover_core::ops::WeightForm;
 use crossover_core::tensor::Buffer;
 use crossover_core::weights::HostWeight;
 
 use crate::buffer::{NaiveBuffer, reserved};
 use crate::element::Real;
+use crate::stored::{Coded, Stored, expect_type};
 
 /// A weight [outputs, inputs] as this engine holds it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) enum Codes {
     Dense(NaiveBuffer),
     Int8 { codes: Vec<i8>, scales: Vec<f32> },
     Int4 { packed: Vec<u8>, scales: Vec<f32>, group: usize },
+    Sparse(Stored),
+    Palette(Coded),
 }
 
 impl PreparedWeight for NaiveWeight {
@@ -33,6 +36,8 @@ impl PreparedWeight for NaiveWeight {
             Codes::Dense(values) => values.dtype().bytes(values.len()).unwrap_or(usize::MAX),
             Codes::Int8 { codes, scales } => codes.len() + size_of_val(scales.as_slice()),
             Codes::Int4 { packed, scales, .. } => packed.len() + size_of_val(scales.as_slice()),
+            Codes::Sparse(stored) => stored.bytes(),
+            Codes::Palette(coded) => coded.bytes(),
         }
     }
 
@@ -52,6 +57,10 @@ impl NaiveWeight {
             Codes::Dense(values) => WeightForm::Dense(values.dtype()),
             Codes::Int8 { .. } => WeightForm::Int8PerChannel,
             Codes::Int4 { group, .. } => WeightForm::Int4Group { group: *group },
+            Codes::Sparse(Stored { structure, values, .. }) => {
+                WeightForm::Sparse { dtype: values.dtype(), structure: *structure, stored: values.len() }
+            }
+            Codes::Palette(coded) => WeightForm::Palette { levels: coded.levels.len() },
         }
     }
 
@@ -62,9 +71,7 @@ impl NaiveWeight {
                 let &[_, _] = values.shape() else {
                     return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
                 };
-                if !dtype.is_float() || dtype.unit_roundoff() < precision.compute().unit_roundoff() {
-                    return Err(EngineError::ElementType { operation: "weight", expected: precision.compute(), found: *dtype });
-                }
+                expect_type(*dtype, precision)?;
                 Codes::Dense(NaiveBuffer::rounded(*dtype, values.values())?)
             }
             HostWeight::Int8(int8) => {
@@ -78,6 +85,8 @@ impl NaiveWeight {
                 expect_lengths(int4.outputs, int4.inputs, int4.codes.len(), (int4.scales.len(), int4.inputs.div_ceil(int4.group)))?;
                 Codes::Int4 { packed: pack(&int4.codes)?, scales: copied(DType::F32, &int4.scales)?, group: int4.group }
             }
+            HostWeight::Sparse(sparse) => Codes::Sparse(Stored::prepare(sparse, precision)?),
+            HostWeight::Palette(palette) => Codes::Palette(Coded::prepare(palette)?),
         };
         Ok(Self { outputs: weight.outputs(), inputs: weight.inputs(), codes })
     }
@@ -91,7 +100,7 @@ fn expect_lengths(outputs: usize, inputs: usize, codes: usize, (scales, scales_p
     Err(shape_error("weight", detail))
 }
 
-fn copied<T: Copy>(dtype: DType, values: &[T]) -> Result<Vec<T>> {
+pub(crate) fn copied<T: Copy>(dtype: DType, values: &[T]) -> Result<Vec<T>> {
     let mut copy = reserved(dtype, values.len())?;
     copy.extend_from_slice(values);
     Ok(copy)

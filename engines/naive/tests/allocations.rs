@@ -12,7 +12,9 @@ use crossover_core::host::HostTensor;
 use crossover_core::ops::{
     AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
 };
+use crossover_core::palette::Palette;
 use crossover_core::pattern::AttentionPattern;
+use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::tensor::Tensor;
 use crossover_core::weights::HostWeight;
 use crossover_naive::NaiveBackend;
@@ -79,6 +81,9 @@ fn row_operations(engine: &NaiveBackend) {
     expect_none("normalize", || engine.normalize(spec, Operand::InPlace, weights, out.view_mut()));
     expect_none("add_norm", || engine.add_norm(spec, x.view(), x.view(), weights, None, out.view_mut()));
     expect_none("unary", || engine.unary(UnaryOp::Tanh, Operand::Of(x.view()), out.view_mut()));
+    for op in [UnaryOp::ExpPolynomial { degree: 3 }, UnaryOp::ExpTable { bits: 6 }, UnaryOp::ExpTaylor { degree: 2 }] {
+        expect_none("cheap exponential", || engine.unary(op, Operand::Of(x.view()), out.view_mut()));
+    }
     expect_none("binary", || engine.binary(BinaryOp::Add, Operand::InPlace, gamma.view(), out.view_mut()));
     expect_none("reduce", || engine.reduce(ReduceOp::Sum, x.view(), row.view_mut()));
     expect_none("mask", || engine.mask(&AttentionPattern::Causal, 0, 0, out.view_mut()));
@@ -89,9 +94,21 @@ fn row_operations(engine: &NaiveBackend) {
 }
 
 fn linear(engine: &NaiveBackend) {
-    let make = |shape: &[usize]| tensor(engine, engine.storage(), shape);
     let weight = HostTensor::new(&[40, 300], (0..12_000).map(|at| f64::from(at % 9) - 4.0).collect()).unwrap();
-    let weight = engine.prepare_weight(&HostWeight::for_precision(&weight, engine.config().precision).unwrap()).unwrap();
+    linear_by(engine, &HostWeight::for_precision(&weight, engine.config().precision).unwrap());
+    if engine.config().precision.activation.is_float() {
+        let kept: Vec<bool> = (0..12_000).map(|at| at / 1200 != 1 && at % 300 / 3 % 2 == 0).collect();
+        let blocks = Structure::Blocks { rows: 4, columns: 3 };
+        linear_by(engine, &HostWeight::Sparse(SparseWeight::masked(&weight, &kept, blocks, DType::Bf16).unwrap()));
+        let codes = (0..12_000).map(|at| (at % 3) as u8).collect();
+        let palette = Palette { outputs: 40, inputs: 300, codes, levels: vec![-1.0, 0.0, 1.0], scales: vec![0.5; 40] };
+        linear_by(engine, &HostWeight::Palette(palette));
+    }
+}
+
+fn linear_by(engine: &NaiveBackend, weight: &HostWeight) {
+    let make = |shape: &[usize]| tensor(engine, engine.storage(), shape);
+    let weight = engine.prepare_weight(weight).unwrap();
     let (x, bias, mut out) = (make(&[3, 300]), make(&[40]), make(&[3, 40]));
     let spec = LinearSpec { activation: Activation::Gelu };
     expect_none("linear", || engine.linear(spec, x.view(), &weight, Some(bias.view()), out.view_mut()));

@@ -7,7 +7,7 @@ use crossover_core::backend::{EngineDescription, TransformerBackend};
 /// Something done with each engine's type.
 pub trait EngineVisitor {
     /// Called once for each engine that is built in, in the order of the list.
-    fn visit<B: TransformerBackend + 'static>(&mut self);
+    fn visit<B: TransformerBackend>(&mut self);
 }
 
 /// Shows every engine to the visitor.
@@ -22,7 +22,7 @@ pub fn visit(visitor: &mut impl EngineVisitor) {
 pub fn descriptions() -> Vec<EngineDescription> {
     struct Collect(Vec<EngineDescription>);
     impl EngineVisitor for Collect {
-        fn visit<B: TransformerBackend + 'static>(&mut self) {
+        fn visit<B: TransformerBackend>(&mut self) {
             self.0.push(B::describe());
         }
     }

@@ -102,6 +102,9 @@ impl SelectionArgs {
     }
 }
 
+/// The experiment that is meant where none is named: every variant at its defaults, to be filtered and set.
+pub const EVERY_VARIANT: &str = "every-variant";
+
 const FILTER_HELP: &str = "\
 Filter expressions compare columns (variant, family, engine, experiment, baseline and every axis) by
 == != < <= > >=, `in [..]`, and, or, not and parentheses; text stands in double quotes. A comparison
@@ -116,6 +119,7 @@ Examples:
   crossover plan quick --set n=64,128 --filter 'precision in [\"f32\", \"bf16\"] and not baseline'"))]
 pub struct PlanArgs {
     /// Name of an experiment, or path of a .toml file
+    #[arg(default_value = EVERY_VARIANT)]
     pub experiment: String,
     /// Which cells.
     #[command(flatten)]
@@ -133,10 +137,11 @@ pub struct PlanArgs {
 #[command(after_help = format!("{FILTER_HELP}  crossover run quick
   crossover run standard --filter 'family == \"attention\"' --threads 2 --out results/runs/attention
   crossover run standard --time-budget 10m
+  crossover run --filter 'family == \"attention\"' --set n=256,1024
   crossover run standard --resume"))]
 pub struct RunArgs {
-    /// Name of an experiment, or path of a .toml file
-    #[arg(required_unless_present_any = ["all", "resume"], conflicts_with = "all")]
+    /// Name of an experiment, or path of a .toml file [default: every-variant, where none is resumed]
+    #[arg(conflicts_with = "all")]
     pub experiment: Option<String>,
     /// Run every experiment of the project
     #[arg(long)]

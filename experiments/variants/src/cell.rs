@@ -7,14 +7,16 @@ use std::time::Instant;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
-use crossover_core::error::{EngineError, Result};
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{OpSpec, WeightForm};
+use crossover_core::reference::running::RunningError;
 use crossover_core::shape_only::{ShapeOnly, ShapeWeight};
 use crossover_core::support::Support;
-use crossover_core::tensor::Tensor;
+use crossover_core::tensor::{Tensor, View};
 
-use crate::descriptor::Role;
+use crate::descriptor::{Placed, Role};
 use crate::inputs::CellInputs;
 use crate::resolve::{precision, shape_of, size};
 use crate::variant::{Bound, Operands, Variant};
@@ -48,9 +50,13 @@ pub trait PreparedCell {
     fn prepare_ns(&self) -> u64;
 }
 
+/// Most activations that a variant may take: their views are put on the stack for each call.
+const MOST_INPUTS: usize = 8;
+
 struct TypedCell<B: TransformerBackend, V: Variant> {
     backend: B,
     bound: V::Bound<B>,
+    inputs: Vec<Tensor<B::Buffer>>,
     out: Tensor<B::Buffer>,
     scratch: Arena<B::Buffer>,
     declared: DeclaredBytes,
@@ -63,35 +69,75 @@ pub fn config(axes: &Axes) -> EngineConfig {
 }
 
 /// Builds the engine and puts the variant on it.
-pub fn prepare<B: TransformerBackend + 'static, V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<Box<dyn PreparedCell>> {
-    let backend = B::new(&config(axes))?;
-    let mut operands = Operands::new();
-    let mut weights = Vec::new();
-    for tensor in V::DESCRIPTOR.tensors.iter().filter(|tensor| tensor.takes_part(axes)) {
-        match (tensor.role, inputs.weights.get(tensor.name), inputs.activation(tensor.name)) {
-            (Role::Weight, Some(weight), _) => weights.push((tensor.name, weight)),
-            (_, _, Some(values)) => operands.add_tensor(tensor.name, backend.upload(values, backend.storage())?),
-            // `bind` names the tensor that is missing.
-            _ => {}
+pub fn prepare<B: TransformerBackend, V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<Box<dyn PreparedCell>> {
+    Ok(Box::new(TypedCell::<B, V>::new(B::new(&config(axes))?, axes, inputs)?))
+}
+
+/// Runs the variant on the reference engine: its output in f64, and how far rounding may throw each value.
+pub fn run_reference<V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<(HostTensor, HostTensor)> {
+    let mut cell = TypedCell::<RunningError, V>::new(RunningError::new(&config(axes))?, axes, inputs)?;
+    cell.call()?;
+    cell.backend.download_with_deviation(cell.out.view())
+}
+
+impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
+    fn new(backend: B, axes: &Axes, inputs: &CellInputs) -> Result<Self> {
+        let (mut operands, mut activations, mut state) = (Operands::new(), Vec::new(), 0);
+        for (name, role, dtype, values) in &inputs.tensors {
+            let tensor = backend.upload(values, *dtype)?;
+            match role {
+                Role::Activation => activations.push(tensor),
+                role => {
+                    state += if *role == Role::State { tensor.bytes() } else { 0 };
+                    operands.add_tensor(name.clone(), tensor);
+                }
+            }
         }
+        expect_inputs(V::DESCRIPTOR.name, activations.len())?;
+        let start = Instant::now();
+        for (name, weights) in &inputs.weights {
+            let packed = weights.iter().map(|weight| backend.prepare_weight(weight)).collect::<Result<_>>()?;
+            operands.add_weights(name.clone(), packed);
+        }
+        backend.synchronize()?;
+        let prepare_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let out = backend.tensor(backend.storage(), &shape_of(V::DESCRIPTOR.output, axes))?;
+        let activation_bytes: usize = activations.iter().map(Tensor::bytes).sum();
+        let mut declared = DeclaredBytes {
+            weights: operands.weight_bytes(),
+            activations: operands.tensor_bytes() - state + activation_bytes + out.bytes(),
+            scratch: 0,
+            state: 0,
+        };
+        let bound = V::bind(&mut operands, axes)?;
+        declared.state = bound.state_bytes() + state;
+        Ok(Self { backend, bound, inputs: activations, out, scratch: Arena::new(), declared, prepare_ns })
     }
-    let start = Instant::now();
-    for (name, weight) in weights {
-        operands.add_weight(name, backend.prepare_weight(weight)?);
+}
+
+fn expect_inputs(variant: &'static str, count: usize) -> Result<()> {
+    if (1..=MOST_INPUTS).contains(&count) {
+        return Ok(());
     }
-    backend.synchronize()?;
-    let prepare_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let out = backend.tensor(backend.storage(), &shape_of(V::DESCRIPTOR.output, axes))?;
-    let mut declared =
-        DeclaredBytes { weights: operands.weight_bytes(), activations: operands.tensor_bytes() + out.bytes(), scratch: 0, state: 0 };
-    let bound = V::bind(&mut operands, axes)?;
-    declared.state = bound.state_bytes();
-    Ok(Box::new(TypedCell::<B, V> { backend, bound, out, scratch: Arena::new(), declared, prepare_ns }))
+    Err(shape_error(variant, format!("{count} activations; a call takes 1 to {MOST_INPUTS}")))
+}
+
+/// Calls with views on the stack: a warm call must not allocate.
+fn run<B: TransformerBackend>(
+    bound: &mut impl Bound<B>,
+    backend: &B,
+    inputs: &[Tensor<B::Buffer>],
+    out: &mut Tensor<B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    // One to eight, by `expect_inputs`.
+    let views: [View<'_, B::Buffer>; MOST_INPUTS] = std::array::from_fn(|at| inputs[at.min(inputs.len() - 1)].view());
+    bound.run(backend, &views[..inputs.len()], out.view_mut(), scratch)
 }
 
 impl<B: TransformerBackend, V: Variant> PreparedCell for TypedCell<B, V> {
     fn call(&mut self) -> Result<()> {
-        self.bound.run(&self.backend, self.out.view_mut(), &mut self.scratch)?;
+        run(&mut self.bound, &self.backend, &self.inputs, &mut self.out, &mut self.scratch)?;
         self.backend.synchronize()
     }
 
@@ -134,6 +180,8 @@ pub struct DryRun {
     pub operations: Vec<OpSpec>,
     /// Bytes that weights, activations, output and the variant's own scratch will take (an engine's own scratch comes on top).
     pub bytes: u64,
+    /// The variant's own scratch at its fullest.
+    pub scratch_bytes: u64,
     /// Elements of all inputs and weights: the harness holds each twice in f64 while it prepares.
     pub elements: u64,
 }
@@ -141,22 +189,46 @@ pub struct DryRun {
 /// Runs the variant on shapes alone.
 pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     let backend = ShapeOnly::new(&config(axes))?;
-    let form = WeightForm::of(precision(axes));
-    let (mut operands, mut elements) = (Operands::new(), 0u64);
-    for tensor in V::DESCRIPTOR.tensors.iter().filter(|tensor| tensor.takes_part(axes)) {
-        let shape = shape_of(tensor.shape, axes);
-        elements = elements.saturating_add(shape.iter().product::<usize>() as u64);
-        match (tensor.role, &shape[..]) {
-            (Role::Weight, &[outputs, inputs]) => operands.add_weight(tensor.name, ShapeWeight::new(form, outputs, inputs)),
-            _ => operands.add_tensor(tensor.name, backend.tensor(backend.storage(), &shape)?),
+    let (mut operands, mut inputs, mut elements) = (Operands::new(), Vec::new(), 0u64);
+    let derived = V::derived(axes);
+    let drawn = V::drawn(axes);
+    let kept = drawn.iter().filter(|tensor| tensor.role != Role::Source && !derived.iter().any(|other| other.name == tensor.name));
+    for tensor in kept.chain(&derived) {
+        place(&backend, tensor, axes, &mut operands, &mut inputs)?;
+    }
+    for tensor in drawn.iter().chain(&derived) {
+        elements = elements.saturating_add(tensor.shape.iter().product::<usize>() as u64);
+    }
+    expect_inputs(V::DESCRIPTOR.name, inputs.len())?;
+    let mut out = backend.tensor(backend.storage(), &shape_of(V::DESCRIPTOR.output, axes))?;
+    let input_bytes: usize = inputs.iter().map(Tensor::bytes).sum();
+    let placed = operands.weight_bytes().saturating_add(operands.tensor_bytes()).saturating_add(input_bytes).saturating_add(out.bytes());
+    let (mut bound, mut scratch) = (V::bind(&mut operands, axes)?, Arena::new());
+    run(&mut bound, &backend, &inputs, &mut out, &mut scratch)?;
+    let bytes = placed.saturating_add(scratch.peak_bytes()).saturating_add(bound.state_bytes());
+    Ok(DryRun { operations: backend.take_log(), bytes: bytes as u64, scratch_bytes: scratch.peak_bytes() as u64, elements })
+}
+
+/// A tensor or weight of which only the shape exists.
+fn place(
+    backend: &ShapeOnly,
+    tensor: &Placed,
+    axes: &Axes,
+    operands: &mut Operands<ShapeOnly>,
+    inputs: &mut Vec<Tensor<crossover_core::shape_only::ShapeBuffer>>,
+) -> Result<()> {
+    let form = tensor.form.unwrap_or(WeightForm::of(precision(axes)));
+    let weights = |count: usize, outputs: usize, rows: usize| vec![ShapeWeight::new(form, outputs, rows); count];
+    match (tensor.role, &tensor.shape[..]) {
+        (Role::Weight, &[outputs, rows]) => operands.add_weights(tensor.name.clone(), weights(1, outputs, rows)),
+        (Role::Weight, &[count, outputs, rows]) => operands.add_weights(tensor.name.clone(), weights(count, outputs, rows)),
+        (role, shape) => {
+            let dtype = if tensor.is_index() { DType::I32 } else { backend.storage() };
+            let placed = backend.tensor(dtype, shape)?;
+            if role == Role::Activation { inputs.push(placed) } else { operands.add_tensor(tensor.name.clone(), placed) }
         }
     }
-    let mut out = backend.tensor(backend.storage(), &shape_of(V::DESCRIPTOR.output, axes))?;
-    let placed = operands.weight_bytes().saturating_add(operands.tensor_bytes()).saturating_add(out.bytes());
-    let (bound, mut scratch) = (V::bind(&mut operands, axes)?, Arena::new());
-    bound.run(&backend, out.view_mut(), &mut scratch)?;
-    let bytes = placed.saturating_add(scratch.peak_bytes()).saturating_add(bound.state_bytes());
-    Ok(DryRun { operations: backend.take_log(), bytes: bytes as u64, elements })
+    Ok(())
 }
 
 /// How the engine would run these operations: as its weakest answer.

@@ -3,8 +3,13 @@
 //! One description serves four readers: the plan (which axes may be swept, and which values make sense), `list variants`, `apply`
 //! (which infers the axes from the tensors that it is given), and the worker (which draws the tensors).
 
+use std::borrow::Cow;
+
 use crossover_core::axes::{Axes, AxisValue};
-use serde::Serialize;
+use crossover_core::ops::WeightForm;
+use serde::{Serialize, Serializer};
+
+use crate::resolve::shape_of;
 
 /// A variant's description.
 #[derive(Debug, Clone, Copy)]
@@ -23,10 +28,23 @@ pub struct Descriptor {
     pub parameters: &'static [AxisSpec],
     /// Inputs and weights, by the names that `apply` uses.
     pub tensors: &'static [TensorSpec],
+    /// What is made of them on the host before the engine sees anything: factors, masks, codes. A name of `tensors` replaces that one.
+    pub derived: &'static [DerivedSpec],
     /// Shape of the output, `out`.
     pub output: &'static [Dim],
     /// Conditions between axes, in words for people; see [`Condition`].
     pub conditions: &'static [Condition],
+    /// What a call costs, in closed form.
+    pub model: Model,
+}
+
+/// A variant's cost in closed form: formulas over its axes (see [`crate::formula`]), checked against the metered operations.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Model {
+    /// Operations of one call.
+    pub flops: &'static str,
+    /// Elements of scratch at the fullest moment: what the variant keeps in memory beside inputs, weights and output.
+    pub scratch: &'static str,
 }
 
 /// A condition between axes.
@@ -83,6 +101,13 @@ pub enum AxisKind {
     },
     /// A precision: a preset's name or weight/activation/accumulate.
     Precision,
+    /// A variant of another family, with parameters in parentheses: `linformer(rank=64)`.
+    Component {
+        /// The family.
+        family: &'static str,
+    },
+    /// Any text, such as a folder's name.
+    Text,
 }
 
 /// An axis' value where none is given.
@@ -97,16 +122,46 @@ pub enum AxisDefault {
     Text(&'static str),
     /// The value of another axis.
     SameAs(&'static str),
+    /// A part of another axis: its value over the divisor, at least one.
+    Share {
+        /// The other axis.
+        of: &'static str,
+        /// The divisor.
+        divisor: i64,
+    },
 }
 
 /// One extent of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy)]
 pub enum Dim {
     /// The value of an axis.
     Axis(&'static str),
     /// Any number of leading dimensions: [batch, n] when drawn, whatever the caller brings in `apply`.
     Rows,
+    /// Computed from axes: how it reads, and what it is.
+    Of(&'static str, fn(&Axes) -> usize),
+}
+
+impl Dim {
+    /// How it reads: an axis, `..`, or an expression.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Axis(name) => name,
+            Self::Rows => "..",
+            Self::Of(text, _) => text,
+        }
+    }
+
+    /// Does it stand for any number of leading dimensions?
+    pub fn is_rows(self) -> bool {
+        matches!(self, Self::Rows)
+    }
+}
+
+impl Serialize for Dim {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
+    }
 }
 
 /// One input or weight.
@@ -126,20 +181,40 @@ pub struct TensorSpec {
     pub only_with: Option<(&'static str, &'static [&'static str])>,
 }
 
+/// One tensor or weight that is made on the host from the drawn ones.
+#[derive(Debug, Clone, Copy)]
+pub struct DerivedSpec {
+    /// Its name for `bind`.
+    pub name: &'static str,
+    /// What it is.
+    pub role: Role,
+    /// Its shape.
+    pub shape: &'static [Dim],
+    /// The form of a weight that is not simply dense at the cell's precision.
+    pub form: Option<fn(&Axes) -> WeightForm>,
+}
+
 /// What a tensor is to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Changes from call to call; kept in the precision's storage type.
+    /// Changes from call to call, and is an argument of each; kept in the precision's storage type (indices in i32).
     Activation,
-    /// A matrix [outputs, inputs], prepared before the timer in the precision's weight type.
+    /// Outlives a call, such as the keys that a decoder has cached; kept in the storage type.
+    State,
+    /// A matrix [outputs, inputs], or several of one shape [count, outputs, inputs], prepared before the timer in the precision's weight
+    /// type.
     Weight,
-    /// A trained vector (bias, scale); kept in the storage type.
+    /// A trained tensor that is no matrix product's weight (bias, scale, filter, projection of positions); kept in the storage type.
     Vector,
+    /// A trained matrix that the engine never sees: host transforms make something else of it (factors, masks, codes).
+    Source,
+    /// Whole numbers (a permutation, a table of places); kept in i32.
+    Index,
 }
 
 /// How a tensor is drawn.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub enum DrawRule {
     /// By the cell's distribution.
     Distribution,
@@ -147,6 +222,30 @@ pub enum DrawRule {
     FanIn,
     /// Normal with this deviation around this mean.
     Around(f64, f64),
+    /// Whole numbers below this bound, uniformly: token numbers.
+    Below(fn(&Axes) -> usize),
+}
+
+/// A tensor of one cell: a name, and a shape without symbols.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// Its name.
+    pub name: Cow<'static, str>,
+    /// What it is.
+    pub role: Role,
+    /// Its extents.
+    pub shape: Vec<usize>,
+    /// How it is drawn, if it is.
+    pub draw: DrawRule,
+    /// The form of a weight that is not simply dense at the cell's precision.
+    pub form: Option<WeightForm>,
+}
+
+impl Placed {
+    /// Is it made of whole numbers?
+    pub fn is_index(&self) -> bool {
+        self.role == Role::Index || matches!(self.draw, DrawRule::Below(_))
+    }
 }
 
 /// Axes that every cell has, whatever its variant.
@@ -195,6 +294,11 @@ impl Descriptor {
 }
 
 impl TensorSpec {
+    /// With sizes.
+    pub fn placed(&self, axes: &Axes) -> Placed {
+        Placed { name: self.name.into(), role: self.role, shape: shape_of(self.shape, axes), draw: self.draw, form: None }
+    }
+
     /// Does this tensor take part in a cell with these axes?
     pub fn takes_part(&self, axes: &Axes) -> bool {
         match self.only_with {
@@ -204,14 +308,39 @@ impl TensorSpec {
     }
 }
 
+impl DerivedSpec {
+    /// With sizes.
+    pub fn placed(&self, axes: &Axes) -> Placed {
+        let form = self.form.map(|form| form(axes));
+        Placed { name: self.name.into(), role: self.role, shape: shape_of(self.shape, axes), draw: DrawRule::FanIn, form }
+    }
+}
+
 impl AxisDefault {
+    /// The axis that it follows, where it follows one.
+    pub fn followed(self) -> Option<&'static str> {
+        match self {
+            Self::SameAs(other) | Self::Share { of: other, .. } => Some(other),
+            _ => None,
+        }
+    }
+
+    /// The value, once every axis before it has one.
+    pub fn following(self, axes: &Axes) -> Option<AxisValue> {
+        match self {
+            Self::SameAs(other) => axes.get(other).cloned(),
+            Self::Share { of, divisor } => axes.get(of).and_then(AxisValue::as_int).map(|value| AxisValue::Int((value / divisor).max(1))),
+            _ => self.value(),
+        }
+    }
+
     /// The value, where it does not depend on another axis.
     pub fn value(self) -> Option<AxisValue> {
         match self {
             Self::Int(value) => Some(AxisValue::Int(value)),
             Self::Float(value) => Some(AxisValue::Float(value)),
             Self::Text(value) => Some(AxisValue::from(value)),
-            Self::SameAs(_) => None,
+            Self::SameAs(_) | Self::Share { .. } => None,
         }
     }
 }

@@ -1,73 +1,137 @@
 //! The inputs of a cell: drawn or brought in f64, then rounded once, so that every engine gets the same bits.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crossover_core::axes::Axes;
-use crossover_core::error::Result;
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::inputs::{Distribution, Draw, draw};
 use crossover_core::reference::HostInputs;
 use crossover_core::weights::HostWeight;
 
-use crate::descriptor::{Descriptor, DrawRule, Role, TensorSpec};
-use crate::resolve::{name, precision, shape_of, size};
+use crate::descriptor::{DrawRule, Placed, Role};
+use crate::registry::Entry;
+use crate::resolve::{name, precision, size};
+use crate::variant::matrices;
 
-/// The inputs of one cell in their three forms.
+/// The inputs of one cell in their forms.
 #[derive(Debug, Clone)]
 pub struct CellInputs {
     /// As drawn or brought: f64.
     pub drawn: HostInputs,
-    /// As a perfect engine sees them: rounded to the storage type, weights to what their codes stand for.
+    /// The drawn tensors as a dense implementation at this precision sees them.
+    pub dense: HostInputs,
+    /// As a perfect engine sees this variant's inputs: rounded to the storage type, weights to what their codes stand for.
     pub rounded: HostInputs,
-    /// Weights in the form in which engines pack them.
-    pub weights: BTreeMap<&'static str, HostWeight>,
+    /// What engines upload, in the order of the description; activations first come first in a call.
+    pub tensors: Vec<(Cow<'static, str>, Role, DType, HostTensor)>,
+    /// What engines pack.
+    pub weights: BTreeMap<Cow<'static, str>, Vec<HostWeight>>,
 }
 
-/// Draws the tensors of a cell from its seed and distribution.
-pub fn draw_tensors(descriptor: &Descriptor, axes: &Axes) -> Result<HostInputs> {
+/// Draws tensors from a cell's seed and distribution.
+pub fn draw_tensors(tensors: &[Placed], axes: &Axes) -> Result<HostInputs> {
     let distribution = Distribution::from_name(name(axes, "distribution")).unwrap_or(Distribution::Gaussian);
     let seed = size(axes, "seed") as u64;
-    let tensors = descriptor.tensors.iter().filter(|tensor| tensor.takes_part(axes));
     tensors
+        .iter()
         .map(|tensor| {
-            let shape = shape_of(tensor.shape, axes);
-            let drawn = draw(tensor.name, &shape, rule(tensor, &shape), distribution, seed)?;
-            Ok((tensor.name.to_owned(), drawn))
+            let drawn = draw(&tensor.name, &tensor.shape, rule(tensor, axes), distribution, seed)?;
+            Ok((tensor.name.clone().into_owned(), drawn))
         })
         .collect()
 }
 
-fn rule(tensor: &TensorSpec, shape: &[usize]) -> Draw {
+fn rule(tensor: &Placed, axes: &Axes) -> Draw {
     match tensor.draw {
         DrawRule::Distribution => Draw::Activation,
-        DrawRule::FanIn => Draw::Normal { deviation: 1.0 / (shape.last().copied().unwrap_or(1).max(1) as f64).sqrt() },
+        DrawRule::FanIn => Draw::Normal { deviation: 1.0 / (tensor.shape.last().copied().unwrap_or(1).max(1) as f64).sqrt() },
         DrawRule::Around(mean, deviation) => Draw::Around { mean, deviation },
+        DrawRule::Below(bound) => Draw::Below { bound: bound(axes) },
     }
 }
 
 impl CellInputs {
-    /// Rounds tensors to a cell's precision.
-    pub fn new(descriptor: &Descriptor, axes: &Axes, drawn: HostInputs) -> Result<Self> {
-        let precision = precision(axes);
-        let (mut rounded, mut weights) = (HostInputs::new(), BTreeMap::new());
-        for tensor in descriptor.tensors.iter().filter(|tensor| tensor.takes_part(axes)) {
-            let Some(values) = drawn.get(tensor.name) else { continue };
+    /// Rounds tensors to a cell's precision, and runs the variant's host transforms on them as drawn.
+    pub fn new(entry: &Entry, axes: &Axes, drawn: HostInputs) -> Result<Self> {
+        Self::at(entry, axes, precision(axes), drawn)
+    }
+
+    /// The same at f64: what the variant computes if nothing is rounded.
+    pub fn unrounded(entry: &Entry, axes: &Axes, drawn: HostInputs) -> Result<Self> {
+        let mut exact = axes.clone();
+        exact.insert("precision".into(), "f64".into());
+        Self::at(entry, &exact, Precision::F64, drawn)
+    }
+
+    fn at(entry: &Entry, axes: &Axes, precision: Precision, drawn: HostInputs) -> Result<Self> {
+        let mut derived = entry.derive(axes, &drawn)?;
+        let (mut dense, mut tensors, mut weights) = (HostInputs::new(), Vec::new(), BTreeMap::new());
+        for tensor in entry.drawn(axes) {
+            let Some(values) = drawn.get(tensor.name.as_ref()) else { continue };
+            let dtype = if tensor.is_index() { DType::I32 } else { precision.storage() };
+            let replaced = derived.weights.iter().map(|(name, _)| name).chain(derived.tensors.iter().map(|(name, _)| name));
+            let replaced = replaced.into_iter().any(|name| *name == tensor.name);
             let seen = match tensor.role {
-                Role::Activation | Role::Vector => values.rounded(precision.storage()),
-                Role::Weight => {
-                    let weight = HostWeight::for_precision(values, precision)?;
-                    let seen = weight.dequantized();
-                    weights.insert(tensor.name, weight);
+                // A source may also be an activation of more dimensions, of which a cache or pooled heads are made.
+                Role::Weight | Role::Source if matches!(values.shape().len(), 2 | 3) => {
+                    let packed =
+                        matrices(values)?.iter().map(|matrix| HostWeight::for_precision(matrix, precision)).collect::<Result<Vec<_>>>()?;
+                    let seen = dequantized(&packed, values.shape())?;
+                    if tensor.role == Role::Weight && !replaced {
+                        weights.insert(tensor.name.clone(), packed);
+                    }
+                    seen
+                }
+                role => {
+                    let seen = if dtype == DType::I32 { values.clone() } else { values.rounded(dtype) };
+                    if role != Role::Source && !replaced {
+                        tensors.push((tensor.name.clone(), role, dtype, seen.clone()));
+                    }
                     seen
                 }
             };
-            rounded.insert(tensor.name.to_owned(), seen);
+            dense.insert(tensor.name.into_owned(), seen);
         }
-        Ok(Self { drawn, rounded, weights })
+        let mut rounded = dense.clone();
+        for tensor in entry.derived(axes) {
+            if let Some(at) = derived.tensors.iter().position(|(name, _)| *name == tensor.name) {
+                let (name, values) = derived.tensors.swap_remove(at);
+                let dtype = if tensor.is_index() { DType::I32 } else { precision.storage() };
+                let seen = if dtype == DType::I32 { values } else { values.rounded(dtype) };
+                expect_shape(&tensor, seen.shape())?;
+                rounded.insert(name.clone().into_owned(), seen.clone());
+                tensors.push((name, tensor.role, dtype, seen));
+            } else if let Some(at) = derived.weights.iter().position(|(name, _)| *name == tensor.name) {
+                let (name, packed) = derived.weights.swap_remove(at);
+                rounded.insert(name.clone().into_owned(), dequantized(&packed, &tensor.shape)?);
+                weights.insert(name, packed);
+            } else {
+                return Err(shape_error("derive", format!("{} promises {:?} and does not make it", entry.descriptor.name, tensor.name)));
+            }
+        }
+        Ok(Self { drawn, dense, rounded, tensors, weights })
     }
 
-    /// A tensor as engines upload it.
-    pub fn activation(&self, name: &str) -> Option<&HostTensor> {
-        self.rounded.get(name)
+    /// Bytes of weights, activations, vectors and state, once each.
+    pub fn bytes(&self) -> usize {
+        let tensors = self.tensors.iter().map(|(_, _, dtype, values)| dtype.bytes(values.len()).unwrap_or(usize::MAX));
+        let weights = self.weights.values().flatten().map(HostWeight::ideal_bytes);
+        tensors.chain(weights).fold(0, usize::saturating_add)
     }
+}
+
+/// What weights stand for, one after the other, in a shape of as many values.
+fn dequantized(weights: &[HostWeight], shape: &[usize]) -> Result<HostTensor> {
+    let values = weights.iter().flat_map(|weight| weight.dequantized().values().to_vec()).collect();
+    HostTensor::new(shape, values)
+}
+
+fn expect_shape(tensor: &Placed, found: &[usize]) -> Result<()> {
+    if found == tensor.shape {
+        return Ok(());
+    }
+    Err(shape_error("derive", format!("{} is {found:?}, promised {:?}", tensor.name, tensor.shape)))
 }

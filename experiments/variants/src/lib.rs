@@ -10,11 +10,18 @@ pub mod attention;
 pub mod cell;
 pub mod descriptor;
 pub mod ffn;
+pub mod formula;
 pub mod inputs;
 pub mod linear;
+pub mod model;
 pub mod norm;
+pub mod position;
 pub mod registry;
+#[cfg(test)]
+mod registry_tests;
 pub mod resolve;
 pub mod softmax;
+#[cfg(test)]
+mod testing;
 pub mod variant;
 pub mod verify;

@@ -1,18 +1,20 @@
-//! The list of variants: one line each.
+//! The list of variants: one line each, in the `visit` of their family.
 //!
-//! [`visit`] is the list. Everything else here is derived from it, so that a new variant is one file and one line.
+//! Everything else here is derived from these lists, so that a new variant is one file and one line.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::EngineConfig;
 use crossover_core::cost::Cost;
 use crossover_core::error::Result;
-use crossover_core::reference::ExactOperation;
+use crossover_core::host::HostTensor;
+use crossover_core::reference::HostInputs;
 use crossover_core::shape_only::total_cost;
 
 use crate::cell::DryRun;
-use crate::descriptor::Descriptor;
-use crate::variant::Variant;
-use crate::{attention, cell, ffn, linear, norm, resolve, softmax};
+use crate::descriptor::{Descriptor, Placed};
+use crate::inputs::CellInputs;
+use crate::variant::{Derived, Reference, Variant};
+use crate::{attention, cell, ffn, linear, model, norm, position, resolve, softmax};
 
 /// Something done with each variant's type.
 pub trait VariantVisitor {
@@ -20,19 +22,15 @@ pub trait VariantVisitor {
     fn visit<V: Variant>(&mut self);
 }
 
-/// Shows every variant to the visitor.
+/// Shows every variant to the visitor; each family lists its own.
 pub fn visit(visitor: &mut impl VariantVisitor) {
-    visitor.visit::<attention::dense::Dense>();
-    visitor.visit::<attention::causal::Causal>();
-    visitor.visit::<attention::flash::Flash>();
-    visitor.visit::<attention::flash_causal::FlashCausal>();
-    visitor.visit::<ffn::dense::Dense>();
-    visitor.visit::<norm::layer_norm::LayerNorm>();
-    visitor.visit::<norm::none::NoNorm>();
-    visitor.visit::<softmax::naive::Naive>();
-    visitor.visit::<softmax::stable::Stable>();
-    visitor.visit::<softmax::online::Online>();
-    visitor.visit::<linear::dense::Dense>();
+    attention::visit(visitor);
+    ffn::visit(visitor);
+    norm::visit(visitor);
+    softmax::visit(visitor);
+    linear::visit(visitor);
+    position::visit(visitor);
+    model::visit(visitor);
 }
 
 /// A variant without its type: what can be asked about it without an engine.
@@ -41,7 +39,13 @@ pub struct Entry {
     /// Its description.
     pub descriptor: &'static Descriptor,
     dry_run: fn(&Axes) -> Result<DryRun>,
-    exact: fn(&Axes) -> ExactOperation,
+    exact: fn(&Axes) -> Reference,
+    reference: fn(&Axes) -> Reference,
+    drawn: fn(&Axes) -> Vec<Placed>,
+    draw: fn(&Axes) -> Result<HostInputs>,
+    derived: fn(&Axes) -> Vec<Placed>,
+    derive: fn(&Axes, &HostInputs) -> Result<Derived>,
+    run_reference: fn(&Axes, &CellInputs) -> Result<(HostTensor, HostTensor)>,
 }
 
 impl Entry {
@@ -57,8 +61,39 @@ impl Entry {
     }
 
     /// The exact dense operation behind it, for resolved axes.
-    pub fn exact(&self, axes: &Axes) -> ExactOperation {
+    pub fn exact(&self, axes: &Axes) -> Reference {
         (self.exact)(axes)
+    }
+
+    /// What a right implementation gives.
+    pub fn reference(&self, axes: &Axes) -> Reference {
+        (self.reference)(axes)
+    }
+
+    /// The tensors that are drawn.
+    pub fn drawn(&self, axes: &Axes) -> Vec<Placed> {
+        (self.drawn)(axes)
+    }
+
+    /// Their values, from the cell's seed.
+    pub fn draw(&self, axes: &Axes) -> Result<HostInputs> {
+        (self.draw)(axes)
+    }
+
+    /// The tensors that host transforms make.
+    pub fn derived(&self, axes: &Axes) -> Vec<Placed> {
+        (self.derived)(axes)
+    }
+
+    /// Makes them.
+    pub fn derive(&self, axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        (self.derive)(axes, drawn)
+    }
+
+    /// The variant's own output in f64, and the standard deviation of the error that rounding at the cell's precision may cause in each
+    /// value (infinite where a discrete choice hangs on rounding).
+    pub fn run_reference(&self, axes: &Axes, inputs: &CellInputs) -> Result<(HostTensor, HostTensor)> {
+        (self.run_reference)(axes, inputs)
     }
 }
 
@@ -67,7 +102,17 @@ pub fn entries() -> Vec<Entry> {
     struct Collect(Vec<Entry>);
     impl VariantVisitor for Collect {
         fn visit<V: Variant>(&mut self) {
-            self.0.push(Entry { descriptor: &V::DESCRIPTOR, dry_run: cell::dry_run::<V>, exact: V::exact });
+            self.0.push(Entry {
+                descriptor: &V::DESCRIPTOR,
+                dry_run: cell::dry_run::<V>,
+                exact: V::exact,
+                reference: V::reference,
+                drawn: V::drawn,
+                draw: V::draw,
+                derived: V::derived,
+                derive: V::derive,
+                run_reference: cell::run_reference::<V>,
+            });
         }
     }
     let mut all = Collect(Vec::new());

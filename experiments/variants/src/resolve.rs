@@ -4,7 +4,8 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::dtype::Precision;
 use thiserror::Error;
 
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
+use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
+use crate::model::component;
 
 /// Why axes cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,11 +69,10 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
     }
     let mut resolved = Axes::new();
     for axis in descriptor.axes() {
-        let value = match (given.get(axis.name), axis.default) {
-            (Some(value), _) => check_value(descriptor.name, axis, value)?,
-            // An axis may only default to one declared before it.
-            (None, AxisDefault::SameAs(other)) => resolved.get(other).cloned().unwrap_or(AxisValue::Int(1)),
-            (None, default) => default.value().unwrap_or(AxisValue::Int(1)),
+        let value = match given.get(axis.name) {
+            Some(value) => check_value(descriptor.name, axis, value)?,
+            // An axis may only follow one declared before it.
+            None => axis.default.following(&resolved).unwrap_or(AxisValue::Int(1)),
         };
         resolved.insert(axis.name.to_owned(), value);
     }
@@ -109,6 +109,13 @@ fn check_value(variant: &'static str, axis: &'static AxisSpec, value: &AxisValue
                 .map_err(|problem| wrong(format!("is no precision: {problem}")))
         }
         (AxisKind::Precision, _) => Err(wrong("must be a precision such as \"f32\"".into())),
+        (AxisKind::Text, AxisValue::Text(_)) => Ok(value.clone()),
+        (AxisKind::Text, _) => Err(wrong("must be text".into())),
+        (AxisKind::Component { family }, AxisValue::Text(text)) => match component::parse(family, text) {
+            Ok(chosen) => Ok(AxisValue::Text(chosen.spelled())),
+            Err(problem) => Err(wrong(format!("is no {family} component: {problem}"))),
+        },
+        (AxisKind::Component { family }, _) => Err(wrong(format!("must be the name of a variant of the family {family}"))),
     }
 }
 
@@ -119,6 +126,7 @@ pub fn shape_of(dims: &[Dim], axes: &Axes) -> Vec<usize> {
         .flat_map(|dim| match dim {
             Dim::Axis(name) => vec![extent(name)],
             Dim::Rows => vec![extent("batch"), extent("n")],
+            Dim::Of(_, extent) => vec![extent(axes)],
         })
         .collect()
 }

@@ -11,11 +11,13 @@ use crossover_core::axes::Axes;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
-use crossover_core::reference::{Arithmetic, BoundedRow, ExactOperation};
+use crossover_core::reference::running::SLACK;
+use crossover_core::reference::{Arithmetic, BoundedRow, ExactOperation, HostInputs};
 
 use crate::inputs::CellInputs;
 use crate::registry::Entry;
 use crate::resolve::precision;
+use crate::variant::Reference;
 
 /// Multiply-adds that the references of one cell may take, about half a second.
 const TERMS: usize = 1 << 25;
@@ -90,18 +92,120 @@ fn finite(value: f64) -> Option<f64> {
 
 /// Compares an output, in the shape that the description promises, with the references.
 pub fn judge(entry: &Entry, axes: &Axes, inputs: &CellInputs, output: &HostTensor) -> Result<Judgement> {
-    let operation = entry.exact(axes);
-    let rows_total = operation.rows(&inputs.rounded)?;
-    let rows = sampled_rows(rows_total, operation.row_terms(&inputs.rounded)?);
+    let truths = Truths::of(entry, axes, inputs)?;
     let width = output.shape().last().copied().unwrap_or(1);
+    let rows_total = truths.rows(inputs)?.unwrap_or(output.len() / width.max(1));
     if output.len() != rows_total * width {
         return Err(shape_error("verify", format!("the output {:?} has not {rows_total} rows", output.shape())));
     }
     let mut tally = Tally::new(precision(axes));
-    for &row in &rows {
-        tally.add_row(&operation, inputs, row, &output.values()[row * width..(row + 1) * width])?;
+    for row in sampled_rows(rows_total, truths.row_terms(inputs)?) {
+        tally.add_row(row, &output.values()[row * width..(row + 1) * width], &truths.row(inputs, row, precision(axes))?)?;
     }
-    Ok(tally.judgement(&operation, rows.len(), rows_total))
+    Ok(tally.judgement(truths.is_attention(), rows_total))
+}
+
+/// The references of one cell: a dense operation gives them row by row, the variant itself at once.
+struct Truths {
+    reference: Source,
+    exact: Source,
+    /// The exact operation is what the engine computes, on the inputs that it gets: no need to compute it twice at f64.
+    same: bool,
+}
+
+enum Source {
+    Operation(ExactOperation),
+    /// Values and the deviation of their errors.
+    Values(HostTensor, HostTensor),
+}
+
+/// The variant at f64 on inputs that nobody rounded.
+fn unrounded(entry: &Entry, axes: &Axes, drawn: HostInputs) -> Result<Source> {
+    let mut at_f64 = axes.clone();
+    at_f64.insert("precision".into(), "f64".into());
+    let (values, deviations) = entry.run_reference(&at_f64, &CellInputs::unrounded(entry, axes, drawn)?)?;
+    Ok(Source::Values(values, deviations))
+}
+
+/// What one row of the output is held against.
+struct TrueRow {
+    reference: Vec<f64>,
+    /// The bounds come from the reference engine, where an infinite one says that a discrete choice hangs on rounding.
+    tracked: bool,
+    bounds: Vec<f64>,
+    exact: Vec<f64>,
+    /// By the plain dense operation at the cell's precision.
+    plain: Option<Vec<f64>>,
+}
+
+impl Truths {
+    fn of(entry: &Entry, axes: &Axes, inputs: &CellInputs) -> Result<Self> {
+        let (reference, exact) = (entry.reference(axes), entry.exact(axes));
+        let same = reference == exact && entry.derived(axes).is_empty() && matches!(exact, Reference::Operation(_));
+        let itself = |inputs: &CellInputs| -> Result<Source> {
+            let (values, deviations) = entry.run_reference(axes, inputs)?;
+            Ok(Source::Values(values, deviations))
+        };
+        let exact = match exact {
+            Reference::Operation(operation) => Source::Operation(operation),
+            Reference::Itself => unrounded(entry, axes, inputs.drawn.clone())?,
+            Reference::ItselfWith(other) => unrounded(entry, &other, entry.draw(&other)?)?,
+        };
+        let reference = match reference {
+            Reference::Operation(operation) => Source::Operation(operation),
+            Reference::Itself => itself(inputs)?,
+            Reference::ItselfWith(other) => itself(&CellInputs::new(entry, &other, entry.draw(&other)?)?)?,
+        };
+        Ok(Self { reference, exact, same })
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &ExactOperation> {
+        [&self.reference, &self.exact]
+            .into_iter()
+            .filter_map(|source| if let Source::Operation(operation) = source { Some(operation) } else { None })
+    }
+
+    /// Rows that an operation says there are.
+    fn rows(&self, inputs: &CellInputs) -> Result<Option<usize>> {
+        self.operations().next().map(|operation| operation.rows(&inputs.rounded)).transpose()
+    }
+
+    fn row_terms(&self, inputs: &CellInputs) -> Result<usize> {
+        self.operations().map(|operation| operation.row_terms(&inputs.dense)).try_fold(1, |most, terms| Ok(most.max(terms?)))
+    }
+
+    fn is_attention(&self) -> bool {
+        self.same && matches!(self.exact, Source::Operation(ExactOperation::Attention { .. }))
+    }
+
+    fn row(&self, inputs: &CellInputs, row: usize, precision: Precision) -> Result<TrueRow> {
+        let BoundedRow { values: reference, bounds } = match &self.reference {
+            Source::Operation(operation) => operation.bounded_row(&inputs.rounded, row, precision)?,
+            Source::Values(values, deviations) => tracked_row(values, deviations, row, precision),
+        };
+        let exact = match &self.exact {
+            Source::Operation(_) if self.same && precision == Precision::F64 => reference.clone(),
+            Source::Operation(operation) => operation.row(&inputs.drawn, row, Arithmetic::EXACT)?,
+            Source::Values(values, _) => row_of(values, row).to_vec(),
+        };
+        let plain = match &self.exact {
+            Source::Operation(operation) => Some(operation.row(&inputs.dense, row, Arithmetic::plain(precision))?),
+            Source::Values(..) => None,
+        };
+        Ok(TrueRow { reference, tracked: matches!(self.reference, Source::Values(..)), bounds, exact, plain })
+    }
+}
+
+/// A row of the reference engine: the bound is so many standard deviations that chance does not reach it.
+fn tracked_row(values: &HostTensor, deviations: &HostTensor, row: usize, precision: Precision) -> BoundedRow {
+    let tiny = precision.storage().smallest_normal();
+    let bounds = row_of(deviations, row).iter().map(|deviation| SLACK * deviation + tiny).collect();
+    BoundedRow { values: row_of(values, row).to_vec(), bounds }
+}
+
+fn row_of(tensor: &HostTensor, row: usize) -> &[f64] {
+    let width = tensor.shape().last().copied().unwrap_or(1);
+    tensor.values().get(row * width..(row + 1) * width).unwrap_or(&[])
 }
 
 /// Which rows to check: all, or as many as the budget allows, spread evenly from the first to the last.
@@ -123,6 +227,9 @@ struct Tally {
     used: f64,
     nonfinite: u64,
     rows: usize,
+    /// Rows with at least one value that does not hang on a discrete choice closer than rounding.
+    determined: usize,
+    has_plain: bool,
     worst: Option<String>,
 }
 
@@ -139,26 +246,36 @@ impl Tally {
             used: 0.0,
             nonfinite: 0,
             rows: 0,
+            determined: 0,
+            has_plain: true,
             worst: None,
         }
     }
 
-    fn add_row(&mut self, operation: &ExactOperation, inputs: &CellInputs, row: usize, output: &[f64]) -> Result<()> {
-        let BoundedRow { values, bounds } = operation.bounded_row(&inputs.rounded, row, self.precision)?;
-        let exact = if self.precision == Precision::F64 { values.clone() } else { operation.row(&inputs.drawn, row, Arithmetic::EXACT)? };
-        let plain = operation.row(&inputs.rounded, row, Arithmetic::plain(self.precision))?;
-        if output.len() != values.len() {
-            return Err(shape_error("verify", format!("rows of {} values, expected {}", output.len(), values.len())));
+    fn add_row(&mut self, row: usize, output: &[f64], truth: &TrueRow) -> Result<()> {
+        let TrueRow { reference, tracked, bounds, exact, plain } = truth;
+        if output.len() != reference.len() || output.len() != exact.len() {
+            return Err(shape_error("verify", format!("rows of {} values, expected {}", output.len(), reference.len())));
         }
+        let mut determined = output.is_empty();
         for (column, &value) in output.iter().enumerate() {
-            self.check(row, column, value, values[column], bounds[column]);
-            self.implementation.add(value, values[column]);
+            // An undetermined value says nothing about the implementation, unless it is no number.
+            let undetermined = *tracked && bounds[column] == f64::INFINITY && value.is_finite();
+            if !undetermined {
+                self.check(row, column, value, reference[column], bounds[column]);
+                self.implementation.add(value, reference[column]);
+                determined = true;
+            }
             self.method.add(value, exact[column]);
-            self.plain.add(plain[column], exact[column]);
-            self.plain_implementation.add(plain[column], values[column]);
+            if let Some(plain) = plain {
+                self.plain.add(plain[column], exact[column]);
+                self.plain_implementation.add(plain[column], reference[column]);
+            }
         }
-        self.cosines += cosine(output, &exact);
+        self.cosines += cosine(output, exact);
+        self.has_plain &= plain.is_some();
         self.rows += 1;
+        self.determined += usize::from(determined);
         Ok(())
     }
 
@@ -171,8 +288,8 @@ impl Tally {
                 Some(format!("row {row}, column {column}: the error bound is {bound} here, so nothing can be verified at this precision"));
         }
         let error = (value - reference).abs();
-        // Where the bound is zero the value must be exact.
-        let used = if error == 0.0 { 0.0 } else { error / bound };
+        // Where the bound is zero the value must be exact. The same infinity on both sides agrees.
+        let used = if error == 0.0 || value == reference { 0.0 } else { error / bound };
         // Written so that NaN counts as beyond.
         let within = used <= 1.0;
         if !within && self.worst.is_none() || used > self.used.max(1.0) {
@@ -182,30 +299,36 @@ impl Tally {
         self.used = larger(self.used, used);
     }
 
-    fn judgement(self, operation: &ExactOperation, rows_checked: usize, rows_total: usize) -> Judgement {
+    fn judgement(self, is_attention: bool, rows_total: usize) -> Judgement {
         let plain = self.plain.relative();
-        let complaint = self.worst.clone().or_else(|| self.twice_the_plain_error(operation));
+        let complaint = self.worst.clone().or_else(|| self.nothing_determined()).or_else(|| self.twice_the_plain_error(is_attention));
         Judgement {
             complaint,
             implementation: self.implementation.figures(),
             method: self.method.figures(),
             tolerance_used: finite(self.used),
             cosine: finite(self.cosines / self.rows.max(1) as f64),
-            error_ratio: finite(self.method.relative() / plain),
+            error_ratio: if self.has_plain { finite(self.method.relative() / plain) } else { None },
             nonfinite: self.nonfinite,
-            rows_checked: rows_checked as u64,
+            rows_checked: self.determined as u64,
             rows_total: rows_total as u64,
         }
     }
 
+    fn nothing_determined(&self) -> Option<String> {
+        (self.rows > 0 && self.determined == 0).then(|| {
+            "every value hangs on a choice (a sort, an argmax, a top-k) closer than rounding at this precision: nothing can be verified"
+                .into()
+        })
+    }
+
     /// Low-precision attention may be at most twice as far off as the plain composition at the same precision.
-    fn twice_the_plain_error(&self, operation: &ExactOperation) -> Option<String> {
+    fn twice_the_plain_error(&self, is_attention: bool) -> Option<String> {
         let narrow = matches!(self.precision.storage(), DType::Bf16 | DType::F16);
         let (own, plain) = (self.implementation.relative(), self.plain_implementation.relative());
         // Below a tenth of a unit both errors are noise of the few roundings that happened to differ.
         let noise = 0.1 * self.precision.storage().unit_roundoff();
-        let attention = matches!(operation, ExactOperation::Attention { .. });
-        (attention && narrow && own > 2.0 * plain + noise)
+        (is_attention && narrow && own > 2.0 * plain + noise)
             .then(|| format!("relative error {own:.3e}, more than twice the {plain:.3e} of the plain composition at this precision"))
     }
 }
@@ -220,7 +343,6 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::draw_tensors;
     use crate::registry::find;
     use crate::resolve::resolve;
     use crossover_core::axes::AxisValue;
@@ -232,12 +354,12 @@ mod tests {
             axes.insert(name.into(), value);
         }
         let axes = resolve(entry.descriptor, &axes).unwrap();
-        let inputs = CellInputs::new(entry.descriptor, &axes, draw_tensors(entry.descriptor, &axes).unwrap()).unwrap();
+        let inputs = CellInputs::new(&entry, &axes, entry.draw(&axes).unwrap()).unwrap();
         (entry, axes, inputs)
     }
 
     fn plain_output(entry: &Entry, axes: &Axes, inputs: &CellInputs) -> Vec<f64> {
-        let operation = entry.exact(axes);
+        let Reference::Operation(operation) = entry.exact(axes) else { panic!("softmax is an operation") };
         (0..5).flat_map(|row| operation.row(&inputs.rounded, row, Arithmetic::plain(precision(axes))).unwrap()).collect()
     }
 

@@ -44,7 +44,7 @@ pub fn apply(cell: &Cell, input: &Path, output: &Path) -> Result<Applied, Fault>
     let axes = resolve(descriptor, &axes).map_err(|error| bad_request(error.to_string()))?;
     let dry = entry.dry_run(&axes).map_err(fault)?;
     refuse_what_cannot_fit(&dry)?;
-    let inputs = CellInputs::new(descriptor, &axes, folded(descriptor, &axes, file)?).map_err(fault)?;
+    let inputs = CellInputs::new(&entry, &axes, folded(descriptor, &axes, file)?).map_err(fault)?;
     let support = dispatch::support(&cell.engine, &dry.operations, &axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;
     let (support, reason) =
         level(support).map_err(|fault| Fault { message: format!("{} on {}: {}", cell.variant, cell.engine, fault.message), ..fault })?;
@@ -108,7 +108,7 @@ struct Shapes {
 
 impl Shapes {
     fn read(&mut self, tensor: &TensorSpec, shape: &[usize]) -> Result<(), Fault> {
-        let named = tensor.shape.iter().filter(|dim| **dim != Dim::Rows).count();
+        let named = tensor.shape.iter().filter(|dim| !dim.is_rows()).count();
         let free = named != tensor.shape.len();
         if shape.len() < named || (!free && shape.len() != named) {
             return Err(bad_request(format!("the tensor {:?} has shape {shape:?}, expected {}", tensor.name, spell(tensor.shape))));
@@ -120,8 +120,9 @@ impl Shapes {
         if free {
             self.note_leading(tensor.name, lead)?;
         }
-        let names = tensor.shape.iter().filter_map(|dim| if let Dim::Axis(name) = dim { Some(*name) } else { None });
-        for (name, extent) in names.zip(rest) {
+        // A computed extent tells no axis; `folded` checks it once all axes are known.
+        let named = tensor.shape.iter().filter(|dim| !dim.is_rows()).zip(rest);
+        for (name, extent) in named.filter_map(|(dim, extent)| if let Dim::Axis(name) = dim { Some((*name, extent)) } else { None }) {
             let (known, teller) = *self.extents.entry(name).or_insert((*extent, tensor.name));
             if known != *extent {
                 return Err(bad_request(format!(
@@ -169,7 +170,7 @@ impl Shapes {
     /// The output's shape with the caller's own leading dimensions.
     fn unfold(&self, descriptor: &Descriptor, axes: &Axes) -> Vec<usize> {
         let lead = self.leading.as_ref().map(|(lead, _)| lead.clone()).unwrap_or_default();
-        descriptor.output.iter().flat_map(|dim| if *dim == Dim::Rows { lead.clone() } else { shape_of(&[*dim], axes) }).collect()
+        descriptor.output.iter().flat_map(|dim| if dim.is_rows() { lead.clone() } else { shape_of(&[*dim], axes) }).collect()
     }
 }
 
@@ -178,6 +179,9 @@ fn folded(descriptor: &Descriptor, axes: &Axes, file: File) -> Result<HostInputs
     let shape = |name: &str| descriptor.tensors.iter().find(|tensor| tensor.name == name).map(|tensor| shape_of(tensor.shape, axes));
     let tensors = file.into_iter().map(|(name, tensor)| {
         let shape = shape(&name).unwrap_or_else(|| tensor.values.shape().to_vec());
+        if shape.iter().product::<usize>() != tensor.values.len() {
+            return Err(bad_request(format!("the tensor {name:?} has shape {:?}, expected {shape:?}", tensor.values.shape())));
+        }
         tensor.values.reshaped(&shape).map(|values: HostTensor| (name, values)).map_err(fault)
     });
     tensors.collect()
@@ -185,6 +189,6 @@ fn folded(descriptor: &Descriptor, axes: &Axes, file: File) -> Result<HostInputs
 
 /// A symbolic shape for people: [.., d_model].
 fn spell(shape: &[Dim]) -> String {
-    let names: Vec<&str> = shape.iter().map(|dim| if let Dim::Axis(name) = dim { name } else { ".." }).collect();
+    let names: Vec<&str> = shape.iter().map(|dim| dim.text()).collect();
     format!("[{}]", names.join(", "))
 }

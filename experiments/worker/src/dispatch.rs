@@ -34,7 +34,7 @@ struct Prepare<'a> {
 }
 
 impl EngineVisitor for Prepare<'_> {
-    fn visit<B: TransformerBackend + 'static>(&mut self) {
+    fn visit<B: TransformerBackend>(&mut self) {
         if B::describe().name == self.engine {
             let mut on_engine = OnEngine::<B> { search: self, engine: std::marker::PhantomData };
             crossover_variants::registry::visit(&mut on_engine);
@@ -47,7 +47,7 @@ struct OnEngine<'s, 'a, B> {
     engine: std::marker::PhantomData<B>,
 }
 
-impl<B: TransformerBackend + 'static> VariantVisitor for OnEngine<'_, '_, B> {
+impl<B: TransformerBackend> VariantVisitor for OnEngine<'_, '_, B> {
     fn visit<V: Variant>(&mut self) {
         if V::DESCRIPTOR.name == self.search.variant {
             self.search.found = Some(cell::prepare::<B, V>(self.search.axes, self.search.inputs));
@@ -63,7 +63,7 @@ struct Ask<'a> {
 }
 
 impl EngineVisitor for Ask<'_> {
-    fn visit<B: TransformerBackend + 'static>(&mut self) {
+    fn visit<B: TransformerBackend>(&mut self) {
         if B::describe().name == self.engine {
             self.answer = Some(cell::support::<B>(self.operations, &cell::config(self.axes)));
         }

@@ -7,7 +7,7 @@ use crossover_core::error::EngineError;
 use crossover_core::support::Support;
 use crossover_protocol::{AccuracyFigures, Cell, FailureKind, Fault, MeasuredSample, MemoryFigures, PreparedReply, Response, SupportLevel};
 use crossover_variants::cell::{DryRun, PreparedCell};
-use crossover_variants::inputs::{CellInputs, draw_tensors};
+use crossover_variants::inputs::CellInputs;
 use crossover_variants::registry::{self, Entry};
 use crossover_variants::resolve::{precision, resolve, shape_of};
 use crossover_variants::verify::{self, Judgement};
@@ -45,18 +45,15 @@ impl Problem {
     }
 
     fn draw(&self) -> Result<CellInputs, Fault> {
-        let drawn = draw_tensors(self.entry.descriptor, &self.axes).map_err(fault)?;
-        CellInputs::new(self.entry.descriptor, &self.axes, drawn).map_err(fault)
+        let drawn = self.entry.draw(&self.axes).map_err(fault)?;
+        CellInputs::new(&self.entry, &self.axes, drawn).map_err(fault)
     }
 
     /// Weights, activations and output once each.
     fn compulsory_bytes(&self, inputs: &CellInputs) -> u64 {
-        let storage = precision(&self.axes).storage();
-        let elements: usize =
-            inputs.rounded.iter().filter(|(name, _)| !inputs.weights.contains_key(name.as_str())).map(|(_, t)| t.len()).sum();
         let output: usize = shape_of(self.entry.descriptor.output, &self.axes).iter().product();
-        let weights: usize = inputs.weights.values().map(|weight| weight.ideal_bytes()).sum();
-        storage.bytes(elements + output).unwrap_or(usize::MAX).saturating_add(weights) as u64
+        let output = precision(&self.axes).storage().bytes(output).unwrap_or(usize::MAX);
+        inputs.bytes().saturating_add(output) as u64
     }
 }
 

@@ -16,6 +16,7 @@ use crossover_core::reference::HostInputs;
 use crossover_protocol::{Cell, ReadLine, Request, Response, read_message, write_message};
 use crossover_variants::registry;
 use crossover_variants::resolve::resolve;
+use crossover_variants::variant::Reference;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -125,8 +126,13 @@ fn engine_reference_and_pytorch_agree_on_every_golden() {
         let out = host(&SafeTensors::deserialize(&bytes).unwrap().tensor("out").unwrap());
         assert_eq!(out.shape(), golden.out.shape(), "{name}");
 
-        let operation = registry::find(&golden.variant).unwrap().exact(&resolved(golden));
         let width = *out.shape().last().unwrap();
+        let Reference::Operation(operation) = registry::find(&golden.variant).unwrap().reference(&resolved(golden)) else {
+            for (at, (ours, theirs)) in out.values().iter().zip(golden.out.values()).enumerate() {
+                assert!((ours - theirs).abs() <= 1e-11 * (1.0 + theirs.abs()), "{name} [{at}]: {ours:e}, PyTorch {theirs:e}");
+            }
+            continue;
+        };
         let rows = operation.rows(&golden.inputs).unwrap();
         assert_eq!(rows * width, out.len(), "{name}");
         for row in 0..rows {

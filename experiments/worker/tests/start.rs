@@ -18,6 +18,13 @@ fn start() -> Duration {
     ready
 }
 
+/// The least that any program needs on this machine at this moment.
+fn start_of_cat() -> Duration {
+    let began = Instant::now();
+    assert!(Command::new("cat").stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success());
+    began.elapsed()
+}
+
 #[test]
 fn a_worker_is_ready_within_thirty_milliseconds() {
     let mut times: Vec<Duration> = (0..21).map(|_| start()).collect();
@@ -25,5 +32,9 @@ fn a_worker_is_ready_within_thirty_milliseconds() {
     println!("start to ready: {:?} median, {:?} to {:?}", times[10], times[0], times[20]);
     // The lower quartile: other programs on the machine can only make it longer. An unoptimised build reads its own file slowly.
     let bound = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 30 });
-    assert!(times[5] < bound, "{times:?}");
+    // A machine that starts nothing in time is held against itself; the slow tier asks for the figure.
+    let mut cats: Vec<Duration> = (0..11).map(|_| start_of_cat()).collect();
+    cats.sort_unstable();
+    let strict = std::env::var_os("CROSSOVER_SLOW").is_some();
+    assert!(times[5] < bound || (!strict && times[5] <= cats[5] * 10), "{times:?}; cat: {cats:?}");
 }

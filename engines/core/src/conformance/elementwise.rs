@@ -3,11 +3,13 @@
 use crate::activation::{Activation, GELU_TANH_CUBIC, GELU_TANH_SCALE};
 use crate::backend::TransformerBackend;
 use crate::dtype::DType;
+use crate::elementary::{exp_polynomial, exp_table, exp_taylor, exp2};
 use crate::ops::{BinaryOp, OpSpec, UnaryOp};
 
 use super::Property;
 use super::cases::Fill;
 use super::compare::{Target, storing};
+use super::exponentials::around;
 use super::trial::{Outcome, Trial};
 
 pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
@@ -75,8 +77,9 @@ fn fill<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     t.compare(dtype, &found, &vec![Target::exact(dtype.round(value)); found.len()])
 }
 
-const UNARY: [UnaryOp; 12] = [
+const UNARY: [UnaryOp; 13] = [
     UnaryOp::Exp,
+    UnaryOp::Exp2,
     UnaryOp::Log,
     UnaryOp::Sqrt,
     UnaryOp::Reciprocal,
@@ -102,7 +105,7 @@ fn activations<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     Activation::ALL.into_iter().try_for_each(|activation| check_unary(t, UnaryOp::Activation(activation)))
 }
 
-fn check_unary<B: TransformerBackend>(t: &mut Trial<'_, B>, op: UnaryOp) -> Outcome {
+pub(super) fn check_unary<B: TransformerBackend>(t: &mut Trial<'_, B>, op: UnaryOp) -> Outcome {
     let [rows, width] = t.source.sizes_within([0, 0], 1 << 9);
     let dtype = t.float_type();
     let spread = t.source.choose(&[0.3, 2.0, 8.0]);
@@ -138,6 +141,10 @@ fn name(op: UnaryOp) -> &'static str {
     match op {
         UnaryOp::Activation(activation) => activation.name(),
         UnaryOp::Exp => "exp",
+        UnaryOp::Exp2 => "exp2",
+        UnaryOp::ExpPolynomial { .. } => "exp-polynomial",
+        UnaryOp::ExpTable { .. } => "exp-table",
+        UnaryOp::ExpTaylor { .. } => "exp-taylor",
         UnaryOp::Log => "log",
         UnaryOp::Sqrt => "sqrt",
         UnaryOp::Reciprocal => "reciprocal",
@@ -158,10 +165,14 @@ fn exactly(op: UnaryOp) -> bool {
     matches!(op, UnaryOp::Abs | UnaryOp::Negate | UnaryOp::Activation(Activation::None | Activation::Relu))
 }
 
-fn apply(op: UnaryOp, x: f64) -> f64 {
+pub(super) fn apply(op: UnaryOp, x: f64) -> f64 {
     match op {
         UnaryOp::Activation(activation) => activation.apply(x),
         UnaryOp::Exp => libm::exp(x),
+        UnaryOp::Exp2 => exp2(x),
+        UnaryOp::ExpPolynomial { degree } => exp_polynomial(x, degree),
+        UnaryOp::ExpTable { bits } => exp_table(x, bits),
+        UnaryOp::ExpTaylor { degree } => exp_taylor(x, degree),
         UnaryOp::Log => libm::log(x),
         UnaryOp::Sqrt => x.sqrt(),
         UnaryOp::Reciprocal => 1.0 / x,
@@ -180,12 +191,17 @@ fn apply(op: UnaryOp, x: f64) -> f64 {
 }
 
 /// Error in the compute type: a few units, and what the rounding of an inner argument does to the result.
-fn error(op: UnaryOp, x: f64, value: f64, u: f64) -> f64 {
+pub(super) fn error(op: UnaryOp, x: f64, value: f64, u: f64) -> f64 {
     let units = match op {
         UnaryOp::Activation(Activation::None | Activation::Relu) | UnaryOp::Abs | UnaryOp::Negate => 0.0,
         UnaryOp::Sqrt | UnaryOp::Reciprocal | UnaryOp::Square => 2.0,
-        UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::EluPlusOne => 4.0,
-        UnaryOp::Sigmoid | UnaryOp::Activation(Activation::Silu) => 8.0,
+        UnaryOp::Activation(Activation::ReluSquared) => 2.0,
+        UnaryOp::ExpPolynomial { degree } => return around(op, x, value, u) + (4.0 + 2.0 * f64::from(degree)) * u * value,
+        UnaryOp::ExpTable { .. } => return around(op, x, value, u) + 4.0 * u * value,
+        // Horner's rule: two roundings a degree, of terms that may cancel.
+        UnaryOp::ExpTaylor { degree } => return 2.0 * (f64::from(degree) + 1.0) * u * exp_taylor(x.abs(), degree),
+        UnaryOp::Exp | UnaryOp::Exp2 | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::EluPlusOne => 4.0,
+        UnaryOp::Sigmoid | UnaryOp::Activation(Activation::Silu | Activation::Sigmoid) => 8.0,
         // d log erfc(t) / d log t is about -2 t^2, and t is rounded twice.
         UnaryOp::Activation(Activation::Gelu) => 8.0 + 3.0 * x * x,
         UnaryOp::Activation(Activation::GeluTanh) => 8.0 + 12.0 * (GELU_TANH_SCALE * (x + GELU_TANH_CUBIC * x * x * x)).abs(),

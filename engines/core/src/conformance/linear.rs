@@ -41,7 +41,7 @@ fn weight<B: TransformerBackend>(t: &mut Trial<'_, B>, values: &HostTensor, own:
 }
 
 /// Runs a layer; a weight that cannot be prepared is refused like a layer that cannot be run.
-fn layer<B: TransformerBackend>(
+pub(super) fn layer<B: TransformerBackend>(
     t: &mut Trial<'_, B>,
     spec: LinearSpec,
     x: &Placed<B::Buffer>,
@@ -74,8 +74,20 @@ fn componentwise<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let values = HostTensor::new(&[outputs, inputs], spread_rows(t, outputs, inputs))?;
     let own = t.source.one_in(2);
     let host = weight(t, &values, own)?;
+    against_dense(t, spec, &x, &host, [b_type, dtype])
+}
+
+/// A layer against the f64 product with what its weight stands for, element by element; the bias is drawn here.
+pub(super) fn against_dense<B: TransformerBackend>(
+    t: &mut Trial<'_, B>,
+    spec: LinearSpec,
+    x: &Placed<B::Buffer>,
+    host: &HostWeight,
+    [b_type, dtype]: [DType; 2],
+) -> Outcome {
+    let (outputs, inputs) = (host.outputs(), host.inputs());
     let bias = if t.source.one_in(3) { None } else { Some(t.input(b_type, &[outputs], Fill::Normal(1.0))?) };
-    let found = layer(t, spec, &x, &host, bias.as_ref(), dtype)?;
+    let found = layer(t, spec, x, host, bias.as_ref(), dtype)?;
     let bias = bias.map_or(vec![0.0; outputs], |bias| bias.values);
     let dequantised = host.dequantized();
     let codes = t.engine.config().precision.activation == DType::I8;
@@ -91,7 +103,7 @@ fn componentwise<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 /// Rows of different size, so that a scale shared between them shows.
-fn spread_rows<B: TransformerBackend>(t: &mut Trial<'_, B>, outputs: usize, inputs: usize) -> Vec<f64> {
+pub(super) fn spread_rows<B: TransformerBackend>(t: &mut Trial<'_, B>, outputs: usize, inputs: usize) -> Vec<f64> {
     let deviation = 1.0 / (inputs.max(1) as f64).sqrt();
     (0..outputs).flat_map(|row| t.source.values(Fill::Normal(deviation * [1.0, 0.2, 4.0][row % 3]), inputs)).collect()
 }
@@ -121,11 +133,11 @@ pub(super) fn target(x: &[f64], doubt: &[f64], w: &[f64], bias: f64, activation:
     let carried: f64 = doubt.iter().zip(w).map(|(doubt, w)| doubt * w.abs()).sum();
     let sum = Arithmetic::EXACT.dot(x.iter().copied().zip(w.iter().copied())) + bias;
     let value = activation.apply(sum);
-    // An activation is x times a gate, good to a few units whatever its value.
-    let evaluation = if activation == Activation::None { 0.0 } else { 8.0 * u * magnitude.min(value.abs() + 16.0) };
+    let evaluation = activation.evaluation_error(magnitude, value, u);
     let fixed = evaluation + storing(out, value) + compute.smallest_normal() * terms as f64;
-    let slope = activation.lipschitz();
-    let hard = slope * (gamma(terms, u) * (magnitude + carried) + carried) + fixed;
+    let reach = gamma(terms, u) * (magnitude + carried) + carried;
+    let slope = activation.steepest(sum, reach);
+    let hard = slope * reach + fixed;
     let soft = slope * (6.0 * (terms as f64).sqrt() * u * magnitude + carried) + fixed;
     Target { value, hard, soft: soft.min(hard) }
 }

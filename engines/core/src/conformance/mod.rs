@@ -29,11 +29,11 @@
 //! | file | properties of CONFORMANCE |
 //! |---|---|
 //! | `gemm.rs` | 1, 2, 3, 6, 7 |
-//! | `linear.rs` | 1, 2, 7 with weights in every form |
+//! | `linear.rs`, `forms.rs` | 1, 2, 7 with weights in every form |
 //! | `softmax.rs` | 8, 9, 10 |
 //! | `attention/` | 11 to 17 |
 //! | `fused.rs`, `norm.rs` | 18, 19, and the compositions |
-//! | `elementwise.rs`, `rows.rs` | the small operations |
+//! | `elementwise.rs`, `exponentials.rs`, `rows.rs` | the small operations |
 //! | `determinism.rs` | 20, and warm calls |
 //! | `place.rs`, `cases.rs` | 4 and 5, under all of the others |
 //!
@@ -46,6 +46,8 @@ mod cases;
 mod compare;
 mod determinism;
 mod elementwise;
+mod exponentials;
+mod forms;
 mod fused;
 mod gemm;
 mod linear;
@@ -90,9 +92,11 @@ fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     let mut all = Vec::new();
     all.extend(gemm::properties());
     all.extend(linear::properties());
+    all.extend(forms::properties());
     all.extend(softmax::properties());
     all.extend(norm::properties());
     all.extend(elementwise::properties());
+    all.extend(exponentials::properties());
     all.extend(rows::properties());
     all.extend(attention::properties());
     all.extend(fused::properties());

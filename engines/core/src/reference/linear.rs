@@ -63,9 +63,9 @@ impl<'a> Layer<'a> {
             let magnitude: f64 = w.iter().zip(x).map(|(w, x)| (w * x).abs()).sum::<f64>() + b.abs();
             let carried: f64 = w.iter().zip(errors).map(|(w, error)| w.abs() * error).sum();
             let sum_error = product * (magnitude + carried) + carried;
-            // An activation is x times a gate: the gate is good to a few units, whatever its value.
-            let evaluation = if activation == Activation::None { 0.0 } else { 8.0 * u * magnitude.min(exact.abs() + 16.0) };
-            activation.lipschitz() * sum_error + evaluation + arithmetic.storing(*exact)
+            let sum = w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + b;
+            let evaluation = activation.evaluation_error(magnitude, *exact, u);
+            activation.steepest(sum, sum_error) * sum_error + evaluation + arithmetic.storing(*exact)
         };
         self.w.values().chunks(self.w.shape()[1].max(1)).zip(self.b.values()).zip(exact).map(bound).collect()
     }

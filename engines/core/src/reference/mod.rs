@@ -13,6 +13,7 @@ mod arithmetic;
 mod attention;
 mod linear;
 mod norm;
+pub mod running;
 mod softmax;
 
 use std::collections::BTreeMap;

@@ -1,16 +1,25 @@
 use crossover_core::activation::Activation;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::dtype::DType;
-use crossover_core::ops::{BinaryOp, UnaryOp};
+use crossover_core::elementary;
+use crossover_core::error::EngineError;
+use crossover_core::ops::{BinaryOp, OpSpec, UnaryOp};
 use crossover_core::pattern::AttentionPattern;
+use crossover_core::support::Support;
 
 use crate::helpers::*;
 
 type Exact = fn(f64) -> f64;
 
-const UNARY: [(UnaryOp, Exact); 14] = [
+const UNARY: [(UnaryOp, Exact); 20] = [
     (UnaryOp::Activation(Activation::Gelu), |x| Activation::Gelu.apply(x)),
+    (UnaryOp::Activation(Activation::ReluSquared), |x| x.max(0.0) * x.max(0.0)),
+    (UnaryOp::Activation(Activation::Sigmoid), |x| 1.0 / (1.0 + (-x).exp())),
     (UnaryOp::Exp, f64::exp),
+    (UnaryOp::Exp2, f64::exp2),
+    (UnaryOp::ExpPolynomial { degree: 3 }, |x| elementary::exp_polynomial(x, 3)),
+    (UnaryOp::ExpTable { bits: 5 }, |x| elementary::exp_table(x, 5)),
+    (UnaryOp::ExpTaylor { degree: 2 }, |x| 1.0 + x + 0.5 * x * x),
     (UnaryOp::Log, f64::ln),
     (UnaryOp::Sqrt, f64::sqrt),
     (UnaryOp::Reciprocal, f64::recip),
@@ -57,12 +66,48 @@ fn activations_keep_limits_tails_and_nan() {
             engine.unary(UnaryOp::Activation(activation), Operand::Of(x.view()), out.view_mut()).unwrap();
             let found = values(&engine, &out);
             assert!(found[0].is_nan());
-            let expected: Vec<f64> = rounded(engine.storage(), &inputs)[1..].iter().map(|&x| activation.apply(x)).collect();
+            // The square of 1e30 is beyond f32.
+            let exact: Vec<f64> = rounded(engine.storage(), &inputs)[1..].iter().map(|&x| activation.apply(x)).collect();
+            let expected = rounded(engine.storage(), &exact);
             assert_close(&found[1..], &expected, 1e-6);
             // The negative tail to relative accuracy: Gelu(-5) is about -1.4e-6.
             let exact = activation.apply(-5.0);
             assert!((found[4] - exact).abs() <= 100.0 * engine.compute().unit_roundoff() * exact.abs(), "{activation}: {}", found[4]);
         }
+    }
+}
+
+#[test]
+fn cheap_exponentials_are_their_f64_definitions_rounded_once() {
+    for precision in FLOATING {
+        let engine = engine(precision);
+        let inputs = rounded(engine.storage(), &noise(3, 200).iter().map(|x| 90.0 * x).collect::<Vec<f64>>());
+        let x = tensor(&engine, &[200], &inputs);
+        for size in 1..=8u32 {
+            let definitions: [(UnaryOp, &dyn Fn(f64) -> f64); 3] = [
+                (UnaryOp::ExpPolynomial { degree: size }, &|x| elementary::exp_polynomial(x, size)),
+                (UnaryOp::ExpTable { bits: size + 4 }, &|x| elementary::exp_table(x, size + 4)),
+                (UnaryOp::ExpTaylor { degree: size }, &|x| elementary::exp_taylor(x, size)),
+            ];
+            for (op, definition) in definitions {
+                let mut out = blank(&engine, &[200]);
+                engine.unary(op, Operand::Of(x.view()), out.view_mut()).unwrap();
+                let computed: Vec<f64> = inputs.iter().map(|&x| engine.compute().round(definition(x))).collect();
+                assert_eq!(values(&engine, &out), rounded(engine.storage(), &computed), "{op:?} at {precision}");
+            }
+        }
+    }
+}
+
+#[test]
+fn undefined_degrees_and_tables_are_refused() {
+    let engine = engine("f32");
+    for op in [0, 9].map(|degree| UnaryOp::ExpPolynomial { degree }).into_iter().chain([0, 13].map(|bits| UnaryOp::ExpTable { bits })) {
+        let mut out = tensor(&engine, &[1], &[0.5]);
+        let error = engine.unary(op, Operand::InPlace, out.view_mut()).unwrap_err();
+        assert!(matches!(&error, EngineError::Unsupported { .. }) && error.to_string().contains("is outside 1..="), "{error}");
+        assert!(matches!(engine.supports(&OpSpec::Unary { elements: 1, op }), Support::Unsupported(_)));
+        assert_eq!(values(&engine, &out), [0.5]);
     }
 }
 

@@ -5,10 +5,13 @@ use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, EngineConfig, Operand, PreparedWeight, ScoreBias, TransformerBackend};
 use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::EngineError;
+use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{AttentionSpec, LinearSpec, MatmulSpec, OpSpec, SoftmaxAlgorithm, UnaryOp, WeightForm};
+use crossover_core::palette::Palette;
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::quantize::{Int4Groups, Int8Rows};
+use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::support::Support;
 use crossover_core::tensor::View;
 use crossover_core::weights::HostWeight;
@@ -36,20 +39,32 @@ fn products_of_activations_are_refused_under_int8() {
     assert_eq!(engine.supports(&OpSpec::Softmax { rows: 1, classes: 2, algorithm: SoftmaxAlgorithm::Stable }), Support::Native);
 }
 
+fn two_of_four(w: &HostTensor, dtype: DType) -> SparseWeight {
+    let kept: Vec<bool> = (0..w.len()).map(|at| at % 4 != 1 && at % 4 != 2).collect();
+    SparseWeight::masked(w, &kept, Structure::NofM { n: 2, m: 4 }, dtype).unwrap()
+}
+
+fn ternary() -> Palette {
+    Palette { outputs: 2, inputs: 4, codes: vec![0, 1, 2, 2, 1, 0, 0, 1], levels: vec![-1.0, 0.0, 1.0], scales: vec![2.0, 0.5] }
+}
+
 #[test]
 fn support_and_linear_agree_for_every_precision_and_form() {
     let spec = LinearSpec { activation: Activation::None };
     let w = host(&[2, 4], &noise(1, 8));
     for (name, precision) in PRECISION_PRESETS {
         let engine = engine(name);
-        for form in ["f64", "f32", "bf16", "f16", "int8-weight", "int4"] {
-            let weight = HostWeight::for_precision(&w, form.parse().unwrap()).unwrap();
+        let plain = ["f64", "f32", "bf16", "f16", "int8-weight", "int4"];
+        let plain = plain.map(|form| HostWeight::for_precision(&w, form.parse().unwrap()).unwrap());
+        let pairs = [DType::F64, DType::F32, DType::Bf16].map(|dtype| HostWeight::Sparse(two_of_four(&w, dtype)));
+        for weight in plain.into_iter().chain(pairs).chain([HostWeight::Palette(ternary())]) {
+            let form = weight.form();
             let question = OpSpec::Linear { rows: 1, inputs: 4, outputs: 2, form: weight.form(), spec, bias: false };
             let supported = !matches!(engine.supports(&question), Support::Unsupported(_));
             let mut out = blank(&engine, &[1, 2]);
             let x = tensor(&engine, &[1, 4], &[1.0; 4]);
             let done = engine.prepare_weight(&weight).and_then(|weight| engine.linear(spec, x.view(), &weight, None, out.view_mut()));
-            assert_eq!(done.is_ok(), supported, "{name} with {form} weights: {done:?}");
+            assert_eq!(done.is_ok(), supported, "{name} with {form:?} weights: {done:?}");
             let own = HostWeight::for_precision(&w, precision).unwrap().form() == weight.form();
             assert!(supported || !own, "{name} does not hold its own weights");
         }
@@ -137,6 +152,12 @@ fn weights_with_missing_codes_are_refused() {
         let wrong = Int4Groups { outputs: 2, inputs: 3, group, codes: vec![0; 6], scales: vec![1.0; scales] };
         assert!(matches!(engine.prepare_weight(&HostWeight::Int4(wrong)), Err(EngineError::Shape { .. })));
     }
+    let engine = self::engine("f32");
+    let mut sparse = two_of_four(&host(&[2, 4], &[1.0; 8]), DType::F32);
+    sparse.columns[1] = 9;
+    assert!(matches!(engine.prepare_weight(&HostWeight::Sparse(sparse)), Err(EngineError::Shape { .. })));
+    let palette = Palette { levels: vec![1.0], ..ternary() };
+    assert!(matches!(engine.prepare_weight(&HostWeight::Palette(palette)), Err(EngineError::Shape { .. })));
     let flat = HostWeight::Dense { values: host(&[3], &[0.0; 3]), dtype: DType::F32 };
     assert!(matches!(engine.prepare_weight(&flat), Err(EngineError::Shape { .. })));
 }

@@ -1,8 +1,11 @@
 use crossover_core::activation::Activation;
 use crossover_core::backend::{PreparedWeight, TransformerBackend};
 use crossover_core::dtype::{DType, Precision};
+use crossover_core::host::HostTensor;
 use crossover_core::ops::LinearSpec;
+use crossover_core::palette::Palette;
 use crossover_core::quantize::{self, Int8Rows};
+use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::weights::HostWeight;
 
 use crate::helpers::*;
@@ -66,6 +69,74 @@ fn weights_are_dequantised_inside_the_product() {
             .collect();
         assert_eq!(values(&engine, &y), expected, "{precision}");
     }
+}
+
+/// x W^T in f32, by the stored inputs of each row in ascending order.
+fn by_hand_in_f32(x: &[f64], w: &HostTensor, stored: impl Fn(usize, usize) -> bool) -> Vec<f64> {
+    let (outputs, inputs) = (w.shape()[0], w.shape()[1]);
+    let sum = |row: &[f64], j: usize| {
+        let products = (0..inputs).filter(|&p| stored(j, p)).map(|p| row[p] as f32 * w.values()[j * inputs + p] as f32);
+        f64::from(products.fold(0f32, |sum, product| sum + product))
+    };
+    x.chunks(inputs).flat_map(|row| (0..outputs).map(move |j| (row, j))).map(|(row, j)| sum(row, j)).collect()
+}
+
+#[test]
+fn sparse_products_take_the_stored_entries_in_order() {
+    // Blocks of three straddle the tile of 256 inputs; the second block row is missing.
+    let (rows, inputs, outputs) = (2, 528, 12);
+    let (x, w) = (rounded(DType::F32, &noise(9, rows * inputs)), host(&[outputs, inputs], &noise(10, outputs * inputs)));
+    for (structure, dtype, indices) in [
+        (Structure::Unstructured, DType::F32, 4 * 13),
+        (Structure::NofM { n: 2, m: 4 }, DType::Bf16, 4 * 13),
+        (Structure::Blocks { rows: 4, columns: 3 }, DType::F32, 4 * 4),
+        (Structure::Blocks { rows: 2, columns: 16 }, DType::F16, 4 * 7),
+    ] {
+        let (block_rows, columns) = structure.block();
+        let keeps = |j: usize, p: usize| match structure {
+            Structure::NofM { .. } => p % 4 == j % 3 || p % 4 == 3,
+            _ => j / block_rows != 1 && (j / block_rows + p / columns) % 3 != 1,
+        };
+        let kept: Vec<bool> = (0..outputs * inputs).map(|at| keeps(at / inputs, at % inputs)).collect();
+        let weight = SparseWeight::masked(&w, &kept, structure, dtype).unwrap();
+        let held = weight.dequantized();
+        let engine = engine("f32");
+        let prepared = engine.prepare_weight(&HostWeight::Sparse(weight.clone())).unwrap();
+        // Values, and four bytes for each start and each block column.
+        assert_eq!(prepared.bytes(), dtype.bytes(weight.values.len()).unwrap() + indices + 4 * weight.columns.len(), "{structure:?}");
+        let mut y = blank(&engine, &[rows, outputs]);
+        engine.linear(PLAIN, tensor(&engine, &[rows, inputs], &x).view(), &prepared, None, y.view_mut()).unwrap();
+        assert_eq!(values(&engine, &y), by_hand_in_f32(&x, &held, keeps), "{structure:?}");
+    }
+}
+
+#[test]
+fn what_is_not_stored_is_not_multiplied() {
+    let engine = engine("f64");
+    let w = host(&[2, 4], &[1.0; 8]);
+    let kept = [true, false, false, true, false, false, true, false];
+    let weight = SparseWeight::masked(&w, &kept, Structure::Unstructured, DType::F64).unwrap();
+    let weight = engine.prepare_weight(&HostWeight::Sparse(weight)).unwrap();
+    let x = tensor(&engine, &[1, 4], &[2.0, f64::NAN, 5.0, 3.0]);
+    let mut y = blank(&engine, &[1, 2]);
+    engine.linear(PLAIN, x.view(), &weight, None, y.view_mut()).unwrap();
+    assert_eq!(values(&engine, &y), [5.0, 5.0]);
+}
+
+#[test]
+fn a_palette_is_decoded_inside_the_product() {
+    let (rows, inputs, outputs) = (2, 300, 5);
+    let x = rounded(DType::F32, &noise(11, rows * inputs));
+    let levels: Vec<f32> = noise(12, 16).iter().map(|&level| level as f32).collect();
+    let codes = (0..outputs * inputs).map(|at| (at * 7 % 16) as u8).collect();
+    let palette = Palette { outputs, inputs, codes, levels, scales: vec![1.0, 0.3, 7.0, 0.0, 1e-3] };
+    let engine = engine("f32");
+    let prepared = engine.prepare_weight(&HostWeight::Palette(palette.clone())).unwrap();
+    assert_eq!(prepared.bytes(), 1500 + 4 * 16 + 4 * 5);
+    let mut y = blank(&engine, &[rows, outputs]);
+    engine.linear(PLAIN, tensor(&engine, &[rows, inputs], &x).view(), &prepared, None, y.view_mut()).unwrap();
+    // level * scale in f32 is the exact product, rounded.
+    assert_eq!(values(&engine, &y), by_hand_in_f32(&x, &palette.dequantized(), |_, _| true));
 }
 
 /// What the documentation of int8 x int8 says, by exact integers.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use crossover_core::axes::AxisValue;
-use crossover_variants::descriptor::{AxisDefault, AxisKind, AxisSpec, COMMON_AXES, Descriptor, Dim, Role, TensorSpec};
+use crossover_variants::descriptor::{AxisDefault, AxisKind, AxisSpec, COMMON_AXES, DerivedSpec, Descriptor, Dim, Model, Role, TensorSpec};
 use crossover_variants::registry;
 use serde::Serialize;
 use serde_json::json;
@@ -106,6 +106,7 @@ fn describe(out: &mut dyn Write, row: &VariantRow) -> io::Result<()> {
     let tensors: Vec<String> = row.tensors.iter().map(TensorRow::in_short).collect();
     out.write_all(wrap("  tensors: ", tensors.iter().map(String::as_str)).as_bytes())?;
     out.write_all(wrap("  output: ", [format!("out[{}]", row.output.shape.join(",")).as_str()]).as_bytes())?;
+    out.write_all(wrap("  operations: ", row.model.flops.split(' ')).as_bytes())?;
     row.conditions.iter().try_for_each(|condition| out.write_all(wrap("  condition: ", condition.split(' ')).as_bytes()))
 }
 
@@ -118,8 +119,10 @@ struct VariantRow {
     citation: &'static str,
     axes: Vec<AxisRow>,
     tensors: Vec<TensorRow>,
+    derived: Vec<DerivedRow>,
     output: OutputRow,
     conditions: Vec<&'static str>,
+    model: Model,
 }
 
 #[derive(Serialize)]
@@ -131,8 +134,8 @@ struct AxisRow {
     kind: AxisKind,
     /// `None` where the default is the value of another axis.
     default: Option<AxisValue>,
-    /// That other axis.
-    default_axis: Option<&'static str>,
+    /// That other axis, or a part of it: `n`, `n/4`.
+    default_axis: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -141,6 +144,14 @@ struct TensorRow {
     role: Role,
     shape: Vec<&'static str>,
     only_with: Option<OnlyWith>,
+}
+
+/// What the host makes of the tensors before the timer: the forms that the engine really holds.
+#[derive(Serialize)]
+struct DerivedRow {
+    name: &'static str,
+    role: Role,
+    shape: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -165,7 +176,9 @@ impl VariantRow {
             citation: descriptor.citation,
             axes: roles.into_iter().flat_map(|(axes, role)| axes.iter().map(move |axis| AxisRow::of(axis, role))).collect(),
             tensors: descriptor.tensors.iter().map(TensorRow::of).collect(),
+            derived: descriptor.derived.iter().map(DerivedRow::of).collect(),
             output: OutputRow { name: "out", shape: symbolic(descriptor.output) },
+            model: descriptor.model,
             conditions: descriptor.conditions.iter().map(|condition| condition.text).collect(),
         }
     }
@@ -174,7 +187,8 @@ impl VariantRow {
 impl AxisRow {
     fn of(axis: &'static AxisSpec, role: &'static str) -> Self {
         let default_axis = match axis.default {
-            AxisDefault::SameAs(other) => Some(other),
+            AxisDefault::SameAs(other) => Some(other.to_owned()),
+            AxisDefault::Share { of, divisor } => Some(format!("{of}/{divisor}")),
             _ => None,
         };
         Self { name: axis.name, doc: axis.doc, role, kind: axis.kind, default: axis.default.value(), default_axis }
@@ -183,7 +197,7 @@ impl AxisRow {
     /// `n=128`, `kv_heads=heads`, `position=plain(|post|pre)`: the default first.
     fn in_short(&self) -> String {
         let default = self.default.as_ref().map(AxisValue::to_string);
-        match (self.kind, default, self.default_axis) {
+        match (self.kind, default, self.default_axis.as_deref()) {
             (AxisKind::Choice { of }, Some(default), _) => {
                 let others = of.iter().filter(|name| **name != default).map(|name| format!("|{name}"));
                 format!("{}={default}({})", self.name, others.collect::<String>())
@@ -191,6 +205,12 @@ impl AxisRow {
             (_, Some(value), _) => format!("{}={value}", self.name),
             (_, None, other) => format!("{}={}", self.name, other.unwrap_or("")),
         }
+    }
+}
+
+impl DerivedRow {
+    fn of(tensor: &'static DerivedSpec) -> Self {
+        Self { name: tensor.name, role: tensor.role, shape: symbolic(tensor.shape) }
     }
 }
 
@@ -207,13 +227,7 @@ impl TensorRow {
 }
 
 fn symbolic(shape: &[Dim]) -> Vec<&'static str> {
-    shape
-        .iter()
-        .map(|dim| match dim {
-            Dim::Axis(name) => *name,
-            Dim::Rows => "..",
-        })
-        .collect()
+    shape.iter().map(|dim| dim.text()).collect()
 }
 
 #[cfg(test)]
@@ -247,6 +261,7 @@ mod tests {
           parameters: position=plain(|post|pre) eps=1e-5
           tensors: x[..,d_model] residual?[..,d_model] gamma[d_model] beta[d_model]
           output: out[..,d_model]
+          operations: batch*n*d_model*(8 - is(position, plain))
         ");
     }
 
@@ -254,7 +269,7 @@ mod tests {
     fn the_json_of_a_variant_is_stable() {
         let row = serde_json::to_value(row("norm/layer-norm")).unwrap();
         let keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["axes", "citation", "conditions", "family", "name", "output", "summary", "tensors"]);
+        assert_eq!(keys, ["axes", "citation", "conditions", "derived", "family", "model", "name", "output", "summary", "tensors"]);
         let axis = |name: &str| row["axes"].as_array().unwrap().iter().find(|axis| axis["name"] == name).unwrap().clone();
         let eps = json!({
             "name": "eps", "doc": "added to the variance", "role": "parameter", "kind": "float", "min": 0.0, "max": 1.0,

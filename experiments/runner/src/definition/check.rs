@@ -73,7 +73,7 @@ fn look_up(source: Source<'_>, all: &[&'static Descriptor], pattern: &Spanned<St
         .copied()
         .filter(|variant| match family {
             Some(family) => variant.family() == family,
-            None => variant.name == name,
+            None => name == "*" || variant.name == name,
         })
         .collect();
     if !found.is_empty() {

@@ -38,6 +38,7 @@ impl Columns {
                 AxisKind::Int { .. } | AxisKind::Float { .. } => Kind::Number,
                 AxisKind::Choice { of } => Kind::Names(of.to_vec()),
                 AxisKind::Precision => Kind::Precision,
+                AxisKind::Component { .. } | AxisKind::Text => Kind::Text,
             };
             columns.entry(axis.name).and_modify(|known| merge(known, &kind)).or_insert(kind);
         }

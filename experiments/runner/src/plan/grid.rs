@@ -37,7 +37,7 @@ pub(super) struct Member {
     /// Every axis with its default; those of the dimensions are overwritten by the walk.
     pub(super) start: Axes,
     /// Axes that were not given and take the value of another one.
-    pub(super) followers: Vec<(&'static str, &'static str)>,
+    pub(super) followers: Vec<(&'static str, AxisDefault)>,
     /// Even the largest values of all axes together make no tensor too large.
     pub(super) sizes_fit: bool,
     /// Another grid has the variant too, so the same cell may come twice.
@@ -107,8 +107,8 @@ fn member(descriptor: &'static Descriptor, baseline: bool, outer: &[Dimension], 
     let mut followers = Vec::new();
     for axis in descriptor.axes() {
         let given = outer.iter().chain(&inner).any(|dimension| dimension.axis == axis.name);
-        if let (false, AxisDefault::SameAs(other)) = (given, axis.default) {
-            followers.push((axis.name, other));
+        if !given && axis.default.followed().is_some() {
+            followers.push((axis.name, axis.default));
         }
         // A follower or a dimension gets its value before anybody looks.
         start.insert(axis.name.to_owned(), axis.default.value().unwrap_or(AxisValue::Int(1)));
@@ -131,9 +131,9 @@ fn member(descriptor: &'static Descriptor, baseline: bool, outer: &[Dimension], 
 }
 
 /// Gives each follower the value of the axis that it follows, in the order of declaration.
-pub(super) fn follow(axes: &mut Axes, followers: &[(&'static str, &'static str)]) {
-    for (name, other) in followers {
-        if let Some(value) = axes.get(*other).cloned()
+pub(super) fn follow(axes: &mut Axes, followers: &[(&'static str, AxisDefault)]) {
+    for (name, default) in followers {
+        if let Some(value) = default.following(axes)
             && let Some(slot) = axes.get_mut(*name)
         {
             *slot = value;

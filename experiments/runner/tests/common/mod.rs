@@ -86,7 +86,7 @@ impl Bench {
         let began = Instant::now();
         while !self.processes().is_empty() {
             assert!(
-                began.elapsed() < limit,
+                began.elapsed() < limit * patience(),
                 "still there: {:?}",
                 self.processes().iter().map(|pid| command_line(*pid)).collect::<Vec<_>>()
             );
@@ -135,4 +135,9 @@ pub fn high_water_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// How much longer than promised something may take where the machine is not ours alone; the slow tier asks for the promise itself.
+pub fn patience() -> u32 {
+    if std::env::var_os("CROSSOVER_SLOW").is_some() { 1 } else { 4 }
 }

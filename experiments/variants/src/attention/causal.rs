@@ -11,8 +11,8 @@ use crossover_core::reference::ExactOperation;
 
 use super::dense::Materialised;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS};
-use crate::descriptor::Descriptor;
-use crate::variant::{Operands, Variant};
+use crate::descriptor::{Descriptor, Model};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct Causal;
@@ -26,17 +26,19 @@ impl Variant for Causal {
         problem: PROBLEM,
         parameters: &[],
         tensors: TENSORS,
+        derived: &[],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE],
+        model: Model { flops: "batch*heads*n*n_kv*(4*head_dim + 5)", scratch: "batch*heads*n*n_kv" },
     };
 
-    type Bound<B: TransformerBackend> = Materialised<B>;
+    type Bound<B: TransformerBackend> = Materialised;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Materialised<B>> {
-        Materialised::bind(operands, AttentionPattern::Causal)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Materialised> {
+        Ok(Materialised { pattern: AttentionPattern::Causal })
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Attention { pattern: AttentionPattern::Causal }
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Attention { pattern: AttentionPattern::Causal })
     }
 }

@@ -10,21 +10,18 @@ use crossover_core::error::Result;
 use crossover_core::ops::{MatmulSpec, SoftmaxAlgorithm};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::ExactOperation;
-use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::tensor::{View, ViewMut};
 
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
-use crate::descriptor::Descriptor;
-use crate::variant::{Bound, Operands, Variant};
+use crate::descriptor::{Descriptor, Model};
+use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
 pub struct Dense;
 
-/// q, k and v, and the pattern that masks the scores.
-pub struct Materialised<B: TransformerBackend> {
-    q: Tensor<B::Buffer>,
-    k: Tensor<B::Buffer>,
-    v: Tensor<B::Buffer>,
-    pattern: AttentionPattern,
+/// The pattern that masks the scores.
+pub struct Materialised {
+    pub(super) pattern: AttentionPattern,
 }
 
 impl Variant for Dense {
@@ -36,49 +33,52 @@ impl Variant for Dense {
         problem: PROBLEM,
         parameters: &[],
         tensors: TENSORS,
+        derived: &[],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE],
+        model: Model { flops: "batch*heads*n*n_kv*(4*head_dim + 5)", scratch: "batch*heads*n*n_kv" },
     };
 
-    type Bound<B: TransformerBackend> = Materialised<B>;
+    type Bound<B: TransformerBackend> = Materialised;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Materialised<B>> {
-        Materialised::bind(operands, AttentionPattern::Full)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Materialised> {
+        Ok(Materialised { pattern: AttentionPattern::Full })
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Attention { pattern: AttentionPattern::Full }
-    }
-}
-
-impl<B: TransformerBackend> Materialised<B> {
-    pub(super) fn bind(operands: &mut Operands<B>, pattern: AttentionPattern) -> Result<Self> {
-        Ok(Self { q: operands.tensor("q")?, k: operands.tensor("k")?, v: operands.tensor("v")?, pattern })
-    }
-
-    /// A [batch, kv_heads, n_kv, head_dim] tensor, each head repeated for the query heads that share it.
-    fn shared<'a>(tensor: &'a Tensor<B::Buffer>, group: usize) -> Result<View<'a, B::Buffer>> {
-        let &[batch, heads, rows, width] = tensor.shape() else { unreachable!("bound tensors are four-dimensional") };
-        tensor.view().with(|layout| layout.unsqueeze(2)?.broadcast(&[batch, heads, group, rows, width]))
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Attention { pattern: AttentionPattern::Full })
     }
 }
 
-impl<B: TransformerBackend> Bound<B> for Materialised<B> {
-    fn run(&self, backend: &B, out: ViewMut<'_, B::Buffer>, scratch: &mut Arena<B::Buffer>) -> Result<()> {
-        let (&[batch, heads, n, width], &[_, key_heads, n_kv, _]) = (self.q.shape(), self.k.shape()) else {
-            unreachable!("bound tensors are four-dimensional")
+/// A [batch, kv_heads, n_kv, head_dim] view, each head repeated for the query heads that share it.
+pub(super) fn shared<'a, S>(view: View<'a, S>, group: usize) -> Result<View<'a, S>> {
+    let &[batch, heads, rows, width] = view.shape() else { return Err(wrong_inputs("attention", &[view])) };
+    view.with(|layout| layout.unsqueeze(2)?.broadcast(&[batch, heads, group, rows, width]))
+}
+
+impl<B: TransformerBackend> Bound<B> for Materialised {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let &[q, k, v] = inputs else { return Err(wrong_inputs("attention/dense", inputs)) };
+        let (&[batch, heads, n, width], &[_, key_heads, n_kv, _]) = (q.shape(), k.shape()) else {
+            return Err(wrong_inputs("attention/dense", inputs));
         };
         let group = heads / key_heads;
-        let q = self.q.view().with(|layout| layout.split(1, key_heads, group))?;
+        let q = q.with(|layout| layout.split(1, key_heads, group))?;
         let out = out.with(|layout| layout.split(1, key_heads, group))?;
         let mut scores = scratch.take(backend, backend.storage(), &[batch, key_heads, group, n, n_kv])?;
         let scale = MatmulSpec::scaled(1.0 / (width as f64).sqrt());
-        backend.matmul(scale, q, Self::shared(&self.k, group)?.transposed()?, scores.view_mut())?;
+        backend.matmul(scale, q, shared(k, group)?.transposed()?, scores.view_mut())?;
         if self.pattern != AttentionPattern::Full {
             backend.mask(&self.pattern, 0, 0, scores.view_mut())?;
         }
         backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, scores.view_mut())?;
-        backend.matmul(MatmulSpec::PLAIN, scores.view(), Self::shared(&self.v, group)?, out)?;
+        backend.matmul(MatmulSpec::PLAIN, scores.view(), shared(v, group)?, out)?;
         scratch.give(scores);
         Ok(())
     }

@@ -10,21 +10,19 @@ use crossover_core::error::Result;
 use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::ExactOperation;
-use crossover_core::tensor::{Tensor, ViewMut};
+use crossover_core::tensor::{View, ViewMut};
 
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
-use crate::descriptor::Descriptor;
-use crate::variant::{Bound, Operands, Variant};
+use crate::descriptor::{Descriptor, Model};
+use crate::resolve::size;
+use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
 pub struct Flash;
 
-/// q, k and v, and what the engine's streaming kernel is asked for.
-pub struct Streamed<B: TransformerBackend> {
-    q: Tensor<B::Buffer>,
-    k: Tensor<B::Buffer>,
-    v: Tensor<B::Buffer>,
-    spec: AttentionSpec,
+/// What the engine's streaming kernel is asked for.
+pub struct Streamed {
+    pub(super) spec: AttentionSpec,
 }
 
 impl Variant for Flash {
@@ -36,33 +34,41 @@ impl Variant for Flash {
         problem: PROBLEM,
         parameters: &[],
         tensors: TENSORS,
+        derived: &[],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE],
+        model: Model { flops: "batch*heads*n*n_kv*(4*head_dim + 5)", scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Streamed<B>;
+    type Bound<B: TransformerBackend> = Streamed;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Streamed<B>> {
-        Streamed::bind(operands, AttentionPattern::Full)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
+        Ok(Streamed::over(AttentionPattern::Full, axes))
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Attention { pattern: AttentionPattern::Full }
-    }
-}
-
-impl<B: TransformerBackend> Streamed<B> {
-    pub(super) fn bind(operands: &mut Operands<B>, pattern: AttentionPattern) -> Result<Self> {
-        let q = operands.tensor("q")?;
-        let scale = 1.0 / (q.layout.dim_from_end(0) as f64).sqrt();
-        let spec = AttentionSpec { pattern, scale, soft_cap: None, query_offset: 0 };
-        Ok(Self { q, k: operands.tensor("k")?, v: operands.tensor("v")?, spec })
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Attention { pattern: AttentionPattern::Full })
     }
 }
 
-impl<B: TransformerBackend> Bound<B> for Streamed<B> {
-    fn run(&self, backend: &B, out: ViewMut<'_, B::Buffer>, scratch: &mut Arena<B::Buffer>) -> Result<()> {
-        let operands = AttentionOperands { q: self.q.view(), k: self.k.view(), v: self.v.view(), bias: ScoreBias::None, key_mask: None };
+impl Streamed {
+    /// The usual scale over a pattern.
+    pub(super) fn over(pattern: AttentionPattern, axes: &Axes) -> Self {
+        let scale = 1.0 / (size(axes, "head_dim") as f64).sqrt();
+        Self { spec: AttentionSpec { pattern, scale, soft_cap: None, query_offset: 0 } }
+    }
+}
+
+impl<B: TransformerBackend> Bound<B> for Streamed {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let &[q, k, v] = inputs else { return Err(wrong_inputs("attention/flash", inputs)) };
+        let operands = AttentionOperands { q, k, v, bias: ScoreBias::None, key_mask: None };
         backend.attention(&self.spec, operands, AttentionOutputs { out, log_sum_exp: None }, scratch)
     }
 }

@@ -10,8 +10,8 @@ use crossover_core::reference::ExactOperation;
 
 use super::flash::Streamed;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS};
-use crate::descriptor::Descriptor;
-use crate::variant::{Operands, Variant};
+use crate::descriptor::{Descriptor, Model};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct FlashCausal;
@@ -25,17 +25,19 @@ impl Variant for FlashCausal {
         problem: PROBLEM,
         parameters: &[],
         tensors: TENSORS,
+        derived: &[],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE],
+        model: Model { flops: "batch*heads*n*(n + 1)/2*(4*head_dim + 5)", scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Streamed<B>;
+    type Bound<B: TransformerBackend> = Streamed;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Streamed<B>> {
-        Streamed::bind(operands, AttentionPattern::Causal)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
+        Ok(Streamed::over(AttentionPattern::Causal, axes))
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Attention { pattern: AttentionPattern::Causal }
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Attention { pattern: AttentionPattern::Causal })
     }
 }

@@ -1,39 +1,18 @@
 //! A dense linear layer with bias and a fused activation: the baseline of its family.
 //!
 //! The weight is prepared before the timer in the cell's weight precision, so int8 and int4 rows of this variant are the quantised
-//! baselines as well.
+//! baselines as well: precision `int8` is dynamic quantisation of the activations, `int8-weight` and `int4` of the weight alone.
 
-use crossover_core::activation::Activation;
-use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
-use crossover_core::ops::LinearSpec;
-use crossover_core::reference::ExactOperation;
-use crossover_core::tensor::{Tensor, ViewMut};
 
-use super::{BATCH, ROWS, width};
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, DrawRule, Role, TensorSpec};
-use crate::resolve::name;
-use crate::variant::{Bound, Operands, Variant};
+use super::layer::{self, Layer, PROBLEM, TENSORS};
+use crate::descriptor::{Descriptor, Dim, Model};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct Dense;
-
-/// x, w and b.
-pub struct DenseLayer<B: TransformerBackend> {
-    x: Tensor<B::Buffer>,
-    w: B::Weight,
-    b: Tensor<B::Buffer>,
-    spec: LinearSpec,
-}
-
-const ACTIVATION: AxisSpec = AxisSpec {
-    name: "activation",
-    doc: "applied to the result",
-    kind: AxisKind::Choice { of: &["none", "relu", "gelu", "gelu-tanh", "silu"] },
-    default: AxisDefault::Text("none"),
-};
 
 impl Variant for Dense {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -41,47 +20,22 @@ impl Variant for Dense {
         summary: "activation(x w^T + b)",
         citation: "the textbook affine layer",
         task: "linear",
-        problem: &[BATCH, ROWS, width("d_in", "inputs", 768), width("d_out", "outputs", 768), ACTIVATION],
+        problem: PROBLEM,
         parameters: &[],
-        tensors: &[
-            TensorSpec {
-                name: "x",
-                role: Role::Activation,
-                shape: &[Dim::Rows, Dim::Axis("d_in")],
-                draw: DrawRule::Distribution,
-                only_with: None,
-            },
-            TensorSpec {
-                name: "w",
-                role: Role::Weight,
-                shape: &[Dim::Axis("d_out"), Dim::Axis("d_in")],
-                draw: DrawRule::FanIn,
-                only_with: None,
-            },
-            TensorSpec { name: "b", role: Role::Vector, shape: &[Dim::Axis("d_out")], draw: DrawRule::Around(0.0, 0.1), only_with: None },
-        ],
+        tensors: TENSORS,
+        derived: &[],
         output: &[Dim::Rows, Dim::Axis("d_out")],
         conditions: &[],
+        model: Model { flops: "batch*n*d_out*(2*d_in + 1 + activation)", scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = DenseLayer<B>;
+    type Bound<B: TransformerBackend> = Layer<B>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<DenseLayer<B>> {
-        let spec = LinearSpec { activation: activation(axes) };
-        Ok(DenseLayer { x: operands.tensor("x")?, w: operands.weight("w")?, b: operands.tensor("b")?, spec })
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Layer<B>> {
+        Layer::bind(Self::DESCRIPTOR.name, operands, axes)
     }
 
-    fn exact(axes: &Axes) -> ExactOperation {
-        ExactOperation::Linear { activation: activation(axes) }
-    }
-}
-
-fn activation(axes: &Axes) -> Activation {
-    Activation::from_name(name(axes, "activation")).unwrap_or(Activation::None)
-}
-
-impl<B: TransformerBackend> Bound<B> for DenseLayer<B> {
-    fn run(&self, backend: &B, out: ViewMut<'_, B::Buffer>, _scratch: &mut Arena<B::Buffer>) -> Result<()> {
-        backend.linear(self.spec, self.x.view(), &self.w, Some(self.b.view()), out)
+    fn exact(axes: &Axes) -> Reference {
+        layer::exact(axes)
     }
 }

@@ -8,20 +8,17 @@ use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::BinaryOp;
 use crossover_core::reference::ExactOperation;
-use crossover_core::tensor::{Tensor, ViewMut};
+use crossover_core::tensor::{View, ViewMut};
 
 use super::{PROBLEM, STREAM, X};
-use crate::descriptor::{Descriptor, TensorSpec};
-use crate::variant::{Bound, Operands, Variant};
+use crate::descriptor::{Descriptor, Model, TensorSpec};
+use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
 pub struct NoNorm;
 
-/// The stream and what joins it.
-pub struct Sum<B: TransformerBackend> {
-    x: Tensor<B::Buffer>,
-    residual: Tensor<B::Buffer>,
-}
+/// Nothing to bind.
+pub struct Sum;
 
 impl Variant for NoNorm {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -32,23 +29,32 @@ impl Variant for NoNorm {
         problem: PROBLEM,
         parameters: &[],
         tensors: &[X, TensorSpec { name: "residual", ..X }],
+        derived: &[],
         output: STREAM,
         conditions: &[],
+        model: Model { flops: "batch*n*d_model", scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Sum<B>;
+    type Bound<B: TransformerBackend> = Sum;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Sum<B>> {
-        Ok(Sum { x: operands.tensor("x")?, residual: operands.tensor("residual")? })
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Sum> {
+        Ok(Sum)
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::ResidualAdd
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::ResidualAdd)
     }
 }
 
-impl<B: TransformerBackend> Bound<B> for Sum<B> {
-    fn run(&self, backend: &B, out: ViewMut<'_, B::Buffer>, _scratch: &mut Arena<B::Buffer>) -> Result<()> {
-        backend.binary(BinaryOp::Add, Operand::Of(self.x.view()), self.residual.view(), out)
+impl<B: TransformerBackend> Bound<B> for Sum {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        _scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let &[x, residual] = inputs else { return Err(wrong_inputs("norm/none", inputs)) };
+        backend.binary(BinaryOp::Add, Operand::Of(x), residual, out)
     }
 }

@@ -11,7 +11,7 @@ use crossover_core::reference::ExactOperation;
 
 use super::{Rows, description};
 use crate::descriptor::Descriptor;
-use crate::variant::{Operands, Variant};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct Naive;
@@ -20,13 +20,13 @@ impl Variant for Naive {
     const DESCRIPTOR: Descriptor =
         description("softmax/naive", "exp(x) / sum exp(x), unshifted: overflows for large logits", "the definition");
 
-    type Bound<B: TransformerBackend> = Rows<B>;
+    type Bound<B: TransformerBackend> = Rows;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Rows<B>> {
-        Rows::bind(operands, SoftmaxAlgorithm::Naive)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Rows> {
+        Ok(Rows { algorithm: SoftmaxAlgorithm::Naive })
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Softmax
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Softmax)
     }
 }

@@ -11,7 +11,7 @@ use crossover_core::reference::ExactOperation;
 
 use super::{Rows, description};
 use crate::descriptor::Descriptor;
-use crate::variant::{Operands, Variant};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct Online;
@@ -23,13 +23,13 @@ impl Variant for Online {
         "Milakov and Gimelshein 2018, algorithm 3",
     );
 
-    type Bound<B: TransformerBackend> = Rows<B>;
+    type Bound<B: TransformerBackend> = Rows;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Rows<B>> {
-        Rows::bind(operands, SoftmaxAlgorithm::Online)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Rows> {
+        Ok(Rows { algorithm: SoftmaxAlgorithm::Online })
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Softmax
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Softmax)
     }
 }

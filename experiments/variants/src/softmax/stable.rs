@@ -8,7 +8,7 @@ use crossover_core::reference::ExactOperation;
 
 use super::{Rows, description};
 use crate::descriptor::Descriptor;
-use crate::variant::{Operands, Variant};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct Stable;
@@ -17,13 +17,13 @@ impl Variant for Stable {
     const DESCRIPTOR: Descriptor =
         description("softmax/stable", "three passes: maximum, shifted sum, quotient", "the textbook remedy against overflow");
 
-    type Bound<B: TransformerBackend> = Rows<B>;
+    type Bound<B: TransformerBackend> = Rows;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Rows<B>> {
-        Rows::bind(operands, SoftmaxAlgorithm::Stable)
+    fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Rows> {
+        Ok(Rows { algorithm: SoftmaxAlgorithm::Stable })
     }
 
-    fn exact(_axes: &Axes) -> ExactOperation {
-        ExactOperation::Softmax
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Softmax)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::activation::Activation;
 use crate::backend::{Operand, TransformerBackend};
+use crate::elementary;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::ops::{BinaryOp, UnaryOp};
@@ -60,6 +61,21 @@ pub(super) fn unary<B: TransformerBackend>(
             });
         }
         (Some(Fault::UnaryShiftsFirst), UnaryOp::Affine { scale, shift }) => return by(out, &|x| scale * (x + shift)),
+        (Some(Fault::UnaryTakesExpForExp2), UnaryOp::Exp2) => op = UnaryOp::Exp,
+        (Some(Fault::UnaryPolynomialEndsEarly), UnaryOp::ExpPolynomial { degree: degree @ 2.. }) => {
+            op = UnaryOp::ExpPolynomial { degree: degree - 1 };
+        }
+        (Some(Fault::UnaryPolynomialIsNotReduced), UnaryOp::ExpPolynomial { degree }) => op = UnaryOp::ExpTaylor { degree },
+        (Some(Fault::UnaryTableIsOffByOne), UnaryOp::ExpTable { bits }) => {
+            return by(out, &|x| elementary::exp_table(x, bits) * 0.5f64.powi(bits as i32).exp2());
+        }
+        (Some(Fault::UnaryTableRoundsDown), UnaryOp::ExpTable { bits }) => {
+            return by(out, &|x| elementary::exp_table(x - 0.5f64.powi(bits as i32 + 1) * std::f64::consts::LN_2, bits));
+        }
+        (Some(Fault::UnaryTaylorForgetsFactorials), UnaryOp::ExpTaylor { degree }) => {
+            return by(out, &|x| (0..degree).fold(1.0, |sum, _| sum * x + 1.0));
+        }
+        (Some(Fault::UnaryForgetsSquare), UnaryOp::Activation(Activation::ReluSquared)) => op = UnaryOp::Activation(Activation::Relu),
         (Some(Fault::UnaryForgetsOne), UnaryOp::EluPlusOne) => return by(out, &|x| if x > 0.0 { x } else { x.exp() - 1.0 }),
         _ => {}
     }

@@ -10,7 +10,7 @@ macro_rules! faults {
         }
 
         impl Fault {
-            const DECLARED: &'static [Self] = &[$($(Self::$name,)+)+];
+            pub(super) const DECLARED: &'static [Self] = &[$($(Self::$name,)+)+];
 
             /// The operation that is at fault, as properties name it.
             pub fn operation(self) -> &'static str {
@@ -20,27 +20,6 @@ macro_rules! faults {
             }
         }
     };
-}
-
-impl Fault {
-    /// All that are faults indeed.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Self::DECLARED.iter().copied().filter(|fault| !Self::HARMLESS.contains(fault))
-    }
-
-    /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
-    /// noticed for the wrong reason.
-    pub const HARMLESS: [Self; 9] = [
-        Self::HarmlessMatmul,
-        Self::HarmlessLinear,
-        Self::HarmlessSoftmax,
-        Self::HarmlessNorm,
-        Self::HarmlessCopy,
-        Self::HarmlessSum,
-        Self::HarmlessConvolution,
-        Self::HarmlessAttention,
-        Self::HarmlessComposition,
-    ];
 }
 
 faults! {
@@ -111,6 +90,18 @@ faults! {
         LinearSkipsLastOutput,
         /// NaN in the input becomes 0.
         LinearDropsNan,
+        /// The last stored entry of a row is left out.
+        LinearDropsLastStored,
+        /// The values of a block are read by columns.
+        LinearSwapsBlockSides,
+        /// The second block row begins one block early.
+        LinearStartsBlockRowEarly,
+        /// Every N:M group has its values where the first of its row has them.
+        LinearRepeatsFirstGroup,
+        /// A palette's levels are not scaled.
+        LinearIgnoresPaletteScale,
+        /// A palette's codes are one level off.
+        LinearShiftsLevels,
     }
     "softmax" {
         /// Right, on the host.
@@ -185,6 +176,20 @@ faults! {
         UnaryShiftsFirst,
         /// elu(x), without the one.
         UnaryForgetsOne,
+        /// e^x for 2^x.
+        UnaryTakesExpForExp2,
+        /// The polynomial ends one term early.
+        UnaryPolynomialEndsEarly,
+        /// The next entry of the table.
+        UnaryTableIsOffByOne,
+        /// The entry below, not the nearest.
+        UnaryTableRoundsDown,
+        /// The polynomial is expanded in x, without its reduction.
+        UnaryPolynomialIsNotReduced,
+        /// The Taylor polynomial without factorials.
+        UnaryTaylorForgetsFactorials,
+        /// max(x, 0) without the square.
+        UnaryForgetsSquare,
     }
     "binary" {
         /// The larger of a number and NaN is the number.

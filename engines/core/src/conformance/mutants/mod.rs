@@ -39,6 +39,27 @@ pub struct Mutant<B> {
     memory: RefCell<Vec<f64>>,
 }
 
+impl Fault {
+    /// All that are faults indeed.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::DECLARED.iter().copied().filter(|fault| !Self::HARMLESS.contains(fault))
+    }
+
+    /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
+    /// noticed for the wrong reason.
+    pub const HARMLESS: [Self; 9] = [
+        Self::HarmlessMatmul,
+        Self::HarmlessLinear,
+        Self::HarmlessSoftmax,
+        Self::HarmlessNorm,
+        Self::HarmlessCopy,
+        Self::HarmlessSum,
+        Self::HarmlessConvolution,
+        Self::HarmlessAttention,
+        Self::HarmlessComposition,
+    ];
+}
+
 /// The first failure that a fault causes; `None` if it survives. In the quick tier, only properties of the operation at fault are tried.
 pub fn detected<B: TransformerBackend>(fault: Fault, options: &Options) -> Option<Failure> {
     let only = if options::slow_tier() { Vec::new() } else { vec![fault.operation()] };

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::host::HostTensor;
 use crate::layout::Layout;
 use crate::ops::{BinaryOp, LinearSpec, MatmulSpec, UnaryOp};
+use crate::sparse::{SparseWeight, Structure};
 use crate::tensor::{Buffer, View, ViewMut};
 use crate::weights::HostWeight;
 
@@ -140,9 +141,46 @@ pub(super) fn weight(fault: Option<Fault>, weight: &HostWeight) -> Result<HostWe
             let transposed = (0..size * size).map(|at| values.values()[at % size * size + at / size]).collect();
             *values = HostTensor::new(&[size, size], transposed)?;
         }
+        (HostWeight::Sparse(sparse), Some(fault)) => stored(fault, sparse),
+        (HostWeight::Palette(palette), Some(Fault::LinearIgnoresPaletteScale)) => palette.scales.fill(1.0),
+        (HostWeight::Palette(palette), Some(Fault::LinearShiftsLevels)) if !palette.levels.is_empty() => palette.levels.rotate_left(1),
         _ => {}
     }
     Ok(weight)
+}
+
+/// Faults of how stored blocks are packed. What they leave behind still fits: it must be the values that give them away.
+fn stored(fault: Fault, weight: &mut SparseWeight) {
+    let (rows, columns) = weight.structure.block();
+    match (fault, weight.structure) {
+        (Fault::LinearDropsLastStored, _) => {
+            for ends in weight.starts.windows(2).filter(|ends| ends[0] < ends[1]) {
+                weight.values[ends[1] as usize * rows * columns - 1] = 0.0;
+            }
+        }
+        (Fault::LinearSwapsBlockSides, _) => {
+            for block in weight.values.chunks_mut(rows * columns) {
+                let turned: Vec<f64> = (0..block.len()).map(|at| block[at % columns * rows + at / columns]).collect();
+                block.copy_from_slice(&turned);
+            }
+        }
+        (Fault::LinearStartsBlockRowEarly, _) if weight.starts.len() > 2 && weight.starts[1] > 0 => {
+            let before = weight.clone();
+            weight.starts[1] -= 1;
+            if weight.check().is_err() {
+                *weight = before;
+            }
+        }
+        (Fault::LinearRepeatsFirstGroup, Structure::NofM { n, m }) => {
+            for row in weight.columns.chunks_mut((n * (weight.inputs / m)).max(1)) {
+                let first: Vec<u32> = row.iter().take(n).copied().collect();
+                for (at, column) in row.iter_mut().enumerate() {
+                    *column = (at / n * m) as u32 + first[at % n];
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 pub(super) fn linear<B: TransformerBackend>(

@@ -7,7 +7,7 @@ use anyhow::{Error, Result};
 use crossover_results::schema::{SCHEMA_VERSION, Status};
 use crossover_results::{Index, Journal, Machine, Manifest, RunFolder, RunLock, StoreError, read_index};
 
-use crate::cli::RunArgs;
+use crate::cli::{EVERY_VARIANT, RunArgs};
 use crate::errors::{bad_input, environment};
 use crate::outcome::unix_ms;
 use crate::paths::{self, Project};
@@ -58,10 +58,10 @@ fn done(index: &Index) -> u64 {
 
 /// The run that the command line means.
 pub(super) fn choose(args: &RunArgs) -> Result<OpenRun> {
-    let file = args.experiment.as_deref().map(paths::experiment_file).transpose()?;
-    let Some(file) = file.filter(|_| !args.resume) else {
+    if args.resume {
         return resume(args);
-    };
+    }
+    let file = paths::experiment_file(args.experiment.as_deref().unwrap_or(EVERY_VARIANT))?;
     start(Request::new(&file, &args.selection)?, args.out.as_deref())
 }
 

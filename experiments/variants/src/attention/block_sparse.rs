@@ -1,0 +1,88 @@
+//! Block-sparse attention: each block of queries sees its own block of keys and some others, drawn at random.
+//!
+//! Dao et al., "FlashAttention" (2022), section 3.3 (block-sparse FlashAttention); Gray et al. (2017) for the kernels. Time falls with the
+//! share of blocks kept, and nothing else changes: this is the yardstick of what sparsity is worth to an engine. A random mask carries no
+//! meaning, so the accuracy is that of blind pruning.
+
+use crossover_core::axes::Axes;
+use crossover_core::backend::TransformerBackend;
+use crossover_core::error::Result;
+use crossover_core::pattern::AttentionPattern;
+
+use super::blocks::{BLOCK, DENSITY, PATTERN_SEED, bitmap, blocks, budget, drawn};
+use super::flash::Streamed;
+use super::patterns::{ALIGNED, attention_over};
+use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
+use crate::descriptor::{Descriptor, Model};
+use crate::variant::{Operands, Reference, Variant};
+
+/// The variant.
+pub struct BlockSparse;
+
+/// The own block, and the first of the others in the seed's order.
+fn pattern(axes: &Axes) -> AttentionPattern {
+    let (count, budget) = (blocks(axes), budget(axes));
+    let row = |row: usize| -> Vec<usize> {
+        let others = (0..count).filter(|column| *column != row);
+        std::iter::once(row).chain(drawn(axes, row, others, budget - 1)).collect()
+    };
+    bitmap(axes, &(0..count).map(row).collect::<Vec<_>>(), false)
+}
+
+impl Variant for BlockSparse {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: "attention/block-sparse",
+        summary: "random blocks of keys, a fixed number for each block of queries",
+        citation: "Dao et al. 2022, section 3.3",
+        task: "attention/full",
+        problem: PROBLEM,
+        parameters: &[BLOCK, DENSITY, PATTERN_SEED],
+        tensors: TENSORS,
+        derived: &[],
+        output: QUERIES,
+        conditions: &[HEADS_DIVIDE, ALIGNED],
+        model: Model { flops: "batch*heads*(ceil(n/block)*max(ceil(density*ceil(n/block)), 1)*block^2)*(4*head_dim + 5)", scratch: "0" },
+    };
+
+    type Bound<B: TransformerBackend + 'static> = Streamed;
+
+    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
+        Ok(Streamed::over(pattern(axes), axes))
+    }
+
+    fn exact(_axes: &Axes) -> Reference {
+        attention_over(AttentionPattern::Full)
+    }
+
+    fn reference(axes: &Axes) -> Reference {
+        attention_over(pattern(axes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checks::{assert_agree, seen, small};
+    use super::super::flash::Flash;
+    use super::*;
+    use crate::testing::axis_error;
+
+    #[test]
+    fn density_one_equals_full_attention() {
+        for block in [1, 3, 4, 16] {
+            assert_agree::<BlockSparse, Flash>(&small(&[("density", 1.0.into()), ("block", block.into())]), &small(&[]));
+        }
+    }
+
+    #[test]
+    fn a_query_sees_its_own_block_and_its_budget_of_others() {
+        let keys = seen::<BlockSparse>(&small(&[("density", 0.5.into()), ("block", 4.into())]), 6);
+        assert_eq!(keys.len(), 8);
+        assert!([4, 5, 6, 7].iter().all(|key| keys.contains(key)));
+        assert_eq!(seen::<BlockSparse>(&small(&[("density", 0.0.into()), ("block", 4.into())]), 6), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_density_above_one_is_refused() {
+        assert!(axis_error::<BlockSparse>(&[("density", 1.5.into())]).contains("density = 1.5 must be a number in 0..=1"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Grouped-query attention: each of `groups` key and value heads serves a group of query heads.
+//!
+//! Ainslie et al., "GQA" (2023), sections 2.1 and 2.2. Between dense attention (groups = kv_heads) and [`super::mqa`] (groups = 1) in
+//! memory and in accuracy; the arithmetic stays the same. The given heads are mean-pooled before the timer.
+
+use crossover_core::axes::Axes;
+use crossover_core::backend::TransformerBackend;
+use crossover_core::error::Result;
+use crossover_core::pattern::AttentionPattern;
+use crossover_core::reference::HostInputs;
+
+use super::flash::Streamed;
+use super::grouped::{GIVEN, GROUPS_DIVIDE, pooled};
+use super::patterns::attention_over;
+use super::{HEADS_DIVIDE, PROBLEM, QUERIES, count};
+use crate::descriptor::{AxisDefault, DerivedSpec, Descriptor, Dim, Model, Role};
+use crate::resolve::size;
+use crate::variant::{Derived, Operands, Reference, Variant};
+
+/// The variant.
+pub struct Gqa;
+
+const SHARED: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("groups"), Dim::Axis("n_kv"), Dim::Axis("head_dim")];
+
+const fn shared(name: &'static str) -> DerivedSpec {
+    DerivedSpec { name, role: Role::Activation, shape: SHARED, form: None }
+}
+
+impl Variant for Gqa {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: "attention/gqa",
+        summary: "groups of query heads share mean-pooled key and value heads",
+        citation: "Ainslie et al. 2023, sections 2.1 and 2.2",
+        task: "attention/full",
+        problem: PROBLEM,
+        parameters: &[count(
+            "groups",
+            "key and value heads that are left; divides kv_heads",
+            AxisDefault::Share { of: "kv_heads", divisor: 4 },
+        )],
+        tensors: GIVEN,
+        derived: &[shared("k"), shared("v")],
+        output: QUERIES,
+        conditions: &[HEADS_DIVIDE, GROUPS_DIVIDE],
+        model: Model { flops: "batch*heads*n*n_kv*(4*head_dim + 5)", scratch: "0" },
+    };
+
+    type Bound<B: TransformerBackend + 'static> = Streamed;
+
+    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
+        Ok(Streamed::over(AttentionPattern::Full, axes))
+    }
+
+    /// Over the given heads; as the reference, over the pooled ones, which take their names.
+    fn exact(_axes: &Axes) -> Reference {
+        attention_over(AttentionPattern::Full)
+    }
+
+    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        let groups = size(axes, "groups");
+        Ok(Derived::default().tensor("k", pooled(drawn, "k", groups)?).tensor("v", pooled(drawn, "v", groups)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::host::HostTensor;
+
+    use super::super::checks::{assert_agree, small};
+    use super::super::flash::Flash;
+    use super::*;
+    use crate::testing::{axes, axis_error, distance, drawn, relative_error, run};
+
+    #[test]
+    fn as_many_groups_as_heads_equal_exact_attention() {
+        let given = |groups: i64| small(&[("heads", 4.into()), ("kv_heads", 2.into()), ("groups", groups.into())]);
+        assert_agree::<Gqa, Flash>(&given(2), &given(0)[..5]);
+    }
+
+    #[test]
+    fn equal_heads_lose_nothing_and_others_lose_something() {
+        let own = axes::<Gqa>(&small(&[("heads", 4.into()), ("groups", 2.into())]));
+        let full = axes::<Flash>(&small(&[("heads", 4.into())]));
+        let mut tensors = drawn::<Gqa>(&own);
+        assert!(relative_error(&run::<Gqa>(&own, &tensors), &run::<Flash>(&full, &tensors)) > 0.1);
+        for name in ["k", "v"] {
+            let area = 16 * 8;
+            // Heads 1 and 3 become copies of 0 and 2.
+            let values = tensors[name].values().chunks(2 * area).flat_map(|pair| [&pair[..area], &pair[..area]].concat()).collect();
+            tensors.insert(name.into(), HostTensor::new(tensors[name].shape(), values).unwrap());
+        }
+        assert!(distance(&run::<Gqa>(&own, &tensors), &run::<Flash>(&full, &tensors)) < 1e-13);
+    }
+
+    #[test]
+    fn groups_that_do_not_divide_are_refused() {
+        assert!(axis_error::<Gqa>(&[("heads", 8.into()), ("groups", 3.into())]).contains("groups must divide kv_heads"));
+        assert!(axis_error::<Gqa>(&[("heads", 2.into()), ("groups", 4.into())]).contains("groups must divide kv_heads"));
+    }
+}

@@ -1,0 +1,86 @@
+//! Multi-query attention: all query heads share one key head and one value head.
+//!
+//! Shazeer, "Fast Transformer Decoding" (2019), section 3. The cache and its traffic shrink by the number of heads, which is what decoding
+//! waits for; a prefill saves next to nothing. The one head is the mean of the given ones (Ainslie et al. 2023, section 2.1).
+
+use crossover_core::axes::Axes;
+use crossover_core::backend::TransformerBackend;
+use crossover_core::error::Result;
+use crossover_core::pattern::AttentionPattern;
+use crossover_core::reference::HostInputs;
+
+use super::flash::Streamed;
+use super::grouped::{GIVEN, pooled};
+use super::patterns::attention_over;
+use super::{HEADS_DIVIDE, PROBLEM, QUERIES};
+use crate::descriptor::{DerivedSpec, Descriptor, Dim, Model, Role};
+
+use crate::variant::{Derived, Operands, Reference, Variant};
+
+/// The variant.
+pub struct Mqa;
+
+const SHARED: &[Dim] = &[Dim::Axis("batch"), Dim::Of("1", |_| 1), Dim::Axis("n_kv"), Dim::Axis("head_dim")];
+
+const fn shared(name: &'static str) -> DerivedSpec {
+    DerivedSpec { name, role: Role::Activation, shape: SHARED, form: None }
+}
+
+impl Variant for Mqa {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: "attention/mqa",
+        summary: "one key head and one value head for all queries",
+        citation: "Shazeer 2019, section 3",
+        task: "attention/full",
+        problem: PROBLEM,
+        parameters: &[],
+        tensors: GIVEN,
+        derived: &[shared("k"), shared("v")],
+        output: QUERIES,
+        conditions: &[HEADS_DIVIDE],
+        model: Model { flops: "batch*heads*n*n_kv*(4*head_dim + 5)", scratch: "0" },
+    };
+
+    type Bound<B: TransformerBackend + 'static> = Streamed;
+
+    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
+        Ok(Streamed::over(AttentionPattern::Full, axes))
+    }
+
+    /// Over the given heads; as the reference, over the pooled ones, which take their names.
+    fn exact(_axes: &Axes) -> Reference {
+        attention_over(AttentionPattern::Full)
+    }
+
+    fn derive(_axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        let groups = 1;
+        Ok(Derived::default().tensor("k", pooled(drawn, "k", groups)?).tensor("v", pooled(drawn, "v", groups)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checks::{assert_agree, small};
+    use super::super::flash::Flash;
+    use super::*;
+    use crate::testing::{axes, distance, drawn, run};
+
+    /// With equal heads there is nothing to average away.
+    #[test]
+    fn equal_heads_lose_nothing() {
+        let given = small(&[("kv_heads", 1.into())]);
+        assert_agree::<Mqa, Flash>(&given, &given);
+    }
+
+    #[test]
+    fn the_one_head_is_the_mean() {
+        let own = axes::<Mqa>(&small(&[("heads", 4.into())]));
+        let tensors = drawn::<Mqa>(&own);
+        let mut mean = tensors.clone();
+        for name in ["k", "v"] {
+            mean.insert(name.into(), pooled(&tensors, name, 1).unwrap());
+        }
+        let one = axes::<Flash>(&small(&[("heads", 4.into()), ("kv_heads", 1.into())]));
+        assert!(distance(&run::<Mqa>(&own, &tensors), &run::<Flash>(&one, &mean)) < 1e-14);
+    }
+}

@@ -1,0 +1,240 @@
+//! Reformer: queries and keys are hashed by direction, sorted by bucket, and attend inside chunks of the sorted order.
+//!
+//! Kitaev et al. 2020, section 2 ("LSH attention"): a bucket is the largest of (x R, -x R) for a random R (Andoni et al. 2015);
+//! tokens are sorted by bucket, the order is cut into chunks, and each chunk of queries attends to its own chunk of keys and the one
+//! before. `hashes` rounds with other R are joined by their log-sum-exps, so that a row's softmax runs over all that any round showed
+//! it. With `shared_qk` keys are the queries at length sqrt(head_dim), the input k is not read, and a token sees itself only if it sees
+//! nothing else (a bias of -1e4 on it), as in their section "shared-QK attention"; without, queries and keys are hashed alike and
+//! sorted each by itself, so that chunks face each other only as far as both fill the buckets alike.
+//!
+//! Left out: masking of other buckets inside a chunk (neighbours in the order are shown, as with their `attend_across_buckets`), the
+//! correction for keys that several rounds show (they count once a round), and the look back of the first chunk to the last. It costs
+//! O(n chunk hashes) and a sort; which keys are seen is a discrete choice, made in the compute type.
+
+use crossover_core::arena::Arena;
+use crossover_core::axes::Axes;
+use crossover_core::backend::{NormWeights, Operand, TransformerBackend};
+use crossover_core::dtype::DType;
+use crossover_core::error::Result;
+use crossover_core::host::HostTensor;
+use crossover_core::ops::{MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm};
+use crossover_core::pattern::AttentionPattern;
+use crossover_core::reference::{ExactOperation, HostInputs};
+use crossover_core::tensor::{Tensor, View, ViewMut};
+
+use super::flash::Streamed;
+use super::look_back::{Sorted, look_back};
+use super::operands::{Attended, EQUAL_HEADS, EQUAL_LENGTHS, count, divides};
+use super::per_head::gather;
+use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
+use crate::descriptor::{
+    AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec,
+};
+use crate::resolve::{name, size};
+use crate::variant::{Bound, Derived, Operands, Reference, Variant, wrong_inputs};
+
+/// The variant.
+pub struct Reformer;
+
+/// The rotations that hash.
+pub struct Hashed<B: TransformerBackend> {
+    /// [hashes, head_dim, buckets / 2].
+    rotations: Tensor<B::Buffer>,
+    /// [chunk, 2 chunk], where queries are their own keys.
+    self_bias: Option<Tensor<B::Buffer>>,
+    attention: Sorted,
+}
+
+/// What a token's view of itself gets: its weight vanishes beside any other, but not if it is alone.
+const SELF_BIAS: f64 = -1e4;
+
+const TWO_CHUNKS: Dim = Dim::Of("2 * chunk", |axes| 2 * size(axes, "chunk"));
+const HALF_THE_BUCKETS: Dim = Dim::Of("buckets / 2", |axes| size(axes, "buckets") / 2);
+
+impl Variant for Reformer {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: "attention/reformer",
+        summary: "attention inside chunks of tokens sorted by a hash of their direction",
+        citation: "Kitaev et al. 2020, section 2",
+        task: "attention/full",
+        problem: PROBLEM,
+        parameters: &[
+            count("hashes", "rounds with other rotations", AxisDefault::Int(2)),
+            AxisSpec {
+                name: "buckets",
+                doc: "values of the hash; even",
+                kind: AxisKind::Int { min: 2, max: 1 << 31 },
+                default: AxisDefault::Share { of: "n", divisor: 8 },
+            },
+            count("chunk", "tokens of a chunk of the sorted order", AxisDefault::Share { of: "n", divisor: 4 }),
+            AxisSpec {
+                name: "shared_qk",
+                doc: "are the keys the queries, scaled to one length (k is then not read)",
+                kind: AxisKind::Choice { of: &["no", "yes"] },
+                default: AxisDefault::Text("no"),
+            },
+        ],
+        tensors: &[
+            TENSORS[0],
+            TENSORS[1],
+            TENSORS[2],
+            TensorSpec {
+                name: "rotations",
+                role: Role::Vector,
+                shape: &[Dim::Axis("hashes"), Dim::Axis("head_dim"), HALF_THE_BUCKETS],
+                draw: DrawRule::Around(0.0, 1.0),
+                only_with: None,
+            },
+        ],
+        derived: &[DerivedSpec { name: "self_bias", role: Role::Vector, shape: &[Dim::Axis("chunk"), TWO_CHUNKS], form: None }],
+        output: QUERIES,
+        conditions: &[
+            HEADS_DIVIDE,
+            EQUAL_HEADS,
+            EQUAL_LENGTHS,
+            Condition {
+                text: "buckets must be even: each direction has its opposite",
+                holds: |axes| size(axes, "buckets").is_multiple_of(2),
+            },
+            Condition { text: "chunk must divide n", holds: |axes| divides(axes, "chunk", "n") },
+        ],
+        model: Model {
+            flops: "batch*heads*(hashes*((1 + is(shared_qk, no))*n*(buckets*(2*head_dim + 1) + floor(log2(max(n, 2)))) \
+                    + n*floor(log2(max(n, 2))) + chunk*(2*n - chunk)*(4*head_dim + 5) + n*(2*head_dim + 5)) \
+                    + is(shared_qk, yes)*4*n*head_dim)",
+            scratch: "batch*heads*(hashes*n*(head_dim + 1) + is(shared_qk, yes)*n*head_dim \
+                      + max(n*(buckets + 2 + is(shared_qk, no)), 2*n + 4*(2*n - chunk)*head_dim))",
+        },
+    };
+
+    type Bound<B: TransformerBackend> = Hashed<B>;
+
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Hashed<B>> {
+        let attention = Sorted { chunk: size(axes, "chunk"), spec: Streamed::over(AttentionPattern::Full, axes).spec };
+        Ok(Hashed { rotations: operands.tensor("rotations")?, self_bias: operands.optional_tensor("self_bias"), attention })
+    }
+
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Operation(ExactOperation::Attention { pattern: AttentionPattern::Full })
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
+        Reference::Itself
+    }
+
+    fn derived(axes: &Axes) -> Vec<Placed> {
+        let made = Self::DESCRIPTOR.derived.iter().filter(|_| name(axes, "shared_qk") == "yes");
+        made.map(|tensor| tensor.placed(axes)).collect()
+    }
+
+    fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
+        if name(axes, "shared_qk") == "no" {
+            return Ok(Derived::default());
+        }
+        let chunk = size(axes, "chunk");
+        let values = (0..2 * chunk * chunk).map(|at| if at % (2 * chunk) == chunk + at / (2 * chunk) { SELF_BIAS } else { 0.0 });
+        Ok(Derived::default().tensor("self_bias", HostTensor::new(&[chunk, 2 * chunk], values.collect())?))
+    }
+}
+
+impl<B: TransformerBackend> Hashed<B> {
+    /// The rows of x [batch, heads, n, width] in the order of their buckets: indices [batch, heads, n].
+    fn order(&self, backend: &B, round: usize, x: View<'_, B::Buffer>, scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
+        let (&[batch, heads, n, width], &[_, _, half]) = (x.shape(), self.rotations.shape()) else {
+            return Err(wrong_inputs("attention/reformer", &[x]));
+        };
+        let mut order = scratch.take(backend, DType::I32, &[batch, heads, n])?;
+        let mut buckets = scratch.take(backend, DType::I32, &[batch, heads, n])?;
+        let mut sides = scratch.take(backend, backend.compute(), &[batch, heads, n, 2 * half])?;
+        let rotation =
+            self.rotations.view().with(|layout| layout.narrow(0, round, 1)?.merge(0)?.broadcast(&[batch, heads, width, half]))?;
+        for (side, sign) in [1.0, -1.0].into_iter().enumerate() {
+            backend.matmul(MatmulSpec::scaled(sign), x, rotation, sides.view_mut().narrow(3, side * half, half)?)?;
+        }
+        backend.reduce(ReduceOp::ArgMax, sides.view(), buckets.view_mut())?;
+        scratch.give(sides);
+        backend.stable_argsort(buckets.view(), order.view_mut())?;
+        scratch.give(buckets);
+        Ok(order)
+    }
+
+    /// One round: outputs [batch, heads, n, width] and log-sum-exps [batch, heads, n, 1] of all tokens, in their own order.
+    fn round(
+        &self,
+        backend: &B,
+        round: usize,
+        [q, k, v]: [View<'_, B::Buffer>; 3],
+        [out, logs]: [ViewMut<'_, B::Buffer>; 2],
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let of_queries = self.order(backend, round, q, scratch)?;
+        let of_keys = if self.self_bias.is_some() { None } else { Some(self.order(backend, round, k, scratch)?) };
+        let by_keys = of_keys.as_ref().unwrap_or(&of_queries).view();
+        let mut sorted = |x: View<'_, B::Buffer>, order| -> Result<Tensor<B::Buffer>> {
+            let mut rows = scratch.take(backend, backend.storage(), x.shape())?;
+            gather(backend, x, order, rows.view_mut())?;
+            Ok(rows)
+        };
+        let [queries, keys, values] = [sorted(q, of_queries.view())?, sorted(k, by_keys)?, sorted(v, by_keys)?];
+        if let Some(of_keys) = of_keys {
+            scratch.give(of_keys);
+        }
+        let mut mixed = scratch.take(backend, backend.storage(), q.shape())?;
+        let mut sums = scratch.take(backend, backend.compute(), &q.shape()[..3])?;
+        let operands = [queries.view(), keys.view(), values.view()];
+        let bias = self.self_bias.as_ref().map(Tensor::view);
+        look_back(&self.attention, backend, operands, bias, [mixed.view_mut(), sums.view_mut()], scratch)?;
+        for tensor in [values, keys, queries] {
+            scratch.give(tensor);
+        }
+        let mut places = scratch.take(backend, DType::I32, of_queries.shape())?;
+        backend.stable_argsort(of_queries.view(), places.view_mut())?;
+        gather(backend, mixed.view(), places.view(), out)?;
+        gather(backend, sums.view().with(|layout| layout.unsqueeze(3))?, places.view(), logs)?;
+        for tensor in [places, sums, mixed, of_queries] {
+            scratch.give(tensor);
+        }
+        Ok(())
+    }
+}
+
+impl<B: TransformerBackend> Bound<B> for Hashed<B> {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let Attended { q, k, v, batch, heads, n, width, .. } = Attended::of("attention/reformer", inputs)?;
+        let hashes = self.rotations.shape()[0];
+        let mut outputs = scratch.take(backend, backend.storage(), &[batch, heads, n, hashes, width])?;
+        let mut logs = scratch.take(backend, backend.compute(), &[batch, heads, n, hashes])?;
+        let mut own_keys = None;
+        if self.self_bias.is_some() {
+            let mut keys = scratch.take(backend, backend.storage(), q.shape())?;
+            let spec = NormSpec { kind: NormKind::Rms, epsilon: 1e-12 };
+            backend.normalize(spec, Operand::Of(q), NormWeights { gamma: None, beta: None }, keys.view_mut())?;
+            own_keys = Some(keys);
+        }
+        let keys = own_keys.as_ref().map_or(k, Tensor::view);
+        for round in 0..hashes {
+            let target = outputs.view_mut().narrow(3, round, 1)?.with(|layout| layout.merge(3))?;
+            let target_logs = logs.view_mut().narrow(3, round, 1)?;
+            self.round(backend, round, [q, keys, v], [target, target_logs], scratch)?;
+        }
+        backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, logs.view_mut())?;
+        let weights = logs.view().with(|layout| layout.unsqueeze(3))?;
+        backend.matmul(MatmulSpec::PLAIN, weights, outputs.view(), out.with(|layout| layout.unsqueeze(3))?)?;
+        if let Some(keys) = own_keys {
+            scratch.give(keys);
+        }
+        scratch.give(logs);
+        scratch.give(outputs);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "reformer_tests.rs"]
+mod tests;

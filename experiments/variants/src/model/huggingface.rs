@@ -1,0 +1,285 @@
+//! Trained weights from a safetensors file in the names that Hugging Face gives to BERT, GPT-2 and Llama.
+//!
+//! A folder holds `model.safetensors` and `tokenizer.json`, as model hubs lay them out. Tensors that the file cannot know, such as the
+//! projections of a Linformer put into BERT, are still drawn from the seed. The file's own tensors must all have the shapes that the
+//! cell's sizes promise; nothing is padded or cut except the table of positions, which is cut to the sequence length.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crossover_core::error::{Result, shape_error};
+use crossover_core::host::HostTensor;
+use crossover_core::reference::HostInputs;
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::descriptor::Placed;
+
+/// Whose names a file uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// `encoder.layer.0.attention.self.query.weight`.
+    Bert,
+    /// `h.0.attn.c_attn.weight`, matrices transposed, q, k and v in one.
+    Gpt2,
+    /// `model.layers.0.self_attn.q_proj.weight`.
+    Llama,
+}
+
+/// The folder that an axis names: as it stands, or seen from a folder above the current one (a test runs in its crate).
+pub fn folder(named: &str) -> Result<PathBuf> {
+    let path = Path::new(named);
+    let here = std::env::current_dir().unwrap_or_default();
+    here.ancestors().map(|above| above.join(path)).find(|candidate| candidate.join("model.safetensors").is_file()).ok_or_else(|| {
+        let missing = format!("there is no {named}/model.safetensors here or in a folder above; `just models` fetches all-MiniLM-L6-v2");
+        shape_error("weights", missing)
+    })
+}
+
+/// Those of the tensors that the file has, by our names.
+pub fn load(folder: &Path, naming: Naming, wanted: &[Placed]) -> Result<HostInputs> {
+    let path = folder.join("model.safetensors");
+    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", path.display()));
+    let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;
+    let reader = Reader { file: &file, prefixes: ["", "bert.", "transformer.", "roberta."] };
+    let mut found = BTreeMap::new();
+    for tensor in wanted {
+        if let Some(place) = naming.place(&tensor.name) {
+            let values = reader.read(&place, &tensor.shape).map_err(|problem| failed(format!("{}: {problem}", tensor.name)))?;
+            found.insert(tensor.name.clone().into_owned(), values);
+        }
+    }
+    if found.is_empty() {
+        return Err(failed(format!("none of its tensors belongs to the model (names as in {naming:?})")));
+    }
+    Ok(found)
+}
+
+/// Where a tensor of ours stands in a file.
+#[derive(Debug, Clone, PartialEq)]
+struct Place {
+    name: String,
+    /// Stored as [inputs, outputs].
+    transposed: bool,
+    /// This part of three along the outputs.
+    third: Option<usize>,
+    /// More rows than wanted may be there.
+    cut: bool,
+    /// A tensor whose first row is added to every row.
+    plus_row_of: Option<&'static str>,
+}
+
+impl Naming {
+    /// `None` for a tensor that such files do not have.
+    fn place(self, ours: &str) -> Option<Place> {
+        let plain = |name: String| Place { name, transposed: false, third: None, cut: false, plus_row_of: None };
+        if let Some(rest) = ours.strip_prefix("layers.") {
+            let (layer, part) = rest.split_once('.')?;
+            return self.in_layer(layer, part);
+        }
+        let theirs = match (self, ours) {
+            (Self::Bert, "embedding.tokens") => "embeddings.word_embeddings.weight",
+            (Self::Bert, "embedding.positions") => {
+                let name = "embeddings.position_embeddings.weight".to_owned();
+                return Some(Place { cut: true, plus_row_of: Some("embeddings.token_type_embeddings.weight"), ..plain(name) });
+            }
+            (Self::Bert, "embedding.norm.gamma") => "embeddings.LayerNorm.weight",
+            (Self::Bert, "embedding.norm.beta") => "embeddings.LayerNorm.bias",
+            (Self::Gpt2, "embedding.tokens") => "wte.weight",
+            (Self::Gpt2, "embedding.positions") => return Some(Place { cut: true, ..plain("wpe.weight".to_owned()) }),
+            (Self::Gpt2, "final_norm.gamma") => "ln_f.weight",
+            (Self::Gpt2, "final_norm.beta") => "ln_f.bias",
+            (Self::Llama, "embedding.tokens") => "model.embed_tokens.weight",
+            (Self::Llama, "final_norm.gamma") => "model.norm.weight",
+            _ => return None,
+        };
+        Some(plain(theirs.to_owned()))
+    }
+
+    fn in_layer(self, layer: &str, part: &str) -> Option<Place> {
+        let (module, parameter) = match part {
+            "ffn.b1" => ("ffn.w1", "bias"),
+            "ffn.b2" => ("ffn.w2", "bias"),
+            "ffn.w1" | "ffn.w2" | "ffn.w3" => (part, "weight"),
+            _ => match part.rsplit_once('.')? {
+                (module, "weight" | "gamma") => (module, "weight"),
+                (module, "bias" | "beta") => (module, "bias"),
+                _ => return None,
+            },
+        };
+        let third = ["q", "k", "v"].iter().position(|which| *which == module);
+        let theirs = match (self, module) {
+            (Self::Bert, "q") => "attention.self.query",
+            (Self::Bert, "k") => "attention.self.key",
+            (Self::Bert, "v") => "attention.self.value",
+            (Self::Bert, "o") => "attention.output.dense",
+            (Self::Bert, "attention_norm") => "attention.output.LayerNorm",
+            (Self::Bert, "ffn.w1") => "intermediate.dense",
+            (Self::Bert, "ffn.w2") => "output.dense",
+            (Self::Bert, "ffn_norm") => "output.LayerNorm",
+            (Self::Gpt2, "q" | "k" | "v") => "attn.c_attn",
+            (Self::Gpt2, "o") => "attn.c_proj",
+            (Self::Gpt2, "attention_norm") => "ln_1",
+            (Self::Gpt2, "ffn.w1") => "mlp.c_fc",
+            (Self::Gpt2, "ffn.w2") => "mlp.c_proj",
+            (Self::Gpt2, "ffn_norm") => "ln_2",
+            (Self::Llama, "q") => "self_attn.q_proj",
+            (Self::Llama, "k") => "self_attn.k_proj",
+            (Self::Llama, "v") => "self_attn.v_proj",
+            (Self::Llama, "o") => "self_attn.o_proj",
+            (Self::Llama, "attention_norm") => "input_layernorm",
+            (Self::Llama, "ffn.w1") => "mlp.gate_proj",
+            (Self::Llama, "ffn.w3") => "mlp.up_proj",
+            (Self::Llama, "ffn.w2") => "mlp.down_proj",
+            (Self::Llama, "ffn_norm") => "post_attention_layernorm",
+            _ => return None,
+        };
+        let stem = match self {
+            Self::Bert => "encoder.layer",
+            Self::Gpt2 => "h",
+            Self::Llama => "model.layers",
+        };
+        let gpt2 = self == Self::Gpt2;
+        Some(Place {
+            name: format!("{stem}.{layer}.{theirs}.{parameter}"),
+            transposed: gpt2 && parameter == "weight" && !module.ends_with("norm"),
+            third: third.filter(|_| gpt2),
+            cut: false,
+            plus_row_of: None,
+        })
+    }
+}
+
+struct Reader<'a> {
+    file: &'a SafeTensors<'a>,
+    /// A model saved with a task's head has its body under such a name.
+    prefixes: [&'static str; 4],
+}
+
+impl Reader<'_> {
+    fn read(&self, place: &Place, shape: &[usize]) -> std::result::Result<HostTensor, String> {
+        let (mut values, mut found) = self.values(&place.name)?;
+        if let (true, &[rows, columns]) = (place.transposed, &found[..]) {
+            values = (0..values.len()).map(|at| values[at % rows * columns + at / rows]).collect();
+            found = vec![columns, rows];
+        }
+        if let Some(third) = place.third {
+            let part = values.len() / 3;
+            values = values[third * part..(third + 1) * part].to_vec();
+            found[0] /= 3;
+        }
+        if let (true, &[rows, width]) = (place.cut, &found[..])
+            && rows >= shape[0]
+        {
+            values.truncate(shape[0] * width);
+            found[0] = shape[0];
+        }
+        if found != shape {
+            return Err(format!("{} has the shape {found:?}, the cell's sizes ask for {shape:?}", place.name));
+        }
+        if let Some(name) = place.plus_row_of {
+            let (row, _) = self.values(name)?;
+            let width = shape.last().copied().unwrap_or(1);
+            values.iter_mut().enumerate().for_each(|(at, value)| *value += row[at % width]);
+        }
+        HostTensor::new(shape, values).map_err(|error| error.to_string())
+    }
+
+    fn values(&self, name: &str) -> std::result::Result<(Vec<f64>, Vec<usize>), String> {
+        let view = self.prefixes.iter().find_map(|prefix| match self.file.tensor(&format!("{prefix}{name}")) {
+            Ok(view) => Some(Ok(view)),
+            Err(SafeTensorError::TensorNotFound(_)) => None,
+            Err(error) => Some(Err(error.to_string())),
+        });
+        let view = view.ok_or_else(|| format!("the tensor {name:?} is missing"))??;
+        Ok((widened(&view)?, view.shape().to_vec()))
+    }
+}
+
+fn widened(view: &TensorView<'_>) -> std::result::Result<Vec<f64>, String> {
+    let bytes = view.data();
+    // Each chunk has the length that the conversion takes.
+    match view.dtype() {
+        Dtype::F64 => Ok(bytes.as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()),
+        Dtype::F32 => Ok(bytes.as_chunks::<4>().0.iter().map(|chunk| f64::from(f32::from_le_bytes(*chunk))).collect()),
+        Dtype::F16 => Ok(bytes.as_chunks::<2>().0.iter().map(|chunk| f16::from_le_bytes(*chunk).to_f64()).collect()),
+        Dtype::BF16 => Ok(bytes.as_chunks::<2>().0.iter().map(|chunk| bf16::from_le_bytes(*chunk).to_f64()).collect()),
+        other => Err(format!("its type {other:?} is no floating type")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name_of(naming: Naming, ours: &str) -> Option<String> {
+        naming.place(ours).map(|place| place.name)
+    }
+
+    #[test]
+    fn our_names_stand_for_theirs() {
+        for (naming, ours, theirs) in [
+            (Naming::Bert, "layers.3.q.bias", "encoder.layer.3.attention.self.query.bias"),
+            (Naming::Bert, "layers.0.ffn.w2", "encoder.layer.0.output.dense.weight"),
+            (Naming::Bert, "layers.0.ffn_norm.beta", "encoder.layer.0.output.LayerNorm.bias"),
+            (Naming::Gpt2, "layers.11.ffn.b1", "h.11.mlp.c_fc.bias"),
+            (Naming::Gpt2, "layers.1.attention_norm.gamma", "h.1.ln_1.weight"),
+            (Naming::Llama, "layers.2.ffn.w3", "model.layers.2.mlp.up_proj.weight"),
+        ] {
+            assert_eq!(name_of(naming, ours).as_deref(), Some(theirs));
+        }
+        // A component's own projections are in no such file.
+        assert_eq!(name_of(Naming::Bert, "layers.0.attention.e"), None);
+        let fused = Naming::Gpt2.place("layers.0.k.weight").unwrap();
+        assert_eq!((fused.name.as_str(), fused.transposed, fused.third), ("h.0.attn.c_attn.weight", true, Some(1)));
+    }
+
+    fn file(tensors: &[(&str, &[usize])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let data: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+            .iter()
+            .map(|(name, shape)| {
+                let count: usize = shape.iter().product();
+                ((*name).to_owned(), shape.to_vec(), (0..count).flat_map(|at| (at as f32).to_le_bytes()).collect())
+            })
+            .collect();
+        let views = data.iter().map(|(name, shape, bytes)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+        safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+        folder
+    }
+
+    fn wanted(name: &'static str, shape: &[usize]) -> Placed {
+        let (role, draw) = (crate::descriptor::Role::Weight, crate::descriptor::DrawRule::FanIn);
+        Placed { name: name.into(), role, shape: shape.to_vec(), draw, form: None }
+    }
+
+    #[test]
+    fn gpt2_keeps_q_k_and_v_side_by_side_and_transposed() {
+        let folder = file(&[("transformer.h.0.attn.c_attn.weight", &[2, 6]), ("transformer.h.0.attn.c_attn.bias", &[6])]);
+        let tensors = [wanted("layers.0.k.weight", &[2, 2]), wanted("layers.0.v.bias", &[2])];
+        let loaded = load(folder.path(), Naming::Gpt2, &tensors).unwrap();
+        // Columns 2 and 3 of [[0..5], [6..11]], as rows.
+        assert_eq!(loaded["layers.0.k.weight"].values(), [2.0, 8.0, 3.0, 9.0]);
+        assert_eq!(loaded["layers.0.v.bias"].values(), [4.0, 5.0]);
+    }
+
+    #[test]
+    fn positions_are_cut_and_carry_the_first_token_type() {
+        let folder = file(&[("embeddings.position_embeddings.weight", &[4, 2]), ("embeddings.token_type_embeddings.weight", &[2, 2])]);
+        let loaded = load(folder.path(), Naming::Bert, &[wanted("embedding.positions", &[2, 2])]).unwrap();
+        assert_eq!(loaded["embedding.positions"].values(), [0.0, 2.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let folder = file(&[("encoder.layer.0.output.dense.weight", &[2, 3])]);
+        let error = load(folder.path(), Naming::Bert, &[wanted("layers.0.ffn.w2", &[2, 4])]).unwrap_err().to_string();
+        assert!(error.contains("layers.0.ffn.w2: encoder.layer.0.output.dense.weight has the shape [2, 3]"), "{error}");
+        let error = load(folder.path(), Naming::Bert, &[wanted("layers.1.ffn.w2", &[2, 3])]).unwrap_err().to_string();
+        assert!(error.contains("\"encoder.layer.1.output.dense.weight\" is missing"), "{error}");
+        let error = load(folder.path(), Naming::Bert, &[wanted("layers.0.attention.e", &[2, 3])]).unwrap_err().to_string();
+        assert!(error.contains("none of its tensors belongs to the model"), "{error}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Whole models: embedding, a stack of layers, and what comes out, with every component chosen by name.
+//!
+//! A component is a variant of another family, with the same code that is timed alone: `attention=linformer(rank=64)`. Accuracy is held
+//! against the same model with its original components, on the same weights: the cosine that a user of a trained model cares for.
+//!
+//! Read in this order: [`architecture`] (sizes and choices), [`component`] (variants by name), `layer`, `stack`, [`presets`].
+
+pub mod architecture;
+mod attention_block;
+pub mod component;
+mod distance;
+mod double;
+pub mod huggingface;
+mod layer;
+pub mod presets;
+pub mod single;
+pub mod stack;
+mod table;
+pub mod text;
+
+use crate::registry::VariantVisitor;
+
+/// The family's variants.
+pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
+    visitor.visit::<presets::Encoder>();
+    visitor.visit::<presets::Decoder>();
+    visitor.visit::<presets::BertBase>();
+    visitor.visit::<presets::MiniLm>();
+    visitor.visit::<presets::Sentences>();
+    visitor.visit::<presets::Gpt2Small>();
+    visitor.visit::<presets::LlamaLike>();
+    visitor.visit::<presets::EncoderDecoder>();
+    visitor.visit::<presets::TransformerBase>();
+    visitor.visit::<presets::TransformerBig>();
+    visitor.visit::<presets::T5Small>();
+}

@@ -1,0 +1,202 @@
+//! Models of one stack: encoders and decoders.
+
+use std::marker::PhantomData;
+
+use crossover_core::arena::Arena;
+use crossover_core::axes::Axes;
+use crossover_core::backend::{Operand, TransformerBackend};
+use crossover_core::error::Result;
+use crossover_core::ops::{BinaryOp, ReduceOp, UnaryOp};
+use crossover_core::reference::HostInputs;
+use crossover_core::tensor::{View, ViewMut};
+
+use super::architecture::{Architecture, CONDITIONS};
+use super::huggingface::Naming;
+use super::stack::{self, Stack};
+use super::table::{self, Table};
+use super::{huggingface, text};
+use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec};
+use crate::inputs::draw_tensors;
+use crate::resolve::{name, size};
+use crate::variant::{Bound, Derived, Operands, Reference, Variant, wrong_inputs};
+
+/// What makes a preset.
+pub trait Preset: 'static {
+    /// `model/kebab-name`.
+    const NAME: &'static str;
+    /// One line.
+    const SUMMARY: &'static str;
+    /// Where it comes from.
+    const CITATION: &'static str;
+    /// Sizes with their defaults.
+    const SIZES: &'static [AxisSpec];
+    /// Components and choices with their defaults.
+    const CHOICES: &'static [AxisSpec];
+    /// A decoder sees the past only.
+    const CAUSAL: bool;
+    /// Whose names a file of trained weights uses.
+    const NAMING: Naming;
+    /// What comes out.
+    const END: End;
+    /// Operations of a call with the original components.
+    const FLOPS: &'static str;
+}
+
+/// What a model ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The last layer's stream.
+    Stream,
+    /// Logits over the vocabulary.
+    Logits,
+    /// One vector a sequence: the mean over its tokens, with length one.
+    Embedding,
+}
+
+/// A model of one stack.
+pub struct Single<P>(PhantomData<P>);
+
+/// The components of a preset are tensors too; `apply` would need them all, so only what every model has is listed.
+const TENSORS: &[TensorSpec] = &[TensorSpec {
+    name: "tokens",
+    role: Role::Activation,
+    shape: &[Dim::Axis("batch"), Dim::Axis("n")],
+    draw: DrawRule::Below(|axes| size(axes, "vocabulary")),
+    only_with: None,
+}];
+
+const STREAM: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("n"), Dim::Axis("d_model")];
+const EMBEDDING: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("d_model")];
+const LOGITS: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("n"), Dim::Axis("vocabulary")];
+
+/// Scratch with the original components: the stream and its branch, and the widest moment between them.
+const SCRATCH: &str = "batch*n*(5*d_model + 2*d_model*kv_heads/heads + max(0, d_ff - 2*d_model - 2*d_model*kv_heads/heads))";
+
+impl<P: Preset> Variant for Single<P> {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: P::NAME,
+        summary: P::SUMMARY,
+        citation: P::CITATION,
+        task: P::NAME,
+        problem: P::SIZES,
+        parameters: P::CHOICES,
+        tensors: TENSORS,
+        derived: &[],
+        output: match P::END {
+            End::Stream => STREAM,
+            End::Logits => LOGITS,
+            End::Embedding => EMBEDDING,
+        },
+        conditions: CONDITIONS,
+        model: Model { flops: P::FLOPS, scratch: SCRATCH },
+    };
+
+    type Bound<B: TransformerBackend> = BoundModel<B>;
+
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<BoundModel<B>> {
+        let table = Table::bind(P::CAUSAL, operands)?;
+        Ok(BoundModel { end: P::END, table, stack: Stack::bind(Architecture::of(axes, P::CAUSAL)?, operands)? })
+    }
+
+    /// The same weights with the original components.
+    fn exact(axes: &Axes) -> Reference {
+        original_components(axes, P::CHOICES)
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
+        Reference::Itself
+    }
+
+    fn draw(axes: &Axes) -> Result<HostInputs> {
+        let wanted = Self::drawn(axes);
+        if name(axes, "weights") == "seed" {
+            return draw_tensors(&wanted, axes);
+        }
+        let folder = huggingface::folder(name(axes, "weights"))?;
+        let trained = huggingface::load(&folder, P::NAMING, &wanted)?;
+        let rest: Vec<Placed> = wanted.into_iter().filter(|tensor| !trained.contains_key(tensor.name.as_ref())).collect();
+        let mut all = draw_tensors(&rest, axes)?;
+        all.extend(trained);
+        if name(axes, "text") != "seed" {
+            let read = text::read(name(axes, "text"))?;
+            all.insert("tokens".to_owned(), text::passages(&folder, &read, size(axes, "batch"), size(axes, "n"))?);
+        }
+        Ok(all)
+    }
+
+    fn drawn(axes: &Axes) -> Vec<Placed> {
+        // Resolved axes have passed the condition that every component fits.
+        let Ok(model) = Architecture::of(axes, P::CAUSAL) else { return Vec::new() };
+        [table::tokens("tokens", &model), table::drawn(&model)].into_iter().chain(stack::drawn(&model)).collect()
+    }
+
+    fn derived(axes: &Axes) -> Vec<Placed> {
+        let Ok(model) = Architecture::of(axes, P::CAUSAL) else { return Vec::new() };
+        table::derived(&model).into_iter().chain(stack::derived(&model)).collect()
+    }
+
+    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        let model = Architecture::of(axes, P::CAUSAL)?;
+        let mut made = table::derive(&model, axes, drawn)?;
+        stack::derive(&model, drawn, &mut made)?;
+        Ok(made)
+    }
+}
+
+/// The same model with the components that its preset has.
+pub(super) fn original_components(axes: &Axes, choices: &[AxisSpec]) -> Reference {
+    let mut original = axes.clone();
+    for choice in choices.iter().filter(|choice| matches!(choice.kind, AxisKind::Component { .. })) {
+        original.extend(choice.default.value().map(|value| (choice.name.to_owned(), value)));
+    }
+    if original == *axes { Reference::Itself } else { Reference::ItselfWith(original) }
+}
+
+/// A model with its weights.
+pub struct BoundModel<B: TransformerBackend> {
+    end: End,
+    table: Table<B>,
+    stack: Stack<B>,
+}
+
+impl<B: TransformerBackend> Bound<B> for BoundModel<B> {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let &[tokens] = inputs else { return Err(wrong_inputs("model", inputs)) };
+        let stream = self.stack.stream(backend, self.table.tokens.view(), tokens, None, scratch)?;
+        match self.end {
+            End::Stream => backend.copy(stream.view(), out)?,
+            End::Logits => self.table.logits(backend, stream.view(), out)?,
+            End::Embedding => embed(backend, stream.view(), out, scratch)?,
+        }
+        scratch.give(stream);
+        Ok(())
+    }
+}
+
+/// The mean over the tokens, divided by its length (Reimers and Gurevych 2019, section 3).
+fn embed<B: TransformerBackend>(
+    backend: &B,
+    stream: View<'_, B::Buffer>,
+    out: ViewMut<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let (batch, width) = (stream.layout.dim_from_end(2), stream.layout.dim_from_end(0));
+    let mut mean = scratch.take(backend, backend.compute(), &[batch, width])?;
+    let mut squares = scratch.take(backend, backend.compute(), &[batch, width])?;
+    let mut length = scratch.take(backend, backend.compute(), &[batch])?;
+    backend.reduce(ReduceOp::Mean, stream.transposed()?, mean.view_mut())?;
+    backend.unary(UnaryOp::Square, Operand::Of(mean.view()), squares.view_mut())?;
+    backend.reduce(ReduceOp::Sum, squares.view(), length.view_mut())?;
+    backend.unary(UnaryOp::Sqrt, Operand::InPlace, length.view_mut())?;
+    backend.binary(BinaryOp::Divide, Operand::Of(mean.view()), length.view().with(|layout| layout.unsqueeze(1))?, out)?;
+    scratch.give(length);
+    scratch.give(squares);
+    scratch.give(mean);
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! ScaleNorm: rows brought to one trained length, g x / |x|, instead of a scale and a shift for each channel.
+//!
+//! Nguyen and Salazar 2019, "Transformers without Tears", section 3.2, equation 4. With g written as g' sqrt(d_model) (their own
+//! initialisation is g = sqrt(d_model)) it is RMS norm with one scale for all channels. Here g' is made from a trained layer norm: the
+//! mean of its gamma, while its beta is dropped; the error against layer norm tells what that throws away.
+
+use crossover_core::axes::Axes;
+use crossover_core::backend::TransformerBackend;
+use crossover_core::error::Result;
+use crossover_core::host::HostTensor;
+use crossover_core::ops::{NormKind, NormSpec};
+use crossover_core::reference::HostInputs;
+
+use super::joined::{BETA, EPS, GAMMA, Joined, POSITION, RESIDUAL, layer_norm, position, source};
+use super::{PROBLEM, STREAM, X};
+use crate::descriptor::{DerivedSpec, Descriptor, Dim, Model, Role};
+use crate::resolve::number;
+use crate::variant::{Derived, Operands, Reference, Variant};
+
+/// The variant.
+pub struct ScaleNorm;
+
+impl Variant for ScaleNorm {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: "norm/scale-norm",
+        summary: "rows brought to one trained length",
+        citation: "Nguyen and Salazar 2019, section 3.2",
+        task: "norm",
+        problem: PROBLEM,
+        parameters: &[POSITION, EPS],
+        tensors: &[X, RESIDUAL, source(GAMMA), source(BETA)],
+        derived: &[DerivedSpec { name: "g", role: Role::Vector, shape: &[Dim::Of("1", |_| 1)], form: None }],
+        output: STREAM,
+        conditions: &[],
+        model: Model { flops: "batch*n*d_model*(5 - is(position, plain))", scratch: "0" },
+    };
+
+    type Bound<B: TransformerBackend> = Joined<B>;
+
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Joined<B>> {
+        Ok(Joined {
+            name: Self::DESCRIPTOR.name,
+            gamma: operands.tensor("g")?,
+            beta: None,
+            spec: NormSpec { kind: NormKind::Rms, epsilon: number(axes, "eps") },
+            position: position(axes),
+        })
+    }
+
+    fn exact(axes: &Axes) -> Reference {
+        layer_norm(axes)
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
+        Reference::Itself
+    }
+
+    fn derive(_axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        let gamma = crate::variant::source(drawn, "gamma")?;
+        let mean = gamma.values().iter().sum::<f64>() / gamma.len().max(1) as f64;
+        Ok(Derived::default().tensor("g", HostTensor::new(&[1], vec![mean])?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{axes, drawn, run};
+
+    #[test]
+    fn every_row_gets_the_same_length_in_its_own_direction() {
+        let axes = axes::<ScaleNorm>(&[("n", 7.into()), ("d_model", 16.into()), ("eps", 0.0.into())]);
+        let inputs = drawn::<ScaleNorm>(&axes);
+        let g = inputs["gamma"].values().iter().sum::<f64>() / 16.0;
+        let out = run::<ScaleNorm>(&axes, &inputs);
+        for (row, x) in out.values().chunks(16).zip(inputs["x"].values().chunks(16)) {
+            let length = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+            assert!((length(row) - 4.0 * g).abs() < 1e-13);
+            let dot: f64 = row.iter().zip(x).map(|(a, b)| a * b).sum();
+            assert!((dot / length(row) / length(x) - 1.0).abs() < 1e-13);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the recurrences that are written over primitives share: scratch of one value a row, and reductions into it.
+//!
+//! Everything here is in the compute type: maxima, sums and exponentials decide about the result, and a narrow storage type would spoil
+//! them.
+
+use crossover_core::arena::Arena;
+use crossover_core::backend::{Operand, TransformerBackend};
+use crossover_core::error::{Result, shape_error};
+use crossover_core::layout::MAX_RANK;
+use crossover_core::ops::{BinaryOp, ReduceOp, UnaryOp};
+use crossover_core::tensor::{Tensor, View};
+
+/// A scratch tensor in the compute type: the shape with another last extent.
+pub(crate) fn wide<B: TransformerBackend>(
+    backend: &B,
+    like: &[usize],
+    width: usize,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<Tensor<B::Buffer>> {
+    let Some(last) = like.len().checked_sub(1).filter(|last| *last < MAX_RANK) else {
+        return Err(shape_error("rows", format!("{like:?} has no rows")));
+    };
+    let mut shape = [0; MAX_RANK];
+    shape[..last].copy_from_slice(&like[..last]);
+    shape[last] = width;
+    scratch.take(backend, backend.compute(), &shape[..=last])
+}
+
+/// One value a row: [.., 1].
+pub(crate) fn column<B: TransformerBackend>(backend: &B, like: &[usize], scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
+    wide(backend, like, 1, scratch)
+}
+
+/// Reduces [.., width] into [.., 1].
+pub(crate) fn reduce<B: TransformerBackend>(
+    backend: &B,
+    op: ReduceOp,
+    x: View<'_, B::Buffer>,
+    column: &mut Tensor<B::Buffer>,
+) -> Result<()> {
+    let lead = x.layout.rank().saturating_sub(1);
+    backend.reduce(op, x, column.view_mut().with(|layout| layout.reshape(&x.shape()[..lead]))?)
+}
+
+/// Raises every value to at least this one, by way of a tensor of one element.
+pub(crate) fn at_least<B: TransformerBackend>(
+    backend: &B,
+    least: f64,
+    column: &mut Tensor<B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let mut floor = scratch.take(backend, backend.compute(), &[1])?;
+    backend.fill(floor.view_mut(), least)?;
+    backend.binary(BinaryOp::Maximum, Operand::InPlace, floor.view(), column.view_mut())?;
+    scratch.give(floor);
+    Ok(())
+}
+
+/// log sum exp of each row as [.., 1], by the largest entry: never overflows, and a row of minus infinity gives a finite number.
+pub(crate) fn log_sum_exp<B: TransformerBackend>(
+    backend: &B,
+    x: View<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<Tensor<B::Buffer>> {
+    let mut numerators = wide(backend, x.shape(), x.layout.dim_from_end(0), scratch)?;
+    let logarithm = log_sum_exp_through(backend, Some(x), &mut numerators, scratch)?;
+    scratch.give(numerators);
+    Ok(logarithm)
+}
+
+/// The same, with the exponentials left in `numerators`, over the logits if these stand there already.
+pub(crate) fn log_sum_exp_through<B: TransformerBackend>(
+    backend: &B,
+    x: Option<View<'_, B::Buffer>>,
+    numerators: &mut Tensor<B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<Tensor<B::Buffer>> {
+    let compute = backend.compute();
+    let mut largest = column(backend, numerators.shape(), scratch)?;
+    let mut sum = column(backend, numerators.shape(), scratch)?;
+    reduce(backend, ReduceOp::Max, x.unwrap_or(numerators.view()), &mut largest)?;
+    at_least(backend, -compute.largest(), &mut largest, scratch)?;
+    let logits = x.map_or(Operand::InPlace, Operand::Of);
+    backend.binary(BinaryOp::Subtract, logits, largest.view(), numerators.view_mut())?;
+    backend.unary(UnaryOp::Exp, Operand::InPlace, numerators.view_mut())?;
+    reduce(backend, ReduceOp::Sum, numerators.view(), &mut sum)?;
+    at_least(backend, compute.smallest_normal(), &mut sum, scratch)?;
+    backend.unary(UnaryOp::Log, Operand::InPlace, sum.view_mut())?;
+    backend.binary(BinaryOp::Add, Operand::InPlace, sum.view(), largest.view_mut())?;
+    scratch.give(sum);
+    Ok(largest)
+}

@@ -1,0 +1,92 @@
+//! Cross-entropy with all logits in memory: -log softmax(w x)[target].
+//!
+//! The usual training loss, as frameworks compute it: a matrix [rows, vocabulary] of logits, in the compute type, is written, read for the
+//! target's logit and for the sum of exponentials, and dropped. The baseline of the tiled form.
+
+use crossover_core::activation::Activation;
+use crossover_core::arena::Arena;
+use crossover_core::axes::Axes;
+use crossover_core::backend::{PreparedWeight, TransformerBackend};
+use crossover_core::error::Result;
+use crossover_core::ops::LinearSpec;
+use crossover_core::reference::HostInputs;
+use crossover_core::tensor::{Tensor, View, ViewMut};
+
+use super::columns::wide;
+use super::output::{LOSSES, TARGETS, W, X, counted, description, loss, places, vocabulary_tile};
+use crate::descriptor::{Descriptor, Dim, Model};
+use crate::variant::{Bound, Derived, Operands, Reference, Variant, wrong_inputs};
+
+/// The variant.
+pub struct CrossEntropy;
+
+/// One weight, and the places of a tile.
+pub struct Materialised<B: TransformerBackend> {
+    w: B::Weight,
+    places: Tensor<B::Buffer>,
+}
+
+impl Variant for CrossEntropy {
+    const DESCRIPTOR: Descriptor = description(
+        ["softmax/cross-entropy", "-log softmax(w x)[target], all logits in memory", "Bengio et al. 2003, section 2"],
+        &[],
+        &[X, TARGETS, W],
+        &[places(&[Dim::Of("min(vocabulary, 1024)", vocabulary_tile)])],
+        (LOSSES, &[]),
+        Model {
+            flops: "batch*n*(vocabulary*(2*d_model + 7) + ceil(vocabulary/1024) + 5) \
+                    + min(vocabulary, 1024)*(ceil(vocabulary/1024) - 1)",
+            scratch: "batch*n*(vocabulary + 3 + min(vocabulary, 1024)) + min(vocabulary, 1024) + 1",
+        },
+    );
+
+    type Bound<B: TransformerBackend> = Materialised<B>;
+
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Materialised<B>> {
+        Ok(Materialised { w: operands.weight("w")?, places: operands.tensor("places")? })
+    }
+
+    fn exact(_axes: &Axes) -> Reference {
+        Reference::Itself
+    }
+
+    fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
+        Ok(Derived::default().tensor("places", counted(vocabulary_tile(axes))?))
+    }
+}
+
+impl<B: TransformerBackend> Bound<B> for Materialised<B> {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let &[x, targets] = inputs else { return Err(wrong_inputs("softmax/cross-entropy", inputs)) };
+        let mut logits = wide(backend, x.shape(), self.w.outputs(), scratch)?;
+        backend.linear(LinearSpec { activation: Activation::None }, x, &self.w, None, logits.view_mut())?;
+        let losses = loss(backend, &self.places, logits, targets, scratch)?;
+        backend.copy(losses.view(), out)?;
+        scratch.give(losses);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::softmax::output::plain_losses;
+    use crate::testing::{axes, distance, drawn, run};
+    use crossover_core::host::HostTensor;
+
+    #[test]
+    fn it_is_the_loss_also_where_the_vocabulary_is_no_multiple_of_a_tile() {
+        for words in [2i64, 37, 2500] {
+            let axes = axes::<CrossEntropy>(&[("n", 7.into()), ("d_model", 8.into()), ("vocabulary", words.into())]);
+            let inputs = drawn::<CrossEntropy>(&axes);
+            let expected = HostTensor::new(&[1, 7, 1], plain_losses(&inputs, |_, _| true)).unwrap();
+            assert!(distance(&run::<CrossEntropy>(&axes, &inputs), &expected) < 1e-12, "{words}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Output layers: from the last hidden state to log-probabilities of the next token, or to the loss of a given one.
+//!
+//! One task: log softmax(w x) over the vocabulary. The plain layer gives all log-probabilities [.., vocabulary]; `adaptive` does so too,
+//! with fewer weights for rare words. The others give the loss -log p(target) of each row as [.., 1], which is all that training needs.
+//! Words are numbered by falling frequency, as tokenisers' vocabularies roughly are. The methods with weights of another shape (adaptive,
+//! hierarchical, Huffman) are models of their own, trained as they are: their accuracy against the dense layer has no meaning here.
+
+use crossover_core::arena::Arena;
+use crossover_core::axes::Axes;
+use crossover_core::backend::{Operand, TransformerBackend};
+use crossover_core::error::Result;
+use crossover_core::host::HostTensor;
+use crossover_core::ops::{BinaryOp, ReduceOp};
+use crossover_core::tensor::{Tensor, View};
+
+use super::columns::{column, log_sum_exp_through, reduce, wide};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
+use crate::linear::{BATCH, ROWS, width};
+use crate::resolve::size;
+
+/// The sizes of the problem. Word numbers up to 2^24 are exact in f32.
+pub(super) const PROBLEM: &[AxisSpec] = &[
+    BATCH,
+    ROWS,
+    width("d_model", "width of the last hidden state", 768),
+    AxisSpec { name: "vocabulary", doc: "words", kind: AxisKind::Int { min: 2, max: 1 << 24 }, default: AxisDefault::Int(16_384) },
+];
+
+/// The last hidden state.
+pub(super) const X: TensorSpec = TensorSpec {
+    name: "x",
+    role: Role::Activation,
+    shape: &[Dim::Rows, Dim::Axis("d_model")],
+    draw: DrawRule::Distribution,
+    only_with: None,
+};
+
+/// The word whose loss is asked for.
+pub(super) const TARGETS: TensorSpec = TensorSpec {
+    name: "targets",
+    role: Role::Activation,
+    shape: &[Dim::Rows],
+    draw: DrawRule::Below(|axes| size(axes, "vocabulary")),
+    only_with: None,
+};
+
+/// One row of weights a word.
+pub(super) const W: TensorSpec = TensorSpec {
+    name: "w",
+    role: Role::Weight,
+    shape: &[Dim::Axis("vocabulary"), Dim::Axis("d_model")],
+    draw: DrawRule::FanIn,
+    only_with: None,
+};
+
+/// The loss of each row.
+pub(super) const LOSSES: &[Dim] = &[Dim::Rows, Dim::Of("1", |_| 1)];
+
+/// All log-probabilities of each row.
+pub(super) const LOG_PROBABILITIES: &[Dim] = &[Dim::Rows, Dim::Axis("vocabulary")];
+
+/// Words that are compared with the target at once, at most.
+pub(super) const TILE: usize = 1024;
+
+/// What the layers share.
+pub(super) const fn description(
+    [name, summary, citation]: [&'static str; 3],
+    parameters: &'static [AxisSpec],
+    tensors: &'static [TensorSpec],
+    derived: &'static [DerivedSpec],
+    (output, conditions): (&'static [Dim], &'static [Condition]),
+    model: Model,
+) -> Descriptor {
+    Descriptor { name, summary, citation, task: "output", problem: PROBLEM, parameters, tensors, derived, output, conditions, model }
+}
+
+/// The numbers 0, 1, .. of places within a tile.
+pub(super) const fn places(shape: &'static [Dim]) -> DerivedSpec {
+    DerivedSpec { name: "places", role: Role::Index, shape, form: None }
+}
+
+/// Their values.
+pub(super) fn counted(count: usize) -> Result<HostTensor> {
+    HostTensor::new(&[count], (0..count).map(|place| place as f64).collect())
+}
+
+/// Places of a tile that covers these many classes, or part of them.
+pub(super) fn tile_of(classes: usize) -> usize {
+    classes.min(TILE)
+}
+
+/// Places of a tile of the vocabulary.
+pub(super) fn vocabulary_tile(axes: &Axes) -> usize {
+    tile_of(size(axes, "vocabulary"))
+}
+
+/// Target numbers [..] as [.., 1] in the compute type, exactly.
+pub(super) fn numbers<B: TransformerBackend>(
+    backend: &B,
+    targets: View<'_, B::Buffer>,
+    like: &[usize],
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<Tensor<B::Buffer>> {
+    let mut numbers = column(backend, like, scratch)?;
+    backend.copy(targets, numbers.view_mut().with(|layout| layout.reshape(targets.shape()))?)?;
+    Ok(numbers)
+}
+
+/// Finds the target's logit by comparing every place with it, a tile at a time: engines have no gather of single elements.
+pub(super) struct Picker<'a, B: TransformerBackend> {
+    backend: &'a B,
+    /// Numbers of the classes of the tile at hand, in the compute type.
+    places: Tensor<B::Buffer>,
+    /// The first of them.
+    start: usize,
+    /// One element: by how much they grow from tile to tile. Sums of whole numbers are exact, and so are the comparisons.
+    step: Tensor<B::Buffer>,
+    /// [.., 1]: what a tile holds of the target, and what was found so far.
+    part: Tensor<B::Buffer>,
+    picked: Tensor<B::Buffer>,
+}
+
+impl<'a, B: TransformerBackend> Picker<'a, B> {
+    /// For rows like these; `places` are the i32 numbers of the places of a tile.
+    pub(super) fn new(backend: &'a B, places: &Tensor<B::Buffer>, like: &[usize], scratch: &mut Arena<B::Buffer>) -> Result<Self> {
+        let mut floating = scratch.take(backend, backend.compute(), places.shape())?;
+        backend.copy(places.view(), floating.view_mut())?;
+        let step = scratch.take(backend, backend.compute(), &[1])?;
+        let (part, mut picked) = (column(backend, like, scratch)?, column(backend, like, scratch)?);
+        backend.fill(picked.view_mut(), 0.0)?;
+        Ok(Self { backend, places: floating, start: 0, step, part, picked })
+    }
+
+    /// Classes of a tile.
+    pub(super) fn tile(&self) -> usize {
+        self.places.layout.len()
+    }
+
+    /// Adds the logits [.., up to a tile] of classes from `start` on to what was found, where a target is one of them. Tiles come in order.
+    pub(super) fn look(
+        &mut self,
+        start: usize,
+        logits: View<'_, B::Buffer>,
+        targets: View<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let (backend, columns) = (self.backend, logits.layout.dim_from_end(0));
+        if start > self.start {
+            backend.fill(self.step.view_mut(), (start - self.start) as f64)?;
+            backend.binary(BinaryOp::Add, Operand::InPlace, self.step.view(), self.places.view_mut())?;
+            self.start = start;
+        }
+        let mut hits = wide(backend, logits.shape(), columns, scratch)?;
+        let places = self.places.view().narrow(0, 0, columns)?;
+        backend.binary(BinaryOp::Equal, Operand::Of(places), targets, hits.view_mut())?;
+        backend.binary(BinaryOp::Multiply, Operand::InPlace, logits, hits.view_mut())?;
+        reduce(backend, ReduceOp::Sum, hits.view(), &mut self.part)?;
+        scratch.give(hits);
+        backend.binary(BinaryOp::Add, Operand::InPlace, self.part.view(), self.picked.view_mut())
+    }
+
+    /// What was found: [.., 1].
+    pub(super) fn finish(self, scratch: &mut Arena<B::Buffer>) -> Tensor<B::Buffer> {
+        for done in [self.places, self.step, self.part] {
+            scratch.give(done);
+        }
+        self.picked
+    }
+}
+
+/// -log softmax(logits)[target] of each row as [.., 1]; the logits, in the compute type, are used up.
+pub(super) fn loss<B: TransformerBackend>(
+    backend: &B,
+    places: &Tensor<B::Buffer>,
+    mut logits: Tensor<B::Buffer>,
+    targets: View<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<Tensor<B::Buffer>> {
+    let (last, classes) = (logits.layout.rank().saturating_sub(1), logits.layout.dim_from_end(0));
+    let targets = numbers(backend, targets, logits.shape(), scratch)?;
+    let mut picker = Picker::new(backend, places, logits.shape(), scratch)?;
+    for start in (0..classes).step_by(picker.tile().max(1)) {
+        let columns = picker.tile().min(classes - start);
+        picker.look(start, logits.view().narrow(last, start, columns)?, targets.view(), scratch)?;
+    }
+    scratch.give(targets);
+    let picked = picker.finish(scratch);
+    let mut loss = log_sum_exp_through(backend, None, &mut logits, scratch)?;
+    scratch.give(logits);
+    backend.binary(BinaryOp::Subtract, Operand::InPlace, picked.view(), loss.view_mut())?;
+    scratch.give(picked);
+    Ok(loss)
+}
+
+/// Rows of any leading dimensions as [rows, width].
+pub(super) fn flat<'a, S>(x: View<'a, S>) -> Result<View<'a, S>> {
+    let width = x.layout.dim_from_end(0);
+    let rows = x.layout.len().checked_div(width).unwrap_or(0);
+    x.with(|layout| layout.reshape(&[rows, width]))
+}
+
+/// Losses in plain f64, for tests: -log softmax(w x)[target] over the words that count.
+#[cfg(test)]
+pub(super) fn plain_losses(inputs: &crossover_core::reference::HostInputs, counts: impl Fn(usize, usize) -> bool) -> Vec<f64> {
+    let (x, w, targets) = (&inputs["x"], inputs["w"].values(), inputs["targets"].values());
+    let width = x.shape()[2];
+    let row = |(x, target): (&[f64], &f64)| {
+        let logit = |word: usize| x.iter().zip(&w[word * width..]).map(|(a, b)| a * b).sum::<f64>();
+        let target = *target as usize;
+        let sum: f64 = (0..w.len() / width).filter(|&word| counts(target, word)).map(|word| logit(word).exp()).sum();
+        sum.ln() - logit(target)
+    };
+    x.values().chunks(width).zip(targets).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::formula::evaluate;
+    use crate::registry::entries;
+    use crate::resolve::resolve;
+    use crossover_core::axes::Axes;
+
+    /// The sizes of the registry's tests fit one tile.
+    #[test]
+    fn closed_forms_hold_for_several_tiles_too() {
+        for entry in entries().iter().filter(|entry| entry.descriptor.task == "output") {
+            let given: Axes =
+                [("n", 40), ("d_model", 64), ("vocabulary", 6144)].map(|(name, value)| (name.to_owned(), value.into())).into();
+            let axes = resolve(entry.descriptor, &given).unwrap();
+            let metered = [entry.cost(&axes).unwrap().flops as f64, entry.dry_run(&axes).unwrap().scratch_bytes as f64 / 4.0];
+            let model = entry.descriptor.model;
+            for (formula, metered) in [model.flops, model.scratch].into_iter().zip(metered) {
+                let closed = evaluate(formula, &axes).unwrap();
+                assert!((closed - metered).abs() <= 1e-3 * metered, "{}: {closed}, metered {metered}", entry.descriptor.name);
+            }
+        }
+    }
+}
