@@ -11,60 +11,19 @@ may give other last bits, as its matrix library adds in another order.
     python make_goldens.py [FOLDER]         (packages: requirements.txt; FOLDER defaults to this one)
 """
 
-import json
 import math
 import pathlib
-import struct
 import sys
-import zlib
 
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-ACTIVATIONS = {
-    "none": lambda x: x,
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "gelu-tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-}
-ROOM = 1_500_000  # Bytes for all files together: fixtures live in the repository.
+import attention_goldens
+import layer_goldens
+from cases import ACTIVATIONS, WRITTEN, Case, row
 
-WRITTEN = []  # Names of the files made so far.
-
-
-class Case:
-    """One case: a variant, a name, parameters, and a stream of numbers of its own."""
-
-    def __init__(self, variant, name, note="", **params):
-        self.variant, self.name, self.note, self.params = variant, name, note, params
-        self.file = f"{variant.replace('/', '-')}.{name}.safetensors"
-        WRITTEN.append(self.file)
-        self.seed = zlib.crc32(self.file.encode())
-        self.stream = torch.Generator().manual_seed(self.seed)
-
-    def draw(self, *shape, scale=1.0, shift=0.0):
-        """Normal numbers."""
-        return torch.randn(*shape, generator=self.stream, dtype=torch.float64) * scale + shift
-
-    def save(self, folder, **tensors):
-        """Writes the file: length of the header, header, raw little-endian numbers."""
-        header = {"__metadata__": {
-            "variant": self.variant, "case": self.name, "params": json.dumps(self.params, sort_keys=True),
-            "torch": torch.__version__.split("+")[0], "seed": str(self.seed), "note": self.note,
-        }}
-        blocks, offset = [], 0
-        for name in sorted(tensors):
-            tensor = tensors[name].contiguous()
-            assert tensor.dtype == torch.float64 and not torch.isnan(tensor).any(), f"{self.file}: {name}"
-            block = tensor.numpy().astype("<f8").tobytes()
-            header[name] = {"dtype": "F64", "shape": list(tensor.shape), "data_offsets": [offset, offset + len(block)]}
-            blocks.append(block)
-            offset += len(block)
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # The data begin at a multiple of 8.
-        (folder / self.file).write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blocks))
+ROOM = 2_000_000  # Bytes for all files together: fixtures live in the repository.
 
 
 def attention(folder, kind, name, q, kv, note="", scale=1.0, rising=None):
@@ -168,11 +127,6 @@ def softmax(folder, kind, name, shape, scale=1.0, note="", make=None):
     case.save(folder, logits=logits, out=F.softmax(logits, -1).masked_fill(masked, 0.0))
 
 
-def row(first, last, count):
-    """Evenly spaced values."""
-    return torch.linspace(first, last, count, dtype=torch.float64)
-
-
 def extreme(case):
     """Values of +-700: their exponentials are near the ends of float64, and their differences underflow."""
     signs = torch.randint(0, 2, (1, 7, 33), generator=case.stream) * 2 - 1
@@ -219,7 +173,7 @@ def linear(folder, activation, name, lead, d_in, d_out, scale=1.0, note=""):
 
 def linears(folder):
     """A linear layer with an activation behind it."""
-    for activation in ACTIVATIONS:
+    for activation in ["none", "relu", "gelu", "gelu-tanh", "silu"]:
         linear(folder, activation, "s7-i17-o33", (1, 7), 17, 33)
         linear(folder, activation, "s17-i3-o7-wide", (1, 17), 3, 7, scale=30.0, note="the tails of the activation")
     linear(folder, "none", "s1-i1-o1", (1, 1), 1, 1)
@@ -236,7 +190,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for family in [attentions, ffns, norms, softmaxes, linears]:
+    for family in [attentions, ffns, norms, softmaxes, linears, *attention_goldens.FAMILIES, *layer_goldens.FAMILIES]:
         family(folder)
     files = sorted(folder.glob("*.safetensors"))
     strangers = [file.name for file in files if file.name not in WRITTEN]

@@ -61,9 +61,7 @@ impl HostWeight {
             Self::Dense { dtype, .. } => WeightForm::Dense(*dtype),
             Self::Int8(_) => WeightForm::Int8PerChannel,
             Self::Int4(codes) => WeightForm::Int4Group { group: codes.group },
-            Self::Sparse(sparse) => {
-                WeightForm::Sparse { dtype: sparse.dtype, structure: sparse.structure, stored: sparse.values.len() }
-            }
+            Self::Sparse(sparse) => WeightForm::Sparse { dtype: sparse.dtype, structure: sparse.structure, stored: sparse.values.len() },
             Self::Palette(palette) => WeightForm::Palette { levels: palette.levels.len() },
         }
     }

@@ -81,7 +81,7 @@ mod tests {
     use std::path::Path;
 
     fn small() -> Plan {
-        let text = "name = 'small'\n[[sweep]]\nvariants = ['norm/*']\nengines = ['naive']\nbaseline = 'norm/none'\n\
+        let text = "name = 'small'\n[[sweep]]\nvariants = ['norm/layer-norm', 'norm/none']\nengines = ['naive']\nbaseline = 'norm/none'\n\
                     [sweep.axes]\nn = [2, 4]\nposition = ['pre', 'post']\n";
         let definition = definition::parse(Path::new("small.toml"), text).unwrap();
         Plan::new(&definition, &["naive".to_owned()], Selection::default()).unwrap()

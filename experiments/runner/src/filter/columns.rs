@@ -59,7 +59,7 @@ impl Columns {
         }
         let nearest = closest(name, self.0.keys().copied()).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
         let names: Vec<&str> = self.0.keys().copied().collect();
-        Err(format!("{nearest}the columns are {}; text stands in double quotes", names.join(", ")))
+        Err(format!("{nearest}{}; text stands in double quotes", listed("columns", &names)))
     }
 }
 
@@ -73,13 +73,23 @@ fn merge(known: &mut Kind, other: &Kind) {
     }
 }
 
+/// More names than this are looked up, not read in an error.
+const MOST_LISTED: usize = 24;
+
+fn listed(what: &str, names: &[&str]) -> String {
+    if names.len() <= MOST_LISTED {
+        return format!("the {what} are {}", names.join(", "));
+    }
+    format!("`crossover list variants` shows all {what}")
+}
+
 impl Kind {
     /// The text as cells spell it, or what to write instead.
     pub(super) fn canonical(&self, text: &str) -> Result<String, String> {
         match self {
             Self::Names(names) if !names.contains(&text) => {
                 let nearest = closest(text, names.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-                Err(format!("{nearest}the values are {}", names.join(", ")))
+                Err(format!("{nearest}{}", listed("values", names)))
             }
             Self::Precision => text.parse::<Precision>().map(|precision| precision.to_string()),
             _ => Ok(text.to_owned()),

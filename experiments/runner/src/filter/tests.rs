@@ -73,7 +73,7 @@ fn mistakes_are_shown_with_their_column() {
     --filter, column 12: unknown column "varient"
       n >= 2 and varient == "x"
                  ^^^^^^^
-      did you mean variant? the columns are activation, baseline, batch, classes, d_ff, d_in, d_model, d_out, distribution, engine, eps, experiment, family, head_dim, heads, kv_heads, n, n_kv, position, precision, seed, threads, variant; text stands in double quotes
+      did you mean variant? `crossover list variants` shows all columns; text stands in double quotes
     "#);
     insta::assert_snapshot!(complaint("precision < \"f32\""), @r#"
     --filter, column 11: text has no order
@@ -97,7 +97,7 @@ fn mistakes_are_shown_with_their_column() {
     --filter, column 12: this column never holds "attention/flesh"
       variant == "attention/flesh"
                  ^^^^^^^^^^^^^^^^^
-      did you mean "attention/flash"? the values are attention/dense, attention/causal, attention/flash, attention/flash-causal, ffn/dense, norm/layer-norm, norm/none, softmax/naive, softmax/stable, softmax/online, linear/dense
+      did you mean "attention/flash"? `crossover list variants` shows all values
     "#);
 }
 

@@ -31,15 +31,12 @@ pub struct Linformer;
 
 /// What projects keys and values.
 pub struct Projected<B: TransformerBackend> {
-    projection: Projection<B>,
+    /// Absent where segments are averaged.
+    e: Option<Tensor<B::Buffer>>,
+    /// Where it is not e.
+    f: Option<Tensor<B::Buffer>>,
     rank: usize,
     spec: AttentionSpec,
-}
-
-enum Projection<B: TransformerBackend> {
-    Segments,
-    /// E and, if it is another, F.
-    Matrices(Tensor<B::Buffer>, Option<Tensor<B::Buffer>>),
 }
 
 const fn matrix(name: &'static str, only_with: Option<(&'static str, &'static [&'static str])>) -> TensorSpec {
@@ -95,11 +92,9 @@ impl Variant for Linformer {
     type Bound<B: TransformerBackend> = Projected<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Projected<B>> {
-        let projection = match name(axes, "projection") {
-            "mean-pool" => Projection::Segments,
-            _ => Projection::Matrices(operands.tensor("e")?, operands.optional_tensor("f")),
-        };
-        Ok(Projected { projection, rank: size(axes, "rank"), spec: Streamed::over(AttentionPattern::Full, axes).spec })
+        let e = if name(axes, "projection") == "mean-pool" { None } else { Some(operands.tensor("e")?) };
+        let f = operands.optional_tensor("f");
+        Ok(Projected { e, f, rank: size(axes, "rank"), spec: Streamed::over(AttentionPattern::Full, axes).spec })
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -163,12 +158,8 @@ impl<B: TransformerBackend> Bound<B> for Projected<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let Attended { q, k, v, .. } = Attended::of("attention/linformer", inputs)?;
-        let (of_keys, of_values) = match &self.projection {
-            Projection::Segments => (None, None),
-            Projection::Matrices(e, f) => (Some(e), Some(f.as_ref().unwrap_or(e))),
-        };
-        let keys = self.project(backend, k, of_keys, scratch)?;
-        let values = self.project(backend, v, of_values, scratch)?;
+        let keys = self.project(backend, k, self.e.as_ref(), scratch)?;
+        let values = self.project(backend, v, self.f.as_ref().or(self.e.as_ref()), scratch)?;
         let operands = AttentionOperands { q, k: keys.view(), v: values.view(), bias: ScoreBias::None, key_mask: None };
         backend.attention(&self.spec, operands, AttentionOutputs { out, log_sum_exp: None }, scratch)?;
         scratch.give(values);

@@ -1,11 +1,11 @@
 //! The dense feed-forward layer of which only the largest `k_hidden` hidden values of each row go on.
 //!
-//! Li et al. 2023 ("The lazy neuron phenomenon"), section 4: a top-k after the activation. Which units stay changes from row to row, so the
-//! second product stays dense here, over zeros: the variant shows what the selection costs and what accuracy it leaves, and an engine
-//! that skips zeros may gain. The limit is half-way between the k-th and the next value, so that a value is compared with something that
-//! it is not itself; values that tie with the limit all stay. The hidden values, their limits and the mask are in the compute type, for
-//! the choice not to hang on storage rounding: twice the hidden tensor of the dense layer, in a wider type. k_hidden = d_ff is the dense
-//! layer, without any selection.
+//! Li et al. 2023 ("The lazy neuron phenomenon"), their Top-k Transformer: a top-k after the activation. Which units stay changes from
+//! row to row, so the second product stays dense here, over zeros: the variant shows what the selection costs and what accuracy it
+//! leaves, and an engine that skips zeros may gain. The limit is half-way between the k-th and the next value, so that a value is
+//! compared with something that it is not itself; values that tie with the limit all stay. The hidden values, their limits and the mask
+//! are in the compute type, for the choice not to hang on storage rounding: twice the hidden tensor of the dense layer, in a wider type.
+//! k_hidden = d_ff is the dense layer, without any selection.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -38,7 +38,7 @@ impl Variant for ActivationSparsity {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "ffn/activation-sparsity",
         summary: "the dense layer with all but the k_hidden largest hidden values of each row set to zero",
-        citation: "Li et al. 2023, section 4",
+        citation: "Li et al. 2023 (Top-k Transformer)",
         parameters: &[AxisSpec {
             name: "k_hidden",
             doc: "hidden values of a row that go on",
@@ -50,7 +50,8 @@ impl Variant for ActivationSparsity {
             holds: |axes: &Axes| size(axes, "k_hidden") <= size(axes, "d_ff"),
         }],
         model: Model {
-            flops: "batch*n*(4*d_model*d_ff + d_ff*(1 + activation) + d_model + min(1, d_ff - k_hidden)*(d_ff*(3 + floor(log2(d_ff))) + 2))",
+            flops: "batch*n*(4*d_model*d_ff + d_ff*(1 + activation) + d_model \
+                    + min(1, d_ff - k_hidden)*(d_ff*(3 + floor(log2(d_ff))) + 2))",
             scratch: "batch*n*(d_ff + min(1, d_ff - k_hidden)*(1 + max(2*k_hidden + 2, d_ff)))",
         },
         ..Dense::DESCRIPTOR

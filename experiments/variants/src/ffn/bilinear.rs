@@ -1,6 +1,7 @@
 //! The gated feed-forward layer with no activation at all: ((x w1^T) * (x w3^T)) w2^T.
 //!
-//! Shazeer 2020, section 2 (Bilinear). The product alone is the non-linearity. What it gives up is boundedness: the output grows with the square of the input.
+//! Shazeer 2020, section 2 (Bilinear). The product alone is the non-linearity. What it gives up is boundedness: the output grows with the
+//! square of the input.
 
 use crossover_core::activation::Activation;
 use crossover_core::axes::Axes;

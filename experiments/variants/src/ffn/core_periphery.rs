@@ -1,10 +1,10 @@
 //! A non-linear core of hidden units, and all other units as one linear map.
 //!
-//! No paper's method, described here as what it is. The `core` share of hidden units of highest score (norm of the row of w1 times norm of the
-//! column of w2, as in `ffn/structured`) stays as it is. Every other unit gets the straight line that fits its activation best: its
-//! pre-activation is taken as normal with the unit's bias as mean and the norm of its row of w1 as deviation (inputs of unit variance), and the
-//! line is the least-squares one (the gain of Bussgang 1952). Units that are linear need no hidden value, so all of them together are one
-//! matrix [d_model, d_model] and one bias, made on the host.
+//! No paper's method, described here as what it is. The `core` share of hidden units of highest score (norm of the row of w1 times norm
+//! of the column of w2, as in `ffn/structured`) stays as it is. Every other unit gets the straight line that fits its activation best:
+//! its pre-activation is taken as normal with the unit's bias as mean and the norm of its row of w1 as deviation (inputs of unit
+//! variance), and the line is the least-squares one (the gain of Bussgang 1952). Units that are linear need no hidden value, so all of
+//! them together are one matrix [d_model, d_model] and one bias, made on the host.
 //!
 //! Cost: 4 d_model core d_ff + 2 d_model^2 operations a row. Traded away: the curvature of the periphery, and inputs that are not as
 //! assumed. core = 1 is the dense layer (with a periphery of zeros).

@@ -1,7 +1,7 @@
 //! The dense feed-forward layer: activation(x w1^T + b1) w2^T + b2.
 //!
 //! Vaswani et al. (2017), section 3.3, with ReLU; GELU (Hendrycks and Gimpel, 2016, exact and by tanh), SiLU and squared ReLU (So et al.
-//! 2021, section 4) by parameter. The hidden tensor is scratch: d_ff / d_model times the input.
+//! 2021, section 3) by parameter. The hidden tensor is scratch: d_ff / d_model times the input.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;

@@ -2,9 +2,9 @@
 //!
 //! Howard et al. 2017, section 3.1: a filter of `kernel` tokens for each channel, then a product over the channels (here the dense
 //! layer's own). Neighbouring tokens mix inside the feed-forward layer, for 2 kernel (d_model + d_ff) operations a row on top of the
-//! dense ones. Traded away: the independence of rows (`causal = yes` pads on the left only, so that no token sees a later one), and a second
-//! hidden tensor. A kernel of one token with filters of 1 is the dense layer. It approximates no given layer, so its accuracy is measured
-//! against itself.
+//! dense ones. Traded away: the independence of rows (`causal = yes` pads on the left only, so that no token sees a later one), and a
+//! second hidden tensor. A kernel of one token with filters of 1 is the dense layer. It approximates no given layer, so its accuracy is
+//! measured against itself.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;

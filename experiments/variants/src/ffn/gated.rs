@@ -1,7 +1,7 @@
 //! What the gated feed-forward layers share: (activation(x w1^T) * (x w3^T)) w2^T, without biases.
 //!
-//! Shazeer 2020, section 2: the five variants differ in the activation of the gate only, and each is a file of its own. A gate costs a third
-//! matrix: at equal parameters d_ff is two thirds of the plain layer's (section 3.1). The two hidden tensors may be scratch of the engine, which
+//! Shazeer 2020, section 2: the five variants differ in the activation of the gate only, and each is a file of its own. A gate costs a
+//! third matrix: at equal parameters d_ff is two thirds of the plain layer's. The two hidden tensors may be scratch of the engine, which
 //! is free to fuse them away.
 
 use crossover_core::activation::Activation;

@@ -1,6 +1,7 @@
 //! The gated feed-forward layer with a sigmoid gate: (sigmoid(x w1^T) * (x w3^T)) w2^T.
 //!
-//! Shazeer 2020, section 2 (GLU, after Dauphin et al. 2017). The original gate: smooth and bounded, at the price of an exponential a hidden value.
+//! Shazeer 2020, section 2 (GLU, after Dauphin et al. 2017). The original gate: smooth and bounded, at the price of an exponential a
+//! hidden value.
 
 use crossover_core::activation::Activation;
 use crossover_core::axes::Axes;

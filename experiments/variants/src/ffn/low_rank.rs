@@ -1,9 +1,9 @@
 //! The feed-forward layer with both weights as two thin factors.
 //!
-//! Each weight is replaced by the nearest one of its rank, from its singular value decomposition (Denton et al. 2014, section 3; Eckart and
-//! Young 1936). Four thin products in place of two large ones; the hidden tensor keeps its width, so the activation costs what it did. Traded
-//! away: the singular values beyond the ranks (trained weights have many). `rank2` sets the second weight's rank apart; full ranks are the dense
-//! layer.
+//! Each weight is replaced by the nearest one of its rank, from its singular value decomposition (Denton et al. 2014, section 3; Eckart
+//! and Young 1936). Four thin products in place of two large ones; the hidden tensor keeps its width, so the activation costs what it
+//! did. Traded away: the singular values beyond the ranks (trained weights have many). `rank2` sets the second weight's rank apart; full
+//! ranks are the dense layer.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;

@@ -16,6 +16,8 @@ pub mod bottleneck;
 pub mod core_periphery;
 pub mod dense;
 pub mod depthwise_separable;
+#[cfg(test)]
+mod family_tests;
 pub(crate) mod gated;
 pub mod geglu;
 pub mod glu;

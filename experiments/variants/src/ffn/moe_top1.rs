@@ -1,9 +1,10 @@
 //! A mixture of experts in which each token goes to the one expert of highest probability.
 //!
 //! Fedus et al. 2021 (Switch Transformer), section 2.1 for the routing and 2.2 for the capacity: out = p expert(x), where p is the
-//! router's probability of the chosen expert. The parameters of `experts` layers for the arithmetic of one (times the capacity). Traded away:
-//! tokens beyond the capacity, memory for all experts, and rows gathered by index. The auxiliary loss that balances the load belongs to
-//! training and is not here. It approximates no given layer, so its accuracy is measured against itself; one expert is the dense layer.
+//! router's probability of the chosen expert. The parameters of `experts` layers for the arithmetic of one (times the capacity). Traded
+//! away: tokens beyond the capacity, memory for all experts, and rows gathered by index. The auxiliary loss that balances the load
+//! belongs to training and is not here. It approximates no given layer, so its accuracy is measured against itself; one expert is the
+//! dense layer.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
@@ -32,7 +33,8 @@ impl Variant for MoeTop1 {
             flops: concat!(
                 "experts*",
                 places_formula!("1"),
-                "*(4*d_model*d_ff + d_ff*(1 + activation) + d_model) + batch*n*(experts*(2*d_model + 11 + floor(log2(max(2, experts)))) + 2*d_model)"
+                "*(4*d_model*d_ff + d_ff*(1 + activation) + d_model)",
+                " + batch*n*(experts*(2*d_model + 11 + floor(log2(max(2, experts)))) + 2*d_model)"
             ),
             scratch: concat!(
                 "2*batch*n + max(d_model*(1 + experts*(",

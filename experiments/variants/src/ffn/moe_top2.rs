@@ -32,7 +32,8 @@ impl Variant for MoeTop2 {
             flops: concat!(
                 "experts*",
                 places_formula!("2"),
-                "*(4*d_model*d_ff + d_ff*(1 + activation) + d_model) + batch*n*(experts*(2*d_model + 17 + floor(log2(max(2, experts)))) + 5*d_model)"
+                "*(4*d_model*d_ff + d_ff*(1 + activation) + d_model)",
+                " + batch*n*(experts*(2*d_model + 17 + floor(log2(max(2, experts)))) + 5*d_model)"
             ),
             scratch: concat!(
                 "4*batch*n + max(d_model*(1 + experts*(",

@@ -1,7 +1,7 @@
 //! The feed-forward layer with both weights in Monarch form.
 //!
-//! Dao et al. 2022, section 3.1, with their projection of given weights (section 3.3): each weight becomes two block-diagonal factors, applied
-//! as in `linear/monarch`. Traded away: what the projection cannot hold, and many small products in place of two large ones.
+//! Dao et al. 2022, section 3.1, with their projection of given weights (section 3.3): each weight becomes two block-diagonal factors,
+//! applied as in `linear/monarch`. Traded away: what the projection cannot hold, and many small products in place of two large ones.
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;

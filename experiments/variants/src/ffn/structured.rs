@@ -1,8 +1,8 @@
 //! A narrower hidden layer: the hidden units of highest score stay, the others go whole.
 //!
-//! The score of a unit is the norm of its row of w1 times the norm of its column of w2, after Li et al. 2017, section 3.1 (who rank filters by
-//! the norm of their own weights alone); no data, no retraining. What is left is dense. Traded away: what the low-scored units computed, more
-//! accuracy than unstructured pruning of as many weights costs. keep = 1 is the dense layer.
+//! The score of a unit is the norm of its row of w1 times the norm of its column of w2, after Li et al. 2017, section 3.1 (who rank
+//! filters by the norm of their own weights alone); no data, no retraining. What is left is dense. Traded away: what the low-scored units
+//! computed, more accuracy than unstructured pruning of as many weights costs. keep = 1 is the dense layer.
 
 use crossover_compression::structured::{keep_best, neuron_scores};
 use crossover_core::axes::Axes;

@@ -1,6 +1,7 @@
 //! The gated feed-forward layer with a SiLU gate: (silu(x w1^T) * (x w3^T)) w2^T.
 //!
-//! Shazeer 2020, section 2 (SwiGLU with beta = 1). The gate of most current decoders; close to GEGLU in quality, with an exponential in place of an erf.
+//! Shazeer 2020, section 2 (SwiGLU with beta = 1). The gate of most current decoders; close to GEGLU in quality, with an exponential in
+//! place of an erf.
 
 use crossover_core::activation::Activation;
 use crossover_core::axes::Axes;

@@ -1,6 +1,6 @@
 //! A weight held in bf16; activations and sums stay as the precision says.
 //!
-//! Half the bytes of f32 for the weight alone: bfloat16 (Kalamkar et al. 2019, section 2): 8 bits of precision with the range of f32.
+//! Half the bytes of f32 for the weight alone: bfloat16 (Kalamkar et al. 2019): 8 bits of precision with the range of f32.
 //! Where a call is bound by reading the weight, that is most of what a narrower precision gives. Traded away: one rounding of each
 //! entry, and its conversion inside the product.
 
@@ -24,7 +24,7 @@ impl Variant for Bf16Weights {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "linear/bf16-weights",
         summary: "activation(x w^T + b) with w held in bf16",
-        citation: "Kalamkar et al. 2019, section 2",
+        citation: "Kalamkar et al. 2019",
         derived: &[DerivedSpec { name: "w", role: Role::Weight, shape: WEIGHT, form: Some(|_| WeightForm::Dense(DType::Bf16)) }],
         conditions: &[FLOATING],
         ..Dense::DESCRIPTOR

@@ -1,7 +1,7 @@
 //! A weight in int4 codes with one scale for each `group` neighbouring inputs of a row; activations stay floating.
 //!
-//! Frantar et al. 2023, section 4 (their grouping, with plain rounding in place of their second-order correction): symmetric codes -7..7. An
-//! eighth of the bytes of f32 and the scales on top: smaller groups follow outliers better and cost more scales. Traded away:
+//! Frantar et al. 2023, section 4 (their grouping, with plain rounding in place of their second-order correction): symmetric codes -7..7.
+//! An eighth of the bytes of f32 and the scales on top: smaller groups follow outliers better and cost more scales. Traded away:
 //! accuracy, and the decoding inside the product.
 
 use crossover_core::axes::Axes;

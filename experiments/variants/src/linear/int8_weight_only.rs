@@ -1,9 +1,9 @@
 //! A weight in int8 codes with one scale a row; activations stay floating.
 //!
-//! Dettmers et al. 2022, section 2.1, with row-wise scales for the weight alone: symmetric codes, round to nearest, no calibration. A quarter of
-//! the bytes of f32, which is what counts where a call reads the weight for few rows. Traded away: up to half a step of each entry, and the
-//! decoding inside the product. The form holds whatever the precision's own weight type is; precision `int8-weight` of the dense layer is the
-//! same for f32 activations, and precision `int8` quantises the activations as well.
+//! Dettmers et al. 2022, section 2.1, with row-wise scales for the weight alone: symmetric codes, round to nearest, no calibration. A
+//! quarter of the bytes of f32, which is what counts where a call reads the weight for few rows. Traded away: up to half a step of each
+//! entry, and the decoding inside the product. The form holds whatever the precision's own weight type is; precision `int8-weight` of the
+//! dense layer is the same for f32 activations, and precision `int8` quantises the activations as well.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;

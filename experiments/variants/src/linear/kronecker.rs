@@ -1,7 +1,7 @@
 //! A weight as a Kronecker product of two small ones: w ~ a (x) b.
 //!
-//! The nearest factors in the Frobenius norm (Van Loan and Pitsianis 1993, section 2). With x laid out as [factor_in, d_in / factor_in], the
-//! product is b on the inner dimension and then a on the outer one: two small batched products and no dense weight anywhere. Traded
+//! The nearest factors in the Frobenius norm (Van Loan and Pitsianis 1993, section 2). With x laid out as [factor_in, d_in / factor_in],
+//! the product is b on the inner dimension and then a on the outer one: two small batched products and no dense weight anywhere. Traded
 //! away: nearly all parameters. A weight without that structure is lost (the error says so); the variant shows what the structure would
 //! give. factor_in = factor_out = 1 leaves one scalar and the dense weight.
 
@@ -60,7 +60,7 @@ impl Variant for Kronecker {
             },
         }],
         model: Model {
-            flops: "batch*n*(2*d_out/factor_out*(d_in + factor_in*factor_out) + d_out*(1 + activation))",
+            flops: "batch*n*(2*d_out/factor_out*(d_in + factor_in*factor_out) + d_out*(1 + min(1, activation)))",
             scratch: "batch*n*factor_in*d_out/factor_out",
         },
         ..Dense::DESCRIPTOR

@@ -5,6 +5,8 @@ pub mod block_sparse;
 pub mod csr;
 pub mod dense;
 pub mod f16_weights;
+#[cfg(test)]
+mod family_tests;
 pub mod int4_group;
 pub mod int8_weight_only;
 pub mod kronecker;
@@ -16,7 +18,7 @@ pub mod palette;
 pub(crate) mod sparse;
 pub mod ternary;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec};
 use crate::registry::VariantVisitor;

@@ -1,9 +1,9 @@
 //! A weight in Monarch form: two block-diagonal factors with a fixed permutation between and after them.
 //!
 //! Dao et al. 2022, section 3.1, with their projection of a given weight (section 3.3). `blocks` small products on neighbouring inputs,
-//! then `blocks` more on every `blocks`-th intermediate value; the permutations are strides of views and move nothing. blocks (d_in + d_out)
-//! products instead of d_in d_out. Traded away: what the projection cannot hold, and many small products in place of a large one. A square
-//! layer with as many blocks as inputs is dense.
+//! then `blocks` more on every `blocks`-th intermediate value; the permutations are strides of views and move nothing. blocks (d_in +
+//! d_out) products instead of d_in d_out. Traded away: what the projection cannot hold, and many small products in place of a large one.
+//! A square layer with as many blocks as inputs is dense.
 
 use crossover_compression::monarch::monarch;
 use crossover_core::activation::Activation;

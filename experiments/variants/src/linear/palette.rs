@@ -1,7 +1,8 @@
 //! A weight of codes into a table of `levels` values fitted to it by k-means.
 //!
-//! Han et al. 2016, section 3, without the fine-tuning of the table: log2(levels) bits an entry, and the levels lie where the entries are, unlike
-//! the uniform grid of integer codes. Traded away: accuracy, and a look-up for each entry that no dot-product instruction takes over.
+//! Han et al. 2016, section 3, without the fine-tuning of the table: log2(levels) bits an entry, and the levels lie where the entries
+//! are, unlike the uniform grid of integer codes. Traded away: accuracy, and a look-up for each entry that no dot-product instruction
+//! takes over.
 
 use crossover_compression::palette::palette;
 use crossover_core::axes::Axes;

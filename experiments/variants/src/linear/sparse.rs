@@ -1,7 +1,7 @@
 //! What the sparse weights of linear and feed-forward layers share: the axes, and how many entries stay.
 //!
-//! The masks are those of `crossover_compression::masks`: by magnitude, without retraining. The counts here are those that it keeps, so that
-//! a dry run knows them before there is a weight.
+//! The masks are those of `crossover_compression::masks`: by magnitude, without retraining. The counts here are those that it keeps, so
+//! that a dry run knows them before there is a weight.
 
 use crossover_compression::masks::Mask;
 use crossover_core::axes::Axes;

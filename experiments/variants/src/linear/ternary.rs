@@ -1,7 +1,8 @@
 //! A weight of -1, 0 and 1 with one scale a row.
 //!
-//! Li et al. 2016, section 2.2: entries below 0.7 times their row's mean magnitude become zero, the scale is the mean magnitude of the rest.
-//! Two bits an entry, and products without multiplications. Traded away: accuracy; without retraining the weight is off by 0.44 of its norm.
+//! Li et al. 2016, section 2.2: entries below 0.7 times their row's mean magnitude become zero, the scale is the mean magnitude of the
+//! rest. Two bits an entry, and products without multiplications. Traded away: accuracy; without retraining the weight is off by 0.44 of
+//! its norm.
 
 use crossover_compression::ternary::ternary;
 use crossover_core::axes::Axes;

@@ -1,4 +1,4 @@
-//! Cross-entropy with all logits in memory: -log softmax(w x)[target].
+//! Cross-entropy with all logits in memory: -log softmax(w x) at the target.
 //!
 //! The usual training loss, as frameworks compute it: a matrix [rows, vocabulary] of logits, in the compute type, is written, read for the
 //! target's logit and for the sum of exponentials, and dropped. The baseline of the tiled form.

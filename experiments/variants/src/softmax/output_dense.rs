@@ -6,12 +6,12 @@
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{Operand, TransformerBackend};
+use crossover_core::backend::{Operand, PreparedWeight, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, LinearSpec};
 use crossover_core::tensor::{View, ViewMut};
 
-use super::columns::log_sum_exp;
+use super::columns::{log_sum_exp_through, wide};
 use super::output::{LOG_PROBABILITIES, W, X, description};
 use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
@@ -54,8 +54,12 @@ impl<B: TransformerBackend> Bound<B> for Projected<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let &[x] = inputs else { return Err(wrong_inputs("softmax/output-dense", inputs)) };
-        backend.linear(LinearSpec { activation: Activation::None }, x, &self.w, None, out.reborrow())?;
-        let normaliser = log_sum_exp(backend, out.as_view(), scratch)?;
+        let mut logits = wide(backend, x.shape(), self.w.outputs(), scratch)?;
+        backend.linear(LinearSpec { activation: Activation::None }, x, &self.w, None, logits.view_mut())?;
+        backend.copy(logits.view(), out.reborrow())?;
+        // The exponentials are of the logits as computed, not as rounded to the storage type, and take their place.
+        let normaliser = log_sum_exp_through(backend, None, &mut logits, scratch)?;
+        scratch.give(logits);
         backend.binary(BinaryOp::Subtract, Operand::InPlace, normaliser.view(), out)?;
         scratch.give(normaliser);
         Ok(())
