@@ -90,15 +90,15 @@ def shared_heads(folder):
     four, one = (2, 4, 7, DIM), (2, 4, 1, DIM)
     for suffix, causal in [("", False), ("-causal", True)]:
         attended(folder, f"gqa{suffix}", "g2", lambda q, k, v: exact(q, pool(k, 2), pool(v, 2), causal=causal), four, (4, 7), groups=2)
-        attended(folder, f"mqa{suffix}", "n17", lambda q, k, v: exact(q, pool(k, 1), pool(v, 1), causal=causal), four, (4, 7))
+        attended(folder, f"mqa{suffix}", "n7", lambda q, k, v: exact(q, pool(k, 1), pool(v, 1), causal=causal), four, (4, 7))
         attended(folder, f"mla{suffix}", "r5", lambda q, k, v: exact(q, *latent(k, v, 5), causal=causal), rank=5)
     attended(folder, "decode", "kv17", exact, one, (2, 17))
     attended(folder, "decode-gqa", "g2", lambda q, k, v: exact(q, pool(k, 2), pool(v, 2)), one, (4, 17), groups=2)
     attended(folder, "decode-window", "w5", lambda q, k, v: exact(q, k[:, :, -5:], v[:, :, -5:]), one, (2, 17), window=5)
     attended(folder, "decode-mla", "r5", lambda q, k, v: exact(q, *latent(k, v, 5)), one, (2, 17), rank=5)
 
-    # Whole numbers of steps for all tokens but the newest: keys by row, values by channel.
     def coded(q, k, v):
+        # All tokens but the newest are whole numbers of steps: keys by row, values by channel.
         old = lambda x, axis: torch.cat([int_codes(x[:, :, :-1], axis, 127), x[:, :, -1:]], 2)
         return exact(q, old(k, -1), old(v, -2))
 
@@ -200,7 +200,8 @@ def kernels(folder):
     performer = {"extra": drawn, "features": 7, "redraw": 1}
     for orthogonal in ["yes", "no"]:
         both("performer", f"positive-orthogonal-{orthogonal}", positive(orthogonal == "yes"), **performer,
-             kind="positive", orthogonal=orthogonal, note="floors of 1e-6 after a shift by the largest exponent: of each query, and of all keys of a head")
+             kind="positive", orthogonal=orthogonal,
+             note="floors of 1e-6 after a shift by the largest exponent: of each query, and of all keys of a head")
     weights = lambda q, k, normals: positive(True, True)(q, spread(k, 2), normals) * past
     attended(folder, "performer-causal", "positive", lambda q, k, v, normals: mixed(F.normalize(weights(q, k, normals), 1, -1), v),
              **performer, note="the shift of the keys is that of the first key", kind="positive", chunk=5)

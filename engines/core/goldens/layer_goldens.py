@@ -76,6 +76,9 @@ def compressed(folder):
         case = Case(f"linear/{variant}", name, activation="silu", **params)
         x, w, b = case.draw(1, 7, 12), case.draw(8, 12, scale=12**-0.5), case.draw(8)
         case.save(folder, x=x, w=w, b=b, out=F.silu(F.linear(x, form(w), b)))
+    case = Case("linear/palette", "own-levels", "fewer values than levels: the weight keeps them", activation="silu", levels=16)
+    x, w, b = case.draw(1, 7, 12), case.draw(8, 12).mul(2).round() / 2, case.draw(8)
+    case.save(folder, x=x, w=w, b=b, out=F.silu(F.linear(x, w, b)))
     for (variant, name), (form, params) in (forms | {("pruned", "s0.75"): pruned}).items():
         two_layers(folder, variant, name, lambda x, w1, b1, w2, b2: plain(x, form(w1), b1, form(w2), b2), **params)
 
@@ -201,7 +204,8 @@ def norms(folder):
                     **({"groups": 4} if variant == "group-norm" else {}))
     ln = lambda x, gamma, beta, eps=epsilon: F.layer_norm(x, (12,), gamma, beta, eps)
     affine = ["gamma", "beta"]
-    case_of("dyt", "s3-d12-batch2", lambda x, alpha, gamma, beta: gamma * torch.tanh(alpha * x) + beta, *affine, streams=["x"], one=["alpha"])
+    case_of("dyt", "s3-d12-batch2", lambda x, alpha, gamma, beta: gamma * torch.tanh(alpha * x) + beta, *affine,
+            streams=["x"], one=["alpha"])
     fixed = lambda x, gamma, beta, running_mean, running_variance: F.batch_norm(
         x.flatten(0, 1), running_mean, running_variance, gamma, beta, eps=epsilon).view_as(x)
     case_of("batch-norm", "s3-d12-batch2", fixed, *affine, streams=["x"], eps=epsilon,
@@ -305,8 +309,8 @@ def output_layers(folder):
                 for word in words:
                     paths[word].append((node, side))
             waiting[:2] = [(waiting[0][0] + waiting[1][0], True, node, waiting[0][3] + waiting[1][3])]
-        rows = zip(x.flatten(0, 1), targets.flatten())
-        return -torch.stack([sum(F.logsigmoid(side * (row @ nodes[node])) for node, side in paths[int(word)]) for row, word in rows]).view(2, 7, 1)
+        loss = lambda row, word: -sum(F.logsigmoid(side * (row @ nodes[node])) for node, side in paths[int(word)])
+        return torch.stack([loss(row, word) for row, word in zip(x.flatten(0, 1), targets.flatten())]).view(2, 7, 1)
 
     case_of("huffman", "v24", huffman, words="nodes", vocabulary=24)
     sample = torch.tensor([3, 5, 8, 13, 21, 0], dtype=torch.float64)
@@ -317,7 +321,8 @@ def output_layers(folder):
                 for row, few, target in zip(x.flatten(0, 1), words, targets.flatten())]
         return torch.stack(rows).view(2, 7, 1)
 
-    case_of("sampled", "v24-s6", sampled, make=lambda case: {"sampled": sample}, note="no word is sampled twice; a sampled target counts once")
+    case_of("sampled", "v24-s6", sampled, make=lambda case: {"sampled": sample},
+            note="no word is sampled twice; a sampled target counts once")
 
     case = Case("softmax/adaptive", "v24", "PyTorch's own layer", vocabulary=24, cutoff1=5, cutoff2=12, projection=3)
     x, layer = case.draw(2, 7, 9), torch.nn.AdaptiveLogSoftmaxWithLoss(9, 24, [5, 12], div_value=3.0, dtype=torch.float64)

@@ -2,11 +2,12 @@
 
 One safetensors file a case, named `<family>-<variant>.<case>.safetensors`, with the inputs under the names of
 `crossover apply` and the answer as `out`. The sizes are small and odd (1, 2, 3, 7, 17, 33, 65), so that every tail of a
-kernel is met; a few sequences of 129 and 257 cross the block borders of streaming kernels.
+kernel is met; a few sequences of 129 and 257 cross the block borders of streaming kernels. Here are the plain variants, in many
+shapes; `attention_goldens.py` and `layer_goldens.py` have one or a few cases of each other one, from its definition.
 
 Each case draws from a seed made of its own name: adding a case leaves all the others as they are. PyTorch runs on one
 thread, and the files are written by hand with sorted names: two runs on one machine give the same bytes. Another processor
-may give other last bits, as its matrix library adds in another order.
+may give other last bits, as its matrix library adds in another order: to add cases there, write to another FOLDER and keep the new.
 
     python make_goldens.py [FOLDER]         (packages: requirements.txt; FOLDER defaults to this one)
 """

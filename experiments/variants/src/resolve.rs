@@ -5,7 +5,8 @@ use crossover_core::dtype::Precision;
 use thiserror::Error;
 
 use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
-use crate::model::component;
+use crate::model::architecture::MISFIT;
+use crate::model::{component, misfit};
 
 /// Why axes cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -35,13 +36,13 @@ pub enum AxisError {
         problem: String,
     },
     /// Values that do not go together.
-    #[error("{variant}: {text} (here {values})")]
+    #[error("{variant}: {text} ({values})")]
     Condition {
         /// The variant.
         variant: &'static str,
         /// The condition.
         text: &'static str,
-        /// The axes, spelled out.
+        /// The axes, spelled out, or what exactly is wrong.
         values: String,
     },
     /// A tensor that no machine could hold.
@@ -77,7 +78,9 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
         resolved.insert(axis.name.to_owned(), value);
     }
     if let Some(failed) = descriptor.conditions.iter().find(|condition| !(condition.holds)(&resolved)) {
-        return Err(AxisError::Condition { variant: descriptor.name, text: failed.text, values: spell(descriptor, &resolved) });
+        let reason = if failed.text == MISFIT { misfit(&resolved) } else { None };
+        let values = reason.unwrap_or_else(|| format!("here {}", spell(descriptor, &resolved)));
+        return Err(AxisError::Condition { variant: descriptor.name, text: failed.text, values });
     }
     let output = TensorSpec { name: "out", shape: descriptor.output, ..descriptor.tensors[0] };
     for tensor in descriptor.tensors.iter().chain([&output]).filter(|tensor| tensor.takes_part(&resolved)) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crossover_core::arena::Arena;
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::{PreparedWeight, TransformerBackend};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
@@ -66,6 +66,15 @@ pub enum Reference {
     Itself,
     /// The same with other axes, on the inputs that these axes draw: a model with its original components.
     ItselfWith(Axes),
+}
+
+impl Reference {
+    /// The variant itself with one axis at another value: what it would give if it left nothing out.
+    pub fn itself_with(axes: &Axes, axis: &str, value: AxisValue) -> Self {
+        let mut other = axes.clone();
+        other.insert(axis.to_owned(), value);
+        if other == *axes { Self::Itself } else { Self::ItselfWith(other) }
+    }
 }
 
 /// A bound variant.

@@ -93,7 +93,7 @@ impl Landmarks {
         x: View<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<Tensor<B::Buffer>> {
-        let mut means = scratch.take(backend, backend.storage(), &[x.shape()[0], x.shape()[1], self.landmarks, x.shape()[3]])?;
+        let mut means = scratch.take(backend, backend.compute(), &[x.shape()[0], x.shape()[1], self.landmarks, x.shape()[3]])?;
         segment_means(backend, x, means.view_mut())?;
         Ok(means)
     }

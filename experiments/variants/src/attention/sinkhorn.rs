@@ -1,8 +1,9 @@
 //! Sparse Sinkhorn attention: each block of queries sees its own block of keys and one that a soft permutation brings to it.
 //!
 //! Tay et al. 2020, section 3. The sort net (section 3.1.1) makes a row of `n / block` scores from each block's mean by a trained matrix
-//! w_sort; Sinkhorn normalisation (section 3.1.2: rows and columns in turn, `iterations` times, here divided instead of in logarithms,
-//! after a softmax over rows) makes the scores nearly doubly stochastic; with it as weights blocks of keys and values are mixed into
+//! w_sort; Sinkhorn normalisation (section 3.1.2) makes the scores nearly doubly stochastic: a softmax over rows, then columns and rows in
+//! turn, divided instead of in logarithms, ending with rows so that the weights of a mixture sum to one. By them blocks of keys and values
+//! are mixed into
 //! "sorted" ones (section 3.2). Scores are taken with the sorted and the own block, under one softmax (equation 5 and the text below
 //! it). Mapped here: blocks are represented by their mean key of the head (the paper sums tokens before projection), all heads share
 //! w_sort, and no Gumbel noise is added, as at inference.

@@ -72,6 +72,9 @@ impl Architecture {
         let row_sizes = [("batch", batch), ("n", n), ("d_model", d_model), ("d_ff", size(axes, "d_ff"))];
         let chosen = |family: &str, axis: &str, sizes: &[(&str, usize)], inputs: usize| {
             let chosen = component::parse(family, name(axes, axis)).map_err(|problem| shape_error("model", problem))?;
+            if causal && axis == attention_axis && !chosen.is_causal() {
+                return Err(shape_error("model", format!("{} sees later tokens: a decoder needs causal attention", chosen.name())));
+            }
             chosen.sized(axes, sizes, inputs)
         };
         Ok(Self {
@@ -204,6 +207,9 @@ pub(super) const fn choices(style: &Style) -> [AxisSpec; 9] {
     ]
 }
 
+/// The condition whose reason `misfit` knows.
+pub const MISFIT: &str = "a component does not fit the model";
+
 /// What any model asks of its sizes.
 pub(super) const CONDITIONS: &[Condition] = &[
     Condition { text: "heads must divide d_model", holds: |axes| size(axes, "d_model").is_multiple_of(size(axes, "heads").max(1)) },
@@ -213,26 +219,29 @@ pub(super) const CONDITIONS: &[Condition] = &[
         holds: |axes| name(axes, "position") != "rope" || (size(axes, "d_model") / size(axes, "heads").max(1)).is_multiple_of(2),
     },
     Condition {
-        text: "alibi and t5 add a bias to the scores, which only the streaming attention takes: attention must be flash or flash-causal",
-        holds: |axes| !["alibi", "t5"].contains(&name(axes, "position")) || name(axes, "attention").starts_with("flash"),
+        text: "alibi and t5 add a bias to the scores, which only the streaming attention takes: self-attention must be flash, in a decoder \
+               flash-causal",
+        holds: |axes| {
+            let biased = ["alibi", "t5"].contains(&name(axes, "position"));
+            let streams = |axis: &str| ["", "flash", "flash-causal"].contains(&name(axes, axis));
+            !biased || (streams("attention") && streams("causal_attention"))
+        },
     },
-    Condition {
-        text: "a component does not fit the model: its own conditions fail at these sizes, or it takes other inputs",
-        holds: |axes| Architecture::of(axes, false).is_ok(),
-    },
+    Condition { text: MISFIT, holds: |axes| Architecture::of(axes, false).is_ok() },
 ];
 
-/// The same for two stacks.
-pub(super) const DOUBLE_CONDITIONS: &[Condition] = &[
+/// The same for a stack that keeps to the past.
+pub(super) const CAUSAL_CONDITIONS: &[Condition] = &[
     CONDITIONS[0],
     CONDITIONS[1],
     CONDITIONS[2],
     CONDITIONS[3],
-    Condition {
-        text: "a component does not fit the model: its own conditions fail at these sizes, or it takes other inputs",
-        holds: super::double::fits,
-    },
+    Condition { text: MISFIT, holds: |axes| Architecture::of(axes, true).is_ok() },
 ];
+
+/// The same for two stacks.
+pub(super) const DOUBLE_CONDITIONS: &[Condition] =
+    &[CONDITIONS[0], CONDITIONS[1], CONDITIONS[2], CONDITIONS[3], Condition { text: MISFIT, holds: super::double::fits }];
 
 /// Sizes of a model of two stacks.
 pub(super) const fn double_sizes(n: i64, layers: i64, d_model: i64, heads: i64, d_ff: i64, vocabulary: i64) -> [AxisSpec; 9] {

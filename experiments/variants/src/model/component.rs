@@ -11,7 +11,7 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::reference::HostInputs;
 
-use crate::descriptor::{COMMON_AXES, Placed, Role};
+use crate::descriptor::{AxisKind, AxisSpec, COMMON_AXES, Placed, Role};
 use crate::registry::{Entry, VariantVisitor, closest, find};
 use crate::resolve::resolve;
 use crate::variant::{Bound, Derived, Operands, Variant};
@@ -38,8 +38,11 @@ pub fn parse(family: &str, text: &str) -> std::result::Result<Chosen, String> {
     let mut parameters = Axes::new();
     for assignment in inside.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (key, value) = assignment.split_once('=').ok_or_else(|| format!("{assignment:?} is not parameter=value"))?;
-        if !entry.descriptor.parameters.iter().chain(entry.descriptor.problem).any(|axis| axis.name == key.trim()) {
-            let known: Vec<&str> = entry.descriptor.parameters.iter().map(|axis| axis.name).collect();
+        // Sizes are the model's; a choice that is part of the problem, such as an activation, is the component's.
+        let chosen = entry.descriptor.problem.iter().filter(|axis| matches!(axis.kind, AxisKind::Choice { .. }));
+        let own: Vec<&AxisSpec> = entry.descriptor.parameters.iter().chain(chosen).collect();
+        if !own.iter().any(|axis| axis.name == key.trim()) {
+            let known: Vec<&str> = own.iter().map(|axis| axis.name).collect();
             return Err(format!("{full} has no parameter {:?}; it has {}", key.trim(), known.join(", ")));
         }
         parameters.insert(key.trim().to_owned(), AxisValue::parse(value.trim()));
@@ -53,6 +56,16 @@ impl Chosen {
         let name = self.entry.descriptor.name.split('/').next_back().unwrap_or_default();
         let parameters: Vec<String> = self.parameters.iter().map(|(key, value)| format!("{key}={value}")).collect();
         if parameters.is_empty() { name.to_owned() } else { format!("{name}({})", parameters.join(",")) }
+    }
+
+    /// The variant's full name.
+    pub fn name(&self) -> &'static str {
+        self.entry.descriptor.name
+    }
+
+    /// Does it keep to the past?
+    pub fn is_causal(&self) -> bool {
+        self.entry.descriptor.task.contains("causal")
     }
 
     /// With the sizes that the model gives it. Fails where the variant does not fit a model, or its parameters the sizes.

@@ -41,7 +41,7 @@ const fn tokens(name: &'static str, shape: &'static [Dim]) -> TensorSpec {
 }
 
 /// Both stacks, read from one cell's axes.
-fn stacks(axes: &Axes) -> Result<[Architecture; 2]> {
+pub(super) fn stacks(axes: &Axes) -> Result<[Architecture; 2]> {
     let (n, n_target) = (size(axes, "n"), size(axes, "n_target"));
     let encoder = Architecture::stack(axes, false, "encoder.", n, "attention", None)?;
     Ok([encoder, Architecture::stack(axes, true, "decoder.", n_target, "causal_attention", Some(n))?])

@@ -44,6 +44,8 @@ pub fn load(folder: &Path, naming: Naming, wanted: &[Placed]) -> Result<HostInpu
     let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;
     let reader = Reader { file: &file, prefixes: ["", "bert.", "transformer.", "roberta."] };
+    reader.check_head(naming).map_err(failed)?;
+    check_rotation(folder, naming)?;
     let mut found = BTreeMap::new();
     for tensor in wanted {
         if let Some(place) = naming.place(&tensor.name) {
@@ -69,12 +71,14 @@ struct Place {
     cut: bool,
     /// A tensor whose first row is added to every row.
     plus_row_of: Option<&'static str>,
+    /// The architecture has no such tensor: ours is zero.
+    zero: bool,
 }
 
 impl Naming {
     /// `None` for a tensor that such files do not have.
     fn place(self, ours: &str) -> Option<Place> {
-        let plain = |name: String| Place { name, transposed: false, third: None, cut: false, plus_row_of: None };
+        let plain = |name: String| Place { name, transposed: false, third: None, cut: false, plus_row_of: None, zero: false };
         if let Some(rest) = ours.strip_prefix("layers.") {
             let (layer, part) = rest.split_once('.')?;
             return self.in_layer(layer, part);
@@ -93,6 +97,8 @@ impl Naming {
             (Self::Gpt2, "final_norm.beta") => "ln_f.bias",
             (Self::Llama, "embedding.tokens") => "model.embed_tokens.weight",
             (Self::Llama, "final_norm.gamma") => "model.norm.weight",
+            // RMSNorm as Llama has it shifts nothing.
+            (Self::Llama, "final_norm.beta") => return Some(Place { zero: true, ..plain(String::new()) }),
             _ => return None,
         };
         Some(plain(theirs.to_owned()))
@@ -148,6 +154,7 @@ impl Naming {
             third: third.filter(|_| gpt2),
             cut: false,
             plus_row_of: None,
+            zero: self == Self::Llama && parameter == "bias",
         })
     }
 }
@@ -158,8 +165,40 @@ struct Reader<'a> {
     prefixes: [&'static str; 4],
 }
 
+/// The tables of rotary positions have the base 10000; a model that was trained with another would silently be another model.
+fn check_rotation(folder: &Path, naming: Naming) -> Result<()> {
+    let path = folder.join("config.json");
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
+    let config: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| shape_error("weights", format!("{}: {error}", path.display())))?;
+    match config.get("rope_theta").and_then(serde_json::Value::as_f64) {
+        Some(base) if naming == Naming::Llama && base != 10_000.0 => {
+            Err(shape_error("weights", format!("{}: rope_theta is {base}, this model rotates with 10000", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Reader<'_> {
+    /// A decoder's head is its token table here; a file with another head would give other logits.
+    fn check_head(&self, naming: Naming) -> std::result::Result<(), String> {
+        let table = match naming {
+            Naming::Bert => return Ok(()),
+            Naming::Gpt2 => "wte.weight",
+            Naming::Llama => "model.embed_tokens.weight",
+        };
+        match (self.file.tensor("lm_head.weight"), self.values(table)) {
+            (Ok(head), Ok((table, _))) if widened(&head)? != table => {
+                Err("its head (lm_head.weight) is not the token table, as this model's is: untied heads are not supported".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn read(&self, place: &Place, shape: &[usize]) -> std::result::Result<HostTensor, String> {
+        if place.zero {
+            return HostTensor::new(shape, vec![0.0; shape.iter().product()]).map_err(|error| error.to_string());
+        }
         let (mut values, mut found) = self.values(&place.name)?;
         if let (true, &[rows, columns]) = (place.transposed, &found[..]) {
             values = (0..values.len()).map(|at| values[at % rows * columns + at / rows]).collect();
@@ -212,6 +251,8 @@ fn widened(view: &TensorView<'_>) -> std::result::Result<Vec<f64>, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn name_of(naming: Naming, ours: &str) -> Option<String> {
@@ -270,6 +311,22 @@ mod tests {
         let folder = file(&[("embeddings.position_embeddings.weight", &[4, 2]), ("embeddings.token_type_embeddings.weight", &[2, 2])]);
         let loaded = load(folder.path(), Naming::Bert, &[wanted("embedding.positions", &[2, 2])]).unwrap();
         assert_eq!(loaded["embedding.positions"].values(), [0.0, 2.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn llama_has_no_shifts_and_must_share_its_head() {
+        let tied: &[(&str, &[usize])] = &[("model.norm.weight", &[2]), ("model.embed_tokens.weight", &[2, 2]), ("lm_head.weight", &[2, 2])];
+        let tensors = [wanted("final_norm.gamma", &[2]), wanted("final_norm.beta", &[2])];
+        let loaded = load(file(tied).path(), Naming::Llama, &tensors).unwrap();
+        assert_eq!((loaded["final_norm.gamma"].values(), loaded["final_norm.beta"].values()), (&[0.0, 1.0][..], &[0.0, 0.0][..]));
+        let untied: &[(&str, &[usize])] =
+            &[("model.norm.weight", &[2]), ("model.embed_tokens.weight", &[2, 2]), ("lm_head.weight", &[1, 2])];
+        let error = load(file(untied).path(), Naming::Llama, &tensors).unwrap_err().to_string();
+        assert!(error.contains("untied heads are not supported"), "{error}");
+        let other = file(tied);
+        fs::write(other.path().join("config.json"), "{\"rope_theta\": 500000.0}").unwrap();
+        let error = load(other.path(), Naming::Llama, &tensors).unwrap_err().to_string();
+        assert!(error.contains("rope_theta is 500000"), "{error}");
     }
 
     #[test]

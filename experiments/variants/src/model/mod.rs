@@ -18,6 +18,8 @@ pub mod stack;
 mod table;
 pub mod text;
 
+use crossover_core::axes::Axes;
+
 use crate::registry::VariantVisitor;
 
 /// The family's variants.
@@ -33,4 +35,13 @@ pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
     visitor.visit::<presets::TransformerBase>();
     visitor.visit::<presets::TransformerBig>();
     visitor.visit::<presets::T5Small>();
+}
+
+/// Why components do not fit a model, for resolved axes that fail [`architecture::MISFIT`].
+pub(crate) fn misfit(axes: &Axes) -> Option<String> {
+    let problem = match axes.get("causal_attention") {
+        Some(_) => double::stacks(axes).err(),
+        None => architecture::Architecture::of(axes, false).err().or_else(|| architecture::Architecture::of(axes, true).err()),
+    };
+    problem.map(|error| error.to_string())
 }

@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
-use crossover_core::error::Result;
+use crossover_core::error::{Result, shape_error};
 use crossover_core::ops::{BinaryOp, ReduceOp, UnaryOp};
 use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{View, ViewMut};
 
-use super::architecture::{Architecture, CONDITIONS};
+use super::architecture::{Architecture, CAUSAL_CONDITIONS, CONDITIONS};
 use super::huggingface::Naming;
 use super::stack::{self, Stack};
 use super::table::{self, Table};
@@ -87,7 +87,7 @@ impl<P: Preset> Variant for Single<P> {
             End::Logits => LOGITS,
             End::Embedding => EMBEDDING,
         },
-        conditions: CONDITIONS,
+        conditions: if P::CAUSAL { CAUSAL_CONDITIONS } else { CONDITIONS },
         model: Model { flops: P::FLOPS, scratch: SCRATCH },
     };
 
@@ -110,6 +110,9 @@ impl<P: Preset> Variant for Single<P> {
     fn draw(axes: &Axes) -> Result<HostInputs> {
         let wanted = Self::drawn(axes);
         if name(axes, "weights") == "seed" {
+            if name(axes, "text") != "seed" {
+                return Err(shape_error("model", "a text needs a tokenizer, which comes with trained weights: set `weights` too"));
+            }
             return draw_tensors(&wanted, axes);
         }
         let folder = huggingface::folder(name(axes, "weights"))?;
@@ -199,4 +202,58 @@ fn embed<B: TransformerBackend>(
     scratch.give(squares);
     scratch.give(mean);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::axes::AxisValue;
+
+    use crate::model::presets::{Decoder, Encoder, T5Small};
+    use crate::testing::{axes, axis_error, distance, drawn, judged, run};
+
+    const SMALL: [(&str, i64); 7] =
+        [("n", 16), ("layers", 1), ("d_model", 16), ("heads", 2), ("d_ff", 32), ("vocabulary", 32), ("batch", 1)];
+
+    fn given(choices: &[(&'static str, &str)]) -> Vec<(&'static str, AxisValue)> {
+        let sizes = SMALL.iter().map(|(name, value)| (*name, AxisValue::Int(*value)));
+        sizes.chain(choices.iter().map(|(name, value)| (*name, AxisValue::from(*value)))).collect()
+    }
+
+    #[test]
+    fn a_component_that_changes_nothing_gives_the_original() {
+        let original = judged::<Encoder>(&given(&[]));
+        let same = judged::<Encoder>(&given(&[("attention", "window(window=16)")]));
+        let other = judged::<Encoder>(&given(&[("attention", "window(window=1)")]));
+        assert!(original.method.relative.unwrap() < 1e-14 && same.method.relative.unwrap() < 1e-13, "{same:?}");
+        assert!(other.method.relative.unwrap() > 1e-3 && other.complaint.is_none(), "{other:?}");
+    }
+
+    #[test]
+    fn later_tokens_leave_earlier_logits_alone() {
+        let axes = axes::<Decoder>(&given(&[]));
+        let mut inputs = drawn::<Decoder>(&axes);
+        let before = run::<Decoder>(&axes, &inputs);
+        let mut tokens = inputs["tokens"].values().to_vec();
+        tokens[15] = 31.0 - tokens[15];
+        inputs.insert("tokens".into(), crossover_core::host::HostTensor::new(&[1, 16], tokens).unwrap());
+        let after = run::<Decoder>(&axes, &inputs);
+        assert_eq!(before.values()[..15 * 32], after.values()[..15 * 32]);
+        assert!(distance(&before, &after) > 0.0);
+    }
+
+    #[test]
+    fn components_that_do_not_fit_say_why_before_anything_runs() {
+        for (choices, wanted) in [
+            (given(&[("attention", "flash")]), "attention/flash sees later tokens: a decoder needs causal attention"),
+            (given(&[("attention", "gqa-causal")]), "attention/gqa-causal cannot be a component"),
+            (given(&[("ffn", "low-rank(rank=0)")]), "rank = 0 must be a whole number"),
+            (given(&[("ffn", "dense(d_model=8)")]), "ffn/dense has no parameter \"d_model\""),
+            (given(&[("position", "alibi"), ("attention", "causal")]), "must be flash"),
+        ] {
+            let error = axis_error::<Decoder>(&choices);
+            assert!(error.contains(wanted), "{error}");
+        }
+        let error = axis_error::<T5Small>(&given(&[("causal_attention", "linear-causal")]));
+        assert!(error.contains("in a decoder flash-causal"), "{error}");
+    }
 }

@@ -4,7 +4,7 @@
 //! trained with layers dropped at random can be cut to any depth without fine-tuning. Cost falls with the number of layers kept; what is
 //! traded away is what the dropped layers did.
 
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
@@ -35,7 +35,12 @@ impl Variant for LayerDrop {
         Ok(Stack { layers, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec })
     }
 
-    fn exact(_axes: &Axes) -> Reference {
+    /// The whole stack.
+    fn exact(axes: &Axes) -> Reference {
+        Reference::itself_with(axes, "every", AxisValue::Int(1))
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
     }
 }

@@ -4,7 +4,7 @@
 //! are taken out and the layers stay. Saves one pass a removed join (and its second copy of the stream). Trades away the
 //! direct path: information older than the last kept residual survives only through the layers.
 
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
@@ -34,7 +34,12 @@ impl Variant for ResidualPruned {
         Ok(Stack { layers, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec })
     }
 
-    fn exact(_axes: &Axes) -> Reference {
+    /// The whole stack.
+    fn exact(axes: &Axes) -> Reference {
+        Reference::itself_with(axes, "every", AxisValue::Int(1))
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
     }
 }

@@ -3,7 +3,7 @@
 //! Huang et al. 2016, section 3, equations 4 and 5: p_l = 1 - (l / L) (1 - p_L) falls linearly to `survival` at the last layer. The factors
 //! are folded into scale and shift of each norm on the host, so that inference costs exactly what the plain stack costs.
 
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
@@ -47,7 +47,12 @@ impl Variant for StochasticDepth {
         Ok(Stack { layers, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec })
     }
 
-    fn exact(_axes: &Axes) -> Reference {
+    /// The stack as it would be if no layer had ever been left out.
+    fn exact(axes: &Axes) -> Reference {
+        Reference::itself_with(axes, "survival", AxisValue::Float(1.0))
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
     }
 

@@ -71,7 +71,12 @@ pub(super) const fn description(
     (output, conditions): (&'static [Dim], &'static [Condition]),
     model: Model,
 ) -> Descriptor {
-    Descriptor { name, summary, citation, task: "output", problem: PROBLEM, parameters, tensors, derived, output, conditions, model }
+    // Losses of one target and log-probabilities of all words are not compared with each other.
+    let task = match output {
+        [_, Dim::Of(..)] => "output/loss",
+        _ => "output/log-probabilities",
+    };
+    Descriptor { name, summary, citation, task, problem: PROBLEM, parameters, tensors, derived, output, conditions, model }
 }
 
 /// The numbers 0, 1, .. of places within a tile.
