@@ -99,4 +99,11 @@ mod tests {
         assert_eq!(ceilings.bandwidth.last().map(|level| &*level.level), Some("memory"));
         assert!(probe(0).is_err());
     }
+
+    /// A vector holds twice as many f32 as f64: a kernel that the compiler left scalar would show here.
+    #[test]
+    fn single_precision_is_not_slower_than_double() {
+        let ceilings = probe(1).unwrap();
+        assert!(ceilings.f32_flops_per_s > ceilings.f64_flops_per_s, "{ceilings:?}");
+    }
 }
