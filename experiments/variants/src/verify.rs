@@ -198,14 +198,15 @@ impl Truths {
 
 /// A row of the reference engine: the bound is so many standard deviations that chance does not reach it.
 ///
-/// A bound as large as the values themselves says nothing, whatever the output is: such a value counts as undetermined.
+/// Where the error is estimated as large as the values themselves, no output could miss: such a value counts as undetermined. (A bound
+/// of that size may still find a wrong kernel, and how little of it was used is kept.)
 fn tracked_row(values: &HostTensor, deviations: &HostTensor, row: usize, precision: Precision) -> BoundedRow {
     let storage = precision.storage();
     // Half of the smallest step that storage has.
     let tiny = storage.unit_roundoff() * storage.smallest_normal();
     let values = row_of(values, row).to_vec();
     let scale = (values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64).sqrt();
-    let bound = |deviation: &f64| if SLACK * deviation > scale { f64::INFINITY } else { SLACK * deviation + tiny };
+    let bound = |deviation: &f64| if *deviation > scale { f64::INFINITY } else { SLACK * deviation + tiny };
     let bounds = row_of(deviations, row).iter().map(bound).collect();
     BoundedRow { values, bounds }
 }
