@@ -23,5 +23,6 @@ pub mod resolve;
 pub mod softmax;
 #[cfg(test)]
 mod testing;
+mod truth;
 pub mod variant;
 pub mod verify;

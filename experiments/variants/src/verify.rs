@@ -11,13 +11,11 @@ use crossover_core::axes::Axes;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
-use crossover_core::reference::running::SLACK;
-use crossover_core::reference::{Arithmetic, BoundedRow, ExactOperation, HostInputs};
 
 use crate::inputs::CellInputs;
 use crate::registry::Entry;
 use crate::resolve::precision;
-use crate::variant::Reference;
+use crate::truth::{TrueRow, Truths};
 
 /// Multiply-adds that the references of one cell may take, about half a second.
 const TERMS: usize = 1 << 25;
@@ -103,117 +101,6 @@ pub fn judge(entry: &Entry, axes: &Axes, inputs: &CellInputs, output: &HostTenso
         tally.add_row(row, &output.values()[row * width..(row + 1) * width], &truths.row(inputs, row, precision(axes))?)?;
     }
     Ok(tally.judgement(truths.is_attention(), rows_total))
-}
-
-/// The references of one cell: a dense operation gives them row by row, the variant itself at once.
-struct Truths {
-    reference: Source,
-    exact: Source,
-    /// The exact operation is what the engine computes, on the inputs that it gets: no need to compute it twice at f64.
-    same: bool,
-}
-
-enum Source {
-    Operation(ExactOperation),
-    /// Values and the deviation of their errors.
-    Values(HostTensor, HostTensor),
-}
-
-/// The variant at f64 on inputs that nobody rounded.
-fn unrounded(entry: &Entry, axes: &Axes, drawn: HostInputs) -> Result<Source> {
-    let mut at_f64 = axes.clone();
-    at_f64.insert("precision".into(), "f64".into());
-    let (values, deviations) = entry.run_reference(&at_f64, &CellInputs::unrounded(entry, axes, drawn)?)?;
-    Ok(Source::Values(values, deviations))
-}
-
-/// What one row of the output is held against.
-struct TrueRow {
-    reference: Vec<f64>,
-    /// The bounds come from the reference engine, where an infinite one says that a discrete choice hangs on rounding.
-    tracked: bool,
-    bounds: Vec<f64>,
-    exact: Vec<f64>,
-    /// By the plain dense operation at the cell's precision.
-    plain: Option<Vec<f64>>,
-}
-
-impl Truths {
-    fn of(entry: &Entry, axes: &Axes, inputs: &CellInputs) -> Result<Self> {
-        let (reference, exact) = (entry.reference(axes), entry.exact(axes));
-        let same = reference == exact && entry.derived(axes).is_empty() && matches!(exact, Reference::Operation(_));
-        let itself = |inputs: &CellInputs| -> Result<Source> {
-            let (values, deviations) = entry.run_reference(axes, inputs)?;
-            Ok(Source::Values(values, deviations))
-        };
-        let exact = match exact {
-            Reference::Operation(operation) => Source::Operation(operation),
-            Reference::Itself => unrounded(entry, axes, inputs.drawn.clone())?,
-            Reference::ItselfWith(other) => unrounded(entry, &other, entry.draw(&other)?)?,
-        };
-        let reference = match reference {
-            Reference::Operation(operation) => Source::Operation(operation),
-            Reference::Itself => itself(inputs)?,
-            Reference::ItselfWith(other) => itself(&CellInputs::new(entry, &other, entry.draw(&other)?)?)?,
-        };
-        Ok(Self { reference, exact, same })
-    }
-
-    fn operations(&self) -> impl Iterator<Item = &ExactOperation> {
-        [&self.reference, &self.exact]
-            .into_iter()
-            .filter_map(|source| if let Source::Operation(operation) = source { Some(operation) } else { None })
-    }
-
-    /// Rows that an operation says there are.
-    fn rows(&self, inputs: &CellInputs) -> Result<Option<usize>> {
-        self.operations().next().map(|operation| operation.rows(&inputs.rounded)).transpose()
-    }
-
-    fn row_terms(&self, inputs: &CellInputs) -> Result<usize> {
-        self.operations().map(|operation| operation.row_terms(&inputs.dense)).try_fold(1, |most, terms| Ok(most.max(terms?)))
-    }
-
-    fn is_attention(&self) -> bool {
-        self.same && matches!(self.exact, Source::Operation(ExactOperation::Attention { .. }))
-    }
-
-    fn row(&self, inputs: &CellInputs, row: usize, precision: Precision) -> Result<TrueRow> {
-        let BoundedRow { values: reference, bounds } = match &self.reference {
-            Source::Operation(operation) => operation.bounded_row(&inputs.rounded, row, precision)?,
-            Source::Values(values, deviations) => tracked_row(values, deviations, row, precision),
-        };
-        let exact = match &self.exact {
-            Source::Operation(_) if self.same && precision == Precision::F64 => reference.clone(),
-            Source::Operation(operation) => operation.row(&inputs.drawn, row, Arithmetic::EXACT)?,
-            Source::Values(values, _) => row_of(values, row).to_vec(),
-        };
-        let plain = match &self.exact {
-            Source::Operation(operation) => Some(operation.row(&inputs.dense, row, Arithmetic::plain(precision))?),
-            Source::Values(..) => None,
-        };
-        Ok(TrueRow { reference, tracked: matches!(self.reference, Source::Values(..)), bounds, exact, plain })
-    }
-}
-
-/// A row of the reference engine: the bound is so many standard deviations that chance does not reach it.
-///
-/// Where the error is estimated as large as the values themselves, no output could miss: such a value counts as undetermined. (A bound
-/// of that size may still find a wrong kernel, and how little of it was used is kept.)
-fn tracked_row(values: &HostTensor, deviations: &HostTensor, row: usize, precision: Precision) -> BoundedRow {
-    let storage = precision.storage();
-    // Half of the smallest step that storage has.
-    let tiny = storage.unit_roundoff() * storage.smallest_normal();
-    let values = row_of(values, row).to_vec();
-    let scale = (values.iter().map(|value| value * value).sum::<f64>() / values.len().max(1) as f64).sqrt();
-    let bound = |deviation: &f64| if *deviation > scale { f64::INFINITY } else { SLACK * deviation + tiny };
-    let bounds = row_of(deviations, row).iter().map(bound).collect();
-    BoundedRow { values, bounds }
-}
-
-fn row_of(tensor: &HostTensor, row: usize) -> &[f64] {
-    let width = tensor.shape().last().copied().unwrap_or(1);
-    tensor.values().get(row * width..(row + 1) * width).unwrap_or(&[])
 }
 
 /// Which rows to check: all, or as many as the budget allows, spread evenly from the first to the last.
@@ -354,7 +241,9 @@ mod tests {
     use super::*;
     use crate::registry::find;
     use crate::resolve::resolve;
+    use crate::variant::Reference;
     use crossover_core::axes::AxisValue;
+    use crossover_core::reference::Arithmetic;
 
     fn softmax_cell(precision: &str) -> (Entry, Axes, CellInputs) {
         let entry = find("softmax/stable").unwrap();

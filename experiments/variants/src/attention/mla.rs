@@ -14,7 +14,6 @@ use crossover_core::tensor::{View, ViewMut};
 
 use super::grouped::GIVEN;
 use super::latent::{Absorbed, Factors, RANK, RANK_FITS, UP_K, UP_V};
-
 use super::patterns::attention_over;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES};
 use crate::descriptor::{DerivedSpec, Descriptor, Dim, Model, Role};

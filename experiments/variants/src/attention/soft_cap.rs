@@ -11,7 +11,6 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
 
 use super::flash::Streamed;
-
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Model};
 use crate::resolve::number;

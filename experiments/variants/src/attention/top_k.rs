@@ -19,7 +19,6 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::patterns::attention_over;
 use super::scores::{CHUNK, Sizes};
-
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS, count};
 use crate::descriptor::{AxisDefault, AxisSpec, Condition, Descriptor, Model};
 use crate::resolve::size;

@@ -43,7 +43,7 @@ pub fn load(folder: &Path, naming: Naming, wanted: &[Placed]) -> Result<HostInpu
     let failed = |problem: String| shape_error("weights", format!("{}: {problem}", path.display()));
     let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;
-    let reader = Reader { file: &file, prefixes: ["", "bert.", "transformer.", "roberta."] };
+    let reader = Reader { file: &file, prefixes: ["", "bert.", "transformer."] };
     reader.check_head(naming).map_err(failed)?;
     check_rotation(folder, naming)?;
     let mut found = BTreeMap::new();
@@ -162,7 +162,7 @@ impl Naming {
 struct Reader<'a> {
     file: &'a SafeTensors<'a>,
     /// A model saved with a task's head has its body under such a name.
-    prefixes: [&'static str; 4],
+    prefixes: [&'static str; 3],
 }
 
 /// The tables of rotary positions have the base 10000; a model that was trained with another would silently be another model.

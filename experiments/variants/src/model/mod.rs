@@ -8,7 +8,6 @@
 pub mod architecture;
 mod attention_block;
 pub mod component;
-mod distance;
 mod double;
 pub mod huggingface;
 mod layer;

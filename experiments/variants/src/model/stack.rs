@@ -15,10 +15,14 @@ use crossover_core::tensor::{Tensor, View};
 
 use super::architecture::{Architecture, Position};
 use super::attention_block::Relative;
-use super::distance;
 use super::layer::{Layer, own_tensors};
 use crate::descriptor::{DrawRule, Placed, Role};
+use crate::position::{alibi, sinusoidal, t5_bias};
 use crate::variant::{Bound, Derived, Operands, source};
+
+/// Buckets of T5's relative positions, and the distance from which on the last is shared (Raffel et al. 2020, section 2.1).
+const T5_BUCKETS: usize = 32;
+const T5_FARTHEST: usize = 128;
 
 /// A bound stack.
 pub struct Stack<B: TransformerBackend> {
@@ -42,7 +46,7 @@ pub(super) fn drawn(model: &Architecture) -> Vec<Placed> {
         tensors.push(placed(model, "embedding.positions", Role::Vector, shape, DrawRule::Around(0.0, 0.1)));
     }
     if model.position == Position::T5 {
-        let shape = vec![model.heads, distance::T5_BUCKETS];
+        let shape = vec![model.heads, T5_BUCKETS];
         tensors.push(placed(model, "relative_bias.buckets", Role::Source, shape, DrawRule::Around(0.0, 1.0)));
     }
     tensors.extend((0..model.layers).flat_map(|layer| own_tensors(model, layer)));
@@ -62,7 +66,8 @@ pub(super) fn derived(model: &Architecture) -> Vec<Placed> {
         table("rotation.sines", [model.n, model.head_dim() / 2]);
     }
     if model.biases_scores() {
-        table("relative_bias", [model.heads, 2 * model.n - 1]);
+        let reach = if model.position == Position::T5 { T5_FARTHEST } else { model.n - 1 };
+        table("relative_bias", [model.heads, 2 * reach + 1]);
     }
     tensors.extend(model.component_tensors(|component, prefix| component.derived(prefix)));
     tensors
@@ -72,7 +77,7 @@ pub(super) fn derived(model: &Architecture) -> Vec<Placed> {
 pub(super) fn derive(model: &Architecture, drawn: &HostInputs, made: &mut Derived) -> Result<()> {
     let named = |name: &str| Cow::from(format!("{}{name}", model.prefix));
     if model.position == Position::Sinusoidal {
-        made.tensors.push((named("embedding.positions"), sinusoids(model.n, model.d_model)?));
+        made.tensors.push((named("embedding.positions"), sinusoidal::table(model.n, model.d_model)?));
     }
     if model.rotates() {
         let table = |of: fn(f64) -> f64| rotation_table(model.n, model.head_dim() / 2, of);
@@ -80,10 +85,10 @@ pub(super) fn derive(model: &Architecture, drawn: &HostInputs, made: &mut Derive
         made.tensors.push((named("rotation.sines"), table(f64::sin)?));
     }
     match model.position {
-        Position::Alibi => made.tensors.push((named("relative_bias"), distance::alibi(model.heads, model.n)?)),
+        Position::Alibi => made.tensors.push((named("relative_bias"), alibi::by_distance(model.heads, model.n)?)),
         Position::T5 => {
             let buckets = source(drawn, &named("relative_bias.buckets"))?;
-            made.tensors.push((named("relative_bias"), distance::t5(buckets, model.heads, model.n, !model.causal)?));
+            made.tensors.push((named("relative_bias"), t5_bias::by_distance(buckets, model.causal, T5_FARTHEST)?));
         }
         _ => {}
     }
@@ -95,16 +100,6 @@ pub(super) fn derive(model: &Architecture, drawn: &HostInputs, made: &mut Derive
 
 fn placed(model: &Architecture, name: &str, role: Role, shape: Vec<usize>, draw: DrawRule) -> Placed {
     Placed { name: Cow::from(format!("{}{name}", model.prefix)), role, shape, draw, form: None }
-}
-
-/// sin and cos by halves: channel i and i + d/2 share the frequency 10000^(-2i/d).
-fn sinusoids(n: usize, d_model: usize) -> Result<HostTensor> {
-    let half = d_model.div_ceil(2);
-    let value = |at: usize, channel: usize| {
-        let angle = at as f64 * frequency(channel % half, half);
-        if channel < half { angle.sin() } else { angle.cos() }
-    };
-    HostTensor::new(&[n, d_model], (0..n * d_model).map(|at| value(at / d_model, at % d_model)).collect())
 }
 
 fn rotation_table(n: usize, half: usize, of: fn(f64) -> f64) -> Result<HostTensor> {

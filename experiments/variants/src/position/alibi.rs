@@ -43,10 +43,14 @@ impl Variant for Alibi {
     }
 
     fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
-        let (heads, n) = (size(axes, "heads"), size(axes, "n"));
-        let row = |head: usize| (0..2 * n - 1).map(move |entry| -slope(head, heads) * entry.abs_diff(n - 1) as f64);
-        Ok(Derived::default().tensor("by_distance", HostTensor::new(&[heads, 2 * n - 1], (0..heads).flat_map(row).collect())?))
+        Ok(Derived::default().tensor("by_distance", by_distance(size(axes, "heads"), size(axes, "n"))?))
     }
+}
+
+/// -slope |distance| for each head: [heads, 2 n - 1].
+pub(crate) fn by_distance(heads: usize, n: usize) -> Result<HostTensor> {
+    let row = |head: usize| (0..2 * n - 1).map(move |entry| -slope(head, heads) * entry.abs_diff(n - 1) as f64);
+    HostTensor::new(&[heads, 2 * n - 1], (0..heads).flat_map(row).collect())
 }
 
 /// Of the head with this index.

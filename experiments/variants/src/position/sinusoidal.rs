@@ -58,14 +58,18 @@ impl Variant for Sinusoidal {
     }
 
     fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
-        let (n, width) = (size(axes, "n"), size(axes, "d_model"));
-        let entry = |(position, channel): (usize, usize)| {
-            let angle = position as f64 * 10_000f64.powf(-((channel / 2 * 2) as f64) / width as f64);
-            if channel.is_multiple_of(2) { angle.sin() } else { angle.cos() }
-        };
-        let entries = (0..n).flat_map(|position| (0..width).map(move |channel| (position, channel)));
-        Ok(Derived::default().tensor("table", HostTensor::new(&[n, width], entries.map(entry).collect())?))
+        Ok(Derived::default().tensor("table", table(size(axes, "n"), size(axes, "d_model"))?))
     }
+}
+
+/// The sines and cosines: [n, width].
+pub(crate) fn table(n: usize, width: usize) -> Result<HostTensor> {
+    let entry = |(position, channel): (usize, usize)| {
+        let angle = position as f64 * 10_000f64.powf(-((channel / 2 * 2) as f64) / width as f64);
+        if channel.is_multiple_of(2) { angle.sin() } else { angle.cos() }
+    };
+    let entries = (0..n).flat_map(|position| (0..width).map(move |channel| (position, channel)));
+    HostTensor::new(&[n, width], entries.map(entry).collect())
 }
 
 impl<B: TransformerBackend> Bound<B> for Added<B> {

@@ -7,7 +7,7 @@
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
-use crossover_core::error::Result;
+use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::reference::HostInputs;
 
@@ -74,16 +74,21 @@ impl Variant for T5Bias {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let (buckets, farthest) = (size(axes, "buckets"), size(axes, "max_distance"));
-        // Beyond the farthest distance both ends of the table are repeated, as both last buckets are.
-        let places: Vec<usize> = (0..=2 * farthest)
-            .map(|entry| bucket(entry.abs_diff(farthest), entry > farthest, is_causal(axes), buckets, farthest))
-            .collect();
-        let rows = source(drawn, "bias")?.values().chunks(buckets.max(1));
-        let spread = rows.flat_map(|row| places.iter().map(|&place| row.get(place).copied().unwrap_or(0.0)).collect::<Vec<_>>());
-        let table = HostTensor::new(&[size(axes, "heads"), 2 * farthest + 1], spread.collect())?;
+        let table = by_distance(source(drawn, "bias")?, is_causal(axes), size(axes, "max_distance"))?;
         Ok(Derived::default().tensor("by_distance", table))
     }
+}
+
+/// The trained values [heads, buckets], each at the distances of its bucket: [heads, 2 farthest + 1].
+pub(crate) fn by_distance(trained: &HostTensor, causal: bool, farthest: usize) -> Result<HostTensor> {
+    let &[heads, buckets] = trained.shape() else {
+        return Err(shape_error("t5 bias", format!("{:?} is not [heads, buckets]", trained.shape())));
+    };
+    // Beyond the farthest distance both ends of the table are repeated, as both last buckets are.
+    let places: Vec<usize> =
+        (0..=2 * farthest).map(|entry| bucket(entry.abs_diff(farthest), entry > farthest, causal, buckets, farthest)).collect();
+    let spread = trained.values().chunks(buckets.max(1)).flat_map(|row| places.iter().map(|&place| row[place])).collect();
+    HostTensor::new(&[heads, 2 * farthest + 1], spread)
 }
 
 /// The bucket of a distance to a key before or after the query.
