@@ -7,6 +7,7 @@
 //! The bandwidth is that of the innermost level that the working set fits. The part that fits the level before it counts at that
 //! level's speed: a set just larger than a cache is still mostly served by it, and would else seem to beat its ceiling.
 
+use crossover_core::dtype::{DType, Precision};
 use crossover_protocol::Bandwidth;
 use crossover_results::Cache;
 use serde_json::Value;
@@ -16,6 +17,43 @@ use serde_json::Value;
 pub(crate) enum Bound {
     Arithmetic,
     Bandwidth,
+}
+
+/// The kind of product that a cell's arithmetic may use at best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Products {
+    Double,
+    Single,
+    /// bf16, on a unit of its own where the machine has one that is faster than single precision.
+    Bf16,
+    /// int8, likewise.
+    Int8,
+}
+
+impl Products {
+    /// Those of a precision: by what products see of the activations.
+    pub(crate) fn of(precision: Precision) -> Self {
+        match precision.activation {
+            DType::F64 => Self::Double,
+            DType::Bf16 => Self::Bf16,
+            DType::I8 => Self::Int8,
+            _ => Self::Single,
+        }
+    }
+
+    /// Operations a second at best.
+    fn peak(self, set: &crossover_protocol::Ceilings) -> u64 {
+        let narrow = |precision: &str| {
+            let units = set.narrow.iter().filter(|unit| unit.precision == precision).map(|unit| unit.ops_per_s);
+            units.max().unwrap_or(0).max(set.f32_flops_per_s)
+        };
+        match self {
+            Self::Double => set.f64_flops_per_s,
+            Self::Single => set.f32_flops_per_s,
+            Self::Bf16 => narrow("bf16"),
+            Self::Int8 => narrow("int8"),
+        }
+    }
 }
 
 /// The ceilings of one machine, for one or more numbers of threads.
@@ -43,10 +81,9 @@ impl Ceilings {
     }
 
     /// The least nanoseconds for this work, and which limit sets it; `None` where nothing was measured for so many threads.
-    pub(crate) fn least_ns(&self, flops: u64, bytes: u64, threads: u64, double: bool) -> Option<(f64, Bound)> {
+    pub(crate) fn least_ns(&self, flops: u64, bytes: u64, threads: u64, products: Products) -> Option<(f64, Bound)> {
         let set = self.measured.iter().find(|set| u64::from(set.threads) >= threads)?;
-        let peak = if double { set.f64_flops_per_s } else { set.f32_flops_per_s };
-        let arithmetic = flops as f64 / peak as f64;
+        let arithmetic = flops as f64 / products.peak(set) as f64;
         let transfer = self.transfer_seconds(set, bytes as f64, threads)?;
         let (seconds, bound) = if transfer > arithmetic { (transfer, Bound::Bandwidth) } else { (arithmetic, Bound::Arithmetic) };
         (seconds > 0.0).then_some((seconds * 1e9, bound))
@@ -91,15 +128,26 @@ mod tests {
     #[test]
     fn the_larger_limit_counts() {
         // 100 GFLOP/s in f32, 50 in f64; 200 GB/s in L1.
-        assert_eq!(ceilings().least_ns(1000, 1000, 1, false), Some((10.0, Bound::Arithmetic)));
-        assert_eq!(ceilings().least_ns(1000, 1000, 1, true), Some((20.0, Bound::Arithmetic)));
-        assert_eq!(ceilings().least_ns(1000, 4000, 1, false), Some((20.0, Bound::Bandwidth)));
-        assert_eq!(ceilings().least_ns(0, 0, 1, false), None);
+        assert_eq!(ceilings().least_ns(1000, 1000, 1, Products::Single), Some((10.0, Bound::Arithmetic)));
+        assert_eq!(ceilings().least_ns(1000, 1000, 1, Products::Double), Some((20.0, Bound::Arithmetic)));
+        assert_eq!(ceilings().least_ns(1000, 4000, 1, Products::Single), Some((20.0, Bound::Bandwidth)));
+        assert_eq!(ceilings().least_ns(0, 0, 1, Products::Single), None);
+    }
+
+    #[test]
+    fn narrow_numbers_have_the_peak_of_their_fastest_unit() {
+        let mut json = ceilings_json();
+        let unit = |isa: &str, rate: u64| serde_json::json!({"precision": "bf16", "isa": isa, "ops_per_s": rate});
+        json["narrow"] = serde_json::json!([unit("avx512_bf16", 200_000_000_000), unit("amx_bf16", 1_000_000_000_000)]);
+        let ceilings = Ceilings::read(&json, &[]).unwrap();
+        assert_eq!(ceilings.least_ns(1000, 0, 1, Products::Bf16), Some((1.0, Bound::Arithmetic)));
+        // Without a unit of their own they are computed in single precision.
+        assert_eq!(ceilings.least_ns(1000, 0, 1, Products::Int8), Some((10.0, Bound::Arithmetic)));
     }
 
     #[test]
     fn a_working_set_counts_at_the_level_that_it_fits() {
-        let ns = |bytes| ceilings().least_ns(0, bytes, 1, false).unwrap().0;
+        let ns = |bytes| ceilings().least_ns(0, bytes, 1, Products::Single).unwrap().0;
         // All of a 32 KiB L1 although the probe went over 16 KiB only, at 200 GB/s.
         assert!((ns(32 << 10) - 32768.0 / 200.0).abs() < 1e-9);
         // What is beyond it at 10 GB/s, and the step between is none.
@@ -109,8 +157,8 @@ mod tests {
 
     #[test]
     fn more_threads_than_were_measured_have_no_ceiling() {
-        assert_eq!(ceilings().least_ns(1000, 1000, 3, false), None);
-        assert!(ceilings().least_ns(1000, 1000, 2, false).is_some());
+        assert_eq!(ceilings().least_ns(1000, 1000, 3, Products::Single), None);
+        assert!(ceilings().least_ns(1000, 1000, 2, Products::Single).is_some());
     }
 
     #[test]

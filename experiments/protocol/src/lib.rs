@@ -14,7 +14,7 @@ mod response;
 pub use framing::{MAX_LINE_BYTES, ReadLine, WireError, read_message, write_message};
 pub use request::{Cell, Request};
 pub use response::{
-    AccuracyFigures, Applied, Bandwidth, Capabilities, Ceilings, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures,
+    AccuracyFigures, Applied, Bandwidth, Capabilities, Ceilings, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures, NarrowCeiling,
     PreparedReply, Response, SupportLevel,
 };
 

@@ -196,8 +196,23 @@ pub struct Ceilings {
     pub f64_flops_per_s: u64,
     /// Single-precision multiply-adds, likewise.
     pub f32_flops_per_s: u64,
+    /// Products of narrow numbers, one entry for each unit of the processor that does them; none where it has none.
+    #[serde(default)]
+    pub narrow: Vec<NarrowCeiling>,
     /// Bandwidth by working-set size, smallest first; the last is main memory.
     pub bandwidth: Vec<Bandwidth>,
+}
+
+/// What one unit of the processor makes of narrow numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NarrowCeiling {
+    /// `bf16` (summed in f32) or `int8` (summed in i32).
+    pub precision: String,
+    /// The unit: `avx512_bf16`, `avx512_vnni`, `avx_vnni`, `amx_bf16`, `amx_int8`.
+    pub isa: String,
+    /// Multiplications and additions a second, all threads together.
+    pub ops_per_s: u64,
 }
 
 /// Bandwidth at one working-set size.

@@ -6,6 +6,7 @@
 
 mod arithmetic;
 mod bandwidth;
+mod narrow;
 
 use std::fs;
 use std::sync::Barrier;
@@ -31,6 +32,7 @@ pub fn probe(threads: u32) -> Result<Ceilings, Fault> {
         isa: arithmetic::isa().into(),
         f64_flops_per_s: together(threads as usize, || (), |()| arithmetic::f64_round()),
         f32_flops_per_s: together(threads as usize, || (), |()| arithmetic::f32_round()),
+        narrow: narrow::measure(|round| together(threads as usize, || (), |()| round())),
         bandwidth,
     })
 }
@@ -98,6 +100,13 @@ mod tests {
         assert!(ceilings.bandwidth.iter().all(|level| level.read_bytes_per_s > 1_000_000 && level.copy_bytes_per_s > 1_000_000));
         assert_eq!(ceilings.bandwidth.last().map(|level| &*level.level), Some("memory"));
         assert!(probe(0).is_err());
+    }
+
+    #[test]
+    fn every_unit_for_narrow_numbers_outruns_a_scalar_one() {
+        for ceiling in probe(1).unwrap().narrow {
+            assert!(ceiling.ops_per_s > 10_000_000_000, "{ceiling:?}");
+        }
     }
 
     /// A vector holds twice as many f32 as f64, and one that was left scalar is tens of times slower; a neighbour costs less than that.

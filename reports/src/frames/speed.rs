@@ -1,11 +1,11 @@
 //! How fast: the ratio to the baseline with its interval, rates, and the share of the machine's ceiling.
 
-use crossover_core::dtype::{DType, Precision};
+use crossover_core::dtype::Precision;
 use polars::prelude::*;
 
 use super::baseline::{base, is_own_baseline};
 use super::quotient;
-use crate::ceilings::Ceilings;
+use crate::ceilings::{Ceilings, Products};
 use crate::columns::{PRECISION, RUN, Typed};
 
 /// Adds to cells with baselines: `own_baseline`, `ratio`, `ratio_low`, `ratio_high`, `gflops` (GFLOP/s), `gbytes` (GB/s).
@@ -25,7 +25,7 @@ pub(crate) fn speed(cells: LazyFrame) -> LazyFrame {
 
 /// Adds `share`: of the ceiling of the run's machine, 1 being all of it; null where there is none to compare with.
 ///
-/// Arithmetic counts against the double-precision peak where values are stored in f64, against the single-precision one else.
+/// Arithmetic counts against the peak of the products that the precision allows (see [`Products`]).
 pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -> PolarsResult<DataFrame> {
     let (runs, medians) = (cells.ints(RUN)?, cells.ints("median_ns")?);
     let (flops, bytes, threads) = (cells.ints("flops")?, cells.ints("bytes")?, cells.ints("threads_used")?);
@@ -33,8 +33,8 @@ pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -
     let share = |row: usize| -> Option<f64> {
         let ceilings = (*ceilings.get(usize::try_from(runs.get(row)?).ok()?)?)?;
         let count = |column: &Int64Chunked| u64::try_from(column.get(row)?).ok();
-        let double = precisions.and_then(|column| column.get(row)).is_some_and(is_double);
-        let (least, _) = ceilings.least_ns(count(flops)?, count(bytes)?, count(threads)?, double)?;
+        let products = precisions.and_then(|column| column.get(row)).map_or(Products::Single, products);
+        let (least, _) = ceilings.least_ns(count(flops)?, count(bytes)?, count(threads)?, products)?;
         let median = count(medians)?;
         (median > 0).then(|| least / median as f64)
     };
@@ -43,8 +43,9 @@ pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -
     Ok(cells)
 }
 
-fn is_double(precision: &str) -> bool {
-    precision.parse::<Precision>().is_ok_and(|precision| precision.storage() == DType::F64)
+/// A precision that is not understood, as one of a later version, is taken as single.
+fn products(precision: &str) -> Products {
+    precision.parse().map_or(Products::Single, Products::of)
 }
 
 #[cfg(test)]
@@ -100,7 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn int8_keeps_its_tensors_in_single_precision() {
-        assert!(is_double("f64") && !is_double("int8") && !is_double("bf16/f32/f32") && !is_double("nonsense"));
+    fn products_go_by_what_they_see_of_the_activations() {
+        let all = ["f64", "f32", "bf16", "int8", "int8/f32/f32", "nonsense"].map(products);
+        use Products::{Bf16, Double, Int8, Single};
+        assert_eq!(all, [Double, Single, Bf16, Int8, Single, Single]);
     }
 }

@@ -34,6 +34,9 @@ fn describe(out: &mut dyn Write, ceilings: &Ceilings) -> io::Result<()> {
     writeln!(out, "{} thread(s), {}", ceilings.threads, ceilings.isa)?;
     writeln!(out, "f64 {:>10.1} GFLOP/s", giga(ceilings.f64_flops_per_s))?;
     writeln!(out, "f32 {:>10.1} GFLOP/s", giga(ceilings.f32_flops_per_s))?;
+    for unit in &ceilings.narrow {
+        writeln!(out, "{:<4}{:>10.1} Gop/s ({})", unit.precision, giga(unit.ops_per_s), unit.isa)?;
+    }
     writeln!(out, "level   working set KiB  read GB/s  copy GB/s")?;
     for row in &ceilings.bandwidth {
         let (read, copy) = (giga(row.read_bytes_per_s), giga(row.copy_bytes_per_s));
@@ -45,7 +48,7 @@ fn describe(out: &mut dyn Write, ceilings: &Ceilings) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossover_protocol::Bandwidth;
+    use crossover_protocol::{Bandwidth, NarrowCeiling};
 
     #[test]
     fn a_probe_reads_like_this() {
@@ -54,6 +57,7 @@ mod tests {
             isa: "avx2".into(),
             f64_flops_per_s: 61_250_000_000,
             f32_flops_per_s: 122_500_000_000,
+            narrow: vec![NarrowCeiling { precision: "bf16".into(), isa: "amx_bf16".into(), ops_per_s: 1_700_000_000_000 }],
             bandwidth: vec![Bandwidth {
                 level: "L1".into(),
                 working_set_bytes: 16_384,
@@ -67,6 +71,7 @@ mod tests {
         2 thread(s), avx2
         f64       61.2 GFLOP/s
         f32      122.5 GFLOP/s
+        bf16    1700.0 Gop/s (amx_bf16)
         level   working set KiB  read GB/s  copy GB/s
         L1                   16      301.0      250.0
         ");
