@@ -126,7 +126,7 @@ impl Source {
             4 => AttentionPattern::Window { left: near, right: far },
             5 => AttentionPattern::Dilated { left: near + 1, right: near, dilation: self.below(4) + 1 },
             6 => AttentionPattern::Strided { stride: near + 2 },
-            7 => AttentionPattern::GlobalWindow { global: near, left: near, right: near + 1 },
+            7 => AttentionPattern::GlobalWindow { global: near, left: near, right: near + 1, dilation: 1 + far % 3 },
             _ if self.one_in(2) => AttentionPattern::Fixed { block: far + 1, summary: near },
             _ => {
                 let (block, salt) = (self.choose(&[4, 16, 64]), self.below(3));

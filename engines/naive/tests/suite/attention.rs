@@ -137,7 +137,7 @@ fn patterns() -> Vec<AttentionPattern> {
         AttentionPattern::Dilated { left: 4, right: 2, dilation: 5 },
         AttentionPattern::Strided { stride: 7 },
         AttentionPattern::Fixed { block: 16, summary: 3 },
-        AttentionPattern::GlobalWindow { global: 2, left: 4, right: 4 },
+        AttentionPattern::GlobalWindow { global: 2, left: 4, right: 4, dilation: 3 },
         AttentionPattern::Blocks(Arc::new(BlockBitmap::new(8, 17, 17, |row, column| (row * 5 + column * 3) % 4 == 0))),
     ]
 }

@@ -1,6 +1,8 @@
-//! Longformer: a sliding window, plus `global` leading tokens that see everything and are seen by everybody.
+//! Longformer: a sliding window, dilated or not, plus `global` leading tokens that see everything and are seen by everybody.
 //!
-//! Beltagy et al. (2020), section 3.1 (global attention). Linear work, and any two tokens are two steps apart through a global one. Here
+//! Beltagy et al. (2020), section 3.1 (sliding window, dilated sliding window, global attention). Linear work, and any two tokens are two
+//! steps apart through a global one. With `dilation` d the window's keys are d apart, so that the same work reaches d times as far, and
+//! what lies between goes unseen; the paper dilates some heads and not others, here all heads are alike. Here
 //! the global tokens are the first ones (a class token, a question) and share the projections of the others; the paper gives them
 //! projections of their own, which is a matter of the layer around.
 
@@ -23,6 +25,9 @@ pub struct Longformer;
 pub(super) const GLOBAL: AxisSpec =
     count("global", "leading tokens that see and are seen by all", AxisDefault::Share { of: "n", divisor: 32 });
 
+/// The gaps of the window.
+pub(super) const DILATION: AxisSpec = count("dilation", "distance between neighbouring keys of the window", AxisDefault::Int(1));
+
 /// No more of them than there are.
 pub(super) const GLOBAL_FITS: Condition = Condition {
     text: "there are no more global tokens than tokens: global <= n",
@@ -32,24 +37,26 @@ pub(super) const GLOBAL_FITS: Condition = Condition {
 /// Both sides alike.
 fn pattern(axes: &Axes) -> AttentionPattern {
     let reach = size(axes, "window");
-    AttentionPattern::GlobalWindow { global: size(axes, "global"), left: reach, right: reach }
+    AttentionPattern::GlobalWindow { global: size(axes, "global"), left: reach, right: reach, dilation: size(axes, "dilation") }
 }
 
 impl Variant for Longformer {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/longformer",
-        summary: "a window on both sides plus leading global tokens",
+        summary: "a window on both sides, dilated or not, plus leading global tokens",
         citation: "Beltagy et al. 2020, section 3.1",
         task: "attention/full",
         problem: PROBLEM,
-        parameters: &[count("window", "keys seen on each side of the query", AxisDefault::Share { of: "n", divisor: 8 }), GLOBAL],
+        parameters: &[count("window", "keys seen on each side of the query", AxisDefault::Share { of: "n", divisor: 8 }), GLOBAL, DILATION],
         tensors: TENSORS,
         derived: &[],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE, ALIGNED, GLOBAL_FITS],
         model: Model {
-            flops: "batch*heads*(global*n + (n - global)*global + (n - global)*(2*min(window, n - global - 1) + 1) \
-                    - min(window, n - global - 1)*(min(window, n - global - 1) + 1))*(4*head_dim + 5)",
+            flops: "batch*heads*(global*n + (n - global)*global \
+                    + (n - global)*(2*min(window, floor((n - global - 1)/dilation)) + 1) \
+                    - dilation*min(window, floor((n - global - 1)/dilation))*(min(window, floor((n - global - 1)/dilation)) + 1))\
+                    *(4*head_dim + 5)",
             scratch: "0",
         },
     };
@@ -87,6 +94,13 @@ mod tests {
         let given = small(&[("window", 1.into()), ("global", 2.into())]);
         assert_eq!(seen::<Longformer>(&given, 10), [0, 1, 9, 10, 11]);
         assert_eq!(seen::<Longformer>(&given, 1).len(), 16);
+    }
+
+    #[test]
+    fn a_dilated_window_reaches_further_and_leaves_gaps() {
+        let given = small(&[("window", 2.into()), ("global", 1.into()), ("dilation", 3.into())]);
+        assert_eq!(seen::<Longformer>(&given, 9), [0, 3, 6, 9, 12, 15]);
+        assert!(axis_error::<Longformer>(&[("dilation", 0.into())]).contains("dilation = 0 must be a whole number in 1.."));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Causal Longformer: the last `window` keys, and the first `global` ones for good.
+//! Causal Longformer: the last `window` keys, `dilation` apart, and the first `global` ones for good.
 //!
 //! Beltagy et al. (2020), sections 3.1 and 4.1, under a causal mask; as a way of decoding without end it is StreamingLLM (Xiao et al. 2024,
 //! section 3.2), whose first tokens are the *attention sinks* without which a sliding window falls apart. Under the mask the global tokens
@@ -18,7 +18,7 @@ use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::flash::Streamed;
-use super::longformer::{GLOBAL, GLOBAL_FITS};
+use super::longformer::{DILATION, GLOBAL, GLOBAL_FITS};
 use super::patterns::attention_over;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS, count};
 use crate::descriptor::{AxisDefault, DerivedSpec, Descriptor, Dim, Model, Role};
@@ -41,14 +41,15 @@ impl Variant for LongformerCausal {
         citation: "Beltagy et al. 2020, sections 3.1 and 4.1; Xiao et al. 2024, section 3.2",
         task: "attention/causal",
         problem: PROBLEM,
-        parameters: &[count("window", "keys seen, with the query's own", AxisDefault::Share { of: "n", divisor: 8 }), GLOBAL],
+        parameters: &[count("window", "keys seen, with the query's own", AxisDefault::Share { of: "n", divisor: 8 }), GLOBAL, DILATION],
         tensors: TENSORS,
         derived: &[DerivedSpec { name: "future", role: Role::Vector, shape: &[Dim::Axis("heads"), Dim::Of("3", |_| 3)], form: None }],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE, GLOBAL_FITS],
         model: Model {
-            flops: "batch*heads*(global*n + (n - global)*(global + min(window, n - global)) - min(window, n - global)\
-                    *(min(window, n - global) - 1)/2)*(4*head_dim + 5)",
+            flops: "batch*heads*(global*n + (n - global)*(global + 1 + min(window - 1, floor((n - global - 1)/dilation))) \
+                    - dilation*min(window - 1, floor((n - global - 1)/dilation))\
+                    *(min(window - 1, floor((n - global - 1)/dilation)) + 1)/2)*(4*head_dim + 5)",
             scratch: "0",
         },
     };
@@ -57,7 +58,7 @@ impl Variant for LongformerCausal {
 
     fn bind<B: TransformerBackend + 'static>(operands: &mut Operands<B>, axes: &Axes) -> Result<Hidden<B>> {
         let left = size(axes, "window").saturating_sub(1);
-        let pattern = AttentionPattern::GlobalWindow { global: size(axes, "global"), left, right: 0 };
+        let pattern = AttentionPattern::GlobalWindow { global: size(axes, "global"), left, right: 0, dilation: size(axes, "dilation") };
         Ok(Hidden { future: operands.tensor("future")?, streamed: Streamed::over(pattern, axes) })
     }
 
@@ -111,6 +112,13 @@ mod tests {
         assert_eq!(seen::<LongformerCausal>(&given, 10), [0, 1, 8, 9, 10]);
         assert_eq!(seen::<LongformerCausal>(&given, 1), [0, 1]);
         assert_eq!(seen::<LongformerCausal>(&given, 0), [0]);
+        assert_causal::<LongformerCausal>(&given);
+    }
+
+    #[test]
+    fn a_dilated_window_reaches_further_back() {
+        let given = small(&[("window", 3.into()), ("global", 1.into()), ("dilation", 4.into())]);
+        assert_eq!(seen::<LongformerCausal>(&given, 13), [0, 5, 9, 13]);
         assert_causal::<LongformerCausal>(&given);
     }
 
