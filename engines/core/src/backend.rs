@@ -255,7 +255,8 @@ pub trait TransformerBackend: Sized + 'static {
         compose::attention::streamed(self, spec, operands, outputs, scratch)
     }
 
-    /// phi(q) (phi(k)^T v), normalised by phi(q) phi(k)^T 1 (Katharopoulos et al., 2020, equations 5 and 9-12).
+    /// phi(q) (phi(k)^T v), normalised by phi(q) phi(k)^T 1 (Katharopoulos et al., 2020, equations 5 and 9-12). As in attention, the heads
+    /// of k and v divide those of q, and phi(k)^T v is taken once for all query heads that share it.
     fn linear_attention(
         &self,
         spec: LinearAttentionSpec,

@@ -75,13 +75,14 @@ impl OpSpec {
             }
             Self::CumulativeSum { rows, width: columns } => width.through(area(rows, columns), 1),
             Self::DepthwiseConv { rows, channels, kernel } => width.through(area(rows, channels), 2 * wide(kernel)),
-            Self::Attention { batch, heads, head_dim, value_dim, queries, keys, pairs } => {
+            Self::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs } => {
                 let all_heads = area(batch, heads);
                 let per_pair = 2 * wide(head_dim) + 2 * wide(value_dim) + SOFTMAX_FLOPS;
-                let read = area(queries, head_dim).saturating_add(area(keys, head_dim)).saturating_add(area(keys, value_dim));
+                // Keys and values that several query heads share are read once.
+                let shared = area(batch, key_heads).saturating_mul(area(keys, head_dim).saturating_add(area(keys, value_dim)));
                 width.cost(
                     all_heads.saturating_mul(pairs).saturating_mul(per_pair),
-                    all_heads.saturating_mul(read),
+                    all_heads.saturating_mul(area(queries, head_dim)).saturating_add(shared),
                     all_heads.saturating_mul(area(queries, value_dim)),
                 )
             }
@@ -187,6 +188,17 @@ mod tests {
         assert_eq!(pairs, Cost { flops: 2 * 3 * 1024 + extra, bytes_read: x + 4096 + 256, bytes_written: out });
         let ternary = cost(WeightForm::Palette { levels: 3 });
         assert_eq!(ternary, Cost { flops: 2 * 3 * 2048 + extra, bytes_read: x + 512 + 4 * 35, bytes_written: out });
+    }
+
+    #[test]
+    fn shared_keys_are_read_once_and_met_by_every_query_head() {
+        let cost = |key_heads| {
+            let (batch, heads, head_dim, value_dim, queries, keys, pairs) = (2, 8, 16, 4, 3, 5, 11);
+            OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs }.cost(Precision::F32)
+        };
+        let (own, shared) = (cost(8), cost(2));
+        assert_eq!(own, Cost { flops: 2 * 8 * 11 * 45, bytes_read: 4 * 2 * 8 * (3 * 16 + 5 * 20), bytes_written: 4 * 2 * 8 * 3 * 4 });
+        assert_eq!(shared, Cost { bytes_read: 4 * 2 * (8 * 3 * 16 + 2 * 5 * 20), ..own });
     }
 
     #[test]

@@ -265,7 +265,7 @@ pub enum OpSpec {
     TopK { rows: usize, width: usize, k: usize },
     CumulativeSum { rows: usize, width: usize },
     DepthwiseConv { rows: usize, channels: usize, kernel: usize },
-    Attention { batch: usize, heads: usize, head_dim: usize, value_dim: usize, queries: usize, keys: usize, pairs: u64 },
+    Attention { batch: usize, heads: usize, key_heads: usize, head_dim: usize, value_dim: usize, queries: usize, keys: usize, pairs: u64 },
     LinearAttention { batch_heads: usize, queries: usize, keys: usize, features: usize, value_dim: usize, causal: bool },
     AddNorm { rows: usize, width: usize, kind: NormKind },
     GatedFfn { rows: usize, width: usize, hidden: usize, activation: Activation },

@@ -266,9 +266,9 @@ impl TransformerBackend for ShapeOnly {
         _scratch: &mut Arena<ShapeBuffer>,
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
-        let check::AttentionSizes { batch, heads, queries, keys, head_dim, value_dim, .. } = sizes;
+        let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
         let pairs = spec.pattern.visible_pairs(spec.query_offset, queries, keys);
-        self.note(OpSpec::Attention { batch, heads, head_dim, value_dim, queries, keys, pairs });
+        self.note(OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs });
         Ok(())
     }
 
@@ -281,10 +281,14 @@ impl TransformerBackend for ShapeOnly {
         _out: Out<'_>,
         _scratch: &mut Arena<ShapeBuffer>,
     ) -> Result<()> {
-        let (&[batch, heads, queries, features], &[_, _, keys, value_dim]) = (q.shape(), v.shape()) else {
+        let (&[batch, heads, rows, features], &[_, key_heads, keys, value_dim]) = (q.shape(), v.shape()) else {
             return Err(shape_error("linear attention", format!("q {:?}, k {:?}, v {:?}", q.shape(), k.shape(), v.shape())));
         };
-        let batch_heads = batch * heads;
+        if key_heads == 0 || !heads.is_multiple_of(key_heads) {
+            return Err(shape_error("linear attention", format!("{heads} query heads cannot share {key_heads} key heads")));
+        }
+        // Query heads that share keys are as many more rows to read out of one state.
+        let (batch_heads, queries) = (batch * key_heads, rows * (heads / key_heads));
         self.note(OpSpec::LinearAttention { batch_heads, queries, keys, features, value_dim, causal: spec.causal });
         Ok(())
     }

@@ -347,8 +347,8 @@ impl NaiveBackend {
         scratch: &mut Arena<NaiveBuffer>,
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
-        let check::AttentionSizes { batch, heads, queries, keys, head_dim, value_dim, .. } = sizes;
-        self.expect(|| OpSpec::Attention { batch, heads, head_dim, value_dim, queries, keys, pairs: 0 })?;
+        let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
+        self.expect(|| OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs: 0 })?;
         expect_positions("attention", spec.query_offset, queries)?;
         self.types.inputs("attention", [&operands.q, &operands.k, &operands.v])?;
         self.types.output("attention", &outputs.out)?;

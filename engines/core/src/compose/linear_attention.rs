@@ -2,11 +2,13 @@
 //!
 //! Unmasked: S = phi(k)^T v once, then phi(q) S over phi(q) z. Causal: rows are handled in chunks; what came before the chunk is
 //! in the running state S, what is inside is a small masked product (the chunked form of Katharopoulos et al., 2020, section 3.3.1).
-//! The state is one [features, value dim] matrix a head, whatever the length.
+//! The state is one [features, value dim] matrix a key head, whatever the length; query heads that share a key head read the same one,
+//! their rows one below the other.
 
 use crate::arena::Arena;
 use crate::backend::{Operand, TransformerBackend};
 use crate::error::{Result, shape_error};
+use crate::layout::Layout;
 use crate::ops::{BinaryOp, LinearAttentionSpec, MatmulSpec, ReduceOp, UnaryOp};
 use crate::pattern::AttentionPattern;
 use crate::tensor::{Tensor, View, ViewMut};
@@ -15,9 +17,9 @@ use crate::tensor::{Tensor, View, ViewMut};
 type KeysAndValues<'a, S> = (View<'a, S>, View<'a, S>);
 
 struct State<S> {
-    /// phi(k)^T v so far: [batch, heads, features, value dim].
+    /// phi(k)^T v so far: [batch, key heads, features, value dim].
     product: Tensor<S>,
-    /// Sum of phi(k) so far: [batch, heads, features, 1].
+    /// Sum of phi(k) so far: [batch, key heads, features, 1].
     normaliser: Tensor<S>,
 }
 
@@ -34,15 +36,17 @@ pub fn chunked<B: TransformerBackend>(
     let (&[batch, heads, queries, features], &[.., keys, _], &[.., value_dim]) = (q.shape(), k.shape(), v.shape()) else {
         return Err(shape_error("linear attention", format!("q {:?}, k {:?}, v {:?}", q.shape(), k.shape(), v.shape())));
     };
-    let fits = k.shape() == [batch, heads, keys, features] && v.shape() == [batch, heads, keys, value_dim];
+    let key_heads = k.shape().get(1).copied().unwrap_or(0);
+    let shared = key_heads > 0 && heads.is_multiple_of(key_heads);
+    let fits = shared && k.shape() == [batch, key_heads, keys, features] && v.shape() == [batch, key_heads, keys, value_dim];
     if !fits || out.shape() != [batch, heads, queries, value_dim] || (spec.causal && (queries != keys || spec.chunk == 0)) {
         let detail = format!("q {:?}, k {:?}, v {:?}, out {:?}", q.shape(), k.shape(), v.shape(), out.shape());
         return Err(shape_error("linear attention", detail));
     }
     let compute = backend.compute();
     let mut state = State {
-        product: scratch.take(backend, compute, &[batch, heads, features, value_dim])?,
-        normaliser: scratch.take(backend, compute, &[batch, heads, features, 1])?,
+        product: scratch.take(backend, compute, &[batch, key_heads, features, value_dim])?,
+        normaliser: scratch.take(backend, compute, &[batch, key_heads, features, 1])?,
     };
     backend.fill(state.product.view_mut(), 0.0)?;
     backend.fill(state.normaliser.view_mut(), 0.0)?;
@@ -84,7 +88,7 @@ fn absorb<B: TransformerBackend>(
     Ok(())
 }
 
-/// out = (q S + masked(q k^T) v) / (q z + rowsum masked(q k^T) + eps).
+/// out = (q S + masked(q k^T) v) / (q z + rowsum masked(q k^T) + eps), for the query heads of each key head together.
 fn read_out<B: TransformerBackend>(
     backend: &B,
     spec: LinearAttentionSpec,
@@ -95,24 +99,31 @@ fn read_out<B: TransformerBackend>(
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
     let compute = backend.compute();
-    let &[batch, heads, rows, _] = q.shape() else { return Err(shape_error("linear attention", "q is not four-dimensional")) };
-    let q_wide = widened(backend, q, scratch)?;
-    let mut numerator = scratch.take(backend, compute, &[batch, heads, rows, out.shape()[3]])?;
-    let mut denominator = scratch.take(backend, compute, &[batch, heads, rows, 1])?;
-    backend.matmul(MatmulSpec::PLAIN, q_wide.view(), state.product.view(), numerator.view_mut())?;
-    backend.matmul(MatmulSpec::PLAIN, q_wide.view(), state.normaliser.view(), denominator.view_mut())?;
+    let (&[batch, heads, rows, _], &[_, key_heads, ..]) = (q.shape(), state.product.shape()) else {
+        return Err(shape_error("linear attention", "q is not four-dimensional"));
+    };
+    let group = heads / key_heads;
+    let in_groups = |layout: &Layout| layout.split(1, key_heads, group);
+    let wide_rows = [batch, key_heads, group * rows];
+    let q_wide = widened(backend, q.with(in_groups)?, scratch)?;
+    let q_rows = q_wide.view().with(|layout| layout.merge(2))?;
+    let mut numerator = scratch.take(backend, compute, &[batch, key_heads, group * rows, out.shape()[3]])?;
+    let mut denominator = scratch.take(backend, compute, &[batch, key_heads, group * rows, 1])?;
+    backend.matmul(MatmulSpec::PLAIN, q_rows, state.product.view(), numerator.view_mut())?;
+    backend.matmul(MatmulSpec::PLAIN, q_rows, state.normaliser.view(), denominator.view_mut())?;
     if let Some((k, v)) = own {
         let (k_wide, v_wide) = (widened(backend, k, scratch)?, widened(backend, v, scratch)?);
-        let mut scores = scratch.take(backend, compute, &[batch, heads, rows, rows])?;
-        let mut sums = scratch.take(backend, compute, &[batch, heads, rows])?;
-        backend.matmul(MatmulSpec::PLAIN, q_wide.view(), k_wide.view().transposed()?, scores.view_mut())?;
+        let mut scores = scratch.take(backend, compute, &[batch, key_heads, group * rows, rows])?;
+        let mut sums = scratch.take(backend, compute, &wide_rows)?;
+        backend.matmul(MatmulSpec::PLAIN, q_rows, k_wide.view().transposed()?, scores.view_mut())?;
         // A 0/1 triangle: zeros, masked to minus infinity, through exp.
         let mut triangle = scratch.take(backend, compute, &[rows, rows])?;
         backend.fill(triangle.view_mut(), 0.0)?;
         backend.mask(&AttentionPattern::Causal, 0, 0, triangle.view_mut())?;
         backend.unary(UnaryOp::Exp, Operand::InPlace, triangle.view_mut())?;
-        let visible = View { buffer: &triangle.buffer, layout: triangle.layout.broadcast(scores.shape())? };
-        backend.binary(BinaryOp::Multiply, Operand::InPlace, visible, scores.view_mut())?;
+        let visible = View { buffer: &triangle.buffer, layout: triangle.layout.broadcast(&[batch, key_heads, group, rows, rows])? };
+        let target = scores.view_mut().with(|layout| layout.split(2, group, rows))?;
+        backend.binary(BinaryOp::Multiply, Operand::InPlace, visible, target)?;
         backend.matmul(MatmulSpec::ACCUMULATE, scores.view(), v_wide.view(), numerator.view_mut())?;
         backend.reduce(ReduceOp::Sum, scores.view(), sums.view_mut())?;
         backend.binary(BinaryOp::Add, Operand::InPlace, sums.view().with(|layout| layout.unsqueeze(3))?, denominator.view_mut())?;
@@ -123,7 +134,7 @@ fn read_out<B: TransformerBackend>(
     backend.unary(UnaryOp::Affine { scale: 1.0, shift: spec.epsilon }, Operand::InPlace, denominator.view_mut())?;
     let wide = denominator.layout.broadcast(numerator.shape())?;
     backend.binary(BinaryOp::Divide, Operand::InPlace, View { buffer: &denominator.buffer, layout: wide }, numerator.view_mut())?;
-    backend.copy(numerator.view(), out)?;
+    backend.copy(numerator.view().with(|layout| layout.split(2, group, rows))?, out.with(in_groups)?)?;
     for tensor in [denominator, numerator, q_wide] {
         scratch.give(tensor);
     }

@@ -72,7 +72,8 @@ impl Inputs {
             "matmul" => Some(OpSpec::Matmul { batch: 1, m: rows, n: rows, k: width }),
             "linear" => Some(OpSpec::Linear { rows, inputs: width, outputs: rows, form, spec: PLAIN, bias: false }),
             "attention" => {
-                Some(OpSpec::Attention { batch: 1, heads: 1, head_dim: width, value_dim: width, queries: rows, keys: rows, pairs: 1 })
+                let (head_dim, value_dim, queries, keys) = (width, width, rows, rows);
+                Some(OpSpec::Attention { batch: 1, heads: 1, key_heads: 1, head_dim, value_dim, queries, keys, pairs: 1 })
             }
             "linear-attention" => {
                 let (features, value_dim) = (width, width);

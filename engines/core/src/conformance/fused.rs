@@ -117,18 +117,19 @@ fn linear_attention<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let [n, keys, features, value_dim] = t.source.sizes_within([0, 1, 1, 1], work);
     let causal = t.source.one_in(2);
     let keys = if causal { n } else { keys };
-    let (batch, heads) = (1 + t.source.below(2), 1 + t.source.below(2));
+    let (batch, key_heads, group) = (1 + t.source.below(2), 1 + t.source.below(2), 1 + t.source.below(2));
+    let heads = key_heads * group;
     let spec = LinearAttentionSpec { causal, epsilon: t.source.choose(&[1e-6, 0.1]), chunk: t.source.choose(&[1, 3, 16, 64]) };
     let (storage, dtype) = (t.storage(), t.float_type());
-    let lead = batch * heads;
-    let operation = OpSpec::LinearAttention { batch_heads: lead, queries: n, keys, features, value_dim, causal };
+    let lead = batch * key_heads;
+    let operation = OpSpec::LinearAttention { batch_heads: lead, queries: group * n, keys, features, value_dim, causal };
     if n == 0 && matches!(t.engine.supports(&operation), Support::Unsupported(_)) {
         // A composition of nothing asks for nothing that could be refused.
         return Err(Stop::Refused);
     }
     let q = t.input(storage, &[batch, heads, n, features], Fill::Positive(1.0))?;
-    let k = t.input(storage, &[batch, heads, keys, features], Fill::Positive(1.0))?;
-    let v = t.input(storage, &[batch, heads, keys, value_dim], Fill::Normal(1.0))?;
+    let k = t.input(storage, &[batch, key_heads, keys, features], Fill::Positive(1.0))?;
+    let v = t.input(storage, &[batch, key_heads, keys, value_dim], Fill::Normal(1.0))?;
     let mut out = t.output(dtype, &[batch, heads, n, value_dim])?;
     let result = t.engine.linear_attention(spec, q.view(), k.view(), v.view(), out.view_mut(), &mut t.scratch);
     t.done(&operation, result)?;
@@ -136,8 +137,8 @@ fn linear_attention<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let u = t.u();
     let rounding = gamma(keys + features + keys.div_ceil(spec.chunk) + 8, u);
     let mut targets = Vec::with_capacity(found.len());
-    for row in 0..lead * n {
-        let (head, query) = (row / n, row % n);
+    for row in 0..batch * heads * n {
+        let (head, query) = (row / n / group, row % n);
         let seen = if causal { query + 1 } else { keys };
         let q = &q.values[row * features..(row + 1) * features];
         let score = |key: usize| q.iter().zip(&k.values[(head * keys + key) * features..]).map(|(q, k)| q * k).sum::<f64>();

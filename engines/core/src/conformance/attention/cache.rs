@@ -55,7 +55,7 @@ fn step<B: TransformerBackend>(
     [k, v]: [&Tensor<B::Buffer>; 2],
     (first, end): (usize, usize),
 ) -> Outcome<Vec<f64>> {
-    let AttentionSizes { batch, heads, queries, head_dim, value_dim, .. } = problem.sizes;
+    let AttentionSizes { batch, heads, key_heads, queries, head_dim, value_dim, .. } = problem.sizes;
     let storage = t.storage();
     let q = t.given(storage, &[batch, heads, queries, head_dim], &problem.q)?;
     let bias = match &problem.bias {
@@ -70,7 +70,7 @@ fn step<B: TransformerBackend>(
     let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: None };
     let result = t.engine.attention(&spec, operands, outputs, &mut t.scratch);
     let pairs = spec.pattern.visible_pairs(first, end - first, end);
-    t.done(&OpSpec::Attention { batch, heads, head_dim, value_dim, queries: end - first, keys: end, pairs }, result)?;
+    t.done(&OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries: end - first, keys: end, pairs }, result)?;
     t.read(&out)
 }
 

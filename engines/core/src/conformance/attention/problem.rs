@@ -142,9 +142,9 @@ impl Problem {
     }
 
     pub(super) fn operation(&self) -> OpSpec {
-        let AttentionSizes { batch, heads, queries, keys, head_dim, value_dim, .. } = self.sizes;
+        let AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = self.sizes;
         let pairs = self.spec.pattern.visible_pairs(self.spec.query_offset, queries, keys);
-        OpSpec::Attention { batch, heads, head_dim, value_dim, queries, keys, pairs }
+        OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs }
     }
 
     pub(super) fn run<B: TransformerBackend>(&self, t: &mut Trial<'_, B>) -> Outcome<Found> {

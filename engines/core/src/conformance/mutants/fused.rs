@@ -21,10 +21,11 @@ pub(super) fn linear_attention<B: TransformerBackend>(
         Fault::LinearAttentionIgnoresEpsilon => spec.epsilon = 0.0,
         Fault::LinearAttentionIsStrict | Fault::LinearAttentionIsNotNormalised => {
             let (n, keys, features, width) = (q.shape()[2], k.shape()[2], q.shape()[3], v.shape()[3]);
+            let group = q.shape()[1] / k.shape()[1].max(1);
             let (q, k, v) = (m.get(q)?, m.get(k)?, m.get(v)?);
             let mut values = Vec::with_capacity(out.layout.len());
             for row in 0..out.layout.len() / width.max(1) {
-                let (head, query) = (row / n, row % n);
+                let (head, query) = (row / n / group, row % n);
                 let strict = usize::from(fault == Fault::LinearAttentionIsStrict);
                 let seen = if spec.causal { query + 1 - strict } else { keys };
                 let score = |key: usize| (0..features).map(|f| q[row * features + f] * k[(head * keys + key) * features + f]).sum::<f64>();
