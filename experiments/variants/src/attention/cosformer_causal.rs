@@ -57,8 +57,8 @@ impl Variant for CosformerCausal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::approximation::{assert_causal, row, sized, weighted, with};
-    use crate::testing::{axes, axis_error, distance, drawn, run};
+    use crate::attention::approximation::{assert_causal, assert_closed_forms, row, sized, weighted, with};
+    use crate::testing::{axes, axis_error, distance, drawn, judged, run};
 
     #[test]
     fn later_tokens_do_not_reach_back() {
@@ -77,6 +77,13 @@ mod tests {
             if j <= i { product * (std::f64::consts::FRAC_PI_2 * (i - j) as f64 / 9.0).cos() } else { 0.0 }
         });
         assert!(distance(&run::<CosformerCausal>(&axes, &drawn), &expected) < 1e-10);
+    }
+
+    #[test]
+    fn shared_keys_are_right_and_summed_once() {
+        let given = with(&sized(4, 16, 8), &[("kv_heads", 2.into()), ("chunk", 4.into())]);
+        assert_eq!(judged::<CosformerCausal>(&given).complaint, None);
+        assert_closed_forms::<CosformerCausal>(&given);
     }
 
     #[test]

@@ -11,13 +11,16 @@ use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, LinearAttentionSpec, MatmulSpec, NormKind, NormSpec, ReduceOp, UnaryOp};
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
-use super::operands::{Attended, grouped, grouped_out};
+use super::operands::Attended;
 use crate::variant::Bound;
 
 /// Added to positive features, as Choromanski et al. do in their published implementation: no normaliser may vanish.
 const POSITIVE_FLOOR: f64 = 1e-6;
 /// The same for rectified features, of which whole rows may be zero.
 const RELU_FLOOR: f64 = 1e-3;
+/// Most by which a later key's exponent may exceed that of the first, whose maximum shifts all keys of the causal form: beyond it keys
+/// weigh alike. e^40 leaves a sum over any length in the range of f32, and what weighs less by e^40 does not show beside it.
+const MOST_ABOVE_THE_FIRST: f64 = 40.0;
 /// Under the root of a mean square.
 const NORM_EPSILON: f64 = 1e-12;
 
@@ -61,7 +64,7 @@ impl<B: TransformerBackend> Bound<B> for KernelAttention<B> {
         &mut self,
         backend: &B,
         inputs: &[View<'_, B::Buffer>],
-        mut out: ViewMut<'_, B::Buffer>,
+        out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let Attended { q, k, v, batch, heads, key_heads, n, n_kv, width } = Attended::of(self.name, inputs)?;
@@ -72,18 +75,7 @@ impl<B: TransformerBackend> Bound<B> for KernelAttention<B> {
         self.map.apply(backend, Side::Queries, q, phi_q.view_mut(), scratch)?;
         self.map.apply(backend, keys, k, phi_k.view_mut(), scratch)?;
         let spec = LinearAttentionSpec { causal: self.chunk.is_some(), epsilon: self.epsilon, chunk: self.chunk.unwrap_or(1) };
-        if spec.causal {
-            // Rows of different heads may not be mixed here: one call for each query head of a group.
-            for member in 0..heads / key_heads {
-                let part =
-                    |layout: &crossover_core::layout::Layout| layout.split(1, key_heads, heads / key_heads)?.narrow(2, member, 1)?.merge(2);
-                let target = out.reborrow().with(part)?;
-                backend.linear_attention(spec, phi_q.view().with(part)?, phi_k.view(), v, target, scratch)?;
-            }
-        } else {
-            let queries = grouped(phi_q.view(), key_heads)?;
-            backend.linear_attention(spec, queries, phi_k.view(), v, grouped_out(out, key_heads)?, scratch)?;
-        }
+        backend.linear_attention(spec, phi_q.view(), phi_k.view(), v, out, scratch)?;
         scratch.give(phi_k);
         scratch.give(phi_q);
         Ok(())
@@ -211,7 +203,8 @@ fn half_norms<B: TransformerBackend>(
     Ok(norms)
 }
 
-/// Subtracts a maximum before the exponential: that of each query, or one for all keys of a head.
+/// Subtracts a maximum before the exponential: that of each query, or one for all keys of a head. Where that is only the first key's, what
+/// later ones have above it is cut off before the exponential overflows.
 fn subtract_shift<B: TransformerBackend>(
     backend: &B,
     side: Side,
@@ -232,6 +225,10 @@ fn subtract_shift<B: TransformerBackend>(
         Side::CausalKeys => backend.reduce(ReduceOp::Max, exponents.as_view().narrow(2, 0, 1)?, shift.view_mut())?,
     }
     backend.binary(BinaryOp::Subtract, Operand::InPlace, column(shift.view())?, exponents.reborrow())?;
+    if side == Side::CausalKeys {
+        backend.fill(shift.view_mut(), MOST_ABOVE_THE_FIRST)?;
+        backend.binary(BinaryOp::Minimum, Operand::InPlace, column(shift.view())?, exponents.reborrow())?;
+    }
     scratch.give(shift);
     Ok(())
 }

@@ -57,10 +57,9 @@ impl Variant for LinearCausal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::approximation::{assert_causal, sized, with};
+    use crate::attention::approximation::{assert_causal, assert_closed_forms, sized, with};
     use crate::attention::linear::Linear;
     use crate::testing::{axes, axis_error, distance, drawn, judged, run};
-    use crossover_core::axes::AxisValue;
 
     #[test]
     fn later_tokens_do_not_reach_back() {
@@ -84,9 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn query_heads_that_share_keys_are_right() {
-        let shared: [(&str, AxisValue); 2] = [("kv_heads", 2.into()), ("chunk", 4.into())];
-        assert_eq!(judged::<LinearCausal>(&with(&sized(4, 16, 8), &shared)).complaint, None);
+    fn shared_keys_are_right_and_summed_once() {
+        let given = with(&sized(4, 16, 8), &[("kv_heads", 2.into()), ("chunk", 4.into())]);
+        assert_eq!(judged::<LinearCausal>(&given).complaint, None);
+        assert_closed_forms::<LinearCausal>(&given);
     }
 
     #[test]

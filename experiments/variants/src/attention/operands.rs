@@ -1,8 +1,8 @@
-//! What the approximations of attention share: their operands with sizes, grouped heads, and conditions between axes.
+//! What the approximations of attention share: their operands with sizes, and conditions between axes.
 
 use crossover_core::axes::Axes;
 use crossover_core::error::Result;
-use crossover_core::tensor::{View, ViewMut};
+use crossover_core::tensor::View;
 
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition};
 use crate::resolve::size;
@@ -33,18 +33,6 @@ impl<'a, S> Attended<'a, S> {
         }
         Ok(Self { q, k, v, batch, heads, key_heads, n, n_kv, width })
     }
-}
-
-/// [batch, heads, rows, width] as [batch, key heads, group * rows, width]: queries that share a key head, one below the other.
-pub(super) fn grouped<S>(view: View<'_, S>, key_heads: usize) -> Result<View<'_, S>> {
-    let group = view.shape().get(1).map_or(0, |heads| heads.checked_div(key_heads).unwrap_or(0));
-    view.with(|layout| layout.split(1, key_heads, group)?.merge(2))
-}
-
-/// The same for the output.
-pub(super) fn grouped_out<S>(view: ViewMut<'_, S>, key_heads: usize) -> Result<ViewMut<'_, S>> {
-    let group = view.shape().get(1).map_or(0, |heads| heads.checked_div(key_heads).unwrap_or(0));
-    view.with(|layout| layout.split(1, key_heads, group)?.merge(2))
 }
 
 /// A parameter that is a number of things.

@@ -2,9 +2,9 @@
 //!
 //! Choromanski et al. 2021, section 2.5 and appendix B.1 (prefix sums), in the chunked form: what came before a chunk is in a running
 //! [features, head_dim] state, what is inside it is a small masked product. The shift of the keys' exponents is the first key's maximum
-//! instead of that over all keys, so that later tokens cannot reach back even through rounding; keys whose exponents exceed the first
-//! key's by more than the range of the type would overflow, which takes exponents that no trained layer shows. See
-//! [`super::performer`] for the estimate and its price.
+//! instead of that over all keys, so that later tokens cannot reach back even through rounding. What a later key's exponents have above
+//! the first key's is cut off at 40, where all weighs alike: nothing overflows, and keys that differ so much are told apart no more. It
+//! takes activations far larger than a trained layer's. See [`super::performer`] for the estimate and its price.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
@@ -15,7 +15,7 @@ use crossover_core::reference::{ExactOperation, HostInputs};
 use super::kernel_features::KernelAttention;
 use super::linear_causal::CHUNK;
 use super::operands::REDRAW;
-use super::performer::{FEATURES, FLOPS, KIND, ORTHOGONAL, SCRATCH, TENSORS_AND_NORMALS, bound, derived};
+use super::performer::{FEATURES, KIND, ORTHOGONAL, SCRATCH, TENSORS_AND_NORMALS, bound, derived};
 use super::random_directions::DIRECTIONS;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE};
 use crate::descriptor::{Descriptor, Model};
@@ -37,7 +37,13 @@ impl Variant for PerformerCausal {
         derived: &[DIRECTIONS],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE],
-        model: Model { flops: FLOPS, scratch: SCRATCH },
+        // That of the full form, but the shift is found in one row, and exponents are cut off.
+        model: Model {
+            flops: "batch*((heads*n + kv_heads*n_kv)*(2*features*(head_dim + 1) \
+                    + 2*features*(1 + is(kind, trigonometric))*(head_dim + 1) + is(kind, positive)*(3*features + 2*head_dim + 1)) \
+                    + is(kind, positive)*kv_heads*features + is(kind, trigonometric)*kv_heads*(n_kv*(2*features + 2*head_dim + 4) + 1))",
+            scratch: SCRATCH,
+        },
     };
 
     type Bound<B: TransformerBackend> = KernelAttention<B>;
@@ -62,7 +68,7 @@ impl Variant for PerformerCausal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::approximation::{assert_causal, dense_causal, sized, softened, with};
+    use crate::attention::approximation::{assert_causal, assert_closed_forms, dense_causal, sized, softened, with};
     use crate::testing::{axes, axis_error, distance, drawn, judged, relative_error, run};
     use crossover_core::axes::AxisValue;
 
@@ -99,6 +105,29 @@ mod tests {
     fn query_heads_that_share_keys_are_right() {
         let shared: [(&str, AxisValue); 2] = [("kv_heads", 2.into()), ("chunk", 4.into())];
         assert_eq!(judged::<PerformerCausal>(&with(&sized(4, 16, 8), &shared)).complaint, None);
+    }
+
+    #[test]
+    fn shared_keys_are_summed_once() {
+        for kind in ["positive", "trigonometric", "relu"] {
+            let shared: [(&str, AxisValue); 3] = [("kv_heads", 2.into()), ("chunk", 4.into()), ("kind", kind.into())];
+            assert_closed_forms::<PerformerCausal>(&with(&sized(4, 16, 8), &shared));
+        }
+    }
+
+    /// Activations of sixty-four times the usual size, whose exponents spread over thousands.
+    #[test]
+    fn extreme_activations_do_not_overflow() {
+        for kind in ["positive", "trigonometric"] {
+            for precision in ["f32", "bf16"] {
+                let more: [(&str, AxisValue); 3] =
+                    [("kind", kind.into()), ("distribution", "extreme".into()), ("precision", precision.into())];
+                let given = with(&sized(2, 64, 16), &more);
+                let axes = axes::<PerformerCausal>(&given);
+                let out = run::<PerformerCausal>(&axes, &drawn::<PerformerCausal>(&axes));
+                assert!(out.values().iter().all(|value| value.is_finite()), "{kind} {precision}");
+            }
+        }
     }
 
     #[test]

@@ -61,8 +61,8 @@ impl Variant for RandomFourierCausal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::approximation::{assert_causal, dot, row, sized, weighted, with};
-    use crate::testing::{axes, axis_error, drawn, relative_error, run};
+    use crate::attention::approximation::{assert_causal, assert_closed_forms, dot, row, sized, weighted, with};
+    use crate::testing::{axes, axis_error, drawn, judged, relative_error, run};
 
     #[test]
     fn later_tokens_do_not_reach_back() {
@@ -83,6 +83,13 @@ mod tests {
             if j <= i { sum } else { 0.0 }
         });
         assert!(relative_error(&run::<RandomFourierCausal>(&axes, &drawn), &expected) < 1e-10);
+    }
+
+    #[test]
+    fn shared_keys_are_right_and_summed_once() {
+        let given = with(&sized(4, 16, 8), &[("kv_heads", 2.into()), ("chunk", 4.into())]);
+        assert_eq!(judged::<RandomFourierCausal>(&given).complaint, None);
+        assert_closed_forms::<RandomFourierCausal>(&given);
     }
 
     #[test]
