@@ -1,11 +1,32 @@
 //! Closed-form cost models as text: small arithmetic over a variant's axes, so that what `list variants` shows is what is checked.
 //!
 //! Grammar: sums of products of powers; numbers, axis names, parentheses, and the functions `min`, `max`, `ceil`, `floor` and `log2`.
-//! An axis that holds a name may be compared: `is(position, pre)` is 1 or 0; one that holds an activation's name stands for the operations
+//! An axis that holds a name may be compared: `is(position, pre)` is 1 or 0; one that holds a list or a bitmap may be counted: `listed(axis)`
+//! entries, `ones(axis)` and, of those, `diagonal(axis)`; one that holds an activation's name stands for the operations
 //! that the activation takes. Division is exact; use `ceil` or `floor` where the code rounds.
 
 use crossover_core::activation::Activation;
 use crossover_core::axes::{Axes, AxisValue};
+
+/// Counts something in a text.
+type Count = fn(&str) -> usize;
+
+/// What may be counted, by the function's name.
+const COUNTS: [(&str, Count); 3] = [("listed", listed), ("ones", ones), ("diagonal", diagonal)];
+
+/// Entries between commas or slashes.
+fn listed(text: &str) -> usize {
+    if text.is_empty() { 0 } else { text.split([',', '/']).count() }
+}
+
+fn ones(text: &str) -> usize {
+    text.matches('1').count()
+}
+
+/// Ones at the place of their row, rows being separated by slashes.
+fn diagonal(text: &str) -> usize {
+    text.split('/').enumerate().filter(|(at, row)| row.as_bytes().get(*at) == Some(&b'1')).count()
+}
 
 /// The value of a formula for resolved axes; the error says what cannot be read, and where.
 pub fn evaluate(formula: &str, axes: &Axes) -> Result<f64, String> {
@@ -100,6 +121,11 @@ impl<'a> Reader<'a> {
         if name == "is" {
             return self.comparison();
         }
+        if let Some((_, count)) = COUNTS.iter().find(|(own, _)| *own == name) {
+            let text = self.text_of()?;
+            self.expect(')')?;
+            return Ok(count(text) as f64);
+        }
         let mut arguments = vec![self.sum()?];
         while self.eat(',') {
             arguments.push(self.sum()?);
@@ -113,6 +139,12 @@ impl<'a> Reader<'a> {
             ("log2", [a]) => Ok(a.log2()),
             _ => Err(format!("there is no function {name:?} of {} arguments", arguments.len())),
         }
+    }
+
+    /// The text that an axis holds.
+    fn text_of(&mut self) -> Result<&'a str, String> {
+        let axis = self.word();
+        self.axes.get(axis).and_then(AxisValue::as_text).ok_or_else(|| format!("{axis:?} is no axis with a text"))
     }
 
     /// `is(axis, name)`.
@@ -137,9 +169,10 @@ mod tests {
     use super::*;
 
     fn axes() -> Axes {
-        [("n", AxisValue::Int(8)), ("rank", AxisValue::Int(3)), ("mode", AxisValue::from("mean-pool"))]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
+        let texts = [("mode", "mean-pool"), ("none", ""), ("heads", "0,2,5"), ("bitmap", "110/011/100")];
+        let numbers = [("n", AxisValue::Int(8)), ("rank", AxisValue::Int(3))];
+        let all = numbers.into_iter().chain(texts.map(|(name, text)| (name, AxisValue::from(text))));
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     #[test]
@@ -152,6 +185,9 @@ mod tests {
             ("min(n, rank) - max(n, rank)", -5.0),
             ("n*is(mode, mean-pool) + is(mode, learned)", 8.0),
             ("1.5*n", 12.0),
+            ("listed(heads) + 10*listed(none)", 3.0),
+            ("ones(bitmap)*n + diagonal(bitmap)", 42.0),
+            ("is(none,)*n + is(mode,)", 8.0),
         ] {
             assert_eq!(evaluate(formula, &axes()), Ok(value), "{formula}");
         }
@@ -164,6 +200,7 @@ mod tests {
             ("2*", "expected a value before \"\""),
             ("(n", "expected ')' before \"\""),
             ("n n", "unexpected \"n\" in \"n n\""),
+            ("ones(n)", "\"n\" is no axis with a text"),
             ("root(n)", "there is no function \"root\" of 1 arguments"),
         ] {
             assert_eq!(evaluate(formula, &axes()), Err(complaint.to_owned()));

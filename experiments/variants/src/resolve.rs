@@ -4,6 +4,7 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::dtype::Precision;
 use thiserror::Error;
 
+use crate::attention::reasons;
 use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
 use crate::model::architecture::MISFIT;
 use crate::model::{component, misfit};
@@ -57,6 +58,12 @@ pub enum AxisError {
     },
 }
 
+/// A condition's text, and what exactly is wrong where it does not hold.
+pub(crate) type Reason = (&'static str, fn(&Axes) -> Option<String>);
+
+/// Conditions of which the axes spelled out would not tell enough; families add theirs.
+const REASONS: &[Reason] = &[(MISFIT, misfit)];
+
 fn suggestion(closest: &Option<String>) -> String {
     closest.as_ref().map(|name| format!(" (did you mean {name:?}?)")).unwrap_or_default()
 }
@@ -78,8 +85,8 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
         resolved.insert(axis.name.to_owned(), value);
     }
     if let Some(failed) = descriptor.conditions.iter().find(|condition| !(condition.holds)(&resolved)) {
-        let reason = if failed.text == MISFIT { misfit(&resolved) } else { None };
-        let values = reason.unwrap_or_else(|| format!("here {}", spell(descriptor, &resolved)));
+        let reason = REASONS.iter().chain(reasons::REASONS).find(|(text, _)| *text == failed.text);
+        let values = reason.and_then(|(_, reason)| reason(&resolved)).unwrap_or_else(|| format!("here {}", spell(descriptor, &resolved)));
         return Err(AxisError::Condition { variant: descriptor.name, text: failed.text, values });
     }
     let output = TensorSpec { name: "out", shape: descriptor.output, ..descriptor.tensors[0] };

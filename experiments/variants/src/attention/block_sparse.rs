@@ -2,14 +2,15 @@
 //!
 //! Dao et al., "FlashAttention" (2022), section 3.3 (block-sparse FlashAttention); Gray et al. (2017) for the kernels. Time falls with the
 //! share of blocks kept, and nothing else changes: this is the yardstick of what sparsity is worth to an engine. A random mask carries no
-//! meaning, so the accuracy is that of blind pruning.
+//! meaning, so the accuracy is that of blind pruning; whoever knows better which blocks matter gives them by `bitmap`, which then is all
+//! that counts.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
-use super::blocks::{BLOCK, DENSITY, PATTERN_SEED, bitmap, blocks, budget, drawn};
+use super::blocks::{BITMAP, BITMAP_FITS, BLOCK, DENSITY, PATTERN_SEED, given_or_drawn};
 use super::flash::Streamed;
 use super::patterns::{ALIGNED, attention_over};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
@@ -19,16 +20,6 @@ use crate::variant::{Operands, Reference, Variant};
 /// The variant.
 pub struct BlockSparse;
 
-/// The own block, and the first of the others in the seed's order.
-fn pattern(axes: &Axes) -> AttentionPattern {
-    let (count, budget) = (blocks(axes), budget(axes));
-    let row = |row: usize| -> Vec<usize> {
-        let others = (0..count).filter(|column| *column != row);
-        std::iter::once(row).chain(drawn(axes, row, others, budget - 1)).collect()
-    };
-    bitmap(axes, &(0..count).map(row).collect::<Vec<_>>(), false)
-}
-
 impl Variant for BlockSparse {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/block-sparse",
@@ -36,18 +27,21 @@ impl Variant for BlockSparse {
         citation: "Dao et al. 2022, section 3.3",
         task: "attention/full",
         problem: PROBLEM,
-        parameters: &[BLOCK, DENSITY, PATTERN_SEED],
+        parameters: &[BLOCK, DENSITY, PATTERN_SEED, BITMAP],
         tensors: TENSORS,
         derived: &[],
         output: QUERIES,
-        conditions: &[HEADS_DIVIDE, ALIGNED],
-        model: Model { flops: "batch*heads*(ceil(n/block)*max(ceil(density*ceil(n/block)), 1)*block^2)*(4*head_dim + 5)", scratch: "0" },
+        conditions: &[HEADS_DIVIDE, ALIGNED, BITMAP_FITS],
+        model: Model {
+            flops: "batch*heads*(is(bitmap,)*ceil(n/block)*max(ceil(density*ceil(n/block)), 1) + ones(bitmap))*block^2*(4*head_dim + 5)",
+            scratch: "0",
+        },
     };
 
     type Bound<B: TransformerBackend + 'static> = Streamed;
 
     fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
-        Ok(Streamed::over(pattern(axes), axes))
+        Ok(Streamed::over(given_or_drawn(axes, false), axes))
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -55,12 +49,13 @@ impl Variant for BlockSparse {
     }
 
     fn reference(axes: &Axes) -> Reference {
-        attention_over(pattern(axes))
+        attention_over(given_or_drawn(axes, false))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::approximation::assert_closed_forms;
     use super::super::checks::{assert_agree, seen, small};
     use super::super::flash::Flash;
     use super::*;
@@ -79,6 +74,29 @@ mod tests {
         assert_eq!(keys.len(), 8);
         assert!([4, 5, 6, 7].iter().all(|key| keys.contains(key)));
         assert_eq!(seen::<BlockSparse>(&small(&[("density", 0.0.into()), ("block", 4.into())]), 6), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_given_bitmap_is_what_is_seen() {
+        let given = |bitmap: &'static str| small(&[("block", 4.into()), ("bitmap", bitmap.into())]);
+        let axes = given("1000/0101/1110/0000");
+        assert_eq!(seen::<BlockSparse>(&axes, 6), [4, 5, 6, 7, 12, 13, 14, 15]);
+        assert_eq!(seen::<BlockSparse>(&axes, 14), [0; 0]);
+        assert_closed_forms::<BlockSparse>(&axes);
+        let dense = small(&[("block", 8.into()), ("bitmap", "11/11".into()), ("density", 0.0.into())]);
+        assert_agree::<BlockSparse, Flash>(&dense, &small(&[]));
+    }
+
+    #[test]
+    fn a_wrong_bitmap_is_refused_with_the_place() {
+        let error = |bitmap: &str| axis_error::<BlockSparse>(&[("n", 16.into()), ("block", 4.into()), ("bitmap", bitmap.into())]);
+        for (bitmap, complaint) in [
+            ("1000/01x1/1110/0000", "row 2, column 3 is 'x', neither 0 nor 1"),
+            ("1000/011/1110/0000", "row 2 has 3 columns; n = 16 makes 4 blocks of 4"),
+            ("1000/0110", "it has 2 rows; n = 16 makes 4 blocks of 4"),
+        ] {
+            assert!(error(bitmap).contains(complaint), "{}", error(bitmap));
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Michel et al., "Are Sixteen Heads Really Better than One?" (2019), sections 3 and 4. A pruned head's projections are gone, so the engine
 //! never sees its queries, keys and values: the work falls in proportion. The paper ranks heads by the gradient of a loss; without a
-//! loss the score here is the product of the norms of a head's queries, keys and values over all sequences, or simply the order.
+//! loss the score here is the product of the norms of a head's queries, keys and values over all sequences, or simply the order. Who has
+//! ranked the heads elsewhere names those that stay by `keep_heads`.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -37,12 +38,70 @@ const SCORE: AxisSpec = AxisSpec {
     default: AxisDefault::Text("norm"),
 };
 
+/// The heads by number, as a user names them.
+const KEEP_HEADS: AxisSpec = AxisSpec {
+    name: "keep_heads",
+    doc: "the heads that stay, by ascending number from 0, such as 0,2,5 (or 0/2/5); keep and score are then not read",
+    kind: AxisKind::Text,
+    default: AxisDefault::Text(""),
+};
+
+/// What the list of heads must be; [`list_problem`] says what it is instead.
+pub(crate) const LISTED: &str = "keep_heads lists heads in ascending order, each once, all below heads";
+
+/// The listed heads, or what is wrong with the list; nothing where there is no list.
+fn listed(axes: &Axes) -> std::result::Result<Option<Vec<usize>>, String> {
+    let (text, heads) = (name(axes, "keep_heads"), size(axes, "heads"));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut listed: Vec<usize> = Vec::new();
+    for (at, item) in text.split([',', '/']).enumerate() {
+        let head: usize = item.trim().parse().map_err(|_| format!("entry {} of {text:?} is {item:?}, no number of a head", at + 1))?;
+        if head >= heads {
+            return Err(format!("entry {} is head {head}, and the {heads} heads are 0..={}", at + 1, heads - 1));
+        }
+        if listed.last().is_some_and(|last| *last >= head) {
+            return Err(format!("entry {} is head {head}, which does not come after the one before it", at + 1));
+        }
+        listed.push(head);
+    }
+    Ok(Some(listed))
+}
+
+/// What is wrong with the list.
+pub(crate) fn list_problem(axes: &Axes) -> Option<String> {
+    listed(axes).err()
+}
+
+/// How many heads stay.
+fn kept_count(axes: &Axes) -> usize {
+    listed(axes).ok().flatten().map_or(size(axes, "keep"), |listed| listed.len())
+}
+
+const KEPT: Dim = Dim::Of("kept heads", kept_count);
+
 const fn left(name: &'static str, shape: &'static [Dim]) -> DerivedSpec {
     DerivedSpec { name, role: Role::Activation, shape, form: None }
 }
 
-const LEFT_Q: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("keep"), Dim::Axis("n"), Dim::Axis("head_dim")];
-const LEFT_K: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("keep"), Dim::Axis("n_kv"), Dim::Axis("head_dim")];
+const LEFT_Q: &[Dim] = &[Dim::Axis("batch"), KEPT, Dim::Axis("n"), Dim::Axis("head_dim")];
+const LEFT_K: &[Dim] = &[Dim::Axis("batch"), KEPT, Dim::Axis("n_kv"), Dim::Axis("head_dim")];
+
+/// No more of them than there are.
+pub(super) const KEEP_FITS: Condition = Condition {
+    text: "there are no more heads to keep than heads: keep <= heads",
+    holds: |axes: &Axes| size(axes, "keep") <= size(axes, "heads"),
+};
+
+pub(super) const HEADS_LISTED: Condition = Condition { text: LISTED, holds: |axes: &Axes| listed(axes).is_ok() };
+
+impl<B: TransformerBackend> Pruned<B> {
+    /// Over the pairs of a pattern.
+    pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes, pattern: AttentionPattern) -> Result<Self> {
+        Ok(Self { kept: operands.tensor("kept")?, streamed: Streamed::over(pattern, axes) })
+    }
+}
 
 impl Variant for HeadPruning {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -51,7 +110,11 @@ impl Variant for HeadPruning {
         citation: "Michel et al. 2019, sections 3 and 4",
         task: "attention/full",
         problem: PROBLEM,
-        parameters: &[count("keep", "query heads that are left; at most heads", AxisDefault::Share { of: "heads", divisor: 2 }), SCORE],
+        parameters: &[
+            count("keep", "query heads that are left; at most heads", AxisDefault::Share { of: "heads", divisor: 2 }),
+            SCORE,
+            KEEP_HEADS,
+        ],
         tensors: &[
             TensorSpec { name: "q", role: Role::Source, shape: QUERIES, draw: DrawRule::Distribution, only_with: None },
             given("k"),
@@ -61,23 +124,20 @@ impl Variant for HeadPruning {
             left("q_kept", LEFT_Q),
             left("k_kept", LEFT_K),
             left("v_kept", LEFT_K),
-            DerivedSpec { name: "kept", role: Role::Index, shape: &[Dim::Axis("keep")], form: None },
+            DerivedSpec { name: "kept", role: Role::Index, shape: &[KEPT], form: None },
         ],
         output: QUERIES,
-        conditions: &[
-            HEADS_DIVIDE,
-            Condition {
-                text: "there are no more heads to keep than heads: keep <= heads",
-                holds: |axes: &Axes| size(axes, "keep") <= size(axes, "heads"),
-            },
-        ],
-        model: Model { flops: "batch*keep*n*n_kv*(4*head_dim + 5) + batch*keep*n*head_dim", scratch: "batch*keep*n*head_dim" },
+        conditions: &[HEADS_DIVIDE, KEEP_FITS, HEADS_LISTED],
+        model: Model {
+            flops: "batch*(is(keep_heads,)*keep + listed(keep_heads))*n*(n_kv*(4*head_dim + 5) + head_dim)",
+            scratch: "batch*(is(keep_heads,)*keep + listed(keep_heads))*n*head_dim",
+        },
     };
 
     type Bound<B: TransformerBackend + 'static> = Pruned<B>;
 
     fn bind<B: TransformerBackend + 'static>(operands: &mut Operands<B>, axes: &Axes) -> Result<Pruned<B>> {
-        Ok(Pruned { kept: operands.tensor("kept")?, streamed: Streamed::over(AttentionPattern::Full, axes) })
+        Pruned::bind(operands, axes, AttentionPattern::Full)
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -105,6 +165,9 @@ impl Variant for HeadPruning {
 
 /// The heads that stay, in ascending order; of equal scores the first.
 fn kept_heads(axes: &Axes, [q, k, v]: [&HostTensor; 3], group: usize) -> Result<Vec<usize>> {
+    if let Some(listed) = listed(axes).map_err(|problem| shape_error("head pruning", problem))? {
+        return Ok(listed);
+    }
     let (heads, keep) = (size(axes, "heads"), size(axes, "keep"));
     let mut order: Vec<usize> = (0..heads).collect();
     if name(axes, "score") == "norm" {
@@ -172,6 +235,7 @@ impl<B: TransformerBackend> Bound<B> for Pruned<B> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::approximation::assert_closed_forms;
     use super::super::checks::{assert_agree, output, small};
     use super::super::flash::Flash;
     use super::*;
@@ -209,6 +273,33 @@ mod tests {
         let alive =
             |head: usize| out.values().chunks(area).enumerate().any(|(at, head_of)| at % 4 == head && head_of.iter().any(|x| *x != 0.0));
         assert_eq!([0, 1, 2, 3].map(alive), [false, false, true, false]);
+    }
+
+    #[test]
+    fn listed_heads_stay_whatever_their_norm() {
+        let given = |list: &'static str| small(&[("heads", 4.into()), ("kv_heads", 2.into()), ("keep_heads", list.into())]);
+        for (list, kept) in [("1,3", vec![1, 3]), ("0/2/3", vec![0, 2, 3]), ("2", vec![2])] {
+            let (out, full) = (output::<HeadPruning>(&given(list)), output::<Flash>(&given(list)[..5]));
+            for (at, (value, exact)) in out.values().iter().zip(full.values()).enumerate() {
+                let expected = if kept.contains(&(at / (16 * 8) % 4)) { *exact } else { 0.0 };
+                assert!((value - expected).abs() < 1e-13, "{list} {at}");
+            }
+            assert_closed_forms::<HeadPruning>(&given(list));
+        }
+    }
+
+    #[test]
+    fn a_wrong_list_of_heads_is_refused_with_the_place() {
+        let error = |list: &str| axis_error::<HeadPruning>(&[("heads", 4.into()), ("keep_heads", list.into())]);
+        for (list, complaint) in [
+            ("0,4", "entry 2 is head 4, and the 4 heads are 0..=3"),
+            ("2,1", "entry 2 is head 1, which does not come after the one before it"),
+            ("1,1", "entry 2 is head 1, which"),
+            ("0,,2", "entry 2 of \"0,,2\" is \"\", no number of a head"),
+            ("0,x", "is \"x\", no number of a head"),
+        ] {
+            assert!(error(list).contains(complaint), "{}", error(list));
+        }
     }
 
     #[test]

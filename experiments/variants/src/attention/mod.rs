@@ -57,6 +57,7 @@ pub mod prefill;
 mod random_directions;
 pub mod random_fourier;
 pub mod random_fourier_causal;
+pub(crate) mod reasons;
 pub mod reformer;
 pub mod routing;
 mod scores;

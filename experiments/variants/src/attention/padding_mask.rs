@@ -1,8 +1,8 @@
 //! Attention over padded sequences: the keys behind the valid ones are masked.
 //!
 //! Vaswani et al. (2017), section 3.2.3, as every batch of sequences of different lengths needs it. The mask is data, one entry for a key,
-//! so an engine cannot know beforehand what it may skip: the work is that of the full form. `valid` is the share of tokens that are
-//! real, rounded up; the padding comes last.
+//! so an engine cannot know beforehand what it may skip: the work is that of the full form. Each sequence has a length of its own, drawn
+//! from the cell's seed between the share `valid`, rounded up, and all; the padding comes last.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -13,6 +13,7 @@ use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{View, ViewMut};
 
+use super::blocks::mixed;
 use super::flash::Streamed;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, DerivedSpec, Descriptor, Dim, Model, Role};
@@ -27,9 +28,13 @@ pub struct Padded {
     streamed: Streamed,
 }
 
-fn valid(axes: &Axes) -> usize {
+/// How many keys of a sequence are no padding.
+fn length(axes: &Axes, sequence: usize) -> usize {
+    let all = size(axes, "n_kv");
     // A resolved share is in 0..=1; a sequence has at least one token.
-    ((number(axes, "valid") * size(axes, "n_kv") as f64).ceil() as usize).max(1)
+    let least = ((number(axes, "valid") * all as f64).ceil() as usize).clamp(1, all);
+    let drawn = mixed(mixed(size(axes, "seed") as u64) ^ sequence as u64);
+    least + (drawn % (all - least + 1) as u64) as usize
 }
 
 impl Variant for PaddingMask {
@@ -41,9 +46,9 @@ impl Variant for PaddingMask {
         problem: PROBLEM,
         parameters: &[AxisSpec {
             name: "valid",
-            doc: "share of keys that are no padding, rounded up; at least one key",
+            doc: "least share of a sequence's keys that are no padding, rounded up; its length is drawn between that and all",
             kind: AxisKind::Float { min: 0.0, max: 1.0 },
-            default: AxisDefault::Float(0.75),
+            default: AxisDefault::Float(0.5),
         }],
         tensors: TENSORS,
         derived: &[DerivedSpec { name: "mask", role: Role::Activation, shape: &[Dim::Axis("batch"), Dim::Axis("n_kv")], form: None }],
@@ -63,8 +68,9 @@ impl Variant for PaddingMask {
     }
 
     fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
-        let (batch, n_kv, valid) = (size(axes, "batch"), size(axes, "n_kv"), valid(axes));
-        let mask = (0..batch * n_kv).map(|at| f64::from(u8::from(at % n_kv < valid))).collect();
+        let (batch, n_kv) = (size(axes, "batch"), size(axes, "n_kv"));
+        let lengths: Vec<usize> = (0..batch).map(|sequence| length(axes, sequence)).collect();
+        let mask = (0..batch * n_kv).map(|at| f64::from(u8::from(at % n_kv < lengths[at / n_kv]))).collect();
         Ok(Derived::default().tensor("mask", HostTensor::new(&[batch, n_kv], mask)?))
     }
 }
@@ -85,37 +91,64 @@ impl<B: TransformerBackend> Bound<B> for Padded {
 
 #[cfg(test)]
 mod tests {
-    use super::super::checks::{assert_agree, changed, rows_of, seen, small};
+    use super::super::checks::{assert_agree, changed, rows_of, small};
     use super::super::flash::Flash;
     use super::*;
-    use crate::testing::{axes, axis_error, drawn, run};
+    use crate::testing::{axes, axis_error, distance, drawn, run};
+    use crossover_core::axes::AxisValue;
 
     #[test]
     fn without_padding_it_is_full_attention() {
         assert_agree::<PaddingMask, Flash>(&small(&[("valid", 1.0.into())]), &small(&[]));
     }
 
+    /// Eight sequences of sixteen keys.
+    fn given(seed: i64) -> Vec<(&'static str, AxisValue)> {
+        small(&[("batch", 8.into()), ("valid", 0.3.into()), ("seed", seed.into())])
+    }
+
+    fn lengths(seed: i64) -> Vec<usize> {
+        let axes = axes::<PaddingMask>(&given(seed));
+        (0..8).map(|sequence| length(&axes, sequence)).collect()
+    }
+
     #[test]
-    fn it_is_attention_over_the_valid_keys() {
-        let given = small(&[("valid", 0.3.into())]);
-        assert_eq!(seen::<PaddingMask>(&given, 9), [0, 1, 2, 3, 4]);
-        let (own, short) = (axes::<PaddingMask>(&given), axes::<Flash>(&small(&[("n_kv", 5.into())])));
-        let mut tensors = drawn::<PaddingMask>(&own);
+    fn each_sequence_has_a_length_of_its_own() {
+        let (first, second) = (lengths(1), lengths(2));
+        assert!(first.iter().chain(&second).all(|length| (5..=16).contains(length)), "{first:?} {second:?}");
+        assert!(first.iter().any(|length| *length != first[0]) && first != second, "{first:?} {second:?}");
+        assert_eq!(first, lengths(1));
+    }
+
+    #[test]
+    fn it_is_attention_over_the_valid_keys_of_each_sequence() {
+        let own = axes::<PaddingMask>(&given(1));
+        let tensors = drawn::<PaddingMask>(&own);
         let padded = run::<PaddingMask>(&own, &tensors);
-        for name in ["k", "v"] {
-            tensors.insert(name.into(), HostTensor::new(&[2, 2, 5, 8], rows_of(&tensors[name], 0..5)).unwrap());
+        let area = 2 * 16 * 8;
+        for (sequence, length) in lengths(1).into_iter().enumerate() {
+            let short = axes::<Flash>(&small(&[("batch", 1.into()), ("n_kv", (length as i64).into())]));
+            let mut part = tensors.clone();
+            for (name, rows) in [("q", 16), ("k", length), ("v", length)] {
+                let one = &tensors[name].values()[sequence * area..][..area];
+                let one = HostTensor::new(&[1, 2, 16, 8], one.to_vec()).unwrap();
+                part.insert(name.into(), HostTensor::new(&[1, 2, rows, 8], rows_of(&one, 0..rows)).unwrap());
+            }
+            let alone = HostTensor::new(&[1, 2, 16, 8], padded.values()[sequence * area..][..area].to_vec()).unwrap();
+            assert!(distance(&alone, &run::<Flash>(&short, &part)) < 1e-13, "{sequence}");
         }
-        assert!(crate::testing::distance(&padded, &run::<Flash>(&short, &tensors)) < 1e-13);
     }
 
     #[test]
     fn whatever_the_padding_holds_leaves_the_output_bit_identical() {
-        let axes = axes::<PaddingMask>(&small(&[("valid", 0.5.into())]));
+        let axes = axes::<PaddingMask>(&given(1));
         let mut tensors = drawn::<PaddingMask>(&axes);
         let before = run::<PaddingMask>(&axes, &tensors);
+        let longest = lengths(1).into_iter().max().unwrap();
+        assert!(longest < 16, "no key is padding in every sequence: choose another seed");
         for junk in [1e3, f64::NAN] {
             for name in ["k", "v"] {
-                tensors.insert(name.into(), changed(&tensors[name], 8..16, |_| junk));
+                tensors.insert(name.into(), changed(&tensors[name], longest..16, |_| junk));
             }
             assert_eq!(run::<PaddingMask>(&axes, &tensors), before, "{junk}");
         }
