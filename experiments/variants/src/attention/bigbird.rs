@@ -19,17 +19,24 @@ use crate::variant::{Operands, Reference, Variant};
 /// The variant.
 pub struct BigBird;
 
-/// Row by row of blocks.
-fn pattern(axes: &Axes) -> AttentionPattern {
+/// Row by row of blocks; the causal form draws from the past alone, and hides what is left of the future.
+pub(super) fn seen_blocks(axes: &Axes, causal: bool) -> AttentionPattern {
     let (global, window) = (size(axes, "global_blocks"), size(axes, "window_blocks"));
     let (count, random) = (blocks(axes), size(axes, "random_blocks"));
     let row = |row: usize| -> Vec<usize> {
-        let fixed = |column: &usize| row < global || *column < global || row.abs_diff(*column) <= window;
-        let others = (0..count).filter(|column| !fixed(column));
-        (0..count).filter(fixed).chain(drawn(axes, row, others, random)).collect()
+        let reach = if causal { row + 1 } else { count };
+        let fixed = |column: &usize| (row < global && !causal) || *column < global || row.abs_diff(*column) <= window;
+        let others = (0..reach).filter(|column| !fixed(column));
+        (0..reach).filter(fixed).chain(drawn(axes, row, others, random)).collect()
     };
-    bitmap(axes, &(0..count).map(row).collect::<Vec<_>>(), false)
+    bitmap(axes, &(0..count).map(row).collect::<Vec<_>>(), causal)
 }
+
+/// No more global blocks than blocks.
+pub(super) const GLOBAL_FITS: Condition = Condition {
+    text: "there are no more global blocks than blocks: global_blocks <= n / block, rounded up",
+    holds: |axes: &Axes| size(axes, "global_blocks") <= blocks(axes),
+};
 
 impl Variant for BigBird {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -48,14 +55,7 @@ impl Variant for BigBird {
         tensors: TENSORS,
         derived: &[],
         output: QUERIES,
-        conditions: &[
-            HEADS_DIVIDE,
-            ALIGNED,
-            Condition {
-                text: "there are no more global blocks than blocks: global_blocks <= n / block, rounded up",
-                holds: |axes: &Axes| size(axes, "global_blocks") <= blocks(axes),
-            },
-        ],
+        conditions: &[HEADS_DIVIDE, ALIGNED, GLOBAL_FITS],
         model: Model {
             flops: "batch*heads*(global_blocks*ceil(n/block) + (ceil(n/block) - global_blocks)*(global_blocks \
                     + 2*min(window_blocks, ceil(n/block) - global_blocks - 1) + 1 \
@@ -69,7 +69,7 @@ impl Variant for BigBird {
     type Bound<B: TransformerBackend + 'static> = Streamed;
 
     fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
-        Ok(Streamed::over(pattern(axes), axes))
+        Ok(Streamed::over(seen_blocks(axes, false), axes))
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -77,7 +77,7 @@ impl Variant for BigBird {
     }
 
     fn reference(axes: &Axes) -> Reference {
-        attention_over(pattern(axes))
+        attention_over(seen_blocks(axes, false))
     }
 }
 

@@ -20,8 +20,8 @@ pub(super) struct Sorted {
     pub(super) spec: AttentionSpec,
 }
 
-/// Sorted q, k, v [batch, heads, n, width] to outputs of that shape and log-sum-exps [batch, heads, n]; a bias [chunk, 2 chunk] is
-/// for the chunk before and the own one.
+/// Sorted q, k, v [batch, heads, n, width] to outputs of that shape and log-sum-exps [batch, heads, n]; a bias
+/// [batch heads, chunks, chunk, 2 chunk] is for the chunk before and the own one.
 pub(super) fn look_back<B: TransformerBackend>(
     sorted: &Sorted,
     backend: &B,
@@ -39,14 +39,14 @@ pub(super) fn look_back<B: TransformerBackend>(
         move |layout: &Layout| in_chunks(layout)?.narrow(1, first, length)
     };
     let [q, k, v] = operands;
-    let bias_of = |start: usize, length: usize| -> Result<ScoreBias<'_, B::Buffer>> {
-        bias.map_or(Ok(ScoreBias::None), |bias| Ok(ScoreBias::ByPair(bias.narrow(1, start, length)?)))
+    let bias_of = |chunks: (usize, usize), columns: (usize, usize)| -> Result<ScoreBias<'_, B::Buffer>> {
+        bias.map_or(Ok(ScoreBias::None), |bias| Ok(ScoreBias::ByPair(bias.narrow(1, chunks.0, chunks.1)?.narrow(3, columns.0, columns.1)?)))
     };
     let first = AttentionOperands {
         q: q.with(pick(0, 1))?,
         k: k.with(pick(0, 1))?,
         v: v.with(pick(0, 1))?,
-        bias: bias_of(chunk, chunk)?,
+        bias: bias_of((0, 1), (chunk, chunk))?,
         key_mask: None,
     };
     let outputs = AttentionOutputs {
@@ -63,7 +63,7 @@ pub(super) fn look_back<B: TransformerBackend>(
         q: q.with(pick(1, count - 1))?,
         k: keys.view(),
         v: values.view(),
-        bias: bias_of(0, 2 * chunk)?,
+        bias: bias_of((1, count - 1), (0, 2 * chunk))?,
         key_mask: None,
     };
     let outputs = AttentionOutputs {

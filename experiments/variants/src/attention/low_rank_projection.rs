@@ -41,6 +41,19 @@ pub struct Encoded<B: TransformerBackend> {
     spec: AttentionSpec,
 }
 
+impl<B: TransformerBackend> Encoded<B> {
+    /// Over the pairs of a pattern.
+    pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes, pattern: AttentionPattern) -> Result<Self> {
+        let w_k = if name(axes, "sharing") == "none" { Some(operands.weight("w_k")?) } else { None };
+        let spec = Streamed::over(pattern, axes).spec;
+        Ok(Self { w_q: operands.weight("w_q")?, w_k, w_v: operands.weight("w_v")?, w_o: operands.weight("w_o")?, spec })
+    }
+}
+
+/// An encoding is no wider than what it encodes.
+pub(super) const RANK_FITS: Condition =
+    Condition { text: "rank must be at most head_dim", holds: |axes| size(axes, "rank") <= size(axes, "head_dim") };
+
 const PLAIN: LinearSpec = LinearSpec { activation: Activation::None };
 
 const fn encoder(name: &'static str, only_with: Option<(&'static str, &'static [&'static str])>) -> TensorSpec {
@@ -74,10 +87,7 @@ impl Variant for LowRankProjection {
         ],
         derived: &[],
         output: QUERIES,
-        conditions: &[
-            HEADS_DIVIDE,
-            Condition { text: "rank must be at most head_dim", holds: |axes| size(axes, "rank") <= size(axes, "head_dim") },
-        ],
+        conditions: &[HEADS_DIVIDE, RANK_FITS],
         model: Model {
             flops: "batch*(4*rank*head_dim*(heads*n + kv_heads*n_kv) + heads*n*n_kv*(4*rank + 5))",
             scratch: "2*batch*rank*(heads*n + kv_heads*n_kv)",
@@ -87,9 +97,7 @@ impl Variant for LowRankProjection {
     type Bound<B: TransformerBackend> = Encoded<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Encoded<B>> {
-        let w_k = if name(axes, "sharing") == "none" { Some(operands.weight("w_k")?) } else { None };
-        let spec = Streamed::over(AttentionPattern::Full, axes).spec;
-        Ok(Encoded { w_q: operands.weight("w_q")?, w_k, w_v: operands.weight("w_v")?, w_o: operands.weight("w_o")?, spec })
+        Encoded::bind(operands, axes, AttentionPattern::Full)
     }
 
     fn exact(_axes: &Axes) -> Reference {

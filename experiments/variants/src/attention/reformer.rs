@@ -17,6 +17,7 @@ use crossover_core::backend::{NormWeights, Operand, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
+use crossover_core::layout::Layout;
 use crossover_core::ops::{MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::{ExactOperation, HostInputs};
@@ -25,6 +26,7 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use super::flash::Streamed;
 use super::look_back::{Sorted, look_back};
 use super::operands::{Attended, EQUAL_HEADS, EQUAL_LENGTHS, count, divides};
+use super::past::hide_later;
 use super::per_head::gather;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{
@@ -43,10 +45,29 @@ pub struct Hashed<B: TransformerBackend> {
     /// [chunk, 2 chunk], where queries are their own keys.
     self_bias: Option<Tensor<B::Buffer>>,
     attention: Sorted,
+    causal: bool,
 }
 
 /// What a token's view of itself gets: its weight vanishes beside any other, but not if it is alone.
 const SELF_BIAS: f64 = -1e4;
+
+/// Hashes, buckets, chunks, and whose the keys are.
+pub(super) const PARAMETERS: &[AxisSpec] = &[
+    count("hashes", "rounds with other rotations", AxisDefault::Int(2)),
+    AxisSpec {
+        name: "buckets",
+        doc: "values of the hash; even",
+        kind: AxisKind::Int { min: 2, max: 1 << 31 },
+        default: AxisDefault::Share { of: "n", divisor: 8 },
+    },
+    count("chunk", "tokens of a chunk of the sorted order", AxisDefault::Share { of: "n", divisor: 4 }),
+    AxisSpec {
+        name: "shared_qk",
+        doc: "are the keys the queries, scaled to one length (k is then not read)",
+        kind: AxisKind::Choice { of: &["no", "yes"] },
+        default: AxisDefault::Text("no"),
+    },
+];
 
 const TWO_CHUNKS: Dim = Dim::Of("2 * chunk", |axes| 2 * size(axes, "chunk"));
 const HALF_THE_BUCKETS: Dim = Dim::Of("buckets / 2", |axes| size(axes, "buckets") / 2);
@@ -58,22 +79,7 @@ impl Variant for Reformer {
         citation: "Kitaev et al. 2020, section 2",
         task: "attention/full",
         problem: PROBLEM,
-        parameters: &[
-            count("hashes", "rounds with other rotations", AxisDefault::Int(2)),
-            AxisSpec {
-                name: "buckets",
-                doc: "values of the hash; even",
-                kind: AxisKind::Int { min: 2, max: 1 << 31 },
-                default: AxisDefault::Share { of: "n", divisor: 8 },
-            },
-            count("chunk", "tokens of a chunk of the sorted order", AxisDefault::Share { of: "n", divisor: 4 }),
-            AxisSpec {
-                name: "shared_qk",
-                doc: "are the keys the queries, scaled to one length (k is then not read)",
-                kind: AxisKind::Choice { of: &["no", "yes"] },
-                default: AxisDefault::Text("no"),
-            },
-        ],
+        parameters: PARAMETERS,
         tensors: &[
             TENSORS[0],
             TENSORS[1],
@@ -110,8 +116,7 @@ impl Variant for Reformer {
     type Bound<B: TransformerBackend> = Hashed<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Hashed<B>> {
-        let attention = Sorted { chunk: size(axes, "chunk"), spec: Streamed::over(AttentionPattern::Full, axes).spec };
-        Ok(Hashed { rotations: operands.tensor("rotations")?, self_bias: operands.optional_tensor("self_bias"), attention })
+        Hashed::bind(operands, axes, false)
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -138,6 +143,47 @@ impl Variant for Reformer {
 }
 
 impl<B: TransformerBackend> Hashed<B> {
+    /// The full or the causal form.
+    pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes, causal: bool) -> Result<Self> {
+        let attention = Sorted { chunk: size(axes, "chunk"), spec: Streamed::over(AttentionPattern::Full, axes).spec };
+        Ok(Self { rotations: operands.tensor("rotations")?, self_bias: operands.optional_tensor("self_bias"), attention, causal })
+    }
+
+    /// A [chunk, 2 chunk] bias for all chunks of all heads of x [batch, heads, n, width].
+    fn repeated(&self, bias: &Layout, x: View<'_, B::Buffer>) -> Result<Layout> {
+        let (heads, chunk) = (x.shape()[0] * x.shape()[1], self.attention.chunk);
+        bias.broadcast(&[heads, x.shape()[2] / chunk.max(1), chunk, 2 * chunk])
+    }
+
+    /// What is added to the scores of chunks, for the causal form: the future hidden, and the view of oneself lowered where it is.
+    fn past(
+        &self,
+        backend: &B,
+        [of_queries, of_keys]: [View<'_, B::Buffer>; 2],
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<Option<Tensor<B::Buffer>>> {
+        if !self.causal {
+            return Ok(None);
+        }
+        let (&[batch, heads, n], chunk) = (of_queries.shape(), self.attention.chunk) else {
+            return Err(wrong_inputs("attention/reformer-causal", &[of_queries]));
+        };
+        let count = n / chunk.max(1);
+        let in_chunks = |layout: &Layout| layout.split(2, count, chunk)?.merge(0);
+        let (queries, keys) = (of_queries.with(in_chunks)?, of_keys.with(in_chunks)?);
+        let mut bias = scratch.take(backend, backend.compute(), &[batch * heads, count, chunk, 2 * chunk])?;
+        match &self.self_bias {
+            Some(own) => backend.copy(own.view().with(|layout| layout.broadcast(bias.shape()))?, bias.view_mut())?,
+            None => backend.fill(bias.view_mut(), 0.0)?,
+        }
+        hide_later(backend, queries, keys, bias.view_mut().narrow(3, chunk, chunk)?, scratch)?;
+        if count > 1 {
+            let (later, earlier) = (queries.narrow(1, 1, count - 1)?, keys.narrow(1, 0, count - 1)?);
+            hide_later(backend, later, earlier, bias.view_mut().narrow(1, 1, count - 1)?.narrow(3, 0, chunk)?, scratch)?;
+        }
+        Ok(Some(bias))
+    }
+
     /// The rows of x [batch, heads, n, width] in the order of their buckets: indices [batch, heads, n].
     fn order(&self, backend: &B, round: usize, x: View<'_, B::Buffer>, scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
         let (&[batch, heads, n, width], &[_, _, half]) = (x.shape(), self.rotations.shape()) else {
@@ -170,6 +216,7 @@ impl<B: TransformerBackend> Hashed<B> {
         let of_queries = self.order(backend, round, q, scratch)?;
         let of_keys = if self.self_bias.is_some() { None } else { Some(self.order(backend, round, k, scratch)?) };
         let by_keys = of_keys.as_ref().unwrap_or(&of_queries).view();
+        let past = self.past(backend, [of_queries.view(), by_keys], scratch)?;
         let mut sorted = |x: View<'_, B::Buffer>, order| -> Result<Tensor<B::Buffer>> {
             let mut rows = scratch.take(backend, backend.storage(), x.shape())?;
             gather(backend, x, order, rows.view_mut())?;
@@ -182,9 +229,13 @@ impl<B: TransformerBackend> Hashed<B> {
         let mut mixed = scratch.take(backend, backend.storage(), q.shape())?;
         let mut sums = scratch.take(backend, backend.compute(), &q.shape()[..3])?;
         let operands = [queries.view(), keys.view(), values.view()];
-        let bias = self.self_bias.as_ref().map(Tensor::view);
+        let bias = match (&past, &self.self_bias) {
+            (Some(past), _) => Some(past.view()),
+            (None, Some(own)) => Some(own.view().with(|layout| self.repeated(layout, q))?),
+            (None, None) => None,
+        };
         look_back(&self.attention, backend, operands, bias, [mixed.view_mut(), sums.view_mut()], scratch)?;
-        for tensor in [values, keys, queries] {
+        for tensor in [values, keys, queries].into_iter().chain(past) {
             scratch.give(tensor);
         }
         let mut places = scratch.take(backend, DType::I32, of_queries.shape())?;

@@ -21,6 +21,7 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::flash::Streamed;
 use super::operands::{Attended, EQUAL_HEADS, count, divides};
+use super::past::hide_later;
 use super::per_head::{blocks, gather, scatter_add};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
@@ -33,7 +34,14 @@ pub struct Routing;
 pub struct Centroids<B: TransformerBackend> {
     centroids: Tensor<B::Buffer>,
     spec: AttentionSpec,
+    causal: bool,
 }
+
+/// Clusters are of one size.
+pub(super) const CLUSTERS_DIVIDE: Condition = Condition {
+    text: "clusters must divide n and n_kv",
+    holds: |axes| divides(axes, "clusters", "n") && divides(axes, "clusters", "n_kv"),
+};
 
 impl Variant for Routing {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -57,14 +65,7 @@ impl Variant for Routing {
         ],
         derived: &[],
         output: QUERIES,
-        conditions: &[
-            HEADS_DIVIDE,
-            EQUAL_HEADS,
-            Condition {
-                text: "clusters must divide n and n_kv",
-                holds: |axes| divides(axes, "clusters", "n") && divides(axes, "clusters", "n_kv"),
-            },
-        ],
+        conditions: &[HEADS_DIVIDE, EQUAL_HEADS, CLUSTERS_DIVIDE],
         model: Model {
             flops: "batch*heads*((n + n_kv)*head_dim*(7 + 2*clusters) + clusters*(n*floor(log2(max(n, 2))) \
                     + n_kv*floor(log2(max(n_kv, 2)))) + n*n_kv/clusters*(4*head_dim + 5) + 2*n*(head_dim + 1))",
@@ -75,7 +76,7 @@ impl Variant for Routing {
     type Bound<B: TransformerBackend> = Centroids<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Centroids<B>> {
-        Ok(Centroids { centroids: operands.tensor("centroids")?, spec: Streamed::over(AttentionPattern::Full, axes).spec })
+        Centroids::bind(operands, axes, false)
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -88,6 +89,30 @@ impl Variant for Routing {
 }
 
 impl<B: TransformerBackend> Centroids<B> {
+    /// The full or the causal form.
+    pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes, causal: bool) -> Result<Self> {
+        let spec = Streamed::over(AttentionPattern::Full, axes).spec;
+        Ok(Self { centroids: operands.tensor("centroids")?, spec, causal })
+    }
+
+    /// For the causal form, what hides the future inside each cluster: [batch * heads, clusters, taken, taken].
+    fn past(
+        &self,
+        backend: &B,
+        [of_queries, of_keys]: [&Tensor<B::Buffer>; 2],
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<Option<Tensor<B::Buffer>>> {
+        let (&[batch, heads, clusters, rows], &[.., columns]) = (of_queries.shape(), of_keys.shape()) else { return Ok(None) };
+        if !self.causal {
+            return Ok(None);
+        }
+        let mut bias = scratch.take(backend, backend.compute(), &[batch * heads, clusters, rows, columns])?;
+        backend.fill(bias.view_mut(), 0.0)?;
+        let [queries, keys] = [of_queries.view().with(|layout| layout.merge(0))?, of_keys.view().with(|layout| layout.merge(0))?];
+        hide_later(backend, queries, keys, bias.view_mut(), scratch)?;
+        Ok(Some(bias))
+    }
+
     /// The rows of x [batch, heads, rows, width] that each centroid takes: [batch, heads, clusters, rows / clusters].
     fn route(&self, backend: &B, x: View<'_, B::Buffer>, scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
         let (&[batch, heads, rows, width], &[_, clusters, _]) = (x.shape(), self.centroids.shape()) else {
@@ -160,6 +185,7 @@ impl<B: TransformerBackend> Bound<B> for Centroids<B> {
         let clusters = self.centroids.shape()[1];
         let of_queries = self.route(backend, q, scratch)?;
         let of_keys = self.route(backend, k, scratch)?;
+        let past = self.past(backend, [&of_queries, &of_keys], scratch)?;
         let queries = collected(backend, q, &of_queries, scratch)?;
         let keys = collected(backend, k, &of_keys, scratch)?;
         let values = collected(backend, v, &of_keys, scratch)?;
@@ -169,12 +195,12 @@ impl<B: TransformerBackend> Bound<B> for Centroids<B> {
             q: queries.view().with(blocks(clusters))?,
             k: keys.view().with(blocks(clusters))?,
             v: values.view().with(blocks(clusters))?,
-            bias: ScoreBias::None,
+            bias: past.as_ref().map_or(ScoreBias::None, |past| ScoreBias::ByPair(past.view())),
             key_mask: None,
         };
         let outputs = AttentionOutputs { out: mixed.view_mut().with(blocks(clusters))?, log_sum_exp: None };
         backend.attention(&self.spec, operands, outputs, scratch)?;
-        for tensor in [values, keys, queries] {
+        for tensor in [values, keys, queries].into_iter().chain(past) {
             scratch.give(tensor);
         }
         averaged(backend, mixed.view(), of_queries.view(), out, scratch)?;

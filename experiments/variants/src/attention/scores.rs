@@ -18,6 +18,20 @@ use crate::variant::wrong_inputs;
 /// Query rows whose scores are in memory together.
 pub(super) const CHUNK: AxisSpec = count("chunk", "query rows whose scores are in memory together", AxisDefault::Int(64));
 
+/// Pairs that the causal forms compute: each chunk of rows against all keys up to its own last, as a formula.
+macro_rules! chunked_pairs {
+    () => {
+        "(min(chunk, n)^2*floor(n/min(chunk, n))*(floor(n/min(chunk, n)) + 1)/2 + (n - min(chunk, n)*floor(n/min(chunk, n)))*n)"
+    };
+}
+/// The most of them that are in memory together, for one head.
+macro_rules! chunk_scores {
+    () => {
+        "max(min(chunk, n)^2*floor(n/min(chunk, n)), (n - min(chunk, n)*floor(n/min(chunk, n)))*n)"
+    };
+}
+pub(super) use {chunk_scores, chunked_pairs};
+
 /// Sizes of q [batch, heads, n, width] against k [batch, key heads, n_kv, width].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
@@ -44,6 +58,20 @@ impl Sizes {
     /// First row and number of rows of each chunk.
     pub(super) fn chunks(self, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
         (0..self.n).step_by(chunk.max(1)).map(move |start| (start, chunk.min(self.n - start)))
+    }
+
+    /// The same against the keys that these rows may see: all of them, or those up to the last row's own.
+    pub(super) fn within_reach<'a, S>(
+        self,
+        causal: bool,
+        [k, v]: [View<'a, S>; 2],
+        (start, rows): (usize, usize),
+    ) -> Result<(Self, [View<'a, S>; 2])> {
+        if !causal {
+            return Ok((self, [k, v]));
+        }
+        let seen = start + rows;
+        Ok((Self { n_kv: seen, ..self }, [k.narrow(2, 0, seen)?, v.narrow(2, 0, seen)?]))
     }
 
     /// [batch, key heads, group, rows, columns].

@@ -9,6 +9,7 @@ use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::UnaryOp;
+use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::{View, ViewMut};
 
 use super::scores::{CHUNK, Sizes};
@@ -22,7 +23,8 @@ pub struct Sigmoid;
 
 /// Rows handled together.
 pub struct Chunked {
-    chunk: usize,
+    pub(super) chunk: usize,
+    pub(super) causal: bool,
 }
 
 impl Variant for Sigmoid {
@@ -43,7 +45,7 @@ impl Variant for Sigmoid {
     type Bound<B: TransformerBackend + 'static> = Chunked;
 
     fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Chunked> {
-        Ok(Chunked { chunk: size(axes, "chunk") })
+        Ok(Chunked { chunk: size(axes, "chunk"), causal: false })
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -63,8 +65,13 @@ impl<B: TransformerBackend> Bound<B> for Chunked {
         let sizes = Sizes::of("attention/sigmoid", inputs)?;
         let shift = -(sizes.n_kv as f64).ln();
         for (start, rows) in sizes.chunks(self.chunk) {
+            let (sizes, [k, v]) = sizes.within_reach(self.causal, [k, v], (start, rows))?;
             let mut scores = sizes.scores(backend, (q, k), (start, rows), scratch)?;
             backend.unary(UnaryOp::Affine { scale: 1.0, shift }, Operand::InPlace, scores.view_mut())?;
+            if self.causal {
+                // The sigmoid of minus infinity is 0.
+                backend.mask(&AttentionPattern::Causal, start, 0, scores.view_mut())?;
+            }
             backend.unary(UnaryOp::Sigmoid, Operand::InPlace, scores.view_mut())?;
             sizes.weigh(backend, &scores, v, (out.reborrow(), start, rows), scratch)?;
             scratch.give(scores);

@@ -35,15 +35,15 @@ pub struct Sinkhorn;
 
 /// The sort net.
 pub struct SortNet<B: TransformerBackend> {
-    w_sort: B::Weight,
-    block: usize,
-    iterations: usize,
-    temperature: f64,
-    spec: AttentionSpec,
+    pub(super) w_sort: B::Weight,
+    pub(super) block: usize,
+    pub(super) iterations: usize,
+    pub(super) temperature: f64,
+    pub(super) spec: AttentionSpec,
 }
 
 /// Keeps a column that nobody chooses from dividing by zero.
-const TINY: f64 = 1e-30;
+pub(super) const TINY: f64 = 1e-30;
 
 const BLOCKS: Dim = Dim::Of("n / block", |axes| size(axes, "n") / size(axes, "block").max(1));
 
@@ -99,13 +99,7 @@ impl Variant for Sinkhorn {
     type Bound<B: TransformerBackend> = SortNet<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<SortNet<B>> {
-        Ok(SortNet {
-            w_sort: operands.weight("w_sort")?,
-            block: size(axes, "block"),
-            iterations: size(axes, "iterations"),
-            temperature: number(axes, "temperature"),
-            spec: Streamed::over(AttentionPattern::Full, axes).spec,
-        })
+        SortNet::bind(operands, axes)
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -118,6 +112,17 @@ impl Variant for Sinkhorn {
 }
 
 impl<B: TransformerBackend> SortNet<B> {
+    /// By the axes.
+    pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes) -> Result<Self> {
+        Ok(Self {
+            w_sort: operands.weight("w_sort")?,
+            block: size(axes, "block"),
+            iterations: size(axes, "iterations"),
+            temperature: number(axes, "temperature"),
+            spec: Streamed::over(AttentionPattern::Full, axes).spec,
+        })
+    }
+
     /// The soft permutation, [batch, heads, blocks, blocks].
     fn permutation(&self, backend: &B, k: View<'_, B::Buffer>, scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
         let (batch, heads, width) = (k.shape()[0], k.shape()[1], k.shape()[3]);
@@ -143,7 +148,7 @@ impl<B: TransformerBackend> SortNet<B> {
     }
 
     /// Each block behind its sorted one: [batch, heads, blocks, 2 block, width].
-    fn pairs(
+    pub(super) fn pairs(
         &self,
         backend: &B,
         x: View<'_, B::Buffer>,

@@ -15,13 +15,17 @@ use super::dense::shared;
 use super::operands::Attended;
 use crate::variant::Reference;
 
-/// out = softmax(scores) v for scores [batch, heads, n, n_kv].
+/// out = softmax(scores) v for scores [batch, heads, n, n_kv], over the keys up to each query in the causal form.
 pub(super) fn mix<B: TransformerBackend>(
     backend: &B,
     scores: &mut Tensor<B::Buffer>,
+    causal: bool,
     operands: &Attended<'_, B::Buffer>,
     out: ViewMut<'_, B::Buffer>,
 ) -> Result<()> {
+    if causal {
+        backend.mask(&AttentionPattern::Causal, 0, 0, scores.view_mut())?;
+    }
     backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, scores.view_mut())?;
     weigh(backend, scores.view(), operands, out)
 }

@@ -27,6 +27,15 @@ pub struct ScoreLayers<B: TransformerBackend> {
     b1: Tensor<B::Buffer>,
     w2: B::Weight,
     b2: Tensor<B::Buffer>,
+    causal: bool,
+}
+
+impl<B: TransformerBackend> ScoreLayers<B> {
+    /// The full or the causal form.
+    pub(super) fn bind(operands: &mut Operands<B>, causal: bool) -> Result<Self> {
+        let [w1, w2] = [operands.weight("w1")?, operands.weight("w2")?];
+        Ok(Self { w1, b1: operands.tensor("b1")?, w2, b2: operands.tensor("b2")?, causal })
+    }
 }
 
 pub(super) const fn weight(name: &'static str, shape: &'static [Dim]) -> TensorSpec {
@@ -66,8 +75,7 @@ impl Variant for SynthesizerDense {
     type Bound<B: TransformerBackend> = ScoreLayers<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<ScoreLayers<B>> {
-        let [w1, w2] = [operands.weight("w1")?, operands.weight("w2")?];
-        Ok(ScoreLayers { w1, b1: operands.tensor("b1")?, w2, b2: operands.tensor("b2")? })
+        ScoreLayers::bind(operands, false)
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -94,7 +102,7 @@ impl<B: TransformerBackend> Bound<B> for ScoreLayers<B> {
         backend.linear(LinearSpec { activation: Activation::Relu }, q, &self.w1, Some(self.b1.view()), hidden.view_mut())?;
         let plain = LinearSpec { activation: Activation::None };
         backend.linear(plain, hidden.view(), &self.w2, Some(self.b2.view()), scores.view_mut())?;
-        mix(backend, &mut scores, &operands, out)?;
+        mix(backend, &mut scores, self.causal, &operands, out)?;
         scratch.give(scores);
         scratch.give(hidden);
         Ok(())

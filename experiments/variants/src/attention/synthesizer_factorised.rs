@@ -97,7 +97,7 @@ impl<B: TransformerBackend> Bound<B> for FactorMaps<B> {
         let row = b.view().with(|layout| layout.unsqueeze(3))?;
         let table = scores.view_mut().with(|layout| layout.split(3, first, second))?;
         backend.binary(BinaryOp::Multiply, Operand::Of(column), row, table)?;
-        mix(backend, &mut scores, &operands, out)?;
+        mix(backend, &mut scores, false, &operands, out)?;
         for tensor in [scores, b, a] {
             scratch.give(tensor);
         }

@@ -9,6 +9,7 @@ use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::{MatmulSpec, SoftmaxAlgorithm};
+use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::operands::Attended;
@@ -24,6 +25,8 @@ pub struct SynthesizerRandom;
 pub enum TrainedScores<B: TransformerBackend> {
     /// [heads, n, n_kv].
     Whole(Tensor<B::Buffer>),
+    /// The same, of which each query's own and earlier ones count.
+    Past(Tensor<B::Buffer>),
     /// [heads, n, rank] and [heads, n_kv, rank].
     Factors(Tensor<B::Buffer>, Tensor<B::Buffer>),
 }
@@ -82,6 +85,11 @@ impl<B: TransformerBackend> Bound<B> for TrainedScores<B> {
         let mut weights = scratch.take(backend, backend.storage(), &[heads, n, n_kv])?;
         match self {
             Self::Whole(scores) => backend.softmax(SoftmaxAlgorithm::Stable, Operand::Of(scores.view()), weights.view_mut())?,
+            Self::Past(scores) => {
+                backend.copy(scores.view(), weights.view_mut())?;
+                backend.mask(&AttentionPattern::Causal, 0, 0, weights.view_mut())?;
+                backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, weights.view_mut())?;
+            }
             Self::Factors(left, right) => {
                 backend.matmul(MatmulSpec::PLAIN, left.view(), right.view().transposed()?, weights.view_mut())?;
                 backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, weights.view_mut())?;

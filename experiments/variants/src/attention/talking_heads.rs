@@ -9,6 +9,7 @@ use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::{MatmulSpec, SoftmaxAlgorithm};
+use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::scores::{CHUNK, Sizes};
@@ -25,6 +26,15 @@ pub struct Mixing<B: TransformerBackend> {
     logits: Tensor<B::Buffer>,
     weights: Tensor<B::Buffer>,
     chunk: usize,
+    causal: bool,
+}
+
+impl<B: TransformerBackend> Mixing<B> {
+    /// The full or the causal form.
+    pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes, causal: bool) -> Result<Self> {
+        let (logits, weights) = (operands.tensor("mix_logits")?, operands.tensor("mix_weights")?);
+        Ok(Self { logits, weights, chunk: size(axes, "chunk"), causal })
+    }
 }
 
 const fn mixture(name: &'static str) -> TensorSpec {
@@ -50,8 +60,7 @@ impl Variant for TalkingHeads {
     type Bound<B: TransformerBackend + 'static> = Mixing<B>;
 
     fn bind<B: TransformerBackend + 'static>(operands: &mut Operands<B>, axes: &Axes) -> Result<Mixing<B>> {
-        let (logits, weights) = (operands.tensor("mix_logits")?, operands.tensor("mix_weights")?);
-        Ok(Mixing { logits, weights, chunk: size(axes, "chunk") })
+        Mixing::bind(operands, axes, false)
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -93,9 +102,14 @@ impl<B: TransformerBackend> Bound<B> for Mixing<B> {
         let &[q, k, v] = inputs else { return Err(wrong_inputs("attention/talking-heads", inputs)) };
         let sizes = Sizes::of("attention/talking-heads", inputs)?;
         for (start, rows) in sizes.chunks(self.chunk) {
+            let (sizes, [k, v]) = sizes.within_reach(self.causal, [k, v], (start, rows))?;
             let mut scores = sizes.scores(backend, (q, k), (start, rows), scratch)?;
             let mut mixed = scratch.take(backend, backend.compute(), scores.shape())?;
             mix(backend, &self.logits, &scores, &mut mixed, scratch)?;
+            if self.causal {
+                // Not before: a mixture of minus infinities is no number.
+                backend.mask(&AttentionPattern::Causal, start, 0, mixed.view_mut())?;
+            }
             backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, mixed.view_mut())?;
             mix(backend, &self.weights, &mixed, &mut scores, scratch)?;
             scratch.give(mixed);
