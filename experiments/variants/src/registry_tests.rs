@@ -184,7 +184,7 @@ fn every_range_is_enforced() {
                 AxisKind::Choice { .. } => "no such name".into(),
                 AxisKind::Precision => "f31".into(),
                 AxisKind::Component { .. } => "no-such-variant".into(),
-                AxisKind::Text => AxisValue::Int(1),
+                AxisKind::Text => AxisValue::Float(0.5),
             };
             let axes: Axes = [(axis.name.to_owned(), outside)].into();
             let error = resolve(entry.descriptor, &axes).expect_err(axis.name).to_string();

@@ -120,6 +120,8 @@ fn check_value(variant: &'static str, axis: &'static AxisSpec, value: &AxisValue
         }
         (AxisKind::Precision, _) => Err(wrong("must be a precision such as \"f32\"".into())),
         (AxisKind::Text, AxisValue::Text(_)) => Ok(value.clone()),
+        // A list of one number, as a command line or a file spells it.
+        (AxisKind::Text, AxisValue::Int(number)) => Ok(AxisValue::Text(number.to_string())),
         (AxisKind::Text, _) => Err(wrong("must be text".into())),
         (AxisKind::Component { family }, AxisValue::Text(text)) => match component::parse(family, text) {
             Ok(chosen) => Ok(AxisValue::Text(chosen.spelled())),

@@ -170,6 +170,7 @@ fn judge(descriptor: &'static Descriptor, axis: &'static AxisSpec, value: &AxisV
 fn canonical(axis: &AxisSpec, value: &AxisValue) -> AxisValue {
     match (axis.kind, value) {
         (AxisKind::Float { .. }, AxisValue::Int(number)) => AxisValue::Float(*number as f64),
+        (AxisKind::Text, AxisValue::Int(number)) => AxisValue::Text(number.to_string()),
         (AxisKind::Precision, AxisValue::Text(name)) => {
             name.parse::<Precision>().map_or_else(|_| value.clone(), |precision| AxisValue::Text(precision.to_string()))
         }

@@ -26,6 +26,8 @@ pub struct AddNormUnfused;
 
 /// Scale, shift, and which of the two.
 pub struct AddNorm<B: TransformerBackend> {
+    /// The variant that runs, for messages.
+    name: &'static str,
     gamma: Tensor<B::Buffer>,
     beta: Tensor<B::Buffer>,
     spec: NormSpec,
@@ -37,7 +39,7 @@ const fn description(name: &'static str, summary: &'static str, scratch: &'stati
         name,
         summary,
         citation: "Vaswani et al. 2017, section 3.1; Ivanov et al. 2021, section 4",
-        task: "norm",
+        task: "norm/add-norm",
         problem: PROBLEM,
         parameters: &[EPS],
         tensors: &[X, STREAM_IN, GAMMA, BETA],
@@ -48,9 +50,9 @@ const fn description(name: &'static str, summary: &'static str, scratch: &'stati
     }
 }
 
-fn bound<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes, fused: bool) -> Result<AddNorm<B>> {
+fn bound<B: TransformerBackend>(name: &'static str, operands: &mut Operands<B>, axes: &Axes, fused: bool) -> Result<AddNorm<B>> {
     let spec = NormSpec { kind: NormKind::Layer, epsilon: number(axes, "eps") };
-    Ok(AddNorm { gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec, fused })
+    Ok(AddNorm { name, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec, fused })
 }
 
 fn post_norm(axes: &Axes) -> Reference {
@@ -63,7 +65,7 @@ impl Variant for AddNormFused {
     type Bound<B: TransformerBackend> = AddNorm<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<AddNorm<B>> {
-        bound(operands, axes, true)
+        bound(Self::DESCRIPTOR.name, operands, axes, true)
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -78,7 +80,7 @@ impl Variant for AddNormUnfused {
     type Bound<B: TransformerBackend> = AddNorm<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<AddNorm<B>> {
-        bound(operands, axes, false)
+        bound(Self::DESCRIPTOR.name, operands, axes, false)
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -94,7 +96,7 @@ impl<B: TransformerBackend> Bound<B> for AddNorm<B> {
         out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let &[x, residual] = inputs else { return Err(wrong_inputs("norm/add-norm", inputs)) };
+        let &[x, residual] = inputs else { return Err(wrong_inputs(self.name, inputs)) };
         let weights = NormWeights { gamma: Some(self.gamma.view()), beta: Some(self.beta.view()) };
         if self.fused {
             return backend.add_norm(self.spec, x, residual, weights, None, out);

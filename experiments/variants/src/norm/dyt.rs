@@ -4,18 +4,18 @@
 //! Trades the scale invariance of a norm for that: alpha, trained (near 0.5 here, the paper's initial value), must fit the size of the
 //! activations. Against layer norm it is an approximation whose error the records show. Composed here of four elementwise passes.
 
-use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, UnaryOp};
-use crossover_core::reference::{ExactOperation, NormPosition};
-use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::tensor::{Tensor, ViewMut};
 
-use super::joined::{BETA, GAMMA};
-use super::{PROBLEM, STREAM, X};
+use super::joined::{
+    BETA, BETA_OUT, GAMMA, GAMMA_OUT, Joined, Norm, OTHER, PROBLEM, RESIDUAL, TASK, joined_flops, layer_norm_with, of_exit, position,
+};
+use super::{STREAM, X};
 use crate::descriptor::{Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
-use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct DynamicTanh;
@@ -35,35 +35,27 @@ impl Variant for DynamicTanh {
         name: "norm/dyt",
         summary: "gamma tanh(alpha x) + beta: no statistics",
         citation: "Zhu et al. 2025, section 4",
-        task: "norm",
+        task: TASK,
         problem: PROBLEM,
         parameters: &[],
-        tensors: &[
-            X,
-            TensorSpec {
-                name: "alpha",
-                role: Role::Vector,
-                shape: &[Dim::Of("1", |_| 1)],
-                draw: DrawRule::Around(0.5, 0.05),
-                only_with: None,
-            },
-            GAMMA,
-            BETA,
-        ],
+        tensors: &[X, RESIDUAL, OTHER, alpha("alpha"), GAMMA, BETA, of_exit(alpha("alpha_out")), GAMMA_OUT, BETA_OUT],
         derived: &[],
         output: STREAM,
         conditions: &[],
-        model: Model { flops: "4*batch*n*d_model", scratch: "0" },
+        model: Model { flops: joined_flops!("4"), scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Squashed<B>;
+    type Bound<B: TransformerBackend> = Joined<Squashed<B>>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Squashed<B>> {
-        Ok(Squashed { alpha: operands.tensor("alpha")?, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")? })
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Self::Bound<B>> {
+        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| {
+            let mut tensor = |name: &str| operands.tensor(&format!("{name}{suffix}"));
+            Ok(Squashed { alpha: tensor("alpha")?, gamma: tensor("gamma")?, beta: tensor("beta")? })
+        })
     }
 
-    fn exact(_axes: &Axes) -> Reference {
-        Reference::Operation(ExactOperation::LayerNorm { epsilon: EPSILON, position: NormPosition::Plain })
+    fn exact(axes: &Axes) -> Reference {
+        layer_norm_with(axes, EPSILON)
     }
 
     fn reference(_axes: &Axes) -> Reference {
@@ -71,16 +63,14 @@ impl Variant for DynamicTanh {
     }
 }
 
-impl<B: TransformerBackend> Bound<B> for Squashed<B> {
-    fn run(
-        &mut self,
-        backend: &B,
-        inputs: &[View<'_, B::Buffer>],
-        mut out: ViewMut<'_, B::Buffer>,
-        _scratch: &mut Arena<B::Buffer>,
-    ) -> Result<()> {
-        let &[x] = inputs else { return Err(wrong_inputs("norm/dyt", inputs)) };
-        backend.binary(BinaryOp::Multiply, Operand::Of(x), self.alpha.view(), out.reborrow())?;
+/// The trained factor within.
+const fn alpha(name: &'static str) -> TensorSpec {
+    TensorSpec { name, role: Role::Vector, shape: &[Dim::Of("1", |_| 1)], draw: DrawRule::Around(0.5, 0.05), only_with: None }
+}
+
+impl<B: TransformerBackend> Norm<B> for Squashed<B> {
+    fn normalize(&self, backend: &B, x: Operand<'_, B::Buffer>, mut out: ViewMut<'_, B::Buffer>) -> Result<()> {
+        backend.binary(BinaryOp::Multiply, x, self.alpha.view(), out.reborrow())?;
         backend.unary(UnaryOp::Tanh, Operand::InPlace, out.reborrow())?;
         backend.binary(BinaryOp::Multiply, Operand::InPlace, self.gamma.view(), out.reborrow())?;
         backend.binary(BinaryOp::Add, Operand::InPlace, self.beta.view(), out)

@@ -8,8 +8,8 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
 
-use super::joined::{BETA, EPS, GAMMA, Joined, POSITION, RESIDUAL, layer_norm, position};
-use super::{PROBLEM, STREAM, X};
+use super::STREAM;
+use super::joined::{EPS, Joined, PROBLEM, Statistics, TASK, TENSORS, joined_flops, layer_norm, position};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Model};
 use crate::resolve::{number, size};
 use crate::variant::{Operands, Reference, Variant};
@@ -22,10 +22,9 @@ impl Variant for GroupNorm {
         name: "norm/group-norm",
         summary: "layer norm of each of `groups` parts of the channels",
         citation: "Wu and He 2018, section 3",
-        task: "norm",
+        task: TASK,
         problem: PROBLEM,
         parameters: &[
-            POSITION,
             EPS,
             AxisSpec {
                 name: "groups",
@@ -34,26 +33,21 @@ impl Variant for GroupNorm {
                 default: AxisDefault::Int(8),
             },
         ],
-        tensors: &[X, RESIDUAL, GAMMA, BETA],
+        tensors: TENSORS,
         derived: &[],
         output: STREAM,
         conditions: &[Condition {
             text: "groups must divide d_model",
             holds: |axes| size(axes, "d_model").is_multiple_of(size(axes, "groups").max(1)),
         }],
-        model: Model { flops: "batch*n*d_model*(8 - is(position, plain))", scratch: "0" },
+        model: Model { flops: joined_flops!("7"), scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Joined<B>;
+    type Bound<B: TransformerBackend> = Joined<Statistics<B>>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Joined<B>> {
-        Ok(Joined {
-            name: Self::DESCRIPTOR.name,
-            gamma: operands.tensor("gamma")?,
-            beta: Some(operands.tensor("beta")?),
-            spec: NormSpec { kind: NormKind::Group { groups: size(axes, "groups") }, epsilon: number(axes, "eps") },
-            position: position(axes),
-        })
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Self::Bound<B>> {
+        let spec = NormSpec { kind: NormKind::Group { groups: size(axes, "groups") }, epsilon: number(axes, "eps") };
+        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| Statistics::affine(spec, operands, suffix))
     }
 
     fn exact(axes: &Axes) -> Reference {

@@ -1,43 +1,47 @@
-//! LayerDrop: of a trained stack only every `every`-th layer is run.
+//! LayerDrop: of a trained stack some layers are not run: those that `skip` names or, where it is empty, all but every `every`-th.
 //!
 //! Fan et al. 2020, "Reducing Transformer Depth on Demand with Structured Dropout", section 3.2, the "every other" strategy: a model that was
 //! trained with layers dropped at random can be cut to any depth without fine-tuning. Cost falls with the number of layers kept; what is
 //! traded away is what the dropped layers did.
 
-use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
-use crossover_core::ops::{NormKind, NormSpec};
 
-use super::stack::{Layer, Stack, description, every};
+use super::stack::{Layer, SKIPS_LAYERS, Stack, description, every, pruned, skip, whole};
 use crate::descriptor::{Descriptor, Model};
-use crate::resolve::{number, size};
 use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct LayerDrop;
 
 impl Variant for LayerDrop {
-    const DESCRIPTOR: Descriptor = description(
-        "norm/layer-drop",
-        "every so many-th layer of a stack, the others dropped",
-        "Fan et al. 2020, section 3.2",
-        &[every("layers from one that is kept to the next, from the first on; 1 keeps all")],
-        Model { flops: "8*batch*n*d_model*ceil(layers/every)", scratch: "batch*n*d_model" },
-    );
+    const DESCRIPTOR: Descriptor = Descriptor {
+        conditions: &[SKIPS_LAYERS],
+        ..description(
+            "norm/layer-drop",
+            "a stack of joins without some of its layers",
+            "Fan et al. 2020, section 3.2",
+            &[
+                every("layers from one that is kept to the next, from the first on, where skip names none; 1 keeps all"),
+                skip("layers that are dropped, counted from 0 (1,3 or 1+3); empty: by every"),
+            ],
+            Model {
+                flops: "8*batch*n*d_model*(is(skip,)*ceil(layers/every) + (1 - is(skip,))*(layers - listed(skip)))",
+                scratch: "batch*n*d_model*min(1, is(skip,) + (1 - is(skip,))*(layers - listed(skip)))",
+            },
+        )
+    };
 
     type Bound<B: TransformerBackend> = Stack<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Stack<B>> {
-        let every = size(axes, "every").max(1);
-        let layers = (0..size(axes, "layers")).map(|at| if at.is_multiple_of(every) { Layer::Joined } else { Layer::Dropped }).collect();
-        let spec = NormSpec { kind: NormKind::Layer, epsilon: number(axes, "eps") };
-        Ok(Stack { layers, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec })
+        let layers = pruned(axes, Layer::Dropped, |at, every| !at.is_multiple_of(every))?;
+        Stack::bind(Self::DESCRIPTOR.name, layers, operands, axes)
     }
 
-    /// The whole stack.
     fn exact(axes: &Axes) -> Reference {
-        Reference::itself_with(axes, "every", AxisValue::Int(1))
+        whole(axes)
     }
 
     fn reference(_axes: &Axes) -> Reference {
@@ -48,6 +52,7 @@ impl Variant for LayerDrop {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear::testing::assert_sound;
     use crate::norm::residual_pruned::ResidualPruned;
     use crate::norm::stack::plain;
     use crate::testing::{axes, axis_error, distance, drawn, run};
@@ -61,6 +66,21 @@ mod tests {
         let layers = [Layer::Joined, Layer::Dropped, Layer::Joined, Layer::Dropped, Layer::Joined];
         let expected = plain(&inputs, &layers.map(|layer| (layer, 1.0)));
         assert!(distance(&run::<LayerDrop>(&axes::<LayerDrop>(&given(2)), &inputs), &expected) < 1e-12);
+    }
+
+    #[test]
+    fn a_skip_set_names_the_layers_that_go() {
+        let given = |skip: &str| [("n", 3.into()), ("d_model", 16.into()), ("layers", 4.into()), ("skip", skip.into())];
+        let inputs = drawn::<LayerDrop>(&axes::<LayerDrop>(&given("")));
+        let layers = [Layer::Joined, Layer::Dropped, Layer::Joined, Layer::Dropped];
+        let expected = plain(&inputs, &layers.map(|layer| (layer, 1.0)));
+        assert!(distance(&run::<LayerDrop>(&axes::<LayerDrop>(&given("1,3")), &inputs), &expected) < 1e-12);
+        assert_eq!(distance(&run::<LayerDrop>(&axes::<LayerDrop>(&given("0,1,2,3")), &inputs), &inputs["x"]), 0.0);
+        for skip in ["1,3", "0,1,2,3"] {
+            let [n, d_model, layers, skip] = given(skip);
+            assert_sound::<LayerDrop>(&[n, d_model, layers, skip, ("precision", "f32".into())]);
+        }
+        assert!(axis_error::<LayerDrop>(&given("4")).contains("each above the one before it and below layers"));
     }
 
     #[test]

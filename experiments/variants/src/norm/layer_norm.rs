@@ -8,8 +8,8 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
 
-use super::joined::{BETA, EPS, GAMMA, Joined, POSITION, RESIDUAL, layer_norm, position};
-use super::{PROBLEM, STREAM, X};
+use super::STREAM;
+use super::joined::{EPS, Joined, PROBLEM, Statistics, TASK, TENSORS, joined_flops, layer_norm, position};
 use crate::descriptor::{Descriptor, Model};
 use crate::resolve::number;
 use crate::variant::{Operands, Reference, Variant};
@@ -20,28 +20,23 @@ pub struct LayerNorm;
 impl Variant for LayerNorm {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "norm/layer-norm",
-        summary: "layer norm, alone or with the residual (post: norm(x + residual), pre: residual + norm(x))",
+        summary: "layer norm, alone or where it joins the residual stream",
         citation: "Ba et al. 2016, section 3; Xiong et al. 2020",
-        task: "norm",
+        task: TASK,
         problem: PROBLEM,
-        parameters: &[POSITION, EPS],
-        tensors: &[X, RESIDUAL, GAMMA, BETA],
+        parameters: &[EPS],
+        tensors: TENSORS,
         derived: &[],
         output: STREAM,
         conditions: &[],
-        model: Model { flops: "batch*n*d_model*(8 - is(position, plain))", scratch: "0" },
+        model: Model { flops: joined_flops!("7"), scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Joined<B>;
+    type Bound<B: TransformerBackend> = Joined<Statistics<B>>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Joined<B>> {
-        Ok(Joined {
-            name: Self::DESCRIPTOR.name,
-            gamma: operands.tensor("gamma")?,
-            beta: Some(operands.tensor("beta")?),
-            spec: NormSpec { kind: NormKind::Layer, epsilon: number(axes, "eps") },
-            position: position(axes),
-        })
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Self::Bound<B>> {
+        let spec = NormSpec { kind: NormKind::Layer, epsilon: number(axes, "eps") };
+        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| Statistics::affine(spec, operands, suffix))
     }
 
     fn exact(axes: &Axes) -> Reference {

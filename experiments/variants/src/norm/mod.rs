@@ -2,17 +2,26 @@
 //!
 //! In a post-norm block the sum is normalised, norm(x + residual); in a pre-norm block the stream passes by, residual + norm(x). The
 //! family measures exactly these joins: what a sublayer would do in between is left out (it is the same for all).
+//!
+//! What is compared with what (a task is one function, or what stands in for it in a model):
+//!
+//! * `norm`: every norm, and none, in one position; the position is an axis of the problem ([`joined`]), so that each value of it is a
+//!   comparison of its own. The error of the method is against layer norm in that position;
+//! * `norm/add-norm`: add and norm as one operation against two;
+//! * `norm/residual`: kinds of joins of x and the stream without a norm; they replace each other as trained, and each is its own truth;
+//! * `norm/stack`: stacks of joins with something left out, against the whole stack;
+//! * `norm/sandwich`, `norm/parallel`, `norm/deep-norm`: layer norm in that position under its own name.
 
 pub mod add_norm;
 pub mod batch_norm;
 pub mod dyt;
+#[cfg(test)]
+mod family_tests;
 pub mod group_norm;
 pub mod joined;
 pub mod layer_drop;
 pub mod layer_norm;
-pub mod layer_norm_deep_norm;
-pub mod layer_norm_parallel;
-pub mod layer_norm_sandwich;
+pub mod layer_norm_placed;
 pub mod none;
 pub mod residual_dynamic;
 pub mod residual_layer_scale;
@@ -50,9 +59,9 @@ pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
     visitor.visit::<scale_norm::ScaleNorm>();
     visitor.visit::<dyt::DynamicTanh>();
     visitor.visit::<batch_norm::BatchNorm>();
-    visitor.visit::<layer_norm_sandwich::SandwichNorm>();
-    visitor.visit::<layer_norm_parallel::ParallelNorm>();
-    visitor.visit::<layer_norm_deep_norm::DeepNorm>();
+    visitor.visit::<layer_norm_placed::SandwichNorm>();
+    visitor.visit::<layer_norm_placed::ParallelNorm>();
+    visitor.visit::<layer_norm_placed::DeepNorm>();
     visitor.visit::<add_norm::AddNormFused>();
     visitor.visit::<add_norm::AddNormUnfused>();
     visitor.visit::<residual_plain::ResidualPlain>();

@@ -34,7 +34,7 @@ impl Variant for LayerScale {
     type Bound<B: TransformerBackend> = Scaled<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Scaled<B>> {
-        Ok(Scaled { factor: operands.tensor("lambda")? })
+        Ok(Scaled { name: Self::DESCRIPTOR.name, factor: operands.tensor("lambda")? })
     }
 
     fn exact(_axes: &Axes) -> Reference {

@@ -5,7 +5,7 @@
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
-use crossover_core::reference::ExactOperation;
+use crossover_core::reference::{ExactOperation, NormPosition};
 
 use super::joined::STREAM_IN;
 use super::none::Sum;
@@ -34,7 +34,7 @@ impl Variant for ResidualPlain {
     type Bound<B: TransformerBackend> = Sum;
 
     fn bind<B: TransformerBackend>(_operands: &mut Operands<B>, _axes: &Axes) -> Result<Sum> {
-        Ok(Sum)
+        Ok(Sum { name: Self::DESCRIPTOR.name, position: NormPosition::Post })
     }
 
     fn exact(_axes: &Axes) -> Reference {

@@ -20,6 +20,8 @@ pub struct ReZero;
 
 /// A trained factor, one for all channels or one each.
 pub struct Scaled<B: TransformerBackend> {
+    /// The variant that runs, for messages.
+    pub(super) name: &'static str,
     pub(super) factor: Tensor<B::Buffer>,
 }
 
@@ -51,7 +53,7 @@ impl Variant for ReZero {
     type Bound<B: TransformerBackend> = Scaled<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Scaled<B>> {
-        Ok(Scaled { factor: operands.tensor("alpha")? })
+        Ok(Scaled { name: Self::DESCRIPTOR.name, factor: operands.tensor("alpha")? })
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -67,7 +69,7 @@ impl<B: TransformerBackend> Bound<B> for Scaled<B> {
         mut out: ViewMut<'_, B::Buffer>,
         _scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let &[x, residual] = inputs else { return Err(wrong_inputs("norm/residual", inputs)) };
+        let &[x, residual] = inputs else { return Err(wrong_inputs(self.name, inputs)) };
         backend.binary(BinaryOp::Multiply, Operand::Of(x), self.factor.view(), out.reborrow())?;
         backend.binary(BinaryOp::Add, Operand::InPlace, residual, out)
     }

@@ -7,7 +7,6 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
-use crossover_core::ops::{NormKind, NormSpec};
 use crossover_core::reference::HostInputs;
 
 use super::stack::{LAYERS, Layer, Stack, description};
@@ -42,9 +41,7 @@ impl Variant for StochasticDepth {
     type Bound<B: TransformerBackend> = Stack<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Stack<B>> {
-        let layers = vec![Layer::Joined; size(axes, "layers")];
-        let spec = NormSpec { kind: NormKind::Layer, epsilon: number(axes, "eps") };
-        Ok(Stack { layers, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec })
+        Stack::bind(Self::DESCRIPTOR.name, vec![Layer::Joined; size(axes, "layers")], operands, axes)
     }
 
     /// The stack as it would be if no layer had ever been left out.

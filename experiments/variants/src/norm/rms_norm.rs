@@ -9,8 +9,8 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
 
-use super::joined::{BETA, EPS, GAMMA, Joined, POSITION, RESIDUAL, layer_norm, position};
-use super::{PROBLEM, STREAM, X};
+use super::STREAM;
+use super::joined::{EPS, Joined, PROBLEM, Statistics, TASK, TENSORS, joined_flops, layer_norm, position};
 use crate::descriptor::{Descriptor, Model};
 use crate::resolve::number;
 use crate::variant::{Operands, Reference, Variant};
@@ -23,26 +23,21 @@ impl Variant for RmsNorm {
         name: "norm/rms-norm",
         summary: "x over its root mean square, scaled and shifted",
         citation: "Zhang and Sennrich 2019, section 3",
-        task: "norm",
+        task: TASK,
         problem: PROBLEM,
-        parameters: &[POSITION, EPS],
-        tensors: &[X, RESIDUAL, GAMMA, BETA],
+        parameters: &[EPS],
+        tensors: TENSORS,
         derived: &[],
         output: STREAM,
         conditions: &[],
-        model: Model { flops: "batch*n*d_model*(5 - is(position, plain))", scratch: "0" },
+        model: Model { flops: joined_flops!("4"), scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Joined<B>;
+    type Bound<B: TransformerBackend> = Joined<Statistics<B>>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Joined<B>> {
-        Ok(Joined {
-            name: Self::DESCRIPTOR.name,
-            gamma: operands.tensor("gamma")?,
-            beta: Some(operands.tensor("beta")?),
-            spec: NormSpec { kind: NormKind::Rms, epsilon: number(axes, "eps") },
-            position: position(axes),
-        })
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Self::Bound<B>> {
+        let spec = NormSpec { kind: NormKind::Rms, epsilon: number(axes, "eps") };
+        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| Statistics::affine(spec, operands, suffix))
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -63,7 +58,7 @@ mod tests {
 
     #[test]
     fn rows_of_mean_zero_are_normalised_as_by_layer_norm() {
-        for position in ["plain", "post", "pre"] {
+        for position in ["plain", "post", "pre", "parallel", "deep-norm"] {
             let given = [("n", 5.into()), ("d_model", 32.into()), ("position", position.into())];
             let mut inputs = drawn::<RmsNorm>(&axes::<RmsNorm>(&given));
             for name in ["x", "residual"] {

@@ -11,9 +11,11 @@ use crossover_core::host::HostTensor;
 use crossover_core::ops::{NormKind, NormSpec};
 use crossover_core::reference::HostInputs;
 
-use super::joined::{BETA, EPS, GAMMA, Joined, POSITION, RESIDUAL, layer_norm, position, source};
-use super::{PROBLEM, STREAM, X};
-use crate::descriptor::{DerivedSpec, Descriptor, Dim, Model, Role};
+use super::joined::{
+    BETA, BETA_OUT, EPS, GAMMA, GAMMA_OUT, Joined, OTHER, PROBLEM, RESIDUAL, Statistics, TASK, joined_flops, layer_norm, position, source,
+};
+use super::{STREAM, X};
+use crate::descriptor::{DerivedSpec, Descriptor, Dim, Model, Placed, Role};
 use crate::resolve::number;
 use crate::variant::{Derived, Operands, Reference, Variant};
 
@@ -25,25 +27,22 @@ impl Variant for ScaleNorm {
         name: "norm/scale-norm",
         summary: "rows brought to one trained length",
         citation: "Nguyen and Salazar 2019, section 3.2",
-        task: "norm",
+        task: TASK,
         problem: PROBLEM,
-        parameters: &[POSITION, EPS],
-        tensors: &[X, RESIDUAL, source(GAMMA), source(BETA)],
-        derived: &[DerivedSpec { name: "g", role: Role::Vector, shape: &[Dim::Of("1", |_| 1)], form: None }],
+        parameters: &[EPS],
+        tensors: &[X, RESIDUAL, OTHER, source(GAMMA), source(BETA), source(GAMMA_OUT), source(BETA_OUT)],
+        derived: &[length("g"), length("g_out")],
         output: STREAM,
         conditions: &[],
-        model: Model { flops: "batch*n*d_model*(5 - is(position, plain))", scratch: "0" },
+        model: Model { flops: joined_flops!("4"), scratch: "0" },
     };
 
-    type Bound<B: TransformerBackend> = Joined<B>;
+    type Bound<B: TransformerBackend> = Joined<Statistics<B>>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Joined<B>> {
-        Ok(Joined {
-            name: Self::DESCRIPTOR.name,
-            gamma: operands.tensor("g")?,
-            beta: None,
-            spec: NormSpec { kind: NormKind::Rms, epsilon: number(axes, "eps") },
-            position: position(axes),
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Self::Bound<B>> {
+        let spec = NormSpec { kind: NormKind::Rms, epsilon: number(axes, "eps") };
+        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| {
+            Ok(Statistics::scaled(spec, operands.tensor(&format!("g{suffix}"))?))
         })
     }
 
@@ -55,11 +54,28 @@ impl Variant for ScaleNorm {
         Reference::Itself
     }
 
-    fn derive(_axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let gamma = crate::variant::source(drawn, "gamma")?;
-        let mean = gamma.values().iter().sum::<f64>() / gamma.len().max(1) as f64;
-        Ok(Derived::default().tensor("g", HostTensor::new(&[1], vec![mean])?))
+    fn derived(axes: &Axes) -> Vec<Placed> {
+        norms(axes).iter().map(|(derived, _)| length(derived).placed(axes)).collect()
     }
+
+    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        norms(axes).iter().try_fold(Derived::default(), |all, (derived, gamma)| {
+            let gamma = crate::variant::source(drawn, gamma)?;
+            let mean = gamma.values().iter().sum::<f64>() / gamma.len().max(1) as f64;
+            Ok(all.tensor(derived, HostTensor::new(&[1], vec![mean])?))
+        })
+    }
+}
+
+/// The length of a norm's rows, over sqrt(d_model).
+const fn length(name: &'static str) -> DerivedSpec {
+    DerivedSpec { name, role: Role::Vector, shape: &[Dim::Of("1", |_| 1)], form: None }
+}
+
+/// The norms of a position: their lengths, and the scales of which these are made.
+fn norms(axes: &Axes) -> &'static [(&'static str, &'static str)] {
+    const BOTH: &[(&str, &str)] = &[("g", "gamma"), ("g_out", "gamma_out")];
+    if GAMMA_OUT.takes_part(axes) { BOTH } else { &BOTH[..1] }
 }
 
 #[cfg(test)]

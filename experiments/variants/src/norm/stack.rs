@@ -4,16 +4,19 @@
 //! on what came before it, as it must if dropping one is to mean anything.
 
 use crossover_core::arena::Arena;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::{NormWeights, Operand, TransformerBackend};
-use crossover_core::error::Result;
-use crossover_core::ops::{BinaryOp, NormSpec};
+use crossover_core::error::{Result, shape_error};
+use crossover_core::ops::{BinaryOp, NormKind, NormSpec};
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::X;
 use super::joined::EPS;
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
+use crate::formula::items;
 use crate::linear::{BATCH, ROWS, width};
-use crate::variant::{Bound, wrong_inputs};
+use crate::resolve::{name, number, size};
+use crate::variant::{Bound, Operands, Reference, wrong_inputs};
 
 /// What becomes of one layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +31,57 @@ pub(super) enum Layer {
 
 /// The layers with their scales and shifts.
 pub struct Stack<B: TransformerBackend> {
-    pub(super) layers: Vec<Layer>,
+    /// The variant that runs, for messages.
+    name: &'static str,
+    layers: Vec<Layer>,
     /// [layers, d_model].
-    pub(super) gamma: Tensor<B::Buffer>,
+    gamma: Tensor<B::Buffer>,
     /// [layers, d_model].
-    pub(super) beta: Tensor<B::Buffer>,
-    pub(super) spec: NormSpec,
+    beta: Tensor<B::Buffer>,
+    spec: NormSpec,
+}
+
+impl<B: TransformerBackend> Stack<B> {
+    /// The layers, with what the operands hold for them.
+    pub(super) fn bind(name: &'static str, layers: Vec<Layer>, operands: &mut Operands<B>, axes: &Axes) -> Result<Self> {
+        let spec = NormSpec { kind: NormKind::Layer, epsilon: number(axes, "eps") };
+        Ok(Self { name, layers, gamma: operands.tensor("gamma")?, beta: operands.tensor("beta")?, spec })
+    }
+}
+
+/// Layers by number.
+pub(super) const fn skip(doc: &'static str) -> AxisSpec {
+    AxisSpec { name: "skip", doc, kind: AxisKind::Text, default: AxisDefault::Text("") }
+}
+
+/// That `skip` names layers of the stack.
+pub(super) const SKIPS_LAYERS: Condition = Condition {
+    text: "skip must be empty or numbers of layers, each above the one before it and below layers, such as 1,3 or 1+3",
+    holds: |axes| named_layers(axes).is_some(),
+};
+
+/// The numbers in `skip`, from 0 on; `None` where it is anything else than rising numbers of layers.
+fn named_layers(axes: &Axes) -> Option<Vec<usize>> {
+    let numbers = items(name(axes, "skip")).map(|item| item.parse().ok()).collect::<Option<Vec<usize>>>()?;
+    let rising = numbers.array_windows().all(|[one, next]| one < next);
+    let below = numbers.last().is_none_or(|last| *last < size(axes, "layers"));
+    (rising && below).then_some(numbers)
+}
+
+/// The stack in which the layers named by `skip` or, where it is empty, those that `by_every` (number, every) chooses are `instead`.
+pub(super) fn pruned(axes: &Axes, instead: Layer, by_every: fn(usize, usize) -> bool) -> Result<Vec<Layer>> {
+    let named = named_layers(axes).ok_or_else(|| shape_error("norm/stack", SKIPS_LAYERS.text))?;
+    let every = size(axes, "every");
+    let leaves = |at: usize| if name(axes, "skip").is_empty() { by_every(at, every) } else { named.contains(&at) };
+    Ok((0..size(axes, "layers")).map(|at| if leaves(at) { instead } else { Layer::Joined }).collect())
+}
+
+/// The stack with nothing left out.
+pub(super) fn whole(axes: &Axes) -> Reference {
+    let mut whole = axes.clone();
+    whole.insert("skip".to_owned(), AxisValue::from(""));
+    whole.insert("every".to_owned(), AxisValue::Int(1));
+    if whole == *axes { Reference::Itself } else { Reference::ItselfWith(whole) }
 }
 
 /// Every so many layers something is kept.
@@ -95,7 +143,7 @@ impl<B: TransformerBackend> Bound<B> for Stack<B> {
         mut out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let &[x] = inputs else { return Err(wrong_inputs("norm/stack", inputs)) };
+        let &[x] = inputs else { return Err(wrong_inputs(self.name, inputs)) };
         // The stream is x until the first layer has written to the output.
         let mut written = false;
         for (at, layer) in self.layers.iter().enumerate() {
