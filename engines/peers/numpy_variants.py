@@ -115,6 +115,9 @@ def layer_norm(t, axes):
 
 
 def no_norm(t, axes):
+    if axis(axes, "position", "plain", "post", "pre") == "plain":
+        sizes(t, x="*d")
+        return t["x"].copy, t["x"].shape, 0
     sizes(t, x="*d", residual="*d")
     return lambda: t["x"] + t["residual"], t["x"].shape, t["x"].size
 

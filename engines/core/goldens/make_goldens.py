@@ -115,7 +115,7 @@ def norms(folder):
     layer_norm(folder, "pre-rank2", (7, 3), "pre")
     layer_norm(folder, "post-rank4", (2, 1, 3, 7), "post")
     for name, shape in {"s7-d33": (1, 7, 33), "s1-d1": (1, 1, 1), "rank1": (7,), "rank2": (3, 17), "rank4": (2, 3, 1, 7)}.items():
-        case = Case("norm/none", name)
+        case = Case("norm/none", name, position="post")
         x, residual = case.draw(*shape), case.draw(*shape)
         case.save(folder, x=x, residual=residual, out=x + residual)
 

@@ -254,14 +254,16 @@ mod tests {
         describe(&mut text, &row("norm/layer-norm")).unwrap();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
         norm/layer-norm
-          layer norm, alone or with the residual (post: norm(x + residual), pre:
-          residual + norm(x))
+          layer norm, alone or where it joins the residual stream
           source: Ba et al. 2016, section 3; Xiong et al. 2020
           sizes: batch=1 n=128 d_model=768
-          parameters: position=plain(|post|pre) eps=1e-5
-          tensors: x[..,d_model] residual?[..,d_model] gamma[d_model] beta[d_model]
+                 position=plain(|post|pre|sandwich|parallel|deep-norm) depth=12
+          parameters: eps=1e-5
+          tensors: x[..,d_model] residual?[..,d_model] other?[..,d_model] gamma[d_model]
+                   beta[d_model] gamma_out?[d_model] beta_out?[d_model]
           output: out[..,d_model]
-          operations: batch*n*d_model*(8 - is(position, plain))
+          operations: batch*n*d_model*(7*(1 + is(position, sandwich)) + 1 - is(position,
+                      plain) + is(position, parallel) + is(position, deep-norm))
         ");
     }
 
@@ -276,11 +278,11 @@ mod tests {
             "default": 1e-5, "default_axis": null,
         });
         assert_eq!(axis("eps"), eps);
-        assert_eq!(axis("position")["of"], json!(["plain", "post", "pre"]));
+        assert_eq!(axis("position")["of"], json!(["plain", "post", "pre", "sandwich", "parallel", "deep-norm"]));
         assert_eq!((&axis("precision")["role"], &axis("d_model")["role"]), (&json!("common"), &json!("problem")));
         let residual = json!({
             "name": "residual", "role": "activation", "shape": ["..", "d_model"],
-            "only_with": { "axis": "position", "values": ["post", "pre"] },
+            "only_with": { "axis": "position", "values": ["post", "pre", "sandwich", "parallel", "deep-norm"] },
         });
         assert_eq!(row["tensors"][1], residual);
         assert_eq!(row["output"], json!({ "name": "out", "shape": ["..", "d_model"] }));

@@ -82,7 +82,7 @@ mod tests {
 
     fn small() -> Plan {
         let text = "name = 'small'\n[[sweep]]\nvariants = ['norm/layer-norm', 'norm/none']\nengines = ['naive']\nbaseline = 'norm/none'\n\
-                    [sweep.axes]\nn = [2, 4]\nposition = ['pre', 'post']\n";
+                    [sweep.axes]\nn = [2, 4]\neps = [1e-5, 1e-6]\n";
         let definition = definition::parse(Path::new("small.toml"), text).unwrap();
         Plan::new(&definition, &["naive".to_owned()], Selection::default()).unwrap()
     }
@@ -94,16 +94,16 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text, @"
-        norm batch=1 d_model=768 distribution=gaussian n=2 precision=f32 seed=1
-             threads=1
-          a8f2ee8fc7e0d4c2 norm/layer-norm naive eps=1e-5 position=pre
-          b4c77158da5a98a0 norm/layer-norm naive eps=1e-5 position=post
-          e73906a0a66412b6 norm/none naive (baseline)
-        norm batch=1 d_model=768 distribution=gaussian n=4 precision=f32 seed=1
-             threads=1
-          aaee847ed6486e48 norm/layer-norm naive eps=1e-5 position=pre
-          b7d8ef933581e7be norm/layer-norm naive eps=1e-5 position=post
-          097a0d33f4e5e882 norm/none naive (baseline)
+        norm batch=1 d_model=768 depth=12 distribution=gaussian n=2 position=plain
+             precision=f32 seed=1 threads=1
+          241b8f0eec77a2ba norm/layer-norm naive eps=1e-5
+          7e5726e2ccaaaf61 norm/layer-norm naive eps=1e-6
+          04511d4e73b150dd norm/none naive (baseline)
+        norm batch=1 d_model=768 depth=12 distribution=gaussian n=4 position=plain
+             precision=f32 seed=1 threads=1
+          b2005cb006466b12 norm/layer-norm naive eps=1e-5
+          8bc7078152a4fa9a norm/layer-norm naive eps=1e-6
+          1b5efdcf063cf611 norm/none naive (baseline)
         small: 6 cells in 2 groups
         ");
     }

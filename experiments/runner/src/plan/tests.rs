@@ -81,9 +81,8 @@ fn cells_are_complete_and_named_by_their_hash() {
 
 #[test]
 fn a_parameter_multiplies_only_the_variants_that_have_it() {
-    let plan = plan(
-        "[[sweep]]\nvariants = ['norm/layer-norm', 'norm/none']\nengines = ['naive']\naxes = { position = ['pre', 'post'], n = [2, 4] }",
-    );
+    let plan =
+        plan("[[sweep]]\nvariants = ['norm/layer-norm', 'norm/none']\nengines = ['naive']\naxes = { eps = [1e-5, 1e-6], n = [2, 4] }");
     let groups: Vec<Group> = plan.groups().collect();
     assert_eq!(groups.len(), 2);
     for group in groups {

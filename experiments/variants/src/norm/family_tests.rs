@@ -47,7 +47,7 @@ fn norms_are_compared_in_one_position() {
     assert_eq!(norms.len(), 7);
     for norm in norms {
         let names: Vec<&str> = norm.descriptor.problem.iter().map(|axis| axis.name).collect();
-        assert_eq!(names, ["batch", "n", "d_model", "position", "alpha"], "{}", norm.descriptor.name);
+        assert_eq!(names, ["batch", "n", "d_model", "position", "depth"], "{}", norm.descriptor.name);
     }
 }
 
@@ -55,7 +55,7 @@ fn norms_are_compared_in_one_position() {
 fn a_position_is_its_formula_whatever_the_norm() {
     fn check<V: Variant>() {
         let name = V::DESCRIPTOR.name;
-        let given = |position| at(position, &[("alpha", 1.5.into())]);
+        let given = |position| at(position, &[("depth", 40.into())]);
         let inputs = drawn::<V>(&axes::<V>(&given("parallel")));
         let of = |position: &'static str, inputs: &_| run::<V>(&axes::<V>(&given(position)), inputs);
         let plain = of("plain", &inputs);
@@ -64,7 +64,7 @@ fn a_position_is_its_formula_whatever_the_norm() {
         let pre = plus(plain.values(), "residual");
         assert!(distance(&of("pre", &inputs), &tensor(pre.clone())) < 1e-13, "{name} pre");
         assert!(distance(&of("parallel", &inputs), &tensor(plus(&pre, "other"))) < 1e-13, "{name} parallel");
-        for (position, factor) in [("post", 1.0), ("deep-norm", 1.5)] {
+        for (position, factor) in [("post", 1.0), ("deep-norm", 80f64.powf(0.25))] {
             let sum = inputs["x"].values().iter().zip(inputs["residual"].values()).map(|(x, r)| x + factor * r).collect();
             let mut summed = inputs.clone();
             summed.insert("x".into(), tensor(sum));

@@ -9,7 +9,7 @@
 //! | pre | residual + norm(x) | Xiong et al. 2020, section 3 |
 //! | sandwich | residual + norm_out(norm(x)) | Ding et al. 2021 (CogView), section 2.4 |
 //! | parallel | residual + norm(x) + other | Wang and Komatsuzaki 2021; Chowdhery et al. 2022, section 2 |
-//! | deep-norm | norm(alpha residual + x) | Wang et al. 2022, section 3 |
+//! | deep-norm | norm(alpha residual + x), alpha = (2 depth)^(1/4) | Wang et al. 2022, section 3 |
 //!
 //! The position is part of the problem, not a parameter: norms are compared with each other in one position, and no norm is compared
 //! with itself in another one, which is another function. In its position each replaces layer norm, and the error of the method is
@@ -26,14 +26,14 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use super::X;
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Dim, DrawRule, Role, TensorSpec};
 use crate::linear::{BATCH, ROWS, width};
-use crate::resolve::{name, number};
+use crate::resolve::{name, number, size};
 use crate::variant::{Bound, Operands, Reference, wrong_inputs};
 
 /// Task of the norms; the position, an axis of the problem, tells one comparison from another.
 pub(super) const TASK: &str = "norm";
 
 /// The sizes of the problem, and the function that is asked for.
-pub(super) const PROBLEM: &[AxisSpec] = &[BATCH, ROWS, width("d_model", "width of the stream", 768), POSITION, ALPHA];
+pub(super) const PROBLEM: &[AxisSpec] = &[BATCH, ROWS, width("d_model", "width of the stream", 768), POSITION, DEPTH];
 
 const POSITION: AxisSpec = AxisSpec {
     name: "position",
@@ -45,12 +45,11 @@ const POSITION: AxisSpec = AxisSpec {
 /// Their names.
 pub(super) const POSITIONS: &[&str] = &["plain", "post", "pre", "sandwich", "parallel", "deep-norm"];
 
-/// Factor of the stream.
-pub(super) const ALPHA: AxisSpec = AxisSpec {
-    name: "alpha",
-    doc: "factor of the stream in deep-norm: (2 N)^(1/4) for N layers (the default is for 12)",
-    kind: AxisKind::Float { min: 0.0, max: 64.0 },
-    default: AxisDefault::Float(2.213_363_839_400_643),
+const DEPTH: AxisSpec = AxisSpec {
+    name: "depth",
+    doc: "layers of the stack that deep-norm is for, whose stream it enlarges by (2 depth)^(1/4)",
+    kind: AxisKind::Int { min: 1, max: 1 << 16 },
+    default: AxisDefault::Int(12),
 };
 
 /// Under the root.
@@ -117,7 +116,7 @@ pub(super) fn position(axes: &Axes) -> Result<NormPosition> {
         "pre" => Ok(NormPosition::Pre),
         "sandwich" => Ok(NormPosition::Sandwich),
         "parallel" => Ok(NormPosition::Parallel),
-        "deep-norm" => Ok(NormPosition::DeepNorm { alpha: number(axes, "alpha") }),
+        "deep-norm" => Ok(NormPosition::DeepNorm { alpha: (2.0 * size(axes, "depth") as f64).powf(0.25) }),
         other => Err(shape_error("norm", format!("no position {other:?}"))),
     }
 }
