@@ -5,6 +5,9 @@
 //! d_model / f^2 channels, f the `projection` factor. log p(word in tail) = log p(tail) + log p(word | tail). Trades the capacity of rare
 //! words for arithmetic and weights. All log-probabilities are given: the saving that the paper gets from skipping the tails of frequent
 //! targets depends on the data, and is not counted here.
+//!
+//! It is its own truth: no dense layer has these weights. Even at projection 1, where every word has a full-width row, words of different
+//! parts meet only through the entries of the tails, which a flat softmax does not have.
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;

@@ -66,7 +66,7 @@ impl<B: TransformerBackend> Bound<B> for Materialised<B> {
         let &[x, targets] = inputs else { return Err(wrong_inputs("softmax/cross-entropy", inputs)) };
         let mut logits = wide(backend, x.shape(), self.w.outputs(), scratch)?;
         backend.linear(LinearSpec { activation: Activation::None }, x, &self.w, None, logits.view_mut())?;
-        let losses = loss(backend, &self.places, logits, targets, scratch)?;
+        let losses = loss(backend, &self.places, logits, targets, None, scratch)?;
         backend.copy(losses.view(), out)?;
         scratch.give(losses);
         Ok(())

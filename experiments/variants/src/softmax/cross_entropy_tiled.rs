@@ -1,21 +1,22 @@
 //! Cross-entropy over tiles of the vocabulary: the same loss, and never more than one tile of logits.
 //!
 //! Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", section 4.1, with the recurrence of Milakov and Gimelshein 2018,
-//! algorithm 3, across tiles: a running maximum and a rescaled sum. The weight is prepared as one matrix a tile. Memory falls from
-//! rows x vocabulary to rows x tile; the arithmetic is the same but for one rescaling a row and tile.
+//! algorithm 3, across tiles: a running maximum and a rescaled sum. The weight is prepared as one matrix a tile, the last of which holds what is left.
+//! Memory falls from rows x vocabulary to rows x tile; the arithmetic is the same but for one rescaling a row and tile.
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{Operand, TransformerBackend};
-use crossover_core::error::Result;
+use crossover_core::backend::{Operand, PreparedWeight, TransformerBackend};
+use crossover_core::error::{Result, shape_error};
+use crossover_core::host::HostTensor;
 use crossover_core::ops::{BinaryOp, LinearSpec, ReduceOp, UnaryOp};
 use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::columns::{column, reduce, wide};
 use super::output::{LOSSES, Picker, TARGETS, W, X, counted, description, numbers, places};
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, Model, Role};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, Model, Placed, Role};
 use crate::resolve::size;
 use crate::variant::{Bound, Derived, Operands, Reference, Variant, source, wrong_inputs};
 
@@ -37,52 +38,69 @@ impl Variant for CrossEntropyTiled {
         ],
         &[AxisSpec {
             name: "tile",
-            doc: "words handled together; divides vocabulary",
+            doc: "words handled together; the last tile may be shorter",
             kind: AxisKind::Int { min: 1, max: 1 << 24 },
             default: AxisDefault::Share { of: "vocabulary", divisor: 16 },
         }],
         &[X, TARGETS, W],
-        &[
-            DerivedSpec {
-                name: "w",
-                role: Role::Weight,
-                shape: &[Dim::Of("vocabulary / tile", tiles), Dim::Axis("tile"), Dim::Axis("d_model")],
-                form: None,
-            },
-            places(&[Dim::Axis("tile")]),
-        ],
-        (
-            LOSSES,
-            &[Condition {
-                text: "tile must divide vocabulary",
-                holds: |axes| size(axes, "vocabulary").is_multiple_of(size(axes, "tile").max(1)),
-            }],
-        ),
+        &[WHOLE_TILES, LAST_TILE, PLACES],
+        (LOSSES, &[Condition { text: "tile must be at most vocabulary", holds: |axes| size(axes, "tile") <= size(axes, "vocabulary") }]),
         Model {
-            flops: "batch*n*(vocabulary*(2*d_model + 7) + 6*vocabulary/tile - 2) + vocabulary - tile",
+            flops: "batch*n*(vocabulary*(2*d_model + 7) + 6*ceil(vocabulary/tile) - 2) + tile*(ceil(vocabulary/tile) - 1)",
             scratch: "batch*n*(2*tile + 6) + tile + 1",
         },
     );
 
     type Bound<B: TransformerBackend> = Tiles<B>;
 
-    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Tiles<B>> {
-        Ok(Tiles { w: operands.weights("w")?, places: operands.tensor("places")? })
+    fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Tiles<B>> {
+        let mut w = operands.weights("w")?;
+        if rest(axes) > 0 {
+            w.push(operands.weight("w_last")?);
+        }
+        Ok(Tiles { w, places: operands.tensor("places")? })
     }
 
     fn exact(_axes: &Axes) -> Reference {
         Reference::Itself
     }
 
+    fn derived(axes: &Axes) -> Vec<Placed> {
+        let last = (rest(axes) > 0).then_some(LAST_TILE);
+        [WHOLE_TILES, PLACES].into_iter().chain(last).map(|tensor| tensor.placed(axes)).collect()
+    }
+
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let shape = [tiles(axes), size(axes, "tile"), size(axes, "d_model")];
-        let w = source(drawn, "w")?.clone().reshaped(&shape)?;
-        Derived::default().tensor("places", counted(shape[1])?).weight("w", &w, axes)
+        let (tile, width, rest) = (size(axes, "tile"), size(axes, "d_model"), rest(axes));
+        let values = source(drawn, "w")?.values();
+        let Some((whole, last)) = values.split_at_checked(whole_tiles(axes) * tile * width) else {
+            return Err(shape_error("softmax/cross-entropy-tiled", format!("{} weights for {width} channels", values.len())));
+        };
+        let whole = HostTensor::new(&[whole_tiles(axes), tile, width], whole.to_vec())?;
+        let derived = Derived::default().tensor("places", counted(tile)?).weight("w", &whole, axes)?;
+        if rest == 0 { Ok(derived) } else { derived.weight("w_last", &HostTensor::new(&[rest, width], last.to_vec())?, axes) }
     }
 }
 
-fn tiles(axes: &Axes) -> usize {
+const WHOLE_TILES: DerivedSpec = DerivedSpec {
+    name: "w",
+    role: Role::Weight,
+    shape: &[Dim::Of("floor(vocabulary / tile)", whole_tiles), Dim::Axis("tile"), Dim::Axis("d_model")],
+    form: None,
+};
+
+/// What is left of the vocabulary, where something is.
+const LAST_TILE: DerivedSpec =
+    DerivedSpec { name: "w_last", role: Role::Weight, shape: &[Dim::Of("vocabulary mod tile", rest), Dim::Axis("d_model")], form: None };
+
+const PLACES: DerivedSpec = places(&[Dim::Axis("tile")]);
+
+fn whole_tiles(axes: &Axes) -> usize {
     size(axes, "vocabulary") / size(axes, "tile").max(1)
+}
+
+fn rest(axes: &Axes) -> usize {
+    size(axes, "vocabulary") % size(axes, "tile").max(1)
 }
 
 /// The running state of each row: [.., 1] in the compute type.
@@ -136,6 +154,10 @@ impl<B: TransformerBackend> Bound<B> for Tiles<B> {
             spare: column(backend, x.shape(), scratch)?,
         };
         for (at, w) in self.w.iter().enumerate() {
+            if w.outputs() != logits.layout.dim_from_end(0) {
+                scratch.give(logits);
+                logits = wide(backend, x.shape(), w.outputs(), scratch)?;
+            }
             backend.linear(LinearSpec { activation: Activation::None }, x, w, None, logits.view_mut())?;
             picker.look(at * picker.tile(), logits.view(), targets.view(), scratch)?;
             running.absorb(backend, at == 0, &mut logits)?;
@@ -155,6 +177,7 @@ impl<B: TransformerBackend> Bound<B> for Tiles<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear::testing::assert_sound;
     use crate::softmax::cross_entropy::CrossEntropy;
     use crate::testing::{axes, axis_error, distance, drawn, run};
 
@@ -164,7 +187,7 @@ mod tests {
             let given = [("n", 9.into()), ("d_model", 16.into()), ("vocabulary", 96.into()), ("distribution", distribution.into())];
             let inputs = drawn::<CrossEntropy>(&axes::<CrossEntropy>(&given));
             let whole = run::<CrossEntropy>(&axes::<CrossEntropy>(&given), &inputs);
-            for tile in [1i64, 8, 32, 96] {
+            for tile in [1i64, 8, 32, 36, 95, 96] {
                 let [n, d_model, vocabulary, drawing] = given.clone();
                 let axes = axes::<CrossEntropyTiled>(&[n, d_model, vocabulary, drawing, ("tile", tile.into())]);
                 assert!(distance(&run::<CrossEntropyTiled>(&axes, &inputs), &whole) < 1e-11, "{distribution}, {tile}");
@@ -172,9 +195,22 @@ mod tests {
         }
     }
 
+    /// BERT's and GPT-2's vocabularies divide by nothing useful.
     #[test]
-    fn a_tile_must_divide() {
-        let error = axis_error::<CrossEntropyTiled>(&[("vocabulary", 96.into()), ("tile", 36.into())]);
-        assert!(error.starts_with("softmax/cross-entropy-tiled: tile must divide vocabulary (here"), "{error}");
+    fn costs_are_as_declared_with_a_shorter_last_tile() {
+        for (vocabulary, tile) in [(503i64, 31i64), (306, 19), (100, 99)] {
+            let given = [("n", 5.into()), ("d_model", 16.into()), ("vocabulary", vocabulary.into()), ("tile", tile.into())];
+            let [n, d_model, vocabulary, tile] = given;
+            assert_sound::<CrossEntropyTiled>(&[n, d_model, vocabulary, tile, ("precision", "f32".into())]);
+        }
+        for vocabulary in [50_257i64, 30_522] {
+            axes::<CrossEntropyTiled>(&[("vocabulary", vocabulary.into())]);
+        }
+    }
+
+    #[test]
+    fn a_tile_wider_than_the_vocabulary_is_refused() {
+        let error = axis_error::<CrossEntropyTiled>(&[("vocabulary", 96.into()), ("tile", 97.into())]);
+        assert!(error.starts_with("softmax/cross-entropy-tiled: tile must be at most vocabulary (here"), "{error}");
     }
 }

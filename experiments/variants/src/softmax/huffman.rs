@@ -4,6 +4,8 @@
 //! p(word) = product of sigmoid(+- x node) over the word's path. About log2(vocabulary) products a row instead of vocabulary, fewer for
 //! frequent words. The tree comes from Zipf frequencies on the host; paths are tables, padded to `depth` so that the cost does not depend
 //! on the targets (a padded step is computed and dropped: the price of a fixed shape).
+//!
+//! It is its own truth: its vectors belong to decisions, not to words, so no dense layer has the same weights.
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;

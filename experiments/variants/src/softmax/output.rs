@@ -1,9 +1,11 @@
 //! Output layers: from the last hidden state to log-probabilities of the next token, or to the loss of a given one.
 //!
-//! One task: log softmax(w x) over the vocabulary. The plain layer gives all log-probabilities [.., vocabulary]; `adaptive` does so too,
-//! with fewer weights for rare words. The others give the loss -log p(target) of each row as [.., 1], which is all that training needs.
+//! Two tasks. `output/log-probabilities`: log softmax(w x) over the vocabulary, [.., vocabulary], by the plain layer and by `adaptive`, with
+//! fewer weights for rare words. `output/loss`: the loss -log p(target) of each row as [.., 1], which is all that training needs, by the
+//! others; these stand in for each other in a training step, and are not compared with a layer that gives more.
 //! Words are numbered by falling frequency, as tokenisers' vocabularies roughly are. The methods with weights of another shape (adaptive,
-//! hierarchical, Huffman) are models of their own, trained as they are: their accuracy against the dense layer has no meaning here.
+//! hierarchical, Huffman) are models of their own, trained as they are: their accuracy against the dense layer has no meaning here. The
+//! sampled loss, which uses the dense layer's own weights, is held against the loss over all words.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -173,12 +175,13 @@ impl<'a, B: TransformerBackend> Picker<'a, B> {
     }
 }
 
-/// -log softmax(logits)[target] of each row as [.., 1]; the logits, in the compute type, are used up.
+/// -log softmax(logits)[target] of each row as [.., 1]; the logits, in the compute type, are used up. Where `taken` is 0 there is no class.
 pub(super) fn loss<B: TransformerBackend>(
     backend: &B,
     places: &Tensor<B::Buffer>,
     mut logits: Tensor<B::Buffer>,
     targets: View<'_, B::Buffer>,
+    taken: Option<View<'_, B::Buffer>>,
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<Tensor<B::Buffer>> {
     let (last, classes) = (logits.layout.rank().saturating_sub(1), logits.layout.dim_from_end(0));
@@ -190,6 +193,10 @@ pub(super) fn loss<B: TransformerBackend>(
     }
     scratch.give(targets);
     let picked = picker.finish(scratch);
+    // Only now: the target is found by products with 0 and 1, which an infinity would spoil.
+    if let Some(taken) = taken {
+        backend.select(taken, f64::NEG_INFINITY, logits.view_mut())?;
+    }
     let mut loss = log_sum_exp_through(backend, None, &mut logits, scratch)?;
     scratch.give(logits);
     backend.binary(BinaryOp::Subtract, Operand::InPlace, picked.view(), loss.view_mut())?;
@@ -228,7 +235,7 @@ mod tests {
     /// The sizes of the registry's tests fit one tile.
     #[test]
     fn closed_forms_hold_for_several_tiles_too() {
-        for entry in entries().iter().filter(|entry| entry.descriptor.task == "output") {
+        for entry in entries().iter().filter(|entry| entry.descriptor.task.starts_with("output/")) {
             let given: Axes =
                 [("n", 40), ("d_model", 64), ("vocabulary", 6144)].map(|(name, value)| (name.to_owned(), value.into())).into();
             let axes = resolve(entry.descriptor, &given).unwrap();

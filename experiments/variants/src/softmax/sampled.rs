@@ -3,20 +3,25 @@
 //! Jean et al. 2015, "On Using Very Large Target Vocabulary for Neural Machine Translation", section 3.1, with the uniform proposal of their
 //! section 3.2 (its correction is the same for every word and cancels): log sum exp over the target and the sampled words. One sample
 //! serves all rows, and a sampled word that is a row's target is counted once. The loss is too small, by what the words left out weigh;
-//! what is saved is the arithmetic of all of these. A sample is drawn before the call, with repetitions.
+//! what is saved is the arithmetic of all of these, and the error of the method is against the same weights with every word sampled. A
+//! sample is drawn before the call, without repetition: the first words of an order of the vocabulary that the seed gives, so that a larger
+//! sample holds the smaller one.
 
 use crossover_core::arena::Arena;
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
+use crossover_core::host::HostTensor;
 use crossover_core::ops::{BinaryOp, MatmulSpec, ReduceOp, UnaryOp};
+use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::columns::{column, reduce, wide};
 use super::output::{LOSSES, TARGETS, W, X, description, flat, numbers};
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec};
+use crate::inputs::draw_tensors;
 use crate::resolve::size;
-use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
+use crate::variant::{Bound, Operands, Reference, Variant, source, wrong_inputs};
 
 /// The variant.
 pub struct Sampled;
@@ -50,7 +55,13 @@ impl Variant for Sampled {
             },
         ],
         &[],
-        (LOSSES, &[]),
+        (
+            LOSSES,
+            &[Condition {
+                text: "no more words can be sampled than there are: samples <= vocabulary",
+                holds: |axes| size(axes, "samples") <= size(axes, "vocabulary"),
+            }],
+        ),
         Model {
             flops: "batch*n*(2*d_model + samples*(2*d_model + 7) + 6)",
             scratch: "max(batch*n*(2*d_model + 1), max( \
@@ -65,8 +76,32 @@ impl Variant for Sampled {
         Ok(Sample { words: operands.tensor("w")?, sampled: operands.tensor("sampled")? })
     }
 
-    fn exact(_axes: &Axes) -> Reference {
+    /// The loss over all words.
+    fn exact(axes: &Axes) -> Reference {
+        Reference::itself_with(axes, "samples", AxisValue::Int(i64::try_from(size(axes, "vocabulary")).unwrap_or(i64::MAX)))
+    }
+
+    fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
+    }
+
+    fn draw(axes: &Axes) -> Result<HostInputs> {
+        let mut drawn = draw_tensors(&Self::drawn(axes), axes)?;
+        let keys = Placed {
+            name: "order of the words".into(),
+            role: Role::Vector,
+            shape: vec![size(axes, "vocabulary")],
+            draw: DrawRule::Around(0.0, 1.0),
+            form: None,
+        };
+        let keys = draw_tensors(&[keys], axes)?;
+        let keys = source(&keys, "order of the words")?.values();
+        let mut words: Vec<usize> = (0..keys.len()).collect();
+        words.sort_by(|&one, &other| keys[one].total_cmp(&keys[other]));
+        words.truncate(size(axes, "samples"));
+        let sample = HostTensor::new(&[words.len()], words.into_iter().map(|word| word as f64).collect())?;
+        drawn.insert("sampled".into(), sample);
+        Ok(drawn)
     }
 }
 
@@ -160,9 +195,9 @@ impl<B: TransformerBackend> Bound<B> for Sample<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::softmax::cross_entropy::CrossEntropy;
     use crate::softmax::output::plain_losses;
-    use crate::testing::{axes, distance, drawn, run};
-    use crossover_core::host::HostTensor;
+    use crate::testing::{axes, axis_error, distance, drawn, judged, run};
 
     fn with_sample(words: &[f64]) -> (HostTensor, HostTensor) {
         let given = [("n", 9.into()), ("d_model", 8.into()), ("vocabulary", 20.into()), ("samples", (words.len() as i64).into())];
@@ -172,6 +207,31 @@ mod tests {
         let counts = |target, word| target == word || words.contains(&(word as f64));
         let expected = HostTensor::new(&[1, 9, 1], plain_losses(&inputs, counts)).unwrap();
         (run::<Sampled>(&axes, &inputs), expected)
+    }
+
+    #[test]
+    fn a_drawn_sample_has_no_word_twice_and_errs_less_the_larger_it_is() {
+        let given = |samples: i64| [("n", 9.into()), ("d_model", 8.into()), ("vocabulary", 64.into()), ("samples", samples.into())];
+        let words = |samples: i64| drawn::<Sampled>(&axes::<Sampled>(&given(samples)))["sampled"].values().to_vec();
+        let (few, all) = (words(20), words(64));
+        assert_eq!(few, all[..20]);
+        let mut sorted = all;
+        sorted.sort_by(f64::total_cmp);
+        assert!(sorted.iter().copied().eq((0..64).map(f64::from)));
+        let errors = [4, 32, 64].map(|samples| judged::<Sampled>(&given(samples)).method.relative.unwrap());
+        assert!(errors[0] > 2.0 * errors[1] && errors[1] > 1e-2 && errors[2] < 1e-13, "{errors:?}");
+        assert!(axis_error::<Sampled>(&given(65)).contains("samples <= vocabulary"));
+    }
+
+    #[test]
+    fn all_words_drawn_give_the_dense_loss() {
+        let given = [("n", 9.into()), ("d_model", 8.into()), ("vocabulary", 64.into())];
+        let [n, d_model, vocabulary] = given.clone();
+        let all = axes::<Sampled>(&[n, d_model, vocabulary, ("samples", 64.into())]);
+        let mut inputs = drawn::<Sampled>(&all);
+        let sampled = run::<Sampled>(&all, &inputs);
+        inputs.remove("sampled");
+        assert!(distance(&sampled, &run::<CrossEntropy>(&axes::<CrossEntropy>(&given), &inputs)) < 1e-13);
     }
 
     #[test]
