@@ -20,6 +20,7 @@ pub mod registry;
 #[cfg(test)]
 mod registry_tests;
 pub mod resolve;
+mod selection;
 pub mod softmax;
 #[cfg(test)]
 mod testing;

@@ -5,23 +5,22 @@
 //! statement about accuracy (few keys matter) more than about time. The second product stays dense over the masked weights, because
 //! gathering k value rows for each query moves more memory than it saves arithmetic, until k is a small part of n_kv.
 //!
-//! The threshold is the middle between the k-th and the next largest score, so that no rounding of the threshold itself decides; keys whose
-//! scores tie with the k-th are all kept.
+//! Keys whose scores tie with the k-th are all kept.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
-use crossover_core::dtype::DType;
 use crossover_core::error::Result;
-use crossover_core::ops::{BinaryOp, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::ops::SoftmaxAlgorithm;
 use crossover_core::pattern::AttentionPattern;
-use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::tensor::{View, ViewMut};
 
 use super::patterns::attention_over;
 use super::scores::{CHUNK, Sizes};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS, count};
 use crate::descriptor::{AxisDefault, AxisSpec, Condition, Descriptor, Model};
 use crate::resolve::size;
+use crate::selection::among_largest;
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
@@ -57,7 +56,7 @@ impl Variant for TopK {
         conditions: &[HEADS_DIVIDE, K_FITS],
         model: Model {
             flops: "batch*heads*n*n_kv*(4*head_dim + 8 + floor(log2(n_kv))) + 2*batch*heads*n",
-            scratch: "2*batch*heads*min(chunk, n)*n_kv + batch*heads*min(chunk, n)*(2*k + 3)",
+            scratch: "batch*heads*min(chunk, n)*(n_kv + min(1, n_kv - k)*(1 + max(2*k + 2, n_kv)))",
         },
     };
 
@@ -81,36 +80,6 @@ impl Selected {
     pub(super) fn over(pattern: AttentionPattern, axes: &Axes) -> Self {
         Self { k: size(axes, "k"), chunk: size(axes, "chunk"), pattern }
     }
-
-    /// Sets all but the k largest scores of each row to minus infinity.
-    fn select<B: TransformerBackend>(
-        &self,
-        backend: &B,
-        sizes: Sizes,
-        scores: &mut Tensor<B::Buffer>,
-        rows: usize,
-        scratch: &mut Arena<B::Buffer>,
-    ) -> Result<()> {
-        let mut largest = scratch.take(backend, backend.compute(), &sizes.shape(rows, self.k + 1))?;
-        let mut places = scratch.take(backend, DType::I32, &sizes.shape(rows, self.k + 1))?;
-        let mut threshold = scratch.take(backend, backend.compute(), &sizes.shape(rows, 1))?;
-        let mut kept = scratch.take(backend, backend.compute(), scores.shape())?;
-        let mut zero = scratch.take(backend, backend.compute(), &[1])?;
-        backend.top_k(scores.view(), largest.view_mut(), places.view_mut())?;
-        // With fewer than k visible keys this is minus infinity, below which nothing is.
-        let (last, next) = (largest.view().narrow(4, self.k - 1, 1)?, largest.view().narrow(4, self.k, 1)?);
-        backend.binary(BinaryOp::Add, Operand::Of(last), next, threshold.view_mut())?;
-        backend.unary(UnaryOp::Affine { scale: 0.5, shift: 0.0 }, Operand::InPlace, threshold.view_mut())?;
-        backend.binary(BinaryOp::Less, Operand::Of(scores.view()), threshold.view(), kept.view_mut())?;
-        // Kept is what is not below: a comparison again, which cannot round.
-        backend.fill(zero.view_mut(), 0.0)?;
-        backend.binary(BinaryOp::Equal, Operand::InPlace, zero.view(), kept.view_mut())?;
-        backend.select(kept.view(), f64::NEG_INFINITY, scores.view_mut())?;
-        for tensor in [zero, kept, threshold, places, largest] {
-            scratch.give(tensor);
-        }
-        Ok(())
-    }
 }
 
 impl<B: TransformerBackend> Bound<B> for Selected {
@@ -129,7 +98,9 @@ impl<B: TransformerBackend> Bound<B> for Selected {
                 backend.mask(&self.pattern, start, 0, scores.view_mut())?;
             }
             if self.k < sizes.n_kv {
-                self.select(backend, sizes, &mut scores, rows, scratch)?;
+                let kept = among_largest(backend, self.k, scores.view(), scratch)?;
+                backend.select(kept.view(), f64::NEG_INFINITY, scores.view_mut())?;
+                scratch.give(kept);
             }
             backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, scores.view_mut())?;
             sizes.weigh(backend, &scores, v, (out.reborrow(), start, rows), scratch)?;

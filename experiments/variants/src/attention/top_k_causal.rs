@@ -33,7 +33,7 @@ impl Variant for TopKCausal {
         conditions: &[HEADS_DIVIDE, SQUARE, K_FITS],
         model: Model {
             flops: "batch*heads*n*n_kv*(4*head_dim + 8 + floor(log2(n_kv))) + 2*batch*heads*n",
-            scratch: "2*batch*heads*min(chunk, n)*n_kv + batch*heads*min(chunk, n)*(2*k + 3)",
+            scratch: "batch*heads*min(chunk, n)*(n_kv + min(1, n_kv - k)*(1 + max(2*k + 2, n_kv)))",
         },
     };
 

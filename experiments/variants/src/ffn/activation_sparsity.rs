@@ -2,23 +2,22 @@
 //!
 //! Li et al. 2023 ("The lazy neuron phenomenon"), their Top-k Transformer: a top-k after the activation. Which units stay changes from
 //! row to row, so the second product stays dense here, over zeros: the variant shows what the selection costs and what accuracy it
-//! leaves, and an engine that skips zeros may gain. The limit is half-way between the k-th and the next value, so that a value is
-//! compared with something that it is not itself; values that tie with the limit all stay. The hidden values, their limits and the mask
+//! leaves, and an engine that skips zeros may gain. Values that tie with the k-th all stay. The hidden values, their limits and the mask
 //! are in the compute type, for the choice not to hang on storage rounding: twice the hidden tensor of the dense layer, in a wider type.
 //! k_hidden = d_ff is the dense layer, without any selection.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{Operand, PreparedWeight, TransformerBackend};
-use crossover_core::dtype::DType;
+use crossover_core::backend::{PreparedWeight, TransformerBackend};
 use crossover_core::error::Result;
-use crossover_core::ops::{BinaryOp, LinearSpec, UnaryOp};
+use crossover_core::ops::LinearSpec;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::dense::Dense;
 use super::layers::{self, PLAIN, activation};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Model};
 use crate::resolve::size;
+use crate::selection::among_largest;
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
@@ -79,34 +78,6 @@ impl Variant for ActivationSparsity {
     }
 }
 
-/// Sets all but the k largest values of each row of [batch, n, width] to zero; k < width.
-fn keep_largest<B: TransformerBackend>(
-    backend: &B,
-    k: usize,
-    hidden: &mut Tensor<B::Buffer>,
-    scratch: &mut Arena<B::Buffer>,
-) -> Result<()> {
-    let (shape, compute) = (hidden.layout, backend.compute());
-    let &[batch, n, _] = shape.shape() else { return Ok(()) };
-    let mut limit = scratch.take(backend, compute, &[batch, n, 1])?;
-    let mut values = scratch.take(backend, compute, &[batch, n, k + 1])?;
-    let mut places = scratch.take(backend, DType::I32, &[batch, n, k + 1])?;
-    backend.top_k(hidden.view(), values.view_mut(), places.view_mut())?;
-    backend.binary(BinaryOp::Add, Operand::Of(values.view().narrow(2, k - 1, 1)?), values.view().narrow(2, k, 1)?, limit.view_mut())?;
-    backend.unary(UnaryOp::Affine { scale: 0.5, shift: 0.0 }, Operand::InPlace, limit.view_mut())?;
-    scratch.give(places);
-    scratch.give(values);
-    let mut stays = scratch.take(backend, compute, shape.shape())?;
-    backend.binary(BinaryOp::Less, Operand::Of(hidden.view()), limit.view(), stays.view_mut())?;
-    // Those that are not less stay: 1 - (h < limit), by a comparison, which does not round.
-    backend.fill(limit.view_mut(), 0.0)?;
-    backend.binary(BinaryOp::Equal, Operand::InPlace, limit.view(), stays.view_mut())?;
-    backend.select(stays.view(), 0.0, hidden.view_mut())?;
-    scratch.give(stays);
-    scratch.give(limit);
-    Ok(())
-}
-
 impl<B: TransformerBackend> Bound<B> for Selected<B> {
     fn run(
         &mut self,
@@ -121,7 +92,9 @@ impl<B: TransformerBackend> Bound<B> for Selected<B> {
         let mut hidden = scratch.take(backend, backend.compute(), &[batch, n, d_ff])?;
         backend.linear(self.spec, x, &self.w1, Some(self.b1.view()), hidden.view_mut())?;
         if self.k < d_ff {
-            keep_largest(backend, self.k, &mut hidden, scratch)?;
+            let stays = among_largest(backend, self.k, hidden.view(), scratch)?;
+            backend.select(stays.view(), 0.0, hidden.view_mut())?;
+            scratch.give(stays);
         }
         backend.linear(PLAIN, hidden.view(), &self.w2, Some(self.b2.view()), out)?;
         scratch.give(hidden);
