@@ -25,4 +25,5 @@ pub mod ternary;
 mod testing;
 
 pub use error::{CompressionError, Result};
+pub use matrix::product;
 pub use saving::Saving;

@@ -89,7 +89,7 @@ pub(crate) fn norm<'a>(values: impl Iterator<Item = &'a f64> + Clone) -> f64 {
 }
 
 /// left [m, k] times right [k, n], both row-major.
-pub(crate) fn product(left: &HostTensor, right: &HostTensor) -> Result<HostTensor> {
+pub fn product(left: &HostTensor, right: &HostTensor) -> Result<HostTensor> {
     let (&[m, inner], &[k, n]) = (left.shape(), right.shape()) else {
         return Err(wrong_shape("matrix product", left.shape(), "two matrices"));
     };
