@@ -1,12 +1,14 @@
-//! Attention with scores of the best possible low rank: what no cheaper low-rank scheme over the scores can beat.
+//! Attention with the nearest scores of low rank: a yardstick for schemes that make do with fewer dimensions of q and k.
 //!
 //! The scores q k^T have rank head_dim at most; cut after `rank` singular values they are nearest to themselves in the Frobenius norm
 //! (Eckart and Young 1936). The cut is made on the host from each head's own q and k: with thin decompositions q = U S V^T and
 //! k = U' S' V'^T, that of the small matrix S V^T V' S' gives that of q k^T, and its square roots go to both factors, [n, rank]
 //! each. The engine gets the factors in place of q and k, and pays for scores of that width only.
 //!
-//! This is a yardstick of accuracy, not a method: finding the factors costs more than attention, and is not timed. A map that is
-//! learned ([`super::low_rank_projection`]) or random can only be worse in the scores.
+//! This is a yardstick of accuracy, not a method: finding the factors costs more than attention, and is not timed. What it bounds is the
+//! error of the scores in the Frobenius norm: no other map to that rank, learned ([`super::low_rank_projection`]) or random, leaves a
+//! smaller one. After softmax and the product with v that order need not hold: a map that errs more in scores which carry little
+//! weight may come out nearer to exact attention.
 
 use crossover_compression::svd::{Svd, thin_svd};
 use crossover_core::arena::Arena;
