@@ -18,7 +18,7 @@ use crossover_core::tensor::{Tensor, View};
 
 use crate::descriptor::{Placed, Role};
 use crate::inputs::CellInputs;
-use crate::resolve::{precision, shape_of, size};
+use crate::resolve::{expect_resolved, precision, shape_of, size};
 use crate::variant::{Bound, Operands, Variant};
 
 /// Bytes by name, as declared.
@@ -68,8 +68,24 @@ pub fn config(axes: &Axes) -> EngineConfig {
     EngineConfig { precision: precision(axes), threads: size(axes, "threads").max(1) }
 }
 
+fn check_resolved<V: Variant>(axes: &Axes) -> Result<()> {
+    expect_resolved(&V::DESCRIPTOR, axes).map_err(|error| shape_error(V::DESCRIPTOR.name, error.to_string()))
+}
+
+/// The error under the name of the variant that runs, where code that it shares with others of its family gave another of their names.
+fn named(variant: &'static str, error: EngineError) -> EngineError {
+    let family = |name: &'static str| name.split_once('/').map(|(family, _)| family);
+    match error {
+        EngineError::Shape { operation, detail } if family(operation).is_some() && family(operation) == family(variant) => {
+            EngineError::Shape { operation: variant, detail }
+        }
+        other => other,
+    }
+}
+
 /// Builds the engine and puts the variant on it.
 pub fn prepare<B: TransformerBackend, V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<Box<dyn PreparedCell>> {
+    check_resolved::<V>(axes)?;
     Ok(Box::new(TypedCell::<B, V>::new(B::new(&config(axes))?, axes, inputs)?))
 }
 
@@ -109,7 +125,7 @@ impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
             scratch: 0,
             state: 0,
         };
-        let bound = V::bind(&mut operands, axes)?;
+        let bound = V::bind(&mut operands, axes).map_err(|error| named(V::DESCRIPTOR.name, error))?;
         declared.state = bound.state_bytes() + state;
         Ok(Self { backend, bound, inputs: activations, out, scratch: Arena::new(), declared, prepare_ns })
     }
@@ -137,7 +153,8 @@ fn run<B: TransformerBackend>(
 
 impl<B: TransformerBackend, V: Variant> PreparedCell for TypedCell<B, V> {
     fn call(&mut self) -> Result<()> {
-        run(&mut self.bound, &self.backend, &self.inputs, &mut self.out, &mut self.scratch)?;
+        run(&mut self.bound, &self.backend, &self.inputs, &mut self.out, &mut self.scratch)
+            .map_err(|error| named(V::DESCRIPTOR.name, error))?;
         self.backend.synchronize()
     }
 
@@ -188,6 +205,7 @@ pub struct DryRun {
 
 /// Runs the variant on shapes alone.
 pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
+    check_resolved::<V>(axes)?;
     let backend = ShapeOnly::new(&config(axes))?;
     let (mut operands, mut inputs, mut elements) = (Operands::new(), Vec::new(), 0u64);
     let derived = V::derived(axes);
@@ -203,8 +221,9 @@ pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     let mut out = backend.tensor(backend.storage(), &shape_of(V::DESCRIPTOR.output, axes))?;
     let input_bytes: usize = inputs.iter().map(Tensor::bytes).sum();
     let placed = operands.weight_bytes().saturating_add(operands.tensor_bytes()).saturating_add(input_bytes).saturating_add(out.bytes());
-    let (mut bound, mut scratch) = (V::bind(&mut operands, axes)?, Arena::new());
-    run(&mut bound, &backend, &inputs, &mut out, &mut scratch)?;
+    let name_error = |error| named(V::DESCRIPTOR.name, error);
+    let (mut bound, mut scratch) = (V::bind(&mut operands, axes).map_err(name_error)?, Arena::new());
+    run(&mut bound, &backend, &inputs, &mut out, &mut scratch).map_err(name_error)?;
     let bytes = placed.saturating_add(scratch.peak_bytes()).saturating_add(bound.state_bytes());
     Ok(DryRun { operations: backend.take_log(), bytes: bytes as u64, scratch_bytes: scratch.peak_bytes() as u64, elements })
 }
@@ -235,4 +254,20 @@ fn place(
 pub fn support<B: TransformerBackend>(operations: &[OpSpec], config: &EngineConfig) -> Result<Support> {
     let backend = B::new(config)?;
     Ok(operations.iter().map(|operation| backend.supports(operation)).fold(Support::Native, Support::and))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variant::wrong_inputs;
+
+    #[test]
+    fn errors_name_the_variant_that_runs() {
+        let of = |variant, helper| named(variant, wrong_inputs::<crossover_core::shape_only::ShapeBuffer>(helper, &[])).to_string();
+        assert_eq!(of("attention/top-k-causal", "attention/top-k"), of("attention/top-k-causal", "attention/top-k-causal"));
+        assert!(of("attention/top-k-causal", "attention/top-k").contains("attention/top-k-causal"));
+        // A model's component, or an engine's operation, is not the model.
+        assert!(of("model/encoder", "attention/dense").contains("attention/dense"));
+        assert!(of("model/encoder", "matmul").contains("matmul"));
+    }
 }

@@ -13,7 +13,7 @@ use crossover_core::weights::HostWeight;
 
 use crate::descriptor::{DrawRule, Placed, Role};
 use crate::registry::Entry;
-use crate::resolve::{name, precision, size};
+use crate::resolve::{expect_resolved, name, precision, size};
 use crate::variant::matrices;
 
 /// The inputs of one cell in their forms.
@@ -33,7 +33,9 @@ pub struct CellInputs {
 
 /// Draws tensors from a cell's seed and distribution.
 pub fn draw_tensors(tensors: &[Placed], axes: &Axes) -> Result<HostInputs> {
-    let distribution = Distribution::from_name(name(axes, "distribution")).unwrap_or(Distribution::Gaussian);
+    let distribution = name(axes, "distribution");
+    let distribution = Distribution::from_name(distribution)
+        .ok_or_else(|| shape_error("inputs", format!("there is no distribution {distribution:?}: the axes are not resolved")))?;
     let seed = size(axes, "seed") as u64;
     tensors
         .iter()
@@ -67,10 +69,12 @@ impl CellInputs {
     }
 
     fn at(entry: &Entry, axes: &Axes, precision: Precision, drawn: HostInputs) -> Result<Self> {
+        expect_resolved(entry.descriptor, axes).map_err(|error| shape_error(entry.descriptor.name, error.to_string()))?;
         let mut derived = entry.derive(axes, &drawn)?;
         let (mut dense, mut tensors, mut weights) = (HostInputs::new(), Vec::new(), BTreeMap::new());
         for tensor in entry.drawn(axes) {
-            let Some(values) = drawn.get(tensor.name.as_ref()) else { continue };
+            let missing = || shape_error(entry.descriptor.name, format!("the tensor {:?} is missing", tensor.name));
+            let values = drawn.get(tensor.name.as_ref()).ok_or_else(missing)?;
             let dtype = if tensor.is_index() { DType::I32 } else { precision.storage() };
             let replaced = derived.weights.iter().map(|(name, _)| name).chain(derived.tensors.iter().map(|(name, _)| name));
             let replaced = replaced.into_iter().any(|name| *name == tensor.name);

@@ -79,8 +79,7 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
     for axis in descriptor.axes() {
         let value = match given.get(axis.name) {
             Some(value) => check_value(descriptor.name, axis, value)?,
-            // An axis may only follow one declared before it.
-            None => axis.default.following(&resolved).unwrap_or(AxisValue::Int(1)),
+            None => default_of(descriptor, axis, &resolved)?,
         };
         resolved.insert(axis.name.to_owned(), value);
     }
@@ -98,6 +97,38 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
         }
     }
     Ok(resolved)
+}
+
+/// The default, which may follow an axis declared before it.
+fn default_of(descriptor: &'static Descriptor, axis: &'static AxisSpec, resolved: &Axes) -> Result<AxisValue, AxisError> {
+    axis.default.following(resolved).ok_or_else(|| AxisError::Value {
+        variant: descriptor.name,
+        axis: axis.name,
+        value: "its default".to_owned(),
+        problem: format!("follows {:?}, which has no such value", axis.default.followed().unwrap_or_default()),
+    })
+}
+
+/// Refuses axes that [`resolve`] has not made: whoever runs a variant asks this first, so that [`size`], [`name`], [`number`] and
+/// [`precision`] find what they look for, and nothing is run at a size of 0 that nobody chose.
+pub fn expect_resolved(descriptor: &'static Descriptor, axes: &Axes) -> Result<(), AxisError> {
+    for axis in descriptor.axes() {
+        let Some(value) = axes.get(axis.name) else {
+            let problem = "is not resolved: an axis is missing".to_owned();
+            return Err(AxisError::Value { variant: descriptor.name, axis: axis.name, value: "nothing".to_owned(), problem });
+        };
+        let is_of_kind = match axis.kind {
+            AxisKind::Int { .. } => value.as_int().is_some_and(|value| usize::try_from(value).is_ok()),
+            AxisKind::Float { .. } => value.as_float().is_some(),
+            AxisKind::Precision => value.as_text().is_some_and(|text| text.parse::<Precision>().is_ok()),
+            AxisKind::Choice { .. } | AxisKind::Component { .. } | AxisKind::Text => value.as_text().is_some(),
+        };
+        if !is_of_kind {
+            let problem = "is not resolved: a value of another kind".to_owned();
+            return Err(AxisError::Value { variant: descriptor.name, axis: axis.name, value: value.to_string(), problem });
+        }
+    }
+    Ok(())
 }
 
 /// The value as the axis wants it (an integer may stand for a real number), or what is wrong with it.
@@ -143,6 +174,9 @@ pub fn shape_of(dims: &[Dim], axes: &Axes) -> Vec<usize> {
         .collect()
 }
 
+// The readers below take resolved axes ([`expect_resolved`]), which have every axis of their variant; what a variant reads of axes that it
+// does not have is 0, empty, or f32.
+
 /// An axis as a size; resolved axes have it.
 pub fn size(axes: &Axes, name: &str) -> usize {
     axes.get(name).and_then(AxisValue::as_int).and_then(|value| usize::try_from(value).ok()).unwrap_or(0)
@@ -181,4 +215,33 @@ pub fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
 fn spell(descriptor: &Descriptor, axes: &Axes) -> String {
     let own = descriptor.problem.iter().chain(descriptor.parameters);
     own.filter_map(|axis| axes.get(axis.name).map(|value| format!("{} = {value}", axis.name))).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::find;
+
+    #[test]
+    fn axes_that_nobody_resolved_are_refused() {
+        let descriptor = find("norm/layer-norm").unwrap().descriptor;
+        let resolved = resolve(descriptor, &Axes::new()).unwrap();
+        assert_eq!(expect_resolved(descriptor, &resolved), Ok(()));
+        for (axis, value) in
+            [("n", Some("many".into())), ("precision", Some("f31".into())), ("position", None), ("eps", Some("small".into()))]
+        {
+            let mut axes = resolved.clone();
+            axes.remove(axis);
+            axes.extend(value.map(|value: AxisValue| (axis.to_owned(), value)));
+            let error = expect_resolved(descriptor, &axes).expect_err(axis).to_string();
+            assert!(error.starts_with(&format!("norm/layer-norm: {axis} = ")) && error.contains("is not resolved"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_text_may_be_written_as_a_number() {
+        let descriptor = find("norm/layer-drop").unwrap().descriptor;
+        let resolved = resolve(descriptor, &Axes::from([("skip".to_owned(), AxisValue::Int(3))])).unwrap();
+        assert_eq!(resolved["skip"], "3".into());
+    }
 }

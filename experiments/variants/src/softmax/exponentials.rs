@@ -28,7 +28,7 @@ impl<B: TransformerBackend> Bound<B> for Exponentials {
         out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let &[logits] = inputs else { return Err(wrong_inputs("softmax", inputs)) };
+        let &[logits] = inputs else { return Err(wrong_inputs("softmax/rows", inputs)) };
         let compute = backend.compute();
         let mut of_row = column(backend, logits.shape(), scratch)?;
         let mut numerators = wide(backend, logits.shape(), logits.layout.dim_from_end(0), scratch)?;

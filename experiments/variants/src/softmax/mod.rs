@@ -67,7 +67,7 @@ impl<B: TransformerBackend> Bound<B> for Rows {
         out: ViewMut<'_, B::Buffer>,
         _scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let &[logits] = inputs else { return Err(wrong_inputs("softmax", inputs)) };
+        let &[logits] = inputs else { return Err(wrong_inputs("softmax/rows", inputs)) };
         backend.softmax(self.algorithm, Operand::Of(logits), out)
     }
 }
