@@ -1,8 +1,8 @@
 //! Cross-entropy over tiles of the vocabulary: the same loss, and never more than one tile of logits.
 //!
-//! Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", section 4.1, with the recurrence of Milakov and Gimelshein 2018,
-//! algorithm 3, across tiles: a running maximum and a rescaled sum. The weight is prepared as one matrix a tile, the last of which holds what is left.
-//! Memory falls from rows x vocabulary to rows x tile; the arithmetic is the same but for one rescaling a row and tile.
+//! Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", section 4.1, with the recurrence of Milakov and Gimelshein
+//! 2018, algorithm 3, across tiles: a running maximum and a rescaled sum. The weight is prepared as one matrix a tile, the last of which
+//! holds what is left. Memory falls from rows x vocabulary to rows x tile; the arithmetic is the same but for one rescaling a row and tile.
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;

@@ -100,7 +100,8 @@ impl Variant for Hierarchical {
             }],
         ),
         Model {
-            flops: "batch*n*((clusters + ceil(vocabulary/clusters))*(2*d_model + 7) + ceil(vocabulary/clusters)*min(1, clusters*ceil(vocabulary/clusters) - vocabulary) + 11 \
+            flops: "batch*n*((clusters + ceil(vocabulary/clusters))*(2*d_model + 7) \
+                    + ceil(vocabulary/clusters)*min(1, clusters*ceil(vocabulary/clusters) - vocabulary) + 11 \
                     + ceil(clusters/min(max(clusters, ceil(vocabulary/clusters)), 1024)) \
                     + ceil(ceil(vocabulary/clusters)/min(max(clusters, ceil(vocabulary/clusters)), 1024))) \
                     + min(max(clusters, ceil(vocabulary/clusters)), 1024) \
@@ -110,7 +111,8 @@ impl Variant for Hierarchical {
                       batch*n*(ceil(vocabulary/clusters) + 2) + min(batch*n, 16)*ceil(vocabulary/clusters)*d_model, \
                       min(max(clusters, ceil(vocabulary/clusters)), 1024) + 1 \
                       + batch*n*max(clusters + 4 + min(clusters, 1024), \
-                      ceil(vocabulary/clusters)*(1 + min(1, clusters*ceil(vocabulary/clusters) - vocabulary)) + 5 + min(ceil(vocabulary/clusters), 1024)))",
+                      ceil(vocabulary/clusters)*(1 + min(1, clusters*ceil(vocabulary/clusters) - vocabulary)) \
+                      + 5 + min(ceil(vocabulary/clusters), 1024)))",
         },
     );
 
