@@ -98,23 +98,10 @@ pub fn run_reference<V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<(Ho
 
 impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
     fn new(backend: B, axes: &Axes, inputs: &CellInputs) -> Result<Self> {
-        let (mut operands, mut activations, mut state) = (Operands::new(), Vec::new(), 0);
-        for (name, role, dtype, values) in &inputs.tensors {
-            let tensor = backend.upload(values, *dtype)?;
-            match role {
-                Role::Activation => activations.push(tensor),
-                role => {
-                    state += if *role == Role::State { tensor.bytes() } else { 0 };
-                    operands.add_tensor(name.clone(), tensor);
-                }
-            }
-        }
+        let (mut operands, activations, state) = placed(&backend, inputs)?;
         expect_inputs(V::DESCRIPTOR.name, activations.len())?;
         let start = Instant::now();
-        for (name, weights) in &inputs.weights {
-            let packed = weights.iter().map(|weight| backend.prepare_weight(weight)).collect::<Result<_>>()?;
-            operands.add_weights(name.clone(), packed);
-        }
+        pack(&backend, inputs, &mut operands)?;
         backend.synchronize()?;
         let prepare_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let out = backend.tensor(backend.storage(), &shape_of(V::DESCRIPTOR.output, axes))?;
@@ -129,6 +116,38 @@ impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
         declared.state = bound.state_bytes() + state;
         Ok(Self { backend, bound, inputs: activations, out, scratch: Arena::new(), declared, prepare_ns })
     }
+}
+
+/// The tensors on the engine: operands, activations, and how many bytes of the operands are state.
+fn placed<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<(Operands<B>, Vec<Tensor<B::Buffer>>, usize)> {
+    let (mut operands, mut activations, mut state) = (Operands::new(), Vec::new(), 0);
+    for (name, role, dtype, values) in &inputs.tensors {
+        let tensor = backend.upload(values, *dtype)?;
+        match role {
+            Role::Activation => activations.push(tensor),
+            role => {
+                state += if *role == Role::State { tensor.bytes() } else { 0 };
+                operands.add_tensor(name.clone(), tensor);
+            }
+        }
+    }
+    Ok((operands, activations, state))
+}
+
+/// The weights in the engine's packing.
+fn pack<B: TransformerBackend>(backend: &B, inputs: &CellInputs, operands: &mut Operands<B>) -> Result<()> {
+    for (name, weights) in &inputs.weights {
+        let packed = weights.iter().map(|weight| backend.prepare_weight(weight)).collect::<Result<_>>()?;
+        operands.add_weights(name.clone(), packed);
+    }
+    Ok(())
+}
+
+/// Everything that a variant binds, and its activations: for a host transform that runs another variant.
+pub(crate) fn operands<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<(Operands<B>, Vec<Tensor<B::Buffer>>)> {
+    let (mut operands, activations, _) = placed(backend, inputs)?;
+    pack(backend, inputs, &mut operands)?;
+    Ok((operands, activations))
 }
 
 fn expect_inputs(variant: &'static str, count: usize) -> Result<()> {

@@ -80,7 +80,7 @@ impl CellInputs {
             let replaced = replaced.into_iter().any(|name| *name == tensor.name);
             let seen = match tensor.role {
                 // A source may also be an activation of more dimensions, of which a cache or pooled heads are made.
-                Role::Weight | Role::Source if matches!(values.shape().len(), 2 | 3) => {
+                Role::Weight | Role::Source if matches!(values.shape().len(), 2 | 3) && !tensor.is_index() => {
                     let packed =
                         matrices(values)?.iter().map(|matrix| HostWeight::for_precision(matrix, precision)).collect::<Result<Vec<_>>>()?;
                     let seen = dequantized(&packed, values.shape())?;

@@ -94,9 +94,9 @@ pub(crate) const PLAIN: LinearSpec = LinearSpec { activation: Activation::None }
 pub struct TwoLayers<B: TransformerBackend> {
     variant: &'static str,
     w1: B::Weight,
-    b1: Tensor<B::Buffer>,
+    b1: Option<Tensor<B::Buffer>>,
     w2: B::Weight,
-    b2: Tensor<B::Buffer>,
+    b2: Option<Tensor<B::Buffer>>,
     activation: Activation,
 }
 
@@ -106,11 +106,17 @@ impl<B: TransformerBackend> TwoLayers<B> {
         Ok(Self {
             variant,
             w1: operands.weight("w1")?,
-            b1: operands.tensor("b1")?,
+            b1: Some(operands.tensor("b1")?),
             w2: operands.weight("w2")?,
-            b2: operands.tensor("b2")?,
+            b2: Some(operands.tensor("b2")?),
             activation: activation(axes),
         })
+    }
+
+    /// Takes "w1" and "w2".
+    pub(crate) fn without_biases(variant: &'static str, operands: &mut Operands<B>, axes: &Axes) -> Result<Self> {
+        let [w1, w2] = [operands.weight("w1")?, operands.weight("w2")?];
+        Ok(Self { variant, w1, b1: None, w2, b2: None, activation: activation(axes) })
     }
 
     /// One layer pair for x and out of [batch, n, d_model].
@@ -123,8 +129,8 @@ impl<B: TransformerBackend> TwoLayers<B> {
     ) -> Result<()> {
         let &[batch, n, _] = x.shape() else { return Err(wrong_inputs(self.variant, &[x])) };
         let mut hidden = scratch.take(backend, backend.storage(), &[batch, n, self.w1.outputs()])?;
-        backend.linear(LinearSpec { activation: self.activation }, x, &self.w1, Some(self.b1.view()), hidden.view_mut())?;
-        backend.linear(PLAIN, hidden.view(), &self.w2, Some(self.b2.view()), out)?;
+        backend.linear(LinearSpec { activation: self.activation }, x, &self.w1, self.b1.as_ref().map(Tensor::view), hidden.view_mut())?;
+        backend.linear(PLAIN, hidden.view(), &self.w2, self.b2.as_ref().map(Tensor::view), out)?;
         scratch.give(hidden);
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod block_sparse;
 pub mod bottleneck;
 pub mod core_periphery;
 pub mod dense;
+pub mod dense_unbiased;
 pub mod depthwise_separable;
 #[cfg(test)]
 mod family_tests;
@@ -43,6 +44,7 @@ use crate::registry::VariantVisitor;
 /// The family's variants.
 pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
     visitor.visit::<dense::Dense>();
+    visitor.visit::<dense_unbiased::DenseUnbiased>();
     visitor.visit::<glu::Glu>();
     visitor.visit::<reglu::Reglu>();
     visitor.visit::<geglu::Geglu>();

@@ -2,10 +2,11 @@
 
 use crossover_core::axes::Axes;
 use crossover_core::error::{Result, shape_error};
+use crossover_core::pattern::AttentionPattern;
 
 use super::component::{self, Component};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Placed};
-use crate::resolve::{name, size};
+use crate::resolve::{name, number, size};
 
 /// How a token's position enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,26 @@ pub enum Position {
     Alibi,
     /// A trained value for each head and bucket of distances, added to unscaled scores (Raffel et al. 2020, section 2.1).
     T5,
+}
+
+/// What a decoder's logits come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Head {
+    /// The token table times a factor (Press and Wolf 2017).
+    Tied(f64),
+    /// A matrix of its own.
+    Untied,
+}
+
+/// How self-attention gets its keys and values.
+#[derive(Debug, Clone)]
+pub enum Attending {
+    /// The component itself, over a whole sequence of the model's length.
+    Whole,
+    /// Streamed over the pattern that the component stands for, so that a call may bring any number of tokens: over those of the call.
+    Growing(AttentionPattern),
+    /// The same, over a cache of all tokens so far, to which a call's tokens are added.
+    Cached(AttentionPattern),
 }
 
 /// A stack of equal layers.
@@ -41,8 +62,14 @@ pub struct Architecture {
     pub(super) pre_norm: bool,
     pub(super) biases: bool,
     pub(super) embedding_norm: bool,
+    /// Factor of the embedding.
+    pub(super) embedding_scale: f64,
+    pub(super) head: Head,
     pub(super) position: Position,
+    /// Base of the rotations.
+    pub(super) rope_base: f64,
     pub(super) attention: Component,
+    pub(super) attending: Attending,
     /// Over an encoder's output.
     pub(super) cross: Option<Component>,
     pub(super) ffn: Component,
@@ -90,6 +117,13 @@ impl Architecture {
             pre_norm: name(axes, "norm_position") == "pre",
             biases: name(axes, "biases") == "yes",
             embedding_norm: name(axes, "embedding_norm") == "yes",
+            embedding_scale: if name(axes, "embedding_scale") == "root-d-model" { (d_model as f64).sqrt() } else { 1.0 },
+            head: match name(axes, "head") {
+                "untied" => Head::Untied,
+                "tied-scaled" => Head::Tied(1.0 / (d_model as f64).sqrt()),
+                _ => Head::Tied(1.0),
+            },
+            rope_base: number(axes, "rope_base"),
             position: match name(axes, "position") {
                 "sinusoidal" => Position::Sinusoidal,
                 "learned" => Position::Learned,
@@ -99,10 +133,27 @@ impl Architecture {
                 _ => Position::None,
             },
             attention: chosen("attention", attention_axis, &attention_sizes(n), 3)?,
+            attending: Attending::Whole,
             cross: memory.map(|n_kv| chosen("attention", "cross_attention", &attention_sizes(n_kv), 3)).transpose()?,
             ffn: chosen("ffn", "ffn", &row_sizes, 1)?,
             norm: chosen("norm", "norm", &row_sizes, 1)?,
         })
+    }
+
+    /// A decoder that is called again and again with the next tokens, up to `n` of them.
+    pub(super) fn stepwise(axes: &Axes, n: usize, attending: fn(AttentionPattern) -> Attending) -> Result<Self> {
+        let model = Self::stack(axes, true, "", n, "attention", None)?;
+        let name = model.attention.name();
+        let pattern = model.attention.streamed_pattern().ok_or_else(|| {
+            shape_error(
+                "model",
+                format!("{name} cannot decode step by step: it is not the streaming attention over a pattern, such as flash-causal"),
+            )
+        })?;
+        if let Some(name) = [&model.ffn, &model.norm].into_iter().find(|part| part.mixes_rows()).map(Component::name) {
+            return Err(shape_error("model", format!("{name} cannot decode step by step: a token's result depends on its neighbours")));
+        }
+        Ok(Self { attending: attending(pattern), ..model })
     }
 
     /// Do queries and keys turn with their position?
@@ -176,6 +227,8 @@ pub(super) struct Style {
     pub(super) position: &'static str,
     pub(super) biases: &'static str,
     pub(super) embedding_norm: &'static str,
+    pub(super) embedding_scale: &'static str,
+    pub(super) head: &'static str,
     pub(super) weights: &'static str,
     pub(super) text: &'static str,
 }
@@ -193,15 +246,28 @@ const fn component(name: &'static str, doc: &'static str, default: &'static str)
 }
 
 /// The choices of a model, with a preset's defaults.
-pub(super) const fn choices(style: &Style) -> [AxisSpec; 9] {
+pub(super) const fn choices(style: &Style) -> [AxisSpec; 12] {
     [
         component("attention", "self-attention: a variant of that family, e.g. linformer(rank=64)", style.attention),
         component("ffn", "feed-forward layer: a variant of that family, e.g. low-rank(rank=64)", style.ffn),
         component("norm", "normalisation: a variant of that family, e.g. rms-norm", style.norm),
         choice("norm_position", "after the residual joins (post) or before the sublayer (pre)", &["post", "pre"], style.norm_position),
         choice("position", "how a token's position enters", &["none", "sinusoidal", "learned", "rope", "alibi", "t5"], style.position),
+        AxisSpec {
+            name: "rope_base",
+            doc: "base of the rotations of position = rope: the slowest pair of channels turns by about 1 / base a token",
+            kind: AxisKind::Float { min: 1.0, max: 1e12 },
+            default: AxisDefault::Float(10_000.0),
+        },
         choice("biases", "biases of the projections of attention", &["yes", "no"], style.biases),
         choice("embedding_norm", "a norm right after the embedding", &["yes", "no"], style.embedding_norm),
+        choice("embedding_scale", "factor of the embedding, before positions are added", &["one", "root-d-model"], style.embedding_scale),
+        choice(
+            "head",
+            "a decoder's head: the token table (tied), the same over the root of d_model (tied-scaled), or a matrix of its own (untied)",
+            &["tied", "tied-scaled", "untied"],
+            style.head,
+        ),
         text("weights", "seed, or a folder with model.safetensors and tokenizer.json in Hugging Face's layout", style.weights),
         text("text", "seed (random tokens), or the name of a text file whose passages the model reads", style.text),
     ]
@@ -210,38 +276,52 @@ pub(super) const fn choices(style: &Style) -> [AxisSpec; 9] {
 /// The condition whose reason `misfit` knows.
 pub const MISFIT: &str = "a component does not fit the model";
 
-/// What any model asks of its sizes.
-pub(super) const CONDITIONS: &[Condition] = &[
-    Condition { text: "heads must divide d_model", holds: |axes| size(axes, "d_model").is_multiple_of(size(axes, "heads").max(1)) },
-    Condition { text: "kv_heads must divide heads", holds: |axes| size(axes, "heads").is_multiple_of(size(axes, "kv_heads").max(1)) },
-    Condition {
-        text: "rope rotates pairs of channels: d_model / heads must be even",
-        holds: |axes| name(axes, "position") != "rope" || (size(axes, "d_model") / size(axes, "heads").max(1)).is_multiple_of(2),
-    },
-    Condition {
-        text: "alibi and t5 add a bias to the scores, which only the streaming attention takes: self-attention must be flash, in a decoder \
-               flash-causal",
-        holds: |axes| {
-            let biased = ["alibi", "t5"].contains(&name(axes, "position"));
-            let streams = |axis: &str| ["", "flash", "flash-causal"].contains(&name(axes, axis));
-            !biased || (streams("attention") && streams("causal_attention"))
+/// What any model asks of its sizes, and that every component fits.
+pub(super) const fn conditions(fits: fn(&Axes) -> bool) -> [Condition; 5] {
+    [
+        Condition { text: "heads must divide d_model", holds: |axes| size(axes, "d_model").is_multiple_of(size(axes, "heads").max(1)) },
+        Condition { text: "kv_heads must divide heads", holds: |axes| size(axes, "heads").is_multiple_of(size(axes, "kv_heads").max(1)) },
+        Condition {
+            text: "rope rotates pairs of channels: d_model / heads must be even",
+            holds: |axes| name(axes, "position") != "rope" || (size(axes, "d_model") / size(axes, "heads").max(1)).is_multiple_of(2),
         },
-    },
-    Condition { text: MISFIT, holds: |axes| Architecture::of(axes, false).is_ok() },
-];
+        Condition {
+            text: "alibi and t5 add a bias to the scores, which only the streaming attention takes: self-attention must be flash, in a decoder \
+                   flash-causal",
+            holds: |axes| {
+                let biased = ["alibi", "t5"].contains(&name(axes, "position"));
+                let streams = |axis: &str| ["", "flash", "flash-causal"].contains(&name(axes, axis));
+                !biased || (streams("attention") && streams("causal_attention"))
+            },
+        },
+        Condition { text: MISFIT, holds: fits },
+    ]
+}
 
-/// The same for a stack that keeps to the past.
-pub(super) const CAUSAL_CONDITIONS: &[Condition] = &[
-    CONDITIONS[0],
-    CONDITIONS[1],
-    CONDITIONS[2],
-    CONDITIONS[3],
-    Condition { text: MISFIT, holds: |axes| Architecture::of(axes, true).is_ok() },
-];
+/// Those of an encoder.
+pub(super) const CONDITIONS: &[Condition] = &conditions(|axes| Architecture::of(axes, false).is_ok());
 
-/// The same for two stacks.
-pub(super) const DOUBLE_CONDITIONS: &[Condition] =
-    &[CONDITIONS[0], CONDITIONS[1], CONDITIONS[2], CONDITIONS[3], Condition { text: MISFIT, holds: super::double::fits }];
+/// Those of a stack that keeps to the past.
+pub(super) const CAUSAL_CONDITIONS: &[Condition] = &conditions(|axes| Architecture::of(axes, true).is_ok());
+
+/// Those of two stacks.
+pub(super) const DOUBLE_CONDITIONS: &[Condition] = &conditions(super::double::fits);
+
+/// Sizes of a decoder that is called step by step.
+pub(super) const fn stepwise_sizes() -> [AxisSpec; 9] {
+    let [batch, n, layers, d_model, heads, kv_heads, d_ff, vocabulary] = sizes(128, 2, 128, 2, 1, 512, 1000);
+    let n = AxisSpec { doc: "tokens of the prompt", ..n };
+    let steps = count("steps", "tokens that follow the prompt", AxisDefault::Int(8));
+    [batch, n, steps, layers, d_model, heads, kv_heads, d_ff, vocabulary]
+}
+
+/// The same with the choice of tokens.
+pub(super) const fn decode_sizes() -> [AxisSpec; 10] {
+    let [batch, n, steps, layers, d_model, heads, kv_heads, d_ff, vocabulary] = stepwise_sizes();
+    let chosen =
+        choice("choice", "tokens after the first: given, or the largest logit of the step before", &["forced", "greedy"], "forced");
+    [batch, n, steps, layers, d_model, heads, kv_heads, d_ff, vocabulary, chosen]
+}
 
 /// Sizes of a model of two stacks.
 pub(super) const fn double_sizes(n: i64, layers: i64, d_model: i64, heads: i64, d_ff: i64, vocabulary: i64) -> [AxisSpec; 9] {
@@ -251,8 +331,8 @@ pub(super) const fn double_sizes(n: i64, layers: i64, d_model: i64, heads: i64, 
 }
 
 /// Choices of a model of two stacks.
-pub(super) const fn double_choices(style: &Style) -> [AxisSpec; 9] {
-    let [attention, ffn, norm, norm_position, position, biases, embedding_norm, _, _] = choices(style);
+pub(super) const fn double_choices(style: &Style) -> [AxisSpec; 12] {
+    let [attention, ffn, norm, norm_position, position, rope_base, biases, embedding_norm, embedding_scale, head, _, _] = choices(style);
     [
         attention,
         component_of("causal_attention", "attention", "the decoder's self-attention: a variant of the family attention", "flash-causal"),
@@ -261,7 +341,10 @@ pub(super) const fn double_choices(style: &Style) -> [AxisSpec; 9] {
         norm,
         norm_position,
         position,
+        rope_base,
         biases,
         embedding_norm,
+        embedding_scale,
+        head,
     ]
 }

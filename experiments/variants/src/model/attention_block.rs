@@ -1,37 +1,21 @@
-//! Attention in a layer: projections, heads, and the attention variant between them.
+//! Attention in a layer: projections, heads, and the attention between them.
 //!
-//! Vaswani et al. (2017), section 3.2.2. Queries, keys and values are laid out head by head before attention, as every attention variant
-//! expects them; a cross-attention takes keys and values from another stream.
+//! Vaswani et al. (2017), section 3.2.2. Between the projections stands a variant of the family attention; a cross-attention takes keys and
+//! values from another stream. Where scores carry a bias by distance, and in decoders that are called step by step, it is the engine's
+//! streaming attention over the pattern that the variant stands for, with a cache of keys and values where the model has one.
 
-use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
 use crossover_core::error::Result;
-use crossover_core::ops::{AttentionSpec, LinearSpec};
+use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
-use super::architecture::{Architecture, Position};
+use super::architecture::{Architecture, Attending};
 use super::component::Component;
+use super::projection::{self, Projection};
 use crate::descriptor::{DrawRule, Placed, Role};
 use crate::variant::{Bound, Operands};
-
-/// A projection with its bias.
-struct Projection<B: TransformerBackend> {
-    weight: B::Weight,
-    bias: Option<Tensor<B::Buffer>>,
-}
-
-impl<B: TransformerBackend> Projection<B> {
-    fn bind(operands: &mut Operands<B>) -> Result<Self> {
-        Ok(Self { weight: operands.weight("weight")?, bias: operands.optional_tensor("bias") })
-    }
-
-    fn run(&self, backend: &B, x: View<'_, B::Buffer>, out: ViewMut<'_, B::Buffer>) -> Result<()> {
-        let spec = LinearSpec { activation: Activation::None };
-        backend.linear(spec, x, &self.weight, self.bias.as_ref().map(Tensor::view), out)
-    }
-}
 
 /// What positions do inside self-attention.
 pub(super) enum Relative<'a, S> {
@@ -43,39 +27,68 @@ pub(super) enum Relative<'a, S> {
     Bias(View<'a, S>),
 }
 
-const PROJECTIONS: [&str; 4] = ["q", "k", "v", "o"];
+/// Where a call's tokens stand.
+pub(super) struct Place<'a, S> {
+    /// Number of the first.
+    pub(super) at: usize,
+    pub(super) relative: Relative<'a, S>,
+}
 
-/// The tensors of the projections under a prefix such as `layers.0.`.
-pub(super) fn own_tensors(model: &Architecture, prefix: &str) -> Vec<Placed> {
-    let mut tensors = Vec::new();
-    for which in PROJECTIONS {
-        let outputs = if which == "k" || which == "v" { model.kv_heads * model.head_dim() } else { model.d_model };
-        let place =
-            |name: &str, role, shape, draw| Placed { name: format!("{prefix}{which}.{name}").into(), role, shape, draw, form: None };
-        // T5 does not scale its scores; its queries start smaller instead (Raffel et al. 2020, in the published code).
-        let small_queries = which == "q" && model.position == Position::T5;
-        let deviation = 1.0 / ((model.d_model * model.head_dim()) as f64).sqrt();
-        let draw = if small_queries { DrawRule::Around(0.0, deviation) } else { DrawRule::FanIn };
-        tensors.push(place("weight", Role::Weight, vec![outputs, model.d_model], draw));
-        if model.biases {
-            tensors.push(place("bias", Role::Vector, vec![outputs], DrawRule::Around(0.0, 0.02)));
-        }
-    }
-    tensors
+impl<S> Place<'_, S> {
+    /// At the start, without relative positions: a cross-attention.
+    pub(super) const START: Self = Self { at: 0, relative: Relative::None };
+}
+
+/// Names of the caches in a layer.
+const CACHES: [&str; 2] = ["k_cache", "v_cache"];
+
+/// The caches of a model that has them: [batch, kv_heads, n, head_dim] each.
+pub(super) fn caches(model: &Architecture) -> Vec<Placed> {
+    let shape = vec![model.batch, model.kv_heads, model.n, model.head_dim()];
+    let names = (0..model.layers).flat_map(|layer| CACHES.map(|which| format!("{}layers.{layer}.{which}", model.prefix)));
+    let place = |name: String| Placed { name: name.into(), role: Role::State, shape: shape.clone(), draw: DrawRule::FanIn, form: None };
+    names.map(place).collect()
+}
+
+/// The attention between the projections.
+enum Inner<B: TransformerBackend> {
+    Component(Box<dyn Bound<B>>),
+    Streamed { spec: AttentionSpec, cache: Option<[Tensor<B::Buffer>; 2]> },
 }
 
 /// Projections and the attention between them.
 pub(super) struct AttentionBlock<B: TransformerBackend> {
     projections: [Projection<B>; 4],
-    attention: Box<dyn Bound<B>>,
+    inner: Inner<B>,
 }
 
 impl<B: TransformerBackend> AttentionBlock<B> {
+    /// Over the layer's own tokens; the prefix is the layer's.
+    pub(super) fn bind_self(model: &Architecture, prefix: &str, operands: &mut Operands<B>) -> Result<Self> {
+        let pattern = match &model.attending {
+            Attending::Growing(pattern) | Attending::Cached(pattern) => pattern.clone(),
+            Attending::Whole if !model.biases_scores() => {
+                return Self::bind(prefix, &model.attention, &format!("{prefix}attention."), operands);
+            }
+            Attending::Whole if model.causal => AttentionPattern::Causal,
+            Attending::Whole => AttentionPattern::Full,
+        };
+        let spec = AttentionSpec { pattern, scale: 1.0 / (model.head_dim() as f64).sqrt(), soft_cap: None, query_offset: 0 };
+        let cached = matches!(model.attending, Attending::Cached(_));
+        let mut take = |which: &str| operands.tensor(&format!("{prefix}{which}"));
+        let cache = if cached { Some([take(CACHES[0])?, take(CACHES[1])?]) } else { None };
+        Ok(Self { projections: projection::bind(prefix, operands)?, inner: Inner::Streamed { spec, cache } })
+    }
+
     /// Binds the projections under the prefix, and the component under its own.
     pub(super) fn bind(prefix: &str, component: &Component, component_prefix: &str, operands: &mut Operands<B>) -> Result<Self> {
-        let mut projection = |which: &str| operands.within(&format!("{prefix}{which}."), Projection::bind);
-        let projections = [projection("q")?, projection("k")?, projection("v")?, projection("o")?];
-        Ok(Self { projections, attention: component.bind(component_prefix, operands)? })
+        let inner = Inner::Component(component.bind(component_prefix, operands)?);
+        Ok(Self { projections: projection::bind(prefix, operands)?, inner })
+    }
+
+    /// Keys and values of the tokens so far.
+    pub(super) fn cache(&self) -> Option<&[Tensor<B::Buffer>; 2]> {
+        if let Inner::Streamed { cache, .. } = &self.inner { cache.as_ref() } else { None }
     }
 
     /// Queries from x; keys and values from `memory` (which is x in self-attention).
@@ -83,64 +96,60 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         &mut self,
         backend: &B,
         model: &Architecture,
-        relative: &Relative<'_, B::Buffer>,
+        place: &Place<'_, B::Buffer>,
         [x, memory]: [View<'_, B::Buffer>; 2],
         out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let q = self.projected(backend, model, 0, relative, x, scratch)?;
-        let k = self.projected(backend, model, 1, relative, memory, scratch)?;
-        let v = self.projected(backend, model, 2, &Relative::None, memory, scratch)?;
-        let mut attended = scratch.take(backend, backend.storage(), q.shape())?;
-        match relative {
-            Relative::Bias(bias) => {
-                let operands =
-                    AttentionOperands { q: q.view(), k: k.view(), v: v.view(), bias: ScoreBias::ByDistance(*bias), key_mask: None };
-                let outputs = AttentionOutputs { out: attended.view_mut(), log_sum_exp: None };
-                backend.attention(&biased(model), operands, outputs, scratch)?;
+        let [to_q, to_k, to_v, to_o] = &self.projections;
+        let (queries, keys, width) = (x.layout.dim_from_end(1), memory.layout.dim_from_end(1), model.head_dim());
+        let mut q = scratch.take(backend, backend.storage(), &[model.batch, model.heads, queries, width])?;
+        to_q.by_head(backend, &place.relative, x, q.view_mut(), scratch)?;
+        let attended = if let Inner::Streamed { spec, cache: Some([k, v]) } = &mut self.inner {
+            to_k.by_head(backend, &place.relative, memory, k.view_mut().narrow(2, place.at, keys)?, scratch)?;
+            to_v.by_head(backend, &Relative::None, memory, v.view_mut().narrow(2, place.at, keys)?, scratch)?;
+            spec.query_offset = place.at;
+            let seen = place.at + keys;
+            let operands = [q.view(), k.view().narrow(2, 0, seen)?, v.view().narrow(2, 0, seen)?];
+            let mut attended = scratch.take(backend, backend.storage(), q.shape())?;
+            streamed(backend, spec, &place.relative, operands, attended.view_mut(), scratch)?;
+            attended
+        } else {
+            let shape = [model.batch, model.kv_heads, keys, width];
+            let mut k = scratch.take(backend, backend.storage(), &shape)?;
+            to_k.by_head(backend, &place.relative, memory, k.view_mut(), scratch)?;
+            let mut v = scratch.take(backend, backend.storage(), &shape)?;
+            to_v.by_head(backend, &Relative::None, memory, v.view_mut(), scratch)?;
+            let mut attended = scratch.take(backend, backend.storage(), q.shape())?;
+            let operands = [q.view(), k.view(), v.view()];
+            match &mut self.inner {
+                Inner::Component(component) => component.run(backend, &operands, attended.view_mut(), scratch)?,
+                Inner::Streamed { spec, .. } => streamed(backend, spec, &place.relative, operands, attended.view_mut(), scratch)?,
             }
-            _ => self.attention.run(backend, &[q.view(), k.view(), v.view()], attended.view_mut(), scratch)?,
-        }
-        for part in [q, k, v] {
-            scratch.give(part);
-        }
+            scratch.give(k);
+            scratch.give(v);
+            attended
+        };
+        scratch.give(q);
         let mut joined = scratch.take(backend, backend.storage(), x.shape())?;
-        let by_head = joined.view_mut().with(|layout| layout.split(2, model.heads, model.head_dim())?.swap(1, 2))?;
+        let by_head = joined.view_mut().with(|layout| layout.split(2, model.heads, width)?.swap(1, 2))?;
         backend.copy(attended.view(), by_head)?;
         scratch.give(attended);
-        self.projections[3].run(backend, joined.view(), out)?;
+        to_o.run(backend, joined.view(), out)?;
         scratch.give(joined);
         Ok(())
     }
-
-    /// A projection of x as [batch, heads, n, head_dim], rotated where positions are.
-    fn projected(
-        &self,
-        backend: &B,
-        model: &Architecture,
-        which: usize,
-        relative: &Relative<'_, B::Buffer>,
-        x: View<'_, B::Buffer>,
-        scratch: &mut Arena<B::Buffer>,
-    ) -> Result<Tensor<B::Buffer>> {
-        let (batch, n, width) = (model.batch, x.layout.dim_from_end(1), model.head_dim());
-        let heads = if which == 0 { model.heads } else { model.kv_heads };
-        let mut flat = scratch.take(backend, backend.storage(), &[batch, n, heads * width])?;
-        self.projections[which].run(backend, x, flat.view_mut())?;
-        let mut by_head = scratch.take(backend, backend.storage(), &[batch, heads, n, width])?;
-        let view = flat.view().with(|layout| layout.split(2, heads, width)?.swap(1, 2))?;
-        match relative {
-            Relative::Rotation { cosines, sines } => backend.rotary(view, *cosines, *sines, by_head.view_mut(), scratch)?,
-            _ => backend.copy(view, by_head.view_mut())?,
-        }
-        scratch.give(flat);
-        Ok(by_head)
-    }
 }
 
-/// The streaming attention of a stack whose scores carry a bias. T5 leaves the scores unscaled.
-fn biased(model: &Architecture) -> AttentionSpec {
-    let scale = if model.position == Position::T5 { 1.0 } else { 1.0 / (model.head_dim() as f64).sqrt() };
-    let pattern = if model.causal { AttentionPattern::Causal } else { AttentionPattern::Full };
-    AttentionSpec { pattern, scale, soft_cap: None, query_offset: 0 }
+/// The engine's streaming attention, with the bias by distance where positions are one.
+fn streamed<B: TransformerBackend>(
+    backend: &B,
+    spec: &AttentionSpec,
+    relative: &Relative<'_, B::Buffer>,
+    [q, k, v]: [View<'_, B::Buffer>; 3],
+    out: ViewMut<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let bias = if let Relative::Bias(bias) = relative { ScoreBias::ByDistance(*bias) } else { ScoreBias::None };
+    backend.attention(spec, AttentionOperands { q, k, v, bias, key_mask: None }, AttentionOutputs { out, log_sum_exp: None }, scratch)
 }

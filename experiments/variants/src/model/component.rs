@@ -9,12 +9,13 @@ use std::borrow::Cow;
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::{Result, shape_error};
-use crossover_core::reference::HostInputs;
+use crossover_core::pattern::AttentionPattern;
+use crossover_core::reference::{ExactOperation, HostInputs};
 
 use crate::descriptor::{AxisKind, AxisSpec, COMMON_AXES, Placed, Role};
 use crate::registry::{Entry, VariantVisitor, closest, find};
 use crate::resolve::resolve;
-use crate::variant::{Bound, Derived, Operands, Variant};
+use crate::variant::{Bound, Derived, Operands, Reference, Variant};
 use crate::{attention, ffn, norm};
 
 /// A component as written: a variant and its parameters.
@@ -108,6 +109,26 @@ pub struct Component {
 }
 
 impl Component {
+    /// The variant's full name.
+    pub fn name(&self) -> &'static str {
+        self.entry.descriptor.name
+    }
+
+    /// The pattern, where the variant is the engine's streaming attention over one and nothing else: without tensors of its own, and
+    /// without scratch (the materialised form of the same attention is another schedule).
+    pub fn streamed_pattern(&self) -> Option<AttentionPattern> {
+        let bare = self.drawn("").is_empty() && self.derived("").is_empty() && self.entry.descriptor.model.scratch == "0";
+        match self.entry.reference(&self.axes) {
+            Reference::Operation(ExactOperation::Attention { pattern }) if bare => Some(pattern),
+            _ => None,
+        }
+    }
+
+    /// Does a row of the output depend on other rows of the input, in a family that works row by row?
+    pub fn mixes_rows(&self) -> bool {
+        ["ffn/conv", "ffn/moe"].contains(&self.entry.descriptor.task)
+    }
+
     /// Its tensors, beside the activations, under the prefix.
     pub fn drawn(&self, prefix: &str) -> Vec<Placed> {
         let all = self.entry.drawn(&self.axes);

@@ -96,7 +96,8 @@ impl<P: DoublePreset> Variant for Double<P> {
     fn drawn(axes: &Axes) -> Vec<Placed> {
         // Resolved axes have passed the condition that every component fits.
         let Ok([encoder, decoder]) = stacks(axes) else { return Vec::new() };
-        let mut tensors = vec![table::tokens("tokens", &encoder), table::tokens("target_tokens", &decoder), table::drawn(&encoder)];
+        let mut tensors = vec![table::tokens("tokens", &encoder), table::tokens("target_tokens", &decoder)];
+        tensors.extend(table::drawn(&decoder));
         tensors.extend(stack::drawn(&encoder));
         tensors.extend(stack::drawn(&decoder));
         tensors
@@ -133,8 +134,8 @@ impl<B: TransformerBackend> Bound<B> for BoundPair<B> {
     ) -> Result<()> {
         let &[tokens, targets] = inputs else { return Err(wrong_inputs("model", inputs)) };
         let table = self.table.tokens.view();
-        let memory = self.encoder.stream(backend, table, tokens, None, scratch)?;
-        let stream = self.decoder.stream(backend, table, targets, Some(memory.view()), scratch)?;
+        let memory = self.encoder.stream(backend, table, (0, tokens), None, scratch)?;
+        let stream = self.decoder.stream(backend, table, (0, targets), Some(memory.view()), scratch)?;
         self.table.logits(backend, stream.view(), out)?;
         scratch.give(stream);
         scratch.give(memory);

@@ -1,12 +1,14 @@
 //! Trained weights from a safetensors file in the names that Hugging Face gives to BERT, GPT-2 and Llama.
 //!
-//! A folder holds `model.safetensors` and `tokenizer.json`, as model hubs lay them out. Tensors that the file cannot know, such as the
+//! A folder holds `model.safetensors` (or several files and `model.safetensors.index.json`), `config.json` and `tokenizer.json`, as model
+//! hubs lay them out. Tensors that the file cannot know, such as the
 //! projections of a Linformer put into BERT, are still drawn from the seed. The file's own tensors must all have the shapes that the
 //! cell's sizes promise; nothing is padded or cut except the table of positions, which is cut to the sequence length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crossover_core::axes::Axes;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::reference::HostInputs;
@@ -14,7 +16,11 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 
+use super::config;
 use crate::descriptor::Placed;
+
+/// What both decoders call a head of its own.
+const HEAD: &str = "lm_head.weight";
 
 /// Whose names a file uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,25 +33,45 @@ pub enum Naming {
     Llama,
 }
 
+/// One file, or the index of several.
+const WHOLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
 /// The folder that an axis names: as it stands, or seen from a folder above the current one (a test runs in its crate).
 pub fn folder(named: &str) -> Result<PathBuf> {
     let path = Path::new(named);
     let here = std::env::current_dir().unwrap_or_default();
-    here.ancestors().map(|above| above.join(path)).find(|candidate| candidate.join("model.safetensors").is_file()).ok_or_else(|| {
-        let missing = format!("there is no {named}/model.safetensors here or in a folder above; `just models` fetches all-MiniLM-L6-v2");
+    let holds = |folder: &PathBuf| folder.join(WHOLE).is_file() || folder.join(INDEX).is_file();
+    here.ancestors().map(|above| above.join(path)).find(holds).ok_or_else(|| {
+        let missing = format!("there is no {named}/{WHOLE} here or in a folder above; `just models` fetches all-MiniLM-L6-v2");
         shape_error("weights", missing)
     })
 }
 
-/// Those of the tensors that the file has, by our names.
-pub fn load(folder: &Path, naming: Naming, wanted: &[Placed]) -> Result<HostInputs> {
-    let path = folder.join("model.safetensors");
-    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", path.display()));
-    let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| failed(error.to_string()))?;
-    let reader = Reader { file: &file, prefixes: ["", "bert.", "transformer."] };
-    reader.check_head(naming).map_err(failed)?;
-    check_rotation(folder, naming)?;
+/// The files of a folder, in full.
+fn files(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|error| shape_error("weights", format!("{}: {error}", path.display())))
+    };
+    if folder.join(WHOLE).is_file() {
+        return Ok(vec![read(WHOLE)?]);
+    }
+    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", folder.join(INDEX).display()));
+    let index: serde_json::Value = serde_json::from_slice(&read(INDEX)?).map_err(|error| failed(error.to_string()))?;
+    let map = index.get("weight_map").and_then(serde_json::Value::as_object).ok_or_else(|| failed("it has no weight_map".to_owned()))?;
+    let names: BTreeSet<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
+    names.into_iter().map(read).collect()
+}
+
+/// Those of the tensors that the folder's files have, by our names, for a model with these axes.
+pub fn load(folder: &Path, naming: Naming, wanted: &[Placed], axes: &Axes) -> Result<HostInputs> {
+    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", folder.join(WHOLE).display()));
+    config::check(folder, axes)?;
+    let bytes = files(folder)?;
+    let files = bytes.iter().map(|bytes| SafeTensors::deserialize(bytes)).collect::<std::result::Result<_, _>>();
+    let reader = Reader { files: files.map_err(|error| failed(error.to_string()))?, prefixes: ["", "bert.", "transformer."] };
+    reader.check_head(naming, wanted).map_err(failed)?;
     let mut found = BTreeMap::new();
     for tensor in wanted {
         if let Some(place) = naming.place(&tensor.name) {
@@ -91,13 +117,14 @@ impl Naming {
             }
             (Self::Bert, "embedding.norm.gamma") => "embeddings.LayerNorm.weight",
             (Self::Bert, "embedding.norm.beta") => "embeddings.LayerNorm.bias",
+            (Self::Gpt2 | Self::Llama, "head") => HEAD,
             (Self::Gpt2, "embedding.tokens") => "wte.weight",
             (Self::Gpt2, "embedding.positions") => return Some(Place { cut: true, ..plain("wpe.weight".to_owned()) }),
             (Self::Gpt2, "final_norm.gamma") => "ln_f.weight",
             (Self::Gpt2, "final_norm.beta") => "ln_f.bias",
             (Self::Llama, "embedding.tokens") => "model.embed_tokens.weight",
             (Self::Llama, "final_norm.gamma") => "model.norm.weight",
-            // RMSNorm as Llama has it shifts nothing.
+            // Llama's norm shifts nothing; one that is put in its place may.
             (Self::Llama, "final_norm.beta") => return Some(Place { zero: true, ..plain(String::new()) }),
             _ => return None,
         };
@@ -154,42 +181,31 @@ impl Naming {
             third: third.filter(|_| gpt2),
             cut: false,
             plus_row_of: None,
-            zero: self == Self::Llama && parameter == "bias",
+            // Llama has biases at most in its projections.
+            zero: self == Self::Llama && parameter == "bias" && !["q", "k", "v", "o"].contains(&module),
         })
     }
 }
 
 struct Reader<'a> {
-    file: &'a SafeTensors<'a>,
+    files: Vec<SafeTensors<'a>>,
     /// A model saved with a task's head has its body under such a name.
     prefixes: [&'static str; 3],
 }
 
-/// The tables of rotary positions have the base 10000; a model that was trained with another would silently be another model.
-fn check_rotation(folder: &Path, naming: Naming) -> Result<()> {
-    let path = folder.join("config.json");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
-    let config: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| shape_error("weights", format!("{}: {error}", path.display())))?;
-    match config.get("rope_theta").and_then(serde_json::Value::as_f64) {
-        Some(base) if naming == Naming::Llama && base != 10_000.0 => {
-            Err(shape_error("weights", format!("{}: rope_theta is {base}, this model rotates with 10000", path.display())))
-        }
-        _ => Ok(()),
-    }
-}
-
 impl Reader<'_> {
-    /// A decoder's head is its token table here; a file with another head would give other logits.
-    fn check_head(&self, naming: Naming) -> std::result::Result<(), String> {
+    /// A tied head is the token table; a file with another one would give other logits.
+    fn check_head(&self, naming: Naming, wanted: &[Placed]) -> std::result::Result<(), String> {
         let table = match naming {
             Naming::Bert => return Ok(()),
             Naming::Gpt2 => "wte.weight",
             Naming::Llama => "model.embed_tokens.weight",
         };
-        match (self.file.tensor("lm_head.weight"), self.values(table)) {
-            (Ok(head), Ok((table, _))) if widened(&head)? != table => {
-                Err("its head (lm_head.weight) is not the token table, as this model's is: untied heads are not supported".to_owned())
+        let untied = wanted.iter().any(|tensor| tensor.name == "head");
+        match (self.values(HEAD), self.values(table)) {
+            (Err(_), _) if untied => Err(format!("it has no {HEAD}: set head = tied")),
+            (Ok((head, _)), Ok((table, _))) if !untied && head != table => {
+                Err(format!("its head ({HEAD}) is not its token table: set head = untied"))
             }
             _ => Ok(()),
         }
@@ -227,7 +243,9 @@ impl Reader<'_> {
     }
 
     fn values(&self, name: &str) -> std::result::Result<(Vec<f64>, Vec<usize>), String> {
-        let view = self.prefixes.iter().find_map(|prefix| match self.file.tensor(&format!("{prefix}{name}")) {
+        let named = self.prefixes.iter().map(|prefix| format!("{prefix}{name}"));
+        let mut places = named.flat_map(|name| self.files.iter().map(move |file| file.tensor(&name)));
+        let view = places.find_map(|found| match found {
             Ok(view) => Some(Ok(view)),
             Err(SafeTensorError::TensorNotFound(_)) => None,
             Err(error) => Some(Err(error.to_string())),
@@ -300,7 +318,7 @@ mod tests {
     fn gpt2_keeps_q_k_and_v_side_by_side_and_transposed() {
         let folder = file(&[("transformer.h.0.attn.c_attn.weight", &[2, 6]), ("transformer.h.0.attn.c_attn.bias", &[6])]);
         let tensors = [wanted("layers.0.k.weight", &[2, 2]), wanted("layers.0.v.bias", &[2])];
-        let loaded = load(folder.path(), Naming::Gpt2, &tensors).unwrap();
+        let loaded = load(folder.path(), Naming::Gpt2, &tensors, &Axes::new()).unwrap();
         // Columns 2 and 3 of [[0..5], [6..11]], as rows.
         assert_eq!(loaded["layers.0.k.weight"].values(), [2.0, 8.0, 3.0, 9.0]);
         assert_eq!(loaded["layers.0.v.bias"].values(), [4.0, 5.0]);
@@ -309,34 +327,49 @@ mod tests {
     #[test]
     fn positions_are_cut_and_carry_the_first_token_type() {
         let folder = file(&[("embeddings.position_embeddings.weight", &[4, 2]), ("embeddings.token_type_embeddings.weight", &[2, 2])]);
-        let loaded = load(folder.path(), Naming::Bert, &[wanted("embedding.positions", &[2, 2])]).unwrap();
+        let loaded = load(folder.path(), Naming::Bert, &[wanted("embedding.positions", &[2, 2])], &Axes::new()).unwrap();
         assert_eq!(loaded["embedding.positions"].values(), [0.0, 2.0, 2.0, 4.0]);
     }
 
     #[test]
-    fn llama_has_no_shifts_and_must_share_its_head() {
-        let tied: &[(&str, &[usize])] = &[("model.norm.weight", &[2]), ("model.embed_tokens.weight", &[2, 2]), ("lm_head.weight", &[2, 2])];
+    fn llama_has_no_shifts_and_its_head_is_tied_or_not() {
+        let body: &[(&str, &[usize])] = &[("model.norm.weight", &[2]), ("model.embed_tokens.weight", &[2, 2])];
+        let tied = file(&[body, &[("lm_head.weight", &[2, 2])]].concat());
         let tensors = [wanted("final_norm.gamma", &[2]), wanted("final_norm.beta", &[2])];
-        let loaded = load(file(tied).path(), Naming::Llama, &tensors).unwrap();
+        let loaded = load(tied.path(), Naming::Llama, &tensors, &Axes::new()).unwrap();
         assert_eq!((loaded["final_norm.gamma"].values(), loaded["final_norm.beta"].values()), (&[0.0, 1.0][..], &[0.0, 0.0][..]));
-        let untied: &[(&str, &[usize])] =
-            &[("model.norm.weight", &[2]), ("model.embed_tokens.weight", &[2, 2]), ("lm_head.weight", &[1, 2])];
-        let error = load(file(untied).path(), Naming::Llama, &tensors).unwrap_err().to_string();
-        assert!(error.contains("untied heads are not supported"), "{error}");
-        let other = file(tied);
-        fs::write(other.path().join("config.json"), "{\"rope_theta\": 500000.0}").unwrap();
-        let error = load(other.path(), Naming::Llama, &tensors).unwrap_err().to_string();
-        assert!(error.contains("rope_theta is 500000"), "{error}");
+        let untied = file(&[body, &[("lm_head.weight", &[1, 2])]].concat());
+        let error = load(untied.path(), Naming::Llama, &tensors, &Axes::new()).unwrap_err().to_string();
+        assert!(error.contains("set head = untied"), "{error}");
+        let loaded = load(untied.path(), Naming::Llama, &[wanted("head", &[1, 2])], &Axes::new()).unwrap();
+        assert_eq!(loaded["head"].values(), [0.0, 1.0]);
+        let error = load(file(body).path(), Naming::Llama, &[wanted("head", &[1, 2])], &Axes::new()).unwrap_err().to_string();
+        assert!(error.contains("set head = tied"), "{error}");
+    }
+
+    #[test]
+    fn several_files_are_one_model() {
+        let (first, second) = (file(&[("wte.weight", &[2, 2])]), file(&[("ln_f.weight", &[2])]));
+        let folder = tempfile::tempdir().unwrap();
+        for (from, to) in [(first, "a.safetensors"), (second, "b.safetensors")] {
+            fs::copy(from.path().join(WHOLE), folder.path().join(to)).unwrap();
+        }
+        fs::write(folder.path().join(INDEX), r#"{"weight_map": {"wte.weight": "a.safetensors", "ln_f.weight": "b.safetensors"}}"#).unwrap();
+        let tensors = [wanted("embedding.tokens", &[2, 2]), wanted("final_norm.gamma", &[2])];
+        assert_eq!(load(folder.path(), Naming::Gpt2, &tensors, &Axes::new()).unwrap().len(), 2);
+        fs::write(folder.path().join(INDEX), "{}").unwrap();
+        let error = load(folder.path(), Naming::Gpt2, &tensors, &Axes::new()).unwrap_err().to_string();
+        assert!(error.contains("has no weight_map"), "{error}");
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
         let folder = file(&[("encoder.layer.0.output.dense.weight", &[2, 3])]);
-        let error = load(folder.path(), Naming::Bert, &[wanted("layers.0.ffn.w2", &[2, 4])]).unwrap_err().to_string();
+        let error = load(folder.path(), Naming::Bert, &[wanted("layers.0.ffn.w2", &[2, 4])], &Axes::new()).unwrap_err().to_string();
         assert!(error.contains("layers.0.ffn.w2: encoder.layer.0.output.dense.weight has the shape [2, 3]"), "{error}");
-        let error = load(folder.path(), Naming::Bert, &[wanted("layers.1.ffn.w2", &[2, 3])]).unwrap_err().to_string();
+        let error = load(folder.path(), Naming::Bert, &[wanted("layers.1.ffn.w2", &[2, 3])], &Axes::new()).unwrap_err().to_string();
         assert!(error.contains("\"encoder.layer.1.output.dense.weight\" is missing"), "{error}");
-        let error = load(folder.path(), Naming::Bert, &[wanted("layers.0.attention.e", &[2, 3])]).unwrap_err().to_string();
+        let error = load(folder.path(), Naming::Bert, &[wanted("layers.0.attention.e", &[2, 3])], &Axes::new()).unwrap_err().to_string();
         assert!(error.contains("none of its tensors belongs to the model"), "{error}");
     }
 }

@@ -9,7 +9,8 @@ use crossover_core::ops::BinaryOp;
 use crossover_core::tensor::{Tensor, View};
 
 use super::architecture::Architecture;
-use super::attention_block::{AttentionBlock, Relative, own_tensors as projections};
+use super::attention_block::{AttentionBlock, Place};
+use super::projection::own_tensors as projections;
 use crate::descriptor::Placed;
 use crate::variant::{Bound, Operands};
 
@@ -37,7 +38,7 @@ impl<B: TransformerBackend> Layer<B> {
     pub(super) fn bind(model: &Architecture, layer: usize, operands: &mut Operands<B>) -> Result<Self> {
         let prefix = |part: &str| format!("{}layers.{layer}.{part}", model.prefix);
         let norm = |part: &str, operands: &mut Operands<B>| model.norm.bind(&prefix(part), operands);
-        let own = AttentionBlock::bind(&prefix(""), &model.attention, &prefix("attention."), operands)?;
+        let own = AttentionBlock::bind_self(model, &prefix(""), operands)?;
         let mut sublayers = vec![(Sublayer::SelfAttention(own), norm("attention_norm.", operands)?)];
         if let Some(cross) = &model.cross {
             let block = AttentionBlock::bind(&prefix("cross_"), cross, &prefix("cross_attention."), operands)?;
@@ -47,12 +48,17 @@ impl<B: TransformerBackend> Layer<B> {
         Ok(Self { sublayers })
     }
 
+    /// Keys and values of the tokens so far.
+    pub(super) fn cache(&self) -> Option<&[Tensor<B::Buffer>; 2]> {
+        self.sublayers.iter().find_map(|(sublayer, _)| if let Sublayer::SelfAttention(block) = sublayer { block.cache() } else { None })
+    }
+
     /// The stream, a layer further; `memory` is the encoder's output, where there is one.
     pub(super) fn run(
         &mut self,
         backend: &B,
         model: &Architecture,
-        relative: &Relative<'_, B::Buffer>,
+        place: &Place<'_, B::Buffer>,
         memory: Option<View<'_, B::Buffer>>,
         stream: &mut Tensor<B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
@@ -65,9 +71,9 @@ impl<B: TransformerBackend> Layer<B> {
             }
             let x = if model.pre_norm { normed.view() } else { stream.view() };
             match sublayer {
-                Sublayer::SelfAttention(block) => block.run(backend, model, relative, [x, x], branch.view_mut(), scratch)?,
+                Sublayer::SelfAttention(block) => block.run(backend, model, place, [x, x], branch.view_mut(), scratch)?,
                 Sublayer::CrossAttention(block) => {
-                    block.run(backend, model, &Relative::None, [x, memory.unwrap_or(x)], branch.view_mut(), scratch)?
+                    block.run(backend, model, &Place::START, [x, memory.unwrap_or(x)], branch.view_mut(), scratch)?
                 }
                 Sublayer::FeedForward(ffn) => ffn.run(backend, &[x], branch.view_mut(), scratch)?,
             }

@@ -8,12 +8,15 @@
 pub mod architecture;
 mod attention_block;
 pub mod component;
+mod config;
 mod double;
 pub mod huggingface;
 mod layer;
 pub mod presets;
+mod projection;
 pub mod single;
 pub mod stack;
+pub mod stepwise;
 mod table;
 pub mod text;
 
@@ -25,6 +28,9 @@ use crate::registry::VariantVisitor;
 pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
     visitor.visit::<presets::Encoder>();
     visitor.visit::<presets::Decoder>();
+    visitor.visit::<presets::Prefill>();
+    visitor.visit::<presets::Decode>();
+    visitor.visit::<presets::DecodeRecompute>();
     visitor.visit::<presets::BertBase>();
     visitor.visit::<presets::MiniLm>();
     visitor.visit::<presets::Sentences>();
@@ -38,9 +44,10 @@ pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
 
 /// Why components do not fit a model, for resolved axes that fail [`architecture::MISFIT`].
 pub(crate) fn misfit(axes: &Axes) -> Option<String> {
-    let problem = match axes.get("causal_attention") {
-        Some(_) => double::stacks(axes).err(),
-        None => architecture::Architecture::of(axes, false).err().or_else(|| architecture::Architecture::of(axes, true).err()),
+    let problem = match (axes.contains_key("causal_attention"), axes.contains_key("steps")) {
+        (true, _) => double::stacks(axes).err(),
+        (_, true) => stepwise::architecture(axes, stepwise::Phase::Cached).err(),
+        _ => architecture::Architecture::of(axes, false).err().or_else(|| architecture::Architecture::of(axes, true).err()),
     };
     problem.map(|error| error.to_string())
 }

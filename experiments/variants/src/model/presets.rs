@@ -1,15 +1,22 @@
 //! Models by name: the sizes and choices of published ones. Every size and every choice is an axis and can be overridden.
 
-use super::architecture::{Style, choices, double_choices, double_sizes, sizes};
+use super::architecture::{Style, choices, decode_sizes, double_choices, double_sizes, sizes, stepwise_sizes};
 use super::double::{Double, DoublePreset};
 use super::huggingface::Naming;
 use super::single::{End, Preset, Single};
-use crate::descriptor::AxisSpec;
+use super::stepwise::{Phase, Stepwise, StepwisePreset};
+use crate::descriptor::{AxisSpec, Model};
 
 /// A small encoder: BERT's layout at a size that any machine runs.
 pub type Encoder = Single<EncoderPreset>;
 /// A small decoder.
 pub type Decoder = Single<DecoderPreset>;
+/// A decoder reading its prompt.
+pub type Prefill = Stepwise<PrefillPreset>;
+/// A decoder taking steps over a cache.
+pub type Decode = Stepwise<DecodePreset>;
+/// The same steps without a cache.
+pub type DecodeRecompute = Stepwise<DecodeRecomputePreset>;
 /// BERT-base.
 pub type BertBase = Single<BertBasePreset>;
 /// all-MiniLM-L6.
@@ -38,18 +45,22 @@ const ORIGINAL: Style = Style {
     position: "sinusoidal",
     biases: "yes",
     embedding_norm: "no",
+    embedding_scale: "root-d-model",
+    head: "tied",
     weights: "seed",
     text: "seed",
 };
 
 const T5: Style = Style {
     attention: "flash",
-    ffn: "dense(activation=relu)",
-    norm: "rms-norm",
+    ffn: "dense-unbiased(activation=relu)",
+    norm: "rms-norm(eps=1e-6,shift=no)",
     norm_position: "pre",
     position: "t5",
     biases: "no",
     embedding_norm: "no",
+    embedding_scale: "one",
+    head: "tied-scaled",
     weights: "seed",
     text: "seed",
 };
@@ -62,6 +73,8 @@ const BERT: Style = Style {
     position: "learned",
     biases: "yes",
     embedding_norm: "yes",
+    embedding_scale: "one",
+    head: "tied",
     weights: "seed",
     text: "seed",
 };
@@ -74,6 +87,8 @@ const GPT2: Style = Style {
     position: "learned",
     biases: "yes",
     embedding_norm: "no",
+    embedding_scale: "one",
+    head: "tied",
     weights: "seed",
     text: "seed",
 };
@@ -81,11 +96,13 @@ const GPT2: Style = Style {
 const LLAMA: Style = Style {
     attention: "flash-causal",
     ffn: "swiglu",
-    norm: "rms-norm",
+    norm: "rms-norm(shift=no)",
     norm_position: "pre",
     position: "rope",
     biases: "no",
     embedding_norm: "no",
+    embedding_scale: "one",
+    head: "untied",
     weights: "seed",
     text: "seed",
 };
@@ -128,6 +145,60 @@ impl Preset for DecoderPreset {
     const NAMING: Naming = Naming::Gpt2;
     const END: End = End::Logits;
     const FLOPS: &'static str = GPT2_FLOPS;
+}
+
+/// See [`Prefill`].
+pub struct PrefillPreset;
+
+impl StepwisePreset for PrefillPreset {
+    const NAME: &'static str = "model/prefill";
+    const SUMMARY: &'static str = "a decoder reading a prompt into its cache: logits of the last token";
+    const CITATION: &'static str = "Shazeer 2019, section 2.3; Radford et al. 2019, section 2.3";
+    const PHASE: Phase = Phase::Prefill;
+    const SIZES: &'static [AxisSpec] = &stepwise_sizes();
+    const CHOICES: &'static [AxisSpec] = &choices(&GPT2);
+    const MODEL: Model = Model {
+        flops: "batch*(n*(layers*(4*d_model*(d_model + d_model*kv_heads/heads) + 4*d_model*d_ff + 9*d_ff + 21*d_model \
+                + (n + 1)/2*(4*d_model + 5*heads)) + 8*d_model) + 2*d_model*vocabulary)",
+        scratch: "batch*n*(5*d_model + max(0, d_ff - 2*d_model))",
+    };
+}
+
+/// See [`Decode`].
+pub struct DecodePreset;
+
+impl StepwisePreset for DecodePreset {
+    const NAME: &'static str = "model/decode";
+    const SUMMARY: &'static str = "a decoder taking steps after a prompt, with a cache of keys and values: logits of each step";
+    const CITATION: &'static str = "Shazeer 2019, section 2.4; Vaswani et al. 2017, section 3.1";
+    const PHASE: Phase = Phase::Cached;
+    const SIZES: &'static [AxisSpec] = &decode_sizes();
+    const CHOICES: &'static [AxisSpec] = &choices(&GPT2);
+    const MODEL: Model = Model {
+        flops: "batch*(steps*(layers*(4*d_model*(d_model + d_model*kv_heads/heads) + 4*d_model*d_ff + 9*d_ff + 21*d_model \
+                + (n + (steps + 1)/2)*(4*d_model + 5*heads)) + 8*d_model + 2*d_model*vocabulary) + is(choice, greedy)*(steps - 1)*vocabulary)",
+        scratch: "batch*(1 + 5*d_model + max(0, d_ff - 2*d_model))",
+    };
+}
+
+/// See [`DecodeRecompute`].
+pub struct DecodeRecomputePreset;
+
+impl StepwisePreset for DecodeRecomputePreset {
+    const NAME: &'static str = "model/decode-recompute";
+    const SUMMARY: &'static str = "the steps of model/decode without a cache: each reads everything so far";
+    const CITATION: &'static str = "Vaswani et al. 2017, section 3.1";
+    const PHASE: Phase = Phase::Recomputed;
+    const SIZES: &'static [AxisSpec] = &decode_sizes();
+    const CHOICES: &'static [AxisSpec] = &choices(&GPT2);
+    // The lengths of all steps added up, and their squares.
+    const MODEL: Model = Model {
+        flops: "batch*((steps*n + steps*(steps + 1)/2)*(layers*(4*d_model*(d_model + d_model*kv_heads/heads) + 4*d_model*d_ff + 9*d_ff \
+                + 21*d_model) + 8*d_model) + layers*(4*d_model + 5*heads)/2*(steps*n*(n + 1) + (2*n + 1)*steps*(steps + 1)/2 \
+                + steps*(steps + 1)*(2*steps + 1)/6) + 2*steps*d_model*vocabulary + is(choice, greedy)*(steps - 1)*vocabulary)",
+        scratch: "batch*(n + steps)*(2 + 5*d_model + 2*d_model*kv_heads/heads \
+                  + max(0, d_ff - 2*d_model - 2*d_model*kv_heads/heads))",
+    };
 }
 
 /// See [`BertBase`].

@@ -108,21 +108,9 @@ impl<P: Preset> Variant for Single<P> {
     }
 
     fn draw(axes: &Axes) -> Result<HostInputs> {
-        let wanted = Self::drawn(axes);
-        if name(axes, "weights") == "seed" {
-            if name(axes, "text") != "seed" {
-                return Err(shape_error("model", "a text needs a tokenizer, which comes with trained weights: set `weights` too"));
-            }
-            return draw_tensors(&wanted, axes);
-        }
-        let folder = huggingface::folder(name(axes, "weights"))?;
-        let trained = huggingface::load(&folder, P::NAMING, &wanted)?;
-        let rest: Vec<Placed> = wanted.into_iter().filter(|tensor| !trained.contains_key(tensor.name.as_ref())).collect();
-        let mut all = draw_tensors(&rest, axes)?;
-        all.extend(trained);
-        if name(axes, "text") != "seed" {
-            let read = text::read(name(axes, "text"))?;
-            all.insert("tokens".to_owned(), text::passages(&folder, &read, size(axes, "batch"), size(axes, "n"))?);
+        let mut all = draw_with_weights(&Self::drawn(axes), axes, P::NAMING, size(axes, "n"))?;
+        if let Some(read) = all.remove(TEXT) {
+            all.insert("tokens".to_owned(), read);
         }
         Ok(all)
     }
@@ -130,7 +118,7 @@ impl<P: Preset> Variant for Single<P> {
     fn drawn(axes: &Axes) -> Vec<Placed> {
         // Resolved axes have passed the condition that every component fits.
         let Ok(model) = Architecture::of(axes, P::CAUSAL) else { return Vec::new() };
-        [table::tokens("tokens", &model), table::drawn(&model)].into_iter().chain(stack::drawn(&model)).collect()
+        [table::tokens("tokens", &model)].into_iter().chain(table::drawn(&model)).chain(stack::drawn(&model)).collect()
     }
 
     fn derived(axes: &Axes) -> Vec<Placed> {
@@ -144,6 +132,30 @@ impl<P: Preset> Variant for Single<P> {
         stack::derive(&model, drawn, &mut made)?;
         Ok(made)
     }
+}
+
+/// Where [`draw_with_weights`] leaves the tokens of a text.
+pub(super) const TEXT: &str = "text";
+
+/// A model's tensors from a seed or from trained weights; with the latter also the first `n` tokens of each passage of a text, where the
+/// axes name one.
+pub(super) fn draw_with_weights(wanted: &[Placed], axes: &Axes, naming: Naming, n: usize) -> Result<HostInputs> {
+    if name(axes, "weights") == "seed" {
+        if name(axes, "text") != "seed" {
+            return Err(shape_error("model", "a text needs a tokenizer, which comes with trained weights: set `weights` too"));
+        }
+        return draw_tensors(wanted, axes);
+    }
+    let folder = huggingface::folder(name(axes, "weights"))?;
+    let trained = huggingface::load(&folder, naming, wanted, axes)?;
+    let rest: Vec<Placed> = wanted.iter().filter(|tensor| !trained.contains_key(tensor.name.as_ref())).cloned().collect();
+    let mut all = draw_tensors(&rest, axes)?;
+    all.extend(trained);
+    if name(axes, "text") != "seed" {
+        let read = text::read(name(axes, "text"))?;
+        all.insert(TEXT.to_owned(), text::passages(&folder, &read, size(axes, "batch"), n)?);
+    }
+    Ok(all)
 }
 
 /// The same model with the components that its preset has.
@@ -171,7 +183,7 @@ impl<B: TransformerBackend> Bound<B> for BoundModel<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let &[tokens] = inputs else { return Err(wrong_inputs("model", inputs)) };
-        let stream = self.stack.stream(backend, self.table.tokens.view(), tokens, None, scratch)?;
+        let stream = self.stack.stream(backend, self.table.tokens.view(), (0, tokens), None, scratch)?;
         match self.end {
             End::Stream => backend.copy(stream.view(), out)?,
             End::Logits => self.table.logits(backend, stream.view(), out)?,

@@ -13,8 +13,8 @@ use crossover_core::ops::BinaryOp;
 use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{Tensor, View};
 
-use super::architecture::{Architecture, Position};
-use super::attention_block::Relative;
+use super::architecture::{Architecture, Attending, Position};
+use super::attention_block::{Place, Relative};
 use super::layer::{Layer, own_tensors};
 use crate::descriptor::{DrawRule, Placed, Role};
 use crate::position::{alibi, sinusoidal, t5_bias};
@@ -80,7 +80,7 @@ pub(super) fn derive(model: &Architecture, drawn: &HostInputs, made: &mut Derive
         made.tensors.push((named("embedding.positions"), sinusoidal::table(model.n, model.d_model)?));
     }
     if model.rotates() {
-        let table = |of: fn(f64) -> f64| rotation_table(model.n, model.head_dim() / 2, of);
+        let table = |of: fn(f64) -> f64| rotation_table(model.n, model.head_dim() / 2, model.rope_base, of);
         made.tensors.push((named("rotation.cosines"), table(f64::cos)?));
         made.tensors.push((named("rotation.sines"), table(f64::sin)?));
     }
@@ -102,12 +102,10 @@ fn placed(model: &Architecture, name: &str, role: Role, shape: Vec<usize>, draw:
     Placed { name: Cow::from(format!("{}{name}", model.prefix)), role, shape, draw, form: None }
 }
 
-fn rotation_table(n: usize, half: usize, of: fn(f64) -> f64) -> Result<HostTensor> {
-    HostTensor::new(&[n, half], (0..n * half).map(|at| of((at / half) as f64 * frequency(at % half, half))).collect())
-}
-
-fn frequency(pair: usize, pairs: usize) -> f64 {
-    10_000f64.powf(-(pair as f64) / pairs as f64)
+/// Angles of the pairs of channels (Su et al. 2021, section 3.2.2).
+fn rotation_table(n: usize, pairs: usize, base: f64, of: fn(f64) -> f64) -> Result<HostTensor> {
+    let angle = |at: usize| (at / pairs) as f64 * base.powf(-((at % pairs) as f64) / pairs as f64);
+    HostTensor::new(&[n, pairs], (0..n * pairs).map(|at| of(angle(at))).collect())
 }
 
 impl<B: TransformerBackend> Stack<B> {
@@ -127,36 +125,47 @@ impl<B: TransformerBackend> Stack<B> {
         Ok(Self { positions, rotation, score_bias, embedding_norm, final_norm, layers, model })
     }
 
-    /// From token numbers to the last layer's stream, a scratch tensor that the caller gives back.
+    /// Keys and values of the tokens so far, layer by layer, where the model caches them.
+    pub(super) fn caches(&self) -> impl Iterator<Item = &[Tensor<B::Buffer>; 2]> {
+        self.layers.iter().filter_map(Layer::cache)
+    }
+
+    /// From token numbers (dense), the first of which is number `at`, to the last layer's stream, a scratch tensor that the caller gives
+    /// back.
     pub(super) fn stream(
         &mut self,
         backend: &B,
         table: View<'_, B::Buffer>,
-        tokens: View<'_, B::Buffer>,
+        (at, tokens): (usize, View<'_, B::Buffer>),
         memory: Option<View<'_, B::Buffer>>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<Tensor<B::Buffer>> {
         let model = &self.model;
-        let (rows, shape) = (model.batch * model.n, [model.batch, model.n, model.d_model]);
-        if tokens.shape() != [model.batch, model.n] {
-            return Err(shape_error("model", format!("tokens {:?}, expected [{}, {}]", tokens.shape(), model.batch, model.n)));
+        let n = tokens.layout.dim_from_end(0);
+        let fits = if matches!(model.attending, Attending::Whole) { (at, n) == (0, model.n) } else { at + n <= model.n };
+        if tokens.shape() != [model.batch, n] || !fits {
+            return Err(shape_error("model", format!("tokens {:?} from {at} on, expected [{}, {}]", tokens.shape(), model.batch, model.n)));
         }
+        let (rows, shape) = (model.batch * n, [model.batch, n, model.d_model]);
         let mut stream = scratch.take(backend, backend.storage(), &shape)?;
         let flat = stream.view_mut().with(|layout| layout.reshape(&[rows, model.d_model]))?;
         backend.gather_rows(table, tokens.with(|layout| layout.reshape(&[rows]))?, flat)?;
         if let Some(positions) = &self.positions {
-            backend.binary(BinaryOp::Add, Operand::InPlace, positions.view(), stream.view_mut())?;
+            backend.binary(BinaryOp::Add, Operand::InPlace, positions.view().narrow(0, at, n)?, stream.view_mut())?;
         }
         if let Some(norm) = &mut self.embedding_norm {
             stream = normalised(backend, norm.as_mut(), stream, scratch)?;
         }
         let relative = match (&self.rotation, &self.score_bias) {
-            (Some([cosines, sines]), _) => Relative::Rotation { cosines: cosines.view(), sines: sines.view() },
+            (Some([cosines, sines]), _) => {
+                Relative::Rotation { cosines: cosines.view().narrow(0, at, n)?, sines: sines.view().narrow(0, at, n)? }
+            }
             (None, Some(bias)) => Relative::Bias(bias.view()),
             (None, None) => Relative::None,
         };
+        let place = Place { at, relative };
         for layer in &mut self.layers {
-            layer.run(backend, model, &relative, memory, &mut stream, scratch)?;
+            layer.run(backend, model, &place, memory, &mut stream, scratch)?;
         }
         if let Some(norm) = &mut self.final_norm {
             stream = normalised(backend, norm.as_mut(), stream, scratch)?;

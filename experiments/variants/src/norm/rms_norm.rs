@@ -9,11 +9,21 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
 
-use super::STREAM;
-use super::joined::{EPS, Joined, PROBLEM, Statistics, TASK, TENSORS, joined_flops, layer_norm, position};
-use crate::descriptor::{Descriptor, Model};
-use crate::resolve::number;
+use super::joined::{
+    BETA, EPS, GAMMA, GAMMA_OUT, BETA_OUT, Joined, OTHER, PROBLEM, RESIDUAL, Statistics, TASK, joined_flops, layer_norm, position,
+};
+use super::{STREAM, X};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Model, Placed, TensorSpec};
+use crate::resolve::{name, number};
 use crate::variant::{Operands, Reference, Variant};
+
+/// Llama and T5 scale only.
+const SHIFT: AxisSpec = AxisSpec {
+    name: "shift",
+    doc: "is there a trained shift?",
+    kind: AxisKind::Choice { of: &["yes", "no"] },
+    default: AxisDefault::Text("yes"),
+};
 
 /// The variant.
 pub struct RmsNorm;
@@ -21,23 +31,33 @@ pub struct RmsNorm;
 impl Variant for RmsNorm {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "norm/rms-norm",
-        summary: "x over its root mean square, scaled and shifted",
+        summary: "x over its root mean square, scaled, and shifted where asked for",
         citation: "Zhang and Sennrich 2019, section 3",
         task: TASK,
         problem: PROBLEM,
-        parameters: &[EPS],
-        tensors: TENSORS,
+        parameters: &[EPS, SHIFT],
+        tensors: &[X, RESIDUAL, OTHER, GAMMA, TensorSpec { only_with: Some(("shift", &["yes"])), ..BETA }, GAMMA_OUT, BETA_OUT],
         derived: &[],
         output: STREAM,
         conditions: &[],
-        model: Model { flops: joined_flops!("4"), scratch: "0" },
+        model: Model { flops: joined_flops!("(3 + is(shift, yes))"), scratch: "0" },
     };
 
     type Bound<B: TransformerBackend> = Joined<Statistics<B>>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, axes: &Axes) -> Result<Self::Bound<B>> {
         let spec = NormSpec { kind: NormKind::Rms, epsilon: number(axes, "eps") };
-        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| Statistics::affine(spec, operands, suffix))
+        Joined::bind(Self::DESCRIPTOR.name, position(axes)?, operands, |operands, suffix| match name(axes, "shift") {
+            "no" => Ok(Statistics::scaled(spec, operands.tensor(&format!("gamma{suffix}"))?)),
+            _ => Statistics::affine(spec, operands, suffix),
+        })
+    }
+
+    /// A sandwich without shifts lacks that of its second norm, too.
+    fn drawn(axes: &Axes) -> Vec<Placed> {
+        let shifted = name(axes, "shift") == "yes";
+        let tensors = Self::DESCRIPTOR.tensors.iter().filter(|tensor| tensor.takes_part(axes));
+        tensors.map(|tensor| tensor.placed(axes)).filter(|tensor| shifted || tensor.name != BETA_OUT.name).collect()
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -55,6 +75,17 @@ mod tests {
     use crate::norm::layer_norm::LayerNorm;
     use crate::testing::{axes, distance, drawn, run};
     use crossover_core::host::HostTensor;
+
+    #[test]
+    fn without_its_shift_it_is_the_other_with_a_shift_of_zero() {
+        let given = [("n", 5.into()), ("d_model", 32.into())];
+        let mut inputs = drawn::<RmsNorm>(&axes::<RmsNorm>(&given));
+        inputs.insert("beta".into(), HostTensor::new(&[32], vec![0.0; 32]).unwrap());
+        let shifted = run::<RmsNorm>(&axes::<RmsNorm>(&given), &inputs);
+        inputs.remove("beta");
+        let bare = axes::<RmsNorm>(&[&given[..], &[("shift", "no".into())]].concat());
+        assert_eq!(shifted, run::<RmsNorm>(&bare, &inputs));
+    }
 
     #[test]
     fn rows_of_mean_zero_are_normalised_as_by_layer_norm() {
