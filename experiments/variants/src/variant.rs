@@ -185,6 +185,13 @@ impl<B: TransformerBackend> Operands<B> {
         taken
     }
 
+    /// Gives what stands under one name another; the prefix is not looked at.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let tensors = self.tensors.iter_mut().map(|(name, _)| name);
+        let names = tensors.chain(self.weights.iter_mut().map(|(name, _)| name));
+        names.filter(|name| *name == from).for_each(|name| *name = to.to_owned().into());
+    }
+
     /// Takes a tensor that the description promises.
     pub fn tensor(&mut self, name: &str) -> Result<Tensor<B::Buffer>> {
         self.optional_tensor(name).ok_or_else(|| shape_error("bind", format!("the tensor \"{}{name}\" is missing", self.prefix)))

@@ -2,7 +2,7 @@
 //!
 //! Sizes are read off the tensors by matching their shapes with the symbolic ones of the description; whatever tensors cannot tell
 //! (parameters, precision) comes as axes. Nothing is guessed: a missing, surplus or misshapen tensor is an error that says what the
-//! variant wants.
+//! variant wants. Models alone bring more than the caller does: their weights come from the axis `weights`, a seed or a folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -44,7 +44,13 @@ pub fn apply(cell: &Cell, input: &Path, output: &Path) -> Result<Applied, Fault>
     let axes = resolve(descriptor, &axes).map_err(|error| bad_request(error.to_string()))?;
     let dry = entry.dry_run(&axes).map_err(fault)?;
     refuse_what_cannot_fit(&dry)?;
-    let inputs = CellInputs::new(&entry, &axes, folded(descriptor, &axes, file)?).map_err(fault)?;
+    let mut drawn = folded(descriptor, &axes, file)?;
+    // A model's weights are no tensors of its description: they come from its axes (a seed, or a folder of trained ones).
+    if entry.drawn(&axes).iter().any(|tensor| !drawn.contains_key(tensor.name.as_ref())) {
+        let weights = entry.draw(&axes).map_err(fault)?;
+        weights.into_iter().for_each(|(name, values)| drop(drawn.entry(name).or_insert(values)));
+    }
+    let inputs = CellInputs::new(&entry, &axes, drawn).map_err(fault)?;
     let support = dispatch::support(&cell.engine, &dry.operations, &axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;
     let (support, reason) =
         level(support).map_err(|fault| Fault { message: format!("{} on {}: {}", cell.variant, cell.engine, fault.message), ..fault })?;
@@ -61,6 +67,7 @@ pub fn apply(cell: &Cell, input: &Path, output: &Path) -> Result<Applied, Fault>
 fn common_type(file: &File) -> Result<&'static str, Fault> {
     let types: std::collections::BTreeSet<DType> = file.values().map(|tensor| tensor.dtype).collect();
     match types.into_iter().collect::<Vec<_>>()[..] {
+        [only] if !only.is_float() => Err(bad_request("whole numbers tell no precision to compute in: say which (--precision)")),
         [only] => Ok(only.name()),
         [] => Err(bad_request("the input file holds no tensors")),
         _ => Err(bad_request("the tensors have different types: say which precision to compute in (--precision)")),

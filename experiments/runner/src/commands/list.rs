@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use crossover_core::axes::AxisValue;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::descriptor::{AxisDefault, AxisKind, AxisSpec, COMMON_AXES, DerivedSpec, Descriptor, Dim, Model, Role, TensorSpec};
 use crossover_variants::registry;
+use crossover_variants::resolve::resolve;
 use serde::Serialize;
 use serde_json::json;
 
@@ -120,6 +121,8 @@ struct VariantRow {
     axes: Vec<AxisRow>,
     tensors: Vec<TensorRow>,
     derived: Vec<DerivedRow>,
+    /// A model's own tensors at its default sizes, in the names that it keeps them under.
+    weights: Vec<WeightRow>,
     output: OutputRow,
     conditions: Vec<&'static str>,
     model: Model,
@@ -154,6 +157,14 @@ struct DerivedRow {
     shape: Vec<&'static str>,
 }
 
+/// One tensor of a model.
+#[derive(Serialize)]
+struct WeightRow {
+    name: String,
+    role: Role,
+    shape: Vec<usize>,
+}
+
 #[derive(Serialize)]
 struct OnlyWith {
     axis: &'static str,
@@ -177,11 +188,19 @@ impl VariantRow {
             axes: roles.into_iter().flat_map(|(axes, role)| axes.iter().map(move |axis| AxisRow::of(axis, role))).collect(),
             tensors: descriptor.tensors.iter().map(TensorRow::of).collect(),
             derived: descriptor.derived.iter().map(DerivedRow::of).collect(),
+            weights: weights(descriptor),
             output: OutputRow { name: "out", shape: symbolic(descriptor.output) },
             model: descriptor.model,
             conditions: descriptor.conditions.iter().map(|condition| condition.text).collect(),
         }
     }
+}
+
+/// What is drawn beside the tensors of the description: the weights of a model, whose number depends on its axes.
+fn weights(descriptor: &'static Descriptor) -> Vec<WeightRow> {
+    let Some((entry, axes)) = registry::find(descriptor.name).zip(resolve(descriptor, &Axes::new()).ok()) else { return Vec::new() };
+    let own = entry.drawn(&axes).into_iter().filter(|tensor| !descriptor.tensors.iter().any(|listed| listed.name == tensor.name));
+    own.map(|tensor| WeightRow { name: tensor.name.into_owned(), role: tensor.role, shape: tensor.shape }).collect()
 }
 
 impl AxisRow {
@@ -268,10 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn a_models_weights_are_listed_and_nobody_elses() {
+        let listed = row("model/encoder").weights;
+        let find = |name: &str| listed.iter().find(|weight| weight.name == name).map(|weight| weight.shape.clone());
+        assert_eq!(find("layers.1.q.weight"), Some(vec![128, 128]));
+        assert_eq!(find("layers.0.ffn.w1"), Some(vec![512, 128]));
+        assert_eq!((find("tokens"), row("ffn/dense").weights.len()), (None, 0));
+    }
+
+    #[test]
     fn the_json_of_a_variant_is_stable() {
         let row = serde_json::to_value(row("norm/layer-norm")).unwrap();
         let keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["axes", "citation", "conditions", "derived", "family", "model", "name", "output", "summary", "tensors"]);
+        assert_eq!(keys, ["axes", "citation", "conditions", "derived", "family", "model", "name", "output", "summary", "tensors", "weights"]);
         let axis = |name: &str| row["axes"].as_array().unwrap().iter().find(|axis| axis["name"] == name).unwrap().clone();
         let eps = json!({
             "name": "eps", "doc": "added to the variance", "role": "parameter", "kind": "float", "min": 0.0, "max": 1.0,

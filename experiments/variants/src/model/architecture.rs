@@ -5,6 +5,7 @@ use crossover_core::error::{Result, shape_error};
 use crossover_core::pattern::AttentionPattern;
 
 use super::component::{self, Component};
+use super::swapped::Swap;
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Placed};
 use crate::resolve::{name, number, size};
 
@@ -72,6 +73,8 @@ pub struct Architecture {
     pub(super) attending: Attending,
     /// Over an encoder's output.
     pub(super) cross: Option<Component>,
+    /// What stands in the place of dense layers.
+    pub(super) linear: Option<Swap>,
     pub(super) ffn: Component,
     pub(super) norm: Component,
 }
@@ -135,6 +138,7 @@ impl Architecture {
             attention: chosen("attention", attention_axis, &attention_sizes(n), 3)?,
             attending: Attending::Whole,
             cross: memory.map(|n_kv| chosen("attention", "cross_attention", &attention_sizes(n_kv), 3)).transpose()?,
+            linear: Swap::of(axes, n)?,
             ffn: chosen("ffn", "ffn", &row_sizes, 1)?,
             norm: chosen("norm", "norm", &row_sizes, 1)?,
         })
@@ -246,9 +250,10 @@ const fn component(name: &'static str, doc: &'static str, default: &'static str)
 }
 
 /// The choices of a model, with a preset's defaults.
-pub(super) const fn choices(style: &Style) -> [AxisSpec; 12] {
+pub(super) const fn choices(style: &Style) -> [AxisSpec; 13] {
     [
         component("attention", "self-attention: a variant of that family, e.g. linformer(rank=64)", style.attention),
+        component("linear", "layers of the projections and of ffn = dense: a variant of that family, e.g. int8-weight-only", "dense"),
         component("ffn", "feed-forward layer: a variant of that family, e.g. low-rank(rank=64)", style.ffn),
         component("norm", "normalisation: a variant of that family, e.g. rms-norm", style.norm),
         choice("norm_position", "after the residual joins (post) or before the sublayer (pre)", &["post", "pre"], style.norm_position),
@@ -331,12 +336,14 @@ pub(super) const fn double_sizes(n: i64, layers: i64, d_model: i64, heads: i64, 
 }
 
 /// Choices of a model of two stacks.
-pub(super) const fn double_choices(style: &Style) -> [AxisSpec; 12] {
-    let [attention, ffn, norm, norm_position, position, rope_base, biases, embedding_norm, embedding_scale, head, _, _] = choices(style);
+pub(super) const fn double_choices(style: &Style) -> [AxisSpec; 13] {
+    let [attention, linear, ffn, norm, norm_position, position, rope_base, biases, embedding_norm, embedding_scale, head, _, _] =
+        choices(style);
     [
         attention,
         component_of("causal_attention", "attention", "the decoder's self-attention: a variant of the family attention", "flash-causal"),
         component_of("cross_attention", "attention", "attention to the encoder: a variant of the family attention", "flash"),
+        linear,
         ffn,
         norm,
         norm_position,

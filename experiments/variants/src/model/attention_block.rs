@@ -68,7 +68,7 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         let pattern = match &model.attending {
             Attending::Growing(pattern) | Attending::Cached(pattern) => pattern.clone(),
             Attending::Whole if !model.biases_scores() => {
-                return Self::bind(prefix, &model.attention, &format!("{prefix}attention."), operands);
+                return Self::bind(model, prefix, (&model.attention, &format!("{prefix}attention.")), operands);
             }
             Attending::Whole if model.causal => AttentionPattern::Causal,
             Attending::Whole => AttentionPattern::Full,
@@ -77,13 +77,18 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         let cached = matches!(model.attending, Attending::Cached(_));
         let mut take = |which: &str| operands.tensor(&format!("{prefix}{which}"));
         let cache = if cached { Some([take(CACHES[0])?, take(CACHES[1])?]) } else { None };
-        Ok(Self { projections: projection::bind(prefix, operands)?, inner: Inner::Streamed { spec, cache } })
+        Ok(Self { projections: projection::bind(model, prefix, operands)?, inner: Inner::Streamed { spec, cache } })
     }
 
     /// Binds the projections under the prefix, and the component under its own.
-    pub(super) fn bind(prefix: &str, component: &Component, component_prefix: &str, operands: &mut Operands<B>) -> Result<Self> {
-        let inner = Inner::Component(component.bind(component_prefix, operands)?);
-        Ok(Self { projections: projection::bind(prefix, operands)?, inner })
+    pub(super) fn bind(
+        model: &Architecture,
+        prefix: &str,
+        (component, own): (&Component, &str),
+        operands: &mut Operands<B>,
+    ) -> Result<Self> {
+        let inner = Inner::Component(component.bind(own, operands)?);
+        Ok(Self { projections: projection::bind(model, prefix, operands)?, inner })
     }
 
     /// Keys and values of the tokens so far.
@@ -101,7 +106,7 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let [to_q, to_k, to_v, to_o] = &self.projections;
+        let [to_q, to_k, to_v, to_o] = &mut self.projections;
         let (queries, keys, width) = (x.layout.dim_from_end(1), memory.layout.dim_from_end(1), model.head_dim());
         let mut q = scratch.take(backend, backend.storage(), &[model.batch, model.heads, queries, width])?;
         to_q.by_head(backend, &place.relative, x, q.view_mut(), scratch)?;
@@ -135,7 +140,7 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         let by_head = joined.view_mut().with(|layout| layout.split(2, model.heads, width)?.swap(1, 2))?;
         backend.copy(attended.view(), by_head)?;
         scratch.give(attended);
-        to_o.run(backend, joined.view(), out)?;
+        to_o.run(backend, joined.view(), out, scratch)?;
         scratch.give(joined);
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::descriptor::{AxisKind, AxisSpec, COMMON_AXES, Placed, Role};
 use crate::registry::{Entry, VariantVisitor, closest, find};
 use crate::resolve::resolve;
 use crate::variant::{Bound, Derived, Operands, Reference, Variant};
-use crate::{attention, ffn, norm};
+use crate::{attention, ffn, linear, norm};
 
 /// A component as written: a variant and its parameters.
 #[derive(Debug, Clone)]
@@ -62,6 +62,17 @@ impl Chosen {
     /// The variant's full name.
     pub fn name(&self) -> &'static str {
         self.entry.descriptor.name
+    }
+
+    /// A parameter as written.
+    pub fn parameter(&self, name: &str) -> Option<&AxisValue> {
+        self.parameters.get(name)
+    }
+
+    /// With a parameter that the model decides.
+    pub fn with(mut self, name: &str, value: AxisValue) -> Self {
+        self.parameters.insert(name.to_owned(), value);
+        self
     }
 
     /// Does it keep to the past?
@@ -158,6 +169,7 @@ impl Component {
             attention::visit(&mut search);
             ffn::visit(&mut search);
             norm::visit(&mut search);
+            linear::visit(&mut search);
             search.bound.unwrap_or_else(|| Err(shape_error("model", format!("{} is no component", self.entry.descriptor.name))))
         })
     }

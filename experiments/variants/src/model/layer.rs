@@ -11,6 +11,7 @@ use crossover_core::tensor::{Tensor, View};
 use super::architecture::Architecture;
 use super::attention_block::{AttentionBlock, Place};
 use super::projection::own_tensors as projections;
+use super::swapped::{self, TwoSwapped};
 use crate::descriptor::Placed;
 use crate::variant::{Bound, Operands};
 
@@ -41,10 +42,14 @@ impl<B: TransformerBackend> Layer<B> {
         let own = AttentionBlock::bind_self(model, &prefix(""), operands)?;
         let mut sublayers = vec![(Sublayer::SelfAttention(own), norm("attention_norm.", operands)?)];
         if let Some(cross) = &model.cross {
-            let block = AttentionBlock::bind(&prefix("cross_"), cross, &prefix("cross_attention."), operands)?;
+            let block = AttentionBlock::bind(model, &prefix("cross_"), (cross, &prefix("cross_attention.")), operands)?;
             sublayers.push((Sublayer::CrossAttention(block), norm("cross_norm.", operands)?));
         }
-        sublayers.push((Sublayer::FeedForward(model.ffn.bind(&prefix("ffn."), operands)?), norm("ffn_norm.", operands)?));
+        let ffn = match swapped::ffn(model, &prefix("ffn.")) {
+            Some(layers) => Box::new(TwoSwapped::bind(layers, operands)?),
+            None => model.ffn.bind(&prefix("ffn."), operands)?,
+        };
+        sublayers.push((Sublayer::FeedForward(ffn), norm("ffn_norm.", operands)?));
         Ok(Self { sublayers })
     }
 

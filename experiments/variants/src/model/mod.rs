@@ -17,6 +17,7 @@ mod projection;
 pub mod single;
 pub mod stack;
 pub mod stepwise;
+mod swapped;
 mod table;
 pub mod text;
 

@@ -13,15 +13,19 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::architecture::Architecture;
 use super::attention_block::Relative;
+use super::swapped;
 use crate::descriptor::{DrawRule, Placed, Role};
-use crate::variant::Operands;
+use crate::variant::{Bound, Operands};
 
-const NAMES: [&str; 4] = ["q", "k", "v", "o"];
+/// Queries, keys, values and output.
+pub(super) const NAMES: [&str; 4] = ["q", "k", "v", "o"];
 
-/// A map with its bias, where the model has biases.
-pub(super) struct Projection<B: TransformerBackend> {
-    weight: B::Weight,
-    bias: Option<Tensor<B::Buffer>>,
+/// One of the maps.
+pub(super) enum Projection<B: TransformerBackend> {
+    /// Dense, with a bias where the model has biases.
+    Dense { weight: B::Weight, bias: Option<Tensor<B::Buffer>> },
+    /// A variant of the family linear.
+    Swapped(Box<dyn Bound<B>>),
 }
 
 /// The tensors of the projections under a prefix such as `layers.0.`.
@@ -40,25 +44,39 @@ pub(super) fn own_tensors(model: &Architecture, prefix: &str) -> Vec<Placed> {
 }
 
 /// Those of queries, keys, values and the output, under the prefix.
-pub(super) fn bind<B: TransformerBackend>(prefix: &str, operands: &mut Operands<B>) -> Result<[Projection<B>; 4]> {
-    let mut projection = |which: &str| operands.within(&format!("{prefix}{which}."), Projection::bind);
+pub(super) fn bind<B: TransformerBackend>(model: &Architecture, prefix: &str, operands: &mut Operands<B>) -> Result<[Projection<B>; 4]> {
+    let mut projection = |which: &str| match swapped::projection(model, prefix, which) {
+        Some(layer) => Ok(Projection::Swapped(layer.bind(operands)?)),
+        None => operands.within(&format!("{prefix}{which}."), Projection::dense),
+    };
     Ok([projection("q")?, projection("k")?, projection("v")?, projection("o")?])
 }
 
 impl<B: TransformerBackend> Projection<B> {
-    fn bind(operands: &mut Operands<B>) -> Result<Self> {
-        Ok(Self { weight: operands.weight("weight")?, bias: operands.optional_tensor("bias") })
+    fn dense(operands: &mut Operands<B>) -> Result<Self> {
+        Ok(Self::Dense { weight: operands.weight("weight")?, bias: operands.optional_tensor("bias") })
     }
 
     /// Of x [batch, n, inputs].
-    pub(super) fn run(&self, backend: &B, x: View<'_, B::Buffer>, out: ViewMut<'_, B::Buffer>) -> Result<()> {
-        let spec = LinearSpec { activation: Activation::None };
-        backend.linear(spec, x, &self.weight, self.bias.as_ref().map(Tensor::view), out)
+    pub(super) fn run(
+        &mut self,
+        backend: &B,
+        x: View<'_, B::Buffer>,
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        match self {
+            Self::Dense { weight, bias } => {
+                let spec = LinearSpec { activation: Activation::None };
+                backend.linear(spec, x, weight, bias.as_ref().map(Tensor::view), out)
+            }
+            Self::Swapped(layer) => layer.run(backend, &[x], out, scratch),
+        }
     }
 
     /// The same as [batch, heads, n, head_dim], rotated where positions are.
     pub(super) fn by_head(
-        &self,
+        &mut self,
         backend: &B,
         relative: &Relative<'_, B::Buffer>,
         x: View<'_, B::Buffer>,
@@ -69,7 +87,7 @@ impl<B: TransformerBackend> Projection<B> {
             return Err(shape_error("model", format!("heads are laid out as {:?}", out.shape())));
         };
         let mut flat = scratch.take(backend, backend.storage(), &[batch, n, heads * width])?;
-        self.run(backend, x, flat.view_mut())?;
+        self.run(backend, x, flat.view_mut(), scratch)?;
         let view = flat.view().with(|layout| layout.split(2, heads, width)?.swap(1, 2))?;
         match relative {
             Relative::Rotation { cosines, sines } => backend.rotary(view, *cosines, *sines, out, scratch)?,

@@ -16,6 +16,7 @@ use crossover_core::tensor::{Tensor, View};
 use super::architecture::{Architecture, Attending, Position};
 use super::attention_block::{Place, Relative};
 use super::layer::{Layer, own_tensors};
+use super::swapped;
 use crate::descriptor::{DrawRule, Placed, Role};
 use crate::position::{alibi, sinusoidal, t5_bias};
 use crate::variant::{Bound, Derived, Operands, source};
@@ -51,6 +52,10 @@ pub(super) fn drawn(model: &Architecture) -> Vec<Placed> {
     }
     tensors.extend((0..model.layers).flat_map(|layer| own_tensors(model, layer)));
     tensors.extend(model.component_tensors(|component, prefix| component.drawn(prefix)));
+    for layer in swapped::layers(model) {
+        tensors.retain(|tensor| !layer.owns(&tensor.name));
+        tensors.extend(layer.drawn());
+    }
     tensors
 }
 
@@ -70,6 +75,7 @@ pub(super) fn derived(model: &Architecture) -> Vec<Placed> {
         table("relative_bias", [model.heads, 2 * reach + 1]);
     }
     tensors.extend(model.component_tensors(|component, prefix| component.derived(prefix)));
+    tensors.extend(swapped::layers(model).iter().flat_map(swapped::Layer::derived));
     tensors
 }
 
@@ -95,7 +101,7 @@ pub(super) fn derive(model: &Architecture, drawn: &HostInputs, made: &mut Derive
     for (prefix, component) in model.components() {
         component.derive(&prefix, drawn, made)?;
     }
-    Ok(())
+    swapped::layers(model).iter().try_for_each(|layer| layer.derive(drawn, made))
 }
 
 fn placed(model: &Architecture, name: &str, role: Role, shape: Vec<usize>, draw: DrawRule) -> Placed {
