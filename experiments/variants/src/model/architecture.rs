@@ -105,7 +105,11 @@ impl Architecture {
             if causal && axis == attention_axis && !chosen.is_causal() {
                 return Err(shape_error("model", format!("{} sees later tokens: a decoder needs causal attention", chosen.name())));
             }
-            chosen.sized(axes, sizes, inputs)
+            let sized = chosen.sized(axes, sizes, inputs)?;
+            if causal && sized.looks_ahead() {
+                return Err(shape_error("model", format!("{} sees later tokens: a decoder needs causal = yes", sized.name())));
+            }
+            Ok(sized)
         };
         Ok(Self {
             prefix,

@@ -135,6 +135,11 @@ impl Component {
         }
     }
 
+    /// Does a row of the output depend on later rows of the input, in a family that works row by row?
+    pub fn looks_ahead(&self) -> bool {
+        self.entry.descriptor.task == "ffn/conv" && self.axes.get("causal").and_then(AxisValue::as_text) != Some("yes")
+    }
+
     /// Does a row of the output depend on other rows of the input, in a family that works row by row?
     pub fn mixes_rows(&self) -> bool {
         ["ffn/conv", "ffn/moe"].contains(&self.entry.descriptor.task)

@@ -3,7 +3,8 @@
 //! A folder holds `model.safetensors` (or several files and `model.safetensors.index.json`), `config.json` and `tokenizer.json`, as model
 //! hubs lay them out. Tensors that the file cannot know, such as the
 //! projections of a Linformer put into BERT, are still drawn from the seed. The file's own tensors must all have the shapes that the
-//! cell's sizes promise; nothing is padded or cut except the table of positions, which is cut to the sequence length.
+//! cell's sizes promise; nothing is padded or cut except the table of positions, which is cut to the sequence length, and a layer that a
+//! mixture has several of is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -231,6 +232,11 @@ impl Reader<'_> {
             values.truncate(shape[0] * width);
             found[0] = shape[0];
         }
+        // Experts start as the trained layer each (Komatsuzaki et al. 2023, section 3).
+        if let Some((&count, one)) = shape.split_first().filter(|(_, one)| found == *one) {
+            values = values.repeat(count);
+            found = [&[count], one].concat();
+        }
         if found != shape {
             return Err(format!("{} has the shape {found:?}, the cell's sizes ask for {shape:?}", place.name));
         }
@@ -322,6 +328,13 @@ mod tests {
         // Columns 2 and 3 of [[0..5], [6..11]], as rows.
         assert_eq!(loaded["layers.0.k.weight"].values(), [2.0, 8.0, 3.0, 9.0]);
         assert_eq!(loaded["layers.0.v.bias"].values(), [4.0, 5.0]);
+    }
+
+    #[test]
+    fn every_expert_starts_as_the_trained_layer() {
+        let folder = file(&[("encoder.layer.0.output.dense.weight", &[2, 2])]);
+        let loaded = load(folder.path(), Naming::Bert, &[wanted("layers.0.ffn.w2", &[3, 2, 2])], &Axes::new()).unwrap();
+        assert_eq!(loaded["layers.0.ffn.w2"].values(), [0.0, 1.0, 2.0, 3.0].repeat(3));
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub type TransformerBig = Double<TransformerBigPreset>;
 /// T5-small.
 pub type T5Small = Double<T5SmallPreset>;
 
+/// Embeddings times the root of d_model, tied with the head (section 3.4); sines and cosines side by side, channel 2 i and 2 i + 1 (3.5).
 const ORIGINAL: Style = Style {
     attention: "flash",
     ffn: "dense(activation=relu)",
@@ -51,6 +52,7 @@ const ORIGINAL: Style = Style {
     text: "seed",
 };
 
+/// No biases, norms that only scale, a tied head over the root of d_model; unscaled scores are in the weights of the queries.
 const T5: Style = Style {
     attention: "flash",
     ffn: "dense-unbiased(activation=relu)",
@@ -93,6 +95,7 @@ const GPT2: Style = Style {
     text: "seed",
 };
 
+/// A head of its own; another base of the rotations, as later Llamas have it, is the axis `rope_base`.
 const LLAMA: Style = Style {
     attention: "flash-causal",
     ffn: "swiglu",

@@ -416,7 +416,7 @@ mod tests {
             ([("attention", "linear-causal")], "attention/linear-causal cannot decode step by step"),
             ([("attention", "causal")], "attention/causal cannot decode step by step"),
             ([("attention", "flash")], "sees later tokens"),
-            ([("ffn", "depthwise-separable")], "ffn/depthwise-separable cannot decode step by step"),
+            ([("ffn", "depthwise-separable(causal=yes)")], "ffn/depthwise-separable cannot decode step by step"),
         ] {
             let error = axis_error::<Decode>(&given(&choices));
             assert!(error.contains(wanted), "{error}");
