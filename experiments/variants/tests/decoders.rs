@@ -70,24 +70,25 @@ fn columns(tokens: &[f64], columns: std::ops::Range<usize>) -> HostTensor {
     HostTensor::new(&[2, columns.len()], values).unwrap()
 }
 
-fn logits_agree<V: Variant>(name: &str, given: &[(&str, AxisValue)]) {
+fn logits_agree<V: Variant>(name: &str, given: &[(&str, AxisValue)], tolerance: f64) {
     let [tokens, logits, _] = expected(name);
     let axes = axes::<V>(name, &[given, &[("n", AxisValue::Int(TOKENS as i64))]].concat()).unwrap();
     let ours = run::<V>(&axes, &[("tokens", columns(&tokens, 0..TOKENS))]);
     assert_eq!(ours.len(), logits.len());
     let largest = ours.iter().zip(&logits).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!(largest < 1e-5 && ours.iter().all(|value| value.is_finite()), "{name}: {largest:e}");
+    assert!(largest < tolerance && ours.iter().all(|value| value.is_finite()), "{name}: {largest:e}");
     println!("{name}: largest difference of a logit to PyTorch in f64: {largest:e}");
 }
 
 #[test]
 fn gpt2_gives_the_logits_of_pytorch() {
-    logits_agree::<presets::Decoder>("tiny-gpt2", &[]);
+    logits_agree::<presets::Decoder>("tiny-gpt2", &[], 1e-12);
 }
 
 #[test]
 fn llama_gives_the_logits_of_pytorch() {
-    logits_agree::<presets::LlamaLike>("tiny-llama", &llama());
+    // Transformers makes the tables of rotations in f32, whatever the model is in.
+    logits_agree::<presets::LlamaLike>("tiny-llama", &llama(), 1e-5);
 }
 
 /// With the cache and without.

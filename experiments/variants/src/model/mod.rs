@@ -3,7 +3,8 @@
 //! A component is a variant of another family, with the same code that is timed alone: `attention=linformer(rank=64)`. Accuracy is held
 //! against the same model with its original components, on the same weights: the cosine that a user of a trained model cares for.
 //!
-//! Read in this order: [`architecture`] (sizes and choices), [`component`] (variants by name), `layer`, `stack`, [`presets`].
+//! Read in this order: [`architecture`] (sizes and choices), [`component`] (variants by name), `layer`, `stack`, [`single`], `double` and
+//! [`stepwise`] (what a call does), [`presets`].
 
 pub mod architecture;
 mod attention_block;
@@ -17,6 +18,8 @@ mod projection;
 pub mod single;
 pub mod stack;
 pub mod stepwise;
+#[cfg(test)]
+mod stepwise_tests;
 mod swapped;
 mod table;
 pub mod text;
