@@ -6,6 +6,7 @@
 //! [`registry`] lists them, one line each. [`resolve`] turns axes as given into axes as run. [`cell`] puts a variant on an engine
 //! behind one dynamic call, outside the timer. [`mod@verify`] compares an output with the references.
 
+mod adapt;
 pub mod attention;
 pub mod cell;
 pub mod descriptor;

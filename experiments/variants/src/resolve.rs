@@ -4,6 +4,7 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::dtype::Precision;
 use thiserror::Error;
 
+use crate::adapt::{adapted, first_failing, is_about_a_default};
 use crate::attention::reasons;
 use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
 use crate::model::architecture::MISFIT;
@@ -46,6 +47,16 @@ pub enum AxisError {
         /// The axes, spelled out, or what exactly is wrong.
         values: String,
     },
+    /// Sizes for which no defaults can be found: nobody's mistake, but nothing to run either.
+    #[error("no default of {variant} fits these sizes: {text} ({values})")]
+    Unfit {
+        /// The variant.
+        variant: &'static str,
+        /// The condition.
+        text: &'static str,
+        /// The axes, spelled out.
+        values: String,
+    },
     /// A tensor that no machine could hold.
     #[error("{variant}: the size of {tensor} overflows ({values})")]
     Overflow {
@@ -68,25 +79,26 @@ fn suggestion(closest: &Option<String>) -> String {
     closest.as_ref().map(|name| format!(" (did you mean {name:?}?)")).unwrap_or_default()
 }
 
-/// Validates `given` against the variant's description and fills in the defaults.
+/// Validates `given` against the variant's description and fills in the defaults: the usual ones, or where these do not go with the sizes
+/// the nearest that do (see `adapt`).
 pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, AxisError> {
     for name in given.keys() {
         if descriptor.axis(name).is_none() {
             return Err(unknown(descriptor, name));
         }
     }
-    let mut resolved = Axes::new();
+    let mut valid = Axes::new();
     for axis in descriptor.axes() {
-        let value = match given.get(axis.name) {
-            Some(value) => check_value(descriptor.name, axis, value)?,
-            None => default_of(descriptor, axis, &resolved)?,
-        };
-        resolved.insert(axis.name.to_owned(), value);
+        if let Some(value) = given.get(axis.name) {
+            valid.insert(axis.name.to_owned(), check_value(descriptor.name, axis, value)?);
+        }
     }
-    if let Some(failed) = descriptor.conditions.iter().find(|condition| !(condition.holds)(&resolved)) {
-        let reason = REASONS.iter().chain(reasons::REASONS).find(|(text, _)| *text == failed.text);
-        let values = reason.and_then(|(_, reason)| reason(&resolved)).unwrap_or_else(|| format!("here {}", spell(descriptor, &resolved)));
-        return Err(AxisError::Condition { variant: descriptor.name, text: failed.text, values });
+    let mut resolved = fill(descriptor, &valid);
+    if let Some(axis) = descriptor.axes().find(|axis| !resolved.contains_key(axis.name)) {
+        return Err(follows_nothing(descriptor, axis));
+    }
+    if first_failing(descriptor, &resolved).is_some() {
+        resolved = adapted(descriptor, &valid).map_err(|nearest| refusal(descriptor, &valid, &nearest))?;
     }
     let output = TensorSpec { name: "out", shape: descriptor.output, ..descriptor.tensors[0] };
     for tensor in descriptor.tensors.iter().chain([&output]).filter(|tensor| tensor.takes_part(&resolved)) {
@@ -99,14 +111,10 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
     Ok(resolved)
 }
 
-/// The default, which may follow an axis declared before it.
-fn default_of(descriptor: &'static Descriptor, axis: &'static AxisSpec, resolved: &Axes) -> Result<AxisValue, AxisError> {
-    axis.default.following(resolved).ok_or_else(|| AxisError::Value {
-        variant: descriptor.name,
-        axis: axis.name,
-        value: "its default".to_owned(),
-        problem: format!("follows {:?}, which has no such value", axis.default.followed().unwrap_or_default()),
-    })
+/// The fault of a description: a default that follows an axis declared after it, or of another kind.
+fn follows_nothing(descriptor: &'static Descriptor, axis: &'static AxisSpec) -> AxisError {
+    let problem = format!("follows {:?}, which has no such value", axis.default.followed().unwrap_or_default());
+    AxisError::Value { variant: descriptor.name, axis: axis.name, value: "its default".to_owned(), problem }
 }
 
 /// Refuses axes that [`resolve`] has not made: whoever runs a variant asks this first, so that [`size`], [`name`], [`number`] and
@@ -129,6 +137,29 @@ pub fn expect_resolved(descriptor: &'static Descriptor, axes: &Axes) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Valid values, and the usual defaults for all other axes; one that follows an axis without such a value stays out.
+pub(crate) fn fill(descriptor: &'static Descriptor, valid: &Axes) -> Axes {
+    let mut filled = Axes::new();
+    for axis in descriptor.axes() {
+        // An axis may only follow one declared before it.
+        if let Some(value) = valid.get(axis.name).cloned().or_else(|| axis.default.following(&filled)) {
+            filled.insert(axis.name.to_owned(), value);
+        }
+    }
+    filled
+}
+
+/// What is wrong with axes of which a condition fails.
+fn refusal(descriptor: &'static Descriptor, given: &Axes, axes: &Axes) -> AxisError {
+    let text = first_failing(descriptor, axes).map_or("", |failed| descriptor.conditions[failed].text);
+    let reason = REASONS.iter().chain(reasons::REASONS).find(|(about, _)| *about == text).and_then(|(_, reason)| reason(axes));
+    let (variant, values) = (descriptor.name, reason.unwrap_or_else(|| format!("here {}", spell(descriptor, axes))));
+    if is_about_a_default(descriptor, given, text) {
+        return AxisError::Unfit { variant, text, values };
+    }
+    AxisError::Condition { variant, text, values }
 }
 
 /// The value as the axis wants it (an integer may stand for a real number), or what is wrong with it.
