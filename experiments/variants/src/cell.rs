@@ -229,8 +229,7 @@ pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     let (mut operands, mut inputs, mut elements) = (Operands::new(), Vec::new(), 0u64);
     let derived = V::derived(axes);
     let drawn = V::drawn(axes);
-    let kept = drawn.iter().filter(|tensor| tensor.role != Role::Source && !derived.iter().any(|other| other.name == tensor.name));
-    for tensor in kept.chain(&derived) {
+    for tensor in kept(&drawn, &derived) {
         place(&backend, tensor, axes, &mut operands, &mut inputs)?;
     }
     for tensor in drawn.iter().chain(&derived) {
@@ -245,6 +244,12 @@ pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     run(&mut bound, &backend, &inputs, &mut out, &mut scratch).map_err(name_error)?;
     let bytes = placed.saturating_add(scratch.peak_bytes()).saturating_add(bound.state_bytes());
     Ok(DryRun { operations: backend.take_log(), bytes: bytes as u64, scratch_bytes: scratch.peak_bytes() as u64, elements })
+}
+
+/// What the engine gets of a cell: the drawn tensors that no transform consumes or replaces, then the derived ones.
+pub(crate) fn kept<'a>(drawn: &'a [Placed], derived: &'a [Placed]) -> impl Iterator<Item = &'a Placed> {
+    let stays = |tensor: &&Placed| tensor.role != Role::Source && !derived.iter().any(|other| other.name == tensor.name);
+    drawn.iter().filter(stays).chain(derived)
 }
 
 /// A tensor or weight of which only the shape exists.

@@ -14,6 +14,7 @@ pub mod ffn;
 pub mod formula;
 pub mod inputs;
 pub mod linear;
+pub mod matching;
 pub mod model;
 pub mod norm;
 pub mod position;
