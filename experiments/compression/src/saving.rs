@@ -3,6 +3,7 @@
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::host::HostTensor;
 use crossover_core::ops::WeightForm;
+use crossover_core::weights::HostWeight;
 
 use crate::error::Result;
 use crate::matrix::{power_of_two_near, wrong_shape};
@@ -35,6 +36,22 @@ impl Saving {
             bytes_before,
             bytes_after,
             relative_error: relative_error(weight, became)?,
+        })
+    }
+
+    /// Compares a weight, held densely in `dtype`, with the same entries in another form (codes, a narrower type).
+    pub fn of_form(weight: &HostTensor, dtype: DType, became: &HostWeight) -> Result<Self> {
+        Self::new(weight, dtype, weight.len(), became.ideal_bytes(), &became.dequantized())
+    }
+
+    /// Over several weights together: sums of the sizes, and the largest of the errors. None of no weights.
+    pub fn total(savings: &[Self]) -> Option<Self> {
+        savings.iter().copied().reduce(|all, one| Self {
+            parameters_before: all.parameters_before + one.parameters_before,
+            parameters_after: all.parameters_after + one.parameters_after,
+            bytes_before: all.bytes_before + one.bytes_before,
+            bytes_after: all.bytes_after + one.bytes_after,
+            relative_error: all.relative_error.max(one.relative_error),
         })
     }
 
@@ -90,6 +107,22 @@ mod tests {
         assert_eq!(relative_error(&row(&[0.0]), &row(&[0.0])).unwrap(), 0.0);
         assert_eq!(relative_error(&row(&[0.0]), &row(&[1.0])).unwrap(), f64::INFINITY);
         assert!(relative_error(&row(&[0.0]), &row(&[1.0, 2.0])).is_err());
+    }
+
+    #[test]
+    fn several_weights_add_up_and_the_largest_error_stands() {
+        let one = Saving { parameters_before: 8, parameters_after: 2, bytes_before: 32, bytes_after: 8, relative_error: 0.5 };
+        let two = Saving { parameters_before: 4, parameters_after: 4, bytes_before: 16, bytes_after: 4, relative_error: 0.25 };
+        let sum = Saving { parameters_before: 12, parameters_after: 6, bytes_before: 48, bytes_after: 12, relative_error: 0.5 };
+        assert_eq!((Saving::total(&[one, two]), Saving::total(&[])), (Some(sum), None));
+    }
+
+    #[test]
+    fn codes_keep_their_number_and_narrow_types_halve_the_bytes() {
+        let weight = row(&[1.0, 0.5, -2.0, 3.0]);
+        let half = HostWeight::Dense { values: weight.rounded(DType::Bf16), dtype: DType::Bf16 };
+        let saving = Saving::of_form(&weight, DType::F32, &half).unwrap();
+        assert_eq!((saving.parameter_ratio(), saving.byte_ratio(), saving.relative_error), (1.0, 0.5, 0.0));
     }
 
     #[test]

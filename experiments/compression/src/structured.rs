@@ -115,13 +115,15 @@ pub fn prune(incoming: &[&HostTensor], outgoing: &HostTensor, units: usize, k: u
     let hidden = spread(&keep, outgoing.shape()[1] / units);
     let kept_rows = incoming.iter().map(|weight| select_rows(weight, &hidden)).collect::<Result<Vec<HostTensor>>>()?;
     let kept_columns = select_columns(outgoing, &hidden)?;
-    let saving = saving(incoming, outgoing, &hidden, dtype)?;
+    let saving = saving_of(incoming, outgoing, &hidden, dtype)?;
     Ok(Pruned { incoming: kept_rows, outgoing: kept_columns, keep, saving })
 }
 
-/// Sizes and error over all weights together.
-fn saving(incoming: &[&HostTensor], outgoing: &HostTensor, hidden: &[usize], dtype: DType) -> Result<Saving> {
-    let (outputs, width) = (outgoing.shape()[0], outgoing.shape()[1]);
+/// What it saves to keep these hidden indices only: sizes and error over all weights together. The indices are those of columns of the
+/// outgoing weight.
+pub fn saving_of(incoming: &[&HostTensor], outgoing: &HostTensor, hidden: &[usize], dtype: DType) -> Result<Saving> {
+    let Matrix { rows: outputs, columns: width, .. } = Matrix::of(TRANSFORM, outgoing)?;
+    check_indices(outgoing, hidden, width)?;
     let mut stays = vec![false; width];
     hidden.iter().for_each(|&at| stays[at] = true);
     let all: Vec<f64> = incoming.iter().flat_map(|weight| weight.values()).chain(outgoing.values()).copied().collect();

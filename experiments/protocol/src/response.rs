@@ -96,6 +96,12 @@ pub struct PreparedReply {
     pub reason: Option<String>,
     /// Time spent on packing, quantising and uploading weights.
     pub prepare_ns: u64,
+    /// Time spent on the variant's host transforms, where it has any and the worker makes them itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derive_ns: Option<u64>,
+    /// What they saved, where they compress weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformFigures>,
     /// Operations of one call, by the cost model.
     pub flops: u64,
     /// Bytes that one call must move at least once.
@@ -104,6 +110,22 @@ pub struct PreparedReply {
     pub threads_used: u64,
     /// The instruction set it dispatched to.
     pub isa: String,
+}
+
+/// What a variant's host transforms made of its weights: sums over all that they compress.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformFigures {
+    /// Entries of the weights as given.
+    pub parameters_before: u64,
+    /// Entries or codes that are left.
+    pub parameters_after: u64,
+    /// Bytes of the weights as given, dense in the cell's weight type.
+    pub bytes_before: u64,
+    /// Bytes of what became of them, with scales, tables and indices.
+    pub bytes_after: u64,
+    /// The largest relative error of a weight in the Frobenius norm; `null` where it is not finite.
+    pub error: Option<f64>,
 }
 
 /// One timed sample.

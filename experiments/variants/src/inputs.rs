@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use crossover_compression::Saving;
 use crossover_core::axes::Axes;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{Result, shape_error};
@@ -14,7 +16,7 @@ use crossover_core::weights::HostWeight;
 use crate::descriptor::{DrawRule, Placed, Role};
 use crate::registry::Entry;
 use crate::resolve::{expect_resolved, name, precision, size};
-use crate::variant::matrices;
+use crate::variant::{Derived, matrices};
 
 /// The inputs of one cell in their forms.
 #[derive(Debug, Clone)]
@@ -29,6 +31,17 @@ pub struct CellInputs {
     pub tensors: Vec<(Cow<'static, str>, Role, DType, HostTensor)>,
     /// What engines pack.
     pub weights: BTreeMap<Cow<'static, str>, Vec<HostWeight>>,
+    /// What the variant's host transforms took and saved, where it has any.
+    pub transform: Option<Transform>,
+}
+
+/// What host transforms took and saved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transform {
+    /// Their time.
+    pub derive_ns: u64,
+    /// What they saved over all weights, where they compress any.
+    pub saved: Option<Saving>,
 }
 
 /// Draws tensors from a cell's seed and distribution.
@@ -70,7 +83,7 @@ impl CellInputs {
 
     fn at(entry: &Entry, axes: &Axes, precision: Precision, drawn: HostInputs) -> Result<Self> {
         expect_resolved(entry.descriptor, axes).map_err(|error| shape_error(entry.descriptor.name, error.to_string()))?;
-        let mut derived = entry.derive(axes, &drawn)?;
+        let (mut derived, transform) = transformed(entry, axes, &drawn)?;
         let (mut dense, mut tensors, mut weights) = (HostInputs::new(), Vec::new(), BTreeMap::new());
         for tensor in entry.drawn(axes) {
             let missing = || shape_error(entry.descriptor.name, format!("the tensor {:?} is missing", tensor.name));
@@ -116,7 +129,7 @@ impl CellInputs {
                 return Err(shape_error("derive", format!("{} promises {:?} and does not make it", entry.descriptor.name, tensor.name)));
             }
         }
-        Ok(Self { drawn, dense, rounded, tensors, weights })
+        Ok(Self { drawn, dense, rounded, tensors, weights, transform })
     }
 
     /// Bytes of weights, activations, vectors and state, once each.
@@ -125,6 +138,16 @@ impl CellInputs {
         let weights = self.weights.values().flatten().map(HostWeight::ideal_bytes);
         tensors.chain(weights).fold(0, usize::saturating_add)
     }
+}
+
+/// Runs the host transforms, and tells what they took and saved.
+fn transformed(entry: &Entry, axes: &Axes, drawn: &HostInputs) -> Result<(Derived, Option<Transform>)> {
+    let start = Instant::now();
+    let derived = entry.derive(axes, drawn)?;
+    let derive_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let makes_any = !derived.tensors.is_empty() || !derived.weights.is_empty();
+    let transform = makes_any.then(|| Transform { derive_ns, saved: Saving::total(&derived.savings) });
+    Ok((derived, transform))
 }
 
 /// What weights stand for, one after the other, in a shape of as many values.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crossover_compression::Saving;
 use crossover_core::arena::Arena;
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::{PreparedWeight, TransformerBackend};
@@ -106,6 +107,8 @@ pub struct Derived {
     pub tensors: Vec<(Cow<'static, str>, HostTensor)>,
     /// Weights by name; several under one name where the shape says so.
     pub weights: Vec<(Cow<'static, str>, Vec<HostWeight>)>,
+    /// What was saved, once for each weight that was compressed.
+    pub savings: Vec<Saving>,
 }
 
 impl Derived {
@@ -125,6 +128,17 @@ impl Derived {
     /// With a weight in a form of its own.
     pub fn form(mut self, name: &'static str, weight: HostWeight) -> Self {
         self.weights.push((name.into(), vec![weight]));
+        self
+    }
+
+    /// With a weight in a form of its own that saves something.
+    pub fn compressed(self, name: &'static str, weight: HostWeight, saving: Saving) -> Self {
+        self.form(name, weight).saved(saving)
+    }
+
+    /// With what a transform saved.
+    pub fn saved(mut self, saving: Saving) -> Self {
+        self.savings.push(saving);
         self
     }
 

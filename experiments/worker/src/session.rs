@@ -5,9 +5,11 @@ use std::path::Path;
 use crossover_core::axes::Axes;
 use crossover_core::error::EngineError;
 use crossover_core::support::Support;
-use crossover_protocol::{AccuracyFigures, Cell, FailureKind, Fault, MeasuredSample, MemoryFigures, PreparedReply, Response, SupportLevel};
+use crossover_protocol::{
+    AccuracyFigures, Cell, FailureKind, Fault, MeasuredSample, MemoryFigures, PreparedReply, Response, SupportLevel, TransformFigures,
+};
 use crossover_variants::cell::{DryRun, PreparedCell};
-use crossover_variants::inputs::CellInputs;
+use crossover_variants::inputs::{CellInputs, Transform};
 use crossover_variants::registry::{self, Entry};
 use crossover_variants::resolve::{precision, resolve, shape_of};
 use crossover_variants::verify::{self, Judgement};
@@ -78,6 +80,8 @@ impl Session {
             support,
             reason,
             prepare_ns: prepared.prepare_ns(),
+            derive_ns: inputs.transform.map(|transform| transform.derive_ns),
+            transform: inputs.transform.and_then(saved),
             flops: problem.entry.cost(&problem.axes).map_err(fault)?.flops,
             bytes: problem.compulsory_bytes(&inputs),
             threads_used: prepared.threads_used() as u64,
@@ -213,6 +217,17 @@ fn isa_of(engine: &str) -> String {
         .find(|description| description.name == engine)
         .map(|description| description.isa.into_owned())
         .unwrap_or_default()
+}
+
+fn saved(transform: Transform) -> Option<TransformFigures> {
+    let saving = transform.saved?;
+    Some(TransformFigures {
+        parameters_before: saving.parameters_before as u64,
+        parameters_after: saving.parameters_after as u64,
+        bytes_before: saving.bytes_before as u64,
+        bytes_after: saving.bytes_after as u64,
+        error: saving.relative_error.is_finite().then_some(saving.relative_error),
+    })
 }
 
 fn figures(judgement: Judgement) -> AccuracyFigures {

@@ -140,6 +140,8 @@ impl Worker {
             support: if emulated { SupportLevel::Emulated } else { SupportLevel::Native },
             reason: emulated.then(|| "computed in f32".to_owned()),
             prepare_ns: 1,
+            derive_ns: None,
+            transform: None,
             flops: 1000,
             bytes: 100,
             threads_used: 1,

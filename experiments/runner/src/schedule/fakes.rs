@@ -240,6 +240,8 @@ impl Conversation for FakeWorker {
                 support: self.script.support,
                 reason: (self.script.support == SupportLevel::Emulated).then(|| "computed in f32".to_owned()),
                 prepare_ns: 7,
+                derive_ns: None,
+                transform: None,
                 flops: 1000,
                 bytes: 100,
                 threads_used: 1,

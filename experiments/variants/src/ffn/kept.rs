@@ -3,7 +3,7 @@
 //! A hidden unit goes with its row of w1, its entry of b1 and its column of w2; what is left is a dense layer that every engine runs
 //! without a sparse kernel.
 
-use crossover_compression::structured::{select_columns, select_rows};
+use crossover_compression::structured::{saving_of, select_columns, select_rows};
 use crossover_core::axes::Axes;
 use crossover_core::error::Result;
 use crossover_core::reference::HostInputs;
@@ -11,7 +11,7 @@ use crossover_core::reference::HostInputs;
 use super::layers::{made, made_vector};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, DerivedSpec, Dim, Model};
 use crate::linear::layer::failed;
-use crate::resolve::{number, size};
+use crate::resolve::{number, precision, size};
 use crate::variant::{Derived, source};
 
 /// The share of hidden units that stay.
@@ -42,8 +42,9 @@ pub(crate) const MODEL: Model = Model {
 
 /// w1, b1 and w2 of these units.
 pub(crate) fn narrowed(axes: &Axes, drawn: &HostInputs, keep: &[usize]) -> Result<Derived> {
-    let w1 = select_rows(source(drawn, "w1")?, keep).map_err(failed)?;
+    let (w1, w2) = (source(drawn, "w1")?, source(drawn, "w2")?);
+    let saving = saving_of(&[w1], w2, keep, precision(axes).weight).map_err(failed)?;
     let b1 = select_rows(source(drawn, "b1")?, keep).map_err(failed)?;
-    let w2 = select_columns(source(drawn, "w2")?, keep).map_err(failed)?;
-    Derived::default().tensor("b1", b1).weight("w1", &w1, axes)?.weight("w2", &w2, axes)
+    let (w1, w2) = (select_rows(w1, keep).map_err(failed)?, select_columns(w2, keep).map_err(failed)?);
+    Derived::default().saved(saving).tensor("b1", b1).weight("w1", &w1, axes)?.weight("w2", &w2, axes)
 }

@@ -83,10 +83,10 @@ impl Variant for LowRank {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let [up1, down1] = factors(source(drawn, "w1")?, size(axes, "rank"), axes)?;
-        let [up2, down2] = factors(source(drawn, "w2")?, size(axes, "rank2"), axes)?;
-        let first = Derived::default().weight("w1_down", &down1, axes)?.weight("w1_up", &up1, axes)?;
-        first.weight("w2_down", &down2, axes)?.weight("w2_up", &up2, axes)
+        let one = factors(source(drawn, "w1")?, size(axes, "rank"), axes)?;
+        let two = factors(source(drawn, "w2")?, size(axes, "rank2"), axes)?;
+        let first = Derived::default().saved(one.saving).weight("w1_down", &one.b, axes)?.weight("w1_up", &one.a, axes)?;
+        first.saved(two.saving).weight("w2_down", &two.b, axes)?.weight("w2_up", &two.a, axes)
     }
 }
 

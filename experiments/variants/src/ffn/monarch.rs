@@ -79,10 +79,9 @@ impl Variant for Monarch {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let [right1, left1] = project(source(drawn, "w1")?, axes)?;
-        let [right2, left2] = project(source(drawn, "w2")?, axes)?;
-        let first = Derived::default().weight("w1_right", &right1, axes)?.weight("w1_left", &left1, axes)?;
-        first.weight("w2_right", &right2, axes)?.weight("w2_left", &left2, axes)
+        let (one, two) = (project(source(drawn, "w1")?, axes)?, project(source(drawn, "w2")?, axes)?);
+        let first = Derived::default().saved(one.saving).weight("w1_right", &one.right, axes)?.weight("w1_left", &one.left, axes)?;
+        first.saved(two.saving).weight("w2_right", &two.right, axes)?.weight("w2_left", &two.left, axes)
     }
 }
 
@@ -115,7 +114,7 @@ mod tests {
         let own = axes::<Monarch>(&sizes(&[("blocks", 4.into())]));
         let mut tensors = drawn::<Monarch>(&own);
         for name in ["w1", "w2"] {
-            let [right, left] = project(&tensors[name], &own).unwrap();
+            let crossover_compression::monarch::Monarch { right, left, .. } = project(&tensors[name], &own).unwrap();
             tensors.insert(name.into(), crossover_compression::monarch::product(&left, &right).unwrap());
         }
         assert!(relative_error(&run::<Monarch>(&own, &tensors), &dense_output(&own, &tensors)) < 1e-13);

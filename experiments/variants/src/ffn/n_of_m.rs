@@ -62,8 +62,9 @@ impl Variant for NofM {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let weight = |name: &str| masked(n_of_m(axes), source(drawn, name)?, axes);
-        Ok(Derived::default().form("w1", weight("w1")?).form("w2", weight("w2")?))
+        let made = |name: &str| masked(n_of_m(axes), source(drawn, name)?, axes);
+        let (one, two) = (made("w1")?, made("w2")?);
+        Ok(Derived::default().compressed("w1", one.weight, one.saving).compressed("w2", two.weight, two.saving))
     }
 }
 

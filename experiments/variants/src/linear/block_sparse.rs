@@ -56,7 +56,8 @@ impl Variant for BlockSparse {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        Ok(Derived::default().form("w", masked(blocks(axes), source(drawn, "w")?, axes)?))
+        let made = masked(blocks(axes), source(drawn, "w")?, axes)?;
+        Ok(Derived::default().compressed("w", made.weight, made.saving))
     }
 }
 

@@ -47,7 +47,8 @@ impl Variant for Csr {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        Ok(Derived::default().form("w", masked(magnitude(axes), source(drawn, "w")?, axes)?))
+        let made = masked(magnitude(axes), source(drawn, "w")?, axes)?;
+        Ok(Derived::default().compressed("w", made.weight, made.saving))
     }
 }
 

@@ -13,7 +13,7 @@ use crossover_core::reference::HostInputs;
 use crossover_core::weights::HostWeight;
 
 use super::dense::Dense;
-use super::layer::{self, FLOATING, Layer, WEIGHT};
+use super::layer::{self, FLOATING, Layer, WEIGHT, in_form};
 use crate::descriptor::{DerivedSpec, Descriptor, Role};
 use crate::variant::{Derived, Operands, Reference, Variant, source};
 
@@ -40,9 +40,9 @@ impl Variant for F16Weights {
         layer::exact(axes)
     }
 
-    fn derive(_axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let values = source(drawn, "w")?.rounded(DType::F16);
-        Ok(Derived::default().form("w", HostWeight::Dense { values, dtype: DType::F16 }))
+    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        let w = source(drawn, "w")?;
+        in_form(w, HostWeight::Dense { values: w.rounded(DType::F16), dtype: DType::F16 }, axes)
     }
 }
 

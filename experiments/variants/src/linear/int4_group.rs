@@ -13,7 +13,7 @@ use crossover_core::reference::HostInputs;
 use crossover_core::weights::HostWeight;
 
 use super::dense::Dense;
-use super::layer::{self, FLOATING_ACTIVATIONS, Layer, WEIGHT};
+use super::layer::{self, FLOATING_ACTIVATIONS, Layer, WEIGHT, in_form};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Role};
 use crate::resolve::size;
 use crate::variant::{Derived, Operands, Reference, Variant, source};
@@ -56,8 +56,8 @@ impl Variant for Int4Group {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let codes = int4_groups(source(drawn, "w")?, size(axes, "group"))?;
-        Ok(Derived::default().form("w", HostWeight::Int4(codes)))
+        let w = source(drawn, "w")?;
+        in_form(w, HostWeight::Int4(int4_groups(w, size(axes, "group"))?), axes)
     }
 }
 

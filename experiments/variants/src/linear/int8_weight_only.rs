@@ -14,7 +14,7 @@ use crossover_core::reference::HostInputs;
 use crossover_core::weights::HostWeight;
 
 use super::dense::Dense;
-use super::layer::{self, FLOATING_ACTIVATIONS, Layer, WEIGHT};
+use super::layer::{self, FLOATING_ACTIVATIONS, Layer, WEIGHT, in_form};
 use crate::descriptor::{DerivedSpec, Descriptor, Role};
 use crate::variant::{Derived, Operands, Reference, Variant, source};
 
@@ -41,8 +41,9 @@ impl Variant for Int8WeightOnly {
         layer::exact(axes)
     }
 
-    fn derive(_axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        Ok(Derived::default().form("w", HostWeight::Int8(int8_rows(source(drawn, "w")?)?)))
+    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        let w = source(drawn, "w")?;
+        in_form(w, HostWeight::Int8(int8_rows(w)?), axes)
     }
 }
 

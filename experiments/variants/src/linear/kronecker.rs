@@ -84,7 +84,7 @@ impl Variant for Kronecker {
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
         let outer = [size(axes, "factor_out"), size(axes, "factor_in")];
         let nearest = nearest_kronecker(source(drawn, "w")?, outer, precision(axes).weight).map_err(failed)?;
-        Derived::default().weight("outer", &nearest.a, axes)?.weight("inner", &nearest.b, axes)
+        Derived::default().saved(nearest.saving).weight("outer", &nearest.a, axes)?.weight("inner", &nearest.b, axes)
     }
 }
 

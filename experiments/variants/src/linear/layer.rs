@@ -3,19 +3,22 @@
 //! Most compressed layers differ from the dense one only in the form in which the weight is held: they keep this layer and make the
 //! weight on the host.
 
+use crossover_compression::Saving;
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::{Result, shape_error};
+use crossover_core::host::HostTensor;
 use crossover_core::ops::LinearSpec;
 use crossover_core::reference::ExactOperation;
 use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::weights::HostWeight;
 
 use super::{BATCH, ROWS, width};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Dim, DrawRule, Role, TensorSpec};
 use crate::resolve::{name, precision};
-use crate::variant::{Bound, Operands, Reference, wrong_inputs};
+use crate::variant::{Bound, Derived, Operands, Reference, wrong_inputs};
 
 const ACTIVATION: AxisSpec = AxisSpec {
     name: "activation",
@@ -96,6 +99,12 @@ impl<B: TransformerBackend> Bound<B> for Layer<B> {
         let &[x] = inputs else { return Err(wrong_inputs(self.variant, inputs)) };
         backend.linear(self.spec, x, &self.w, Some(self.b.view()), out)
     }
+}
+
+/// A weight in a form of its own, and what that saves over a dense one.
+pub(crate) fn in_form(weight: &HostTensor, form: HostWeight, axes: &Axes) -> Result<Derived> {
+    let saving = Saving::of_form(weight, precision(axes).weight, &form).map_err(failed)?;
+    Ok(Derived::default().compressed("w", form, saving))
 }
 
 /// What went wrong in a host transform.

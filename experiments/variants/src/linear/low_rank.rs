@@ -5,7 +5,7 @@
 //! beyond the rank, and short inner products that keep a machine less busy. `split` says which factor takes the singular values;
 //! the full rank is the dense layer.
 
-use crossover_compression::low_rank::{Rank, Split, low_rank};
+use crossover_compression::low_rank::{self, Rank, Split};
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -42,10 +42,9 @@ pub(crate) const SPLIT: AxisSpec = AxisSpec {
 };
 
 /// The factors of a weight, second and first: [outputs, rank] and [rank, inputs].
-pub(crate) fn factors(weight: &HostTensor, rank: usize, axes: &Axes) -> Result<[HostTensor; 2]> {
+pub(crate) fn factors(weight: &HostTensor, rank: usize, axes: &Axes) -> Result<low_rank::LowRank> {
     let split = if name(axes, "split") == "left" { Split::Left } else { Split::Balanced };
-    let made = low_rank(weight, Rank::Number(rank), split, precision(axes).weight).map_err(failed)?;
-    Ok([made.a, made.b])
+    low_rank::low_rank(weight, Rank::Number(rank), split, precision(axes).weight).map_err(failed)
 }
 
 impl Variant for LowRank {
@@ -88,8 +87,8 @@ impl Variant for LowRank {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let [up, down] = factors(source(drawn, "w")?, size(axes, "rank"), axes)?;
-        Derived::default().weight("down", &down, axes)?.weight("up", &up, axes)
+        let made = factors(source(drawn, "w")?, size(axes, "rank"), axes)?;
+        Derived::default().saved(made.saving).weight("down", &made.b, axes)?.weight("up", &made.a, axes)
     }
 }
 

@@ -5,7 +5,7 @@
 //! d_out) products instead of d_in d_out. Traded away: what the projection cannot hold, and many small products in place of a large one.
 //! A square layer with as many blocks as inputs is dense.
 
-use crossover_compression::monarch::monarch;
+use crossover_compression::monarch::{Monarch, monarch};
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -77,9 +77,8 @@ impl<B: TransformerBackend> Factors<B> {
 }
 
 /// Projects a weight: right [blocks, blocks, inputs / blocks] and left [blocks, outputs / blocks, blocks].
-pub(crate) fn project(weight: &HostTensor, axes: &Axes) -> Result<[HostTensor; 2]> {
-    let made = monarch(weight, size(axes, "blocks"), precision(axes).weight).map_err(failed)?;
-    Ok([made.right, made.left])
+pub(crate) fn project(weight: &HostTensor, axes: &Axes) -> Result<Monarch> {
+    monarch(weight, size(axes, "blocks"), precision(axes).weight).map_err(failed)
 }
 
 /// The factors and the bias of a layer.
@@ -125,8 +124,8 @@ impl Variant for MonarchLayer {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let [right, left] = project(source(drawn, "w")?, axes)?;
-        Derived::default().weight("right", &right, axes)?.weight("left", &left, axes)
+        let made = project(source(drawn, "w")?, axes)?;
+        Derived::default().saved(made.saving).weight("right", &made.right, axes)?.weight("left", &made.left, axes)
     }
 }
 
@@ -153,7 +152,7 @@ mod tests {
     fn a_monarch_matrix_is_reproduced_and_more_blocks_err_less() {
         let axes = crate::testing::axes::<MonarchLayer>(&sizes(&[("blocks", 4.into())]));
         let projected = |w: HostTensor| {
-            let [right, left] = project(&w, &axes).unwrap();
+            let Monarch { right, left, .. } = project(&w, &axes).unwrap();
             crossover_compression::monarch::product(&left, &right).unwrap()
         };
         assert!(error_with_weight::<MonarchLayer>(&[("blocks", 4.into())], projected) < 1e-13);

@@ -55,7 +55,8 @@ impl Variant for NofM {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        Ok(Derived::default().form("w", masked(n_of_m(axes), source(drawn, "w")?, axes)?))
+        let made = masked(n_of_m(axes), source(drawn, "w")?, axes)?;
+        Ok(Derived::default().compressed("w", made.weight, made.saving))
     }
 }
 

@@ -60,7 +60,7 @@ impl Variant for PaletteLayer {
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
         let coded = palette(source(drawn, "w")?, size(axes, "levels"), precision(axes).weight).map_err(failed)?;
-        Ok(Derived::default().form("w", HostWeight::Palette(coded.palette)))
+        Ok(Derived::default().compressed("w", HostWeight::Palette(coded.palette), coded.saving))
     }
 }
 

@@ -3,12 +3,11 @@
 //! The masks are those of `crossover_compression::masks`: by magnitude, without retraining. The counts here are those that it keeps, so
 //! that a dry run knows them before there is a weight.
 
-use crossover_compression::masks::Mask;
+use crossover_compression::masks::{Mask, Masked};
 use crossover_core::axes::Axes;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
 use crossover_core::ops::WeightForm;
-use crossover_core::weights::HostWeight;
 
 use super::layer::failed;
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec};
@@ -86,7 +85,7 @@ pub(crate) fn form(mask: Mask, outputs: usize, inputs: usize, axes: &Axes) -> We
     WeightForm::Sparse { dtype: precision(axes).weight, structure: mask.structure(), stored }
 }
 
-/// The masked weight.
-pub(crate) fn masked(mask: Mask, weight: &HostTensor, axes: &Axes) -> Result<HostWeight> {
-    Ok(mask.apply(weight, precision(axes).weight).map_err(failed)?.weight)
+/// The masked weight, and what that saves.
+pub(crate) fn masked(mask: Mask, weight: &HostTensor, axes: &Axes) -> Result<Masked> {
+    mask.apply(weight, precision(axes).weight).map_err(failed)
 }

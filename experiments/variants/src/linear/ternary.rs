@@ -43,7 +43,7 @@ impl Variant for Ternary {
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
         let coded = ternary(source(drawn, "w")?, precision(axes).weight).map_err(failed)?;
-        Ok(Derived::default().form("w", HostWeight::Palette(coded.palette)))
+        Ok(Derived::default().compressed("w", HostWeight::Palette(coded.palette), coded.saving))
     }
 }
 

@@ -160,10 +160,11 @@ impl Component {
     pub fn derive(&self, prefix: &str, drawn: &HostInputs, into: &mut Derived) -> Result<()> {
         let own: HostInputs =
             drawn.iter().filter_map(|(name, values)| Some((name.strip_prefix(prefix)?.to_owned(), values.clone()))).collect();
-        let Derived { tensors, weights } = self.entry.derive(&self.axes, &own)?;
+        let Derived { tensors, weights, savings } = self.entry.derive(&self.axes, &own)?;
         let rename = |name: Cow<'static, str>| Cow::from(format!("{prefix}{name}"));
         into.tensors.extend(tensors.into_iter().map(|(name, values)| (rename(name), values)));
         into.weights.extend(weights.into_iter().map(|(name, values)| (rename(name), values)));
+        into.savings.extend(savings);
         Ok(())
     }
 
