@@ -8,7 +8,7 @@ use crossover_core::axes::Axes;
 use serde::{Deserialize, Serialize};
 
 /// The version of the record layout. Readers refuse versions above their own and say so.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// How a cell ended. Everything but `Ok` carries a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,6 +92,12 @@ pub struct Record {
     pub memory: Option<Memory>,
     /// Errors, where it was verified.
     pub accuracy: Option<Accuracy>,
+    /// What its host transforms did to the weights, where it was prepared and has any. Since version 2.
+    #[serde(default)]
+    pub transform: Option<Transform>,
+    /// The cost that it was to have, where its sweep compares variants at equal cost. Since version 2.
+    #[serde(default)]
+    pub matching: Option<Matching>,
     /// Raw samples, in the order taken.
     pub samples: Vec<Sample>,
     /// Fingerprint of the machine; the manifest spells it out.
@@ -178,6 +184,46 @@ pub struct Accuracy {
     pub rows_checked: u64,
     /// Rows that the output has.
     pub rows_total: u64,
+}
+
+/// What host transforms (factors, masks, codes) made of a variant's weights before the engine saw them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transform {
+    /// Time that the transforms took, all together.
+    pub derive_ns: u64,
+    /// What they saved. Absent where they make tensors without compressing weights.
+    pub saved: Option<Saved>,
+}
+
+/// Sums over the compressed weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saved {
+    /// Entries of the weights as given.
+    pub parameters_before: u64,
+    /// Entries or codes that are left of them.
+    pub parameters_after: u64,
+    /// Bytes of the weights as given, dense in the cell's weight type.
+    pub bytes_before: u64,
+    /// Bytes of what became of them, with scales, tables and indices.
+    pub bytes_after: u64,
+    /// The largest relative error of a weight in the Frobenius norm. Absent where it is not finite.
+    pub error: Option<f64>,
+}
+
+/// How a cell stands to the cost that it was to have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Matching {
+    /// What was to be equal: `parameters` or `flops`.
+    pub mode: String,
+    /// The share of the baseline's cost that was wanted.
+    pub share: f64,
+    /// The cost that was wanted.
+    pub target: u64,
+    /// The cost that the cell has.
+    pub cost: u64,
 }
 
 /// One timed sample.

@@ -5,7 +5,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::schema::{Accuracy, Memory, Record, SCHEMA_VERSION, Sample, Speed, Status};
+use crate::schema::{Accuracy, Matching, Memory, Record, SCHEMA_VERSION, Sample, Saved, Speed, Status, Transform};
 
 /// A measured cell with every field present and two samples.
 pub(crate) fn full_record() -> Record {
@@ -47,6 +47,17 @@ pub(crate) fn full_record() -> Record {
             rows_checked: 64,
             rows_total: 128,
         }),
+        transform: Some(Transform {
+            derive_ns: 88,
+            saved: Some(Saved {
+                parameters_before: 1024,
+                parameters_after: 256,
+                bytes_before: 4096,
+                bytes_after: 1024,
+                error: Some(0.125),
+            }),
+        }),
+        matching: Some(Matching { mode: "flops".into(), share: 0.25, target: 1000, cost: 1010 }),
         samples: vec![
             Sample { round: 0, calls: 10, ns: 12_345_670, rejected: false },
             Sample { round: 1, calls: 10, ns: 99_999_999, rejected: true },
@@ -80,6 +91,8 @@ pub(crate) fn small_record(id: &str) -> Record {
         speed: None,
         memory: None,
         accuracy: None,
+        transform: None,
+        matching: None,
         samples: vec![],
         machine: "m".into(),
         build: "b".into(),
@@ -155,6 +168,23 @@ fn accuracy() -> impl Strategy<Value = Accuracy> {
     })
 }
 
+fn transform() -> impl Strategy<Value = Transform> {
+    (count(), option::of((vec(count(), 4), option::of(finite())))).prop_map(|(derive_ns, saved)| Transform {
+        derive_ns,
+        saved: saved.map(|(n, error)| Saved {
+            parameters_before: n[0],
+            parameters_after: n[1],
+            bytes_before: n[2],
+            bytes_after: n[3],
+            error,
+        }),
+    })
+}
+
+fn matching() -> impl Strategy<Value = Matching> {
+    (text(), finite(), count(), count()).prop_map(|(mode, share, target, cost)| Matching { mode, share, target, cost })
+}
+
 fn sample() -> impl Strategy<Value = Sample> {
     (any::<u32>(), any::<u32>(), count(), any::<bool>()).prop_map(|(round, calls, ns, rejected)| Sample { round, calls, ns, rejected })
 }
@@ -163,7 +193,8 @@ fn sample() -> impl Strategy<Value = Sample> {
 pub(crate) fn any_record() -> impl Strategy<Value = Record> {
     let names = ("[!-~]{1,40}", vec(text(), 7), any::<bool>(), btree_map(text(), axis_value(), 0..6));
     let ending = (proptest::sample::select(&Status::ALL[..]), vec(option::of(text()), 3), count(), count());
-    let figures = (option::of(speed()), option::of(memory()), option::of(accuracy()), vec(sample(), 0..4));
+    let second = (option::of(transform()), option::of(matching()));
+    let figures = (option::of(speed()), option::of(memory()), option::of(accuracy()), vec(sample(), 0..4), second);
     (names, ending, figures).prop_map(|((id, t, baseline, axes), (status, o, finished_unix_ms, elapsed_ns), figures)| Record {
         schema: SCHEMA_VERSION,
         id,
@@ -183,6 +214,8 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
         speed: figures.0,
         memory: figures.1,
         accuracy: figures.2,
+        transform: figures.4.0,
+        matching: figures.4.1,
         samples: figures.3,
         machine: t[5].clone(),
         build: t[6].clone(),

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossover_protocol::{AccuracyFigures, Cell, MemoryFigures, PreparedReply, SupportLevel};
-use crossover_results::schema::{Accuracy, Memory, Record, SCHEMA_VERSION, Speed, Status};
+use crossover_protocol::{AccuracyFigures, Cell, MemoryFigures, PreparedReply, SupportLevel, TransformFigures};
+use crossover_results::schema::{Accuracy, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Transform};
 
-use crate::plan::PlannedCell;
+use crate::plan::{Match, PlannedCell};
 use crate::schedule::sampling::{Sampling, Stop};
 use crate::worker::failure::WorkerFailure;
 
@@ -95,6 +95,8 @@ impl Draft {
             speed: None,
             memory: self.memory.map(memory),
             accuracy: self.accuracy.map(accuracy),
+            transform: self.prepared.as_ref().and_then(transform),
+            matching: self.cell.matched.as_ref().map(matching),
             samples: Vec::new(),
             machine: self.machine,
             build: self.build.unwrap_or_else(|| UNKNOWN_BUILD.to_owned()),
@@ -104,7 +106,17 @@ impl Draft {
 
 /// What stands in for a record that the store refuses (a figure beyond what its columns hold): the same cell, the reason, no figures.
 pub fn without_figures(record: Record, reason: String) -> Record {
-    Record { status: Status::Crashed, reason: Some(reason), speed: None, memory: None, accuracy: None, samples: Vec::new(), ..record }
+    Record {
+        status: Status::Crashed,
+        reason: Some(reason),
+        speed: None,
+        memory: None,
+        accuracy: None,
+        transform: None,
+        matching: None,
+        samples: Vec::new(),
+        ..record
+    }
 }
 
 /// Unix time in milliseconds.
@@ -158,6 +170,22 @@ fn accuracy(figures: AccuracyFigures) -> Accuracy {
         rows_checked: figures.rows_checked,
         rows_total: figures.rows_total,
     }
+}
+
+fn transform(prepared: &PreparedReply) -> Option<Transform> {
+    let saved = |figures: &TransformFigures| Saved {
+        parameters_before: figures.parameters_before,
+        parameters_after: figures.parameters_after,
+        bytes_before: figures.bytes_before,
+        bytes_after: figures.bytes_after,
+        error: figures.error,
+    };
+    Some(Transform { derive_ns: prepared.derive_ns?, saved: prepared.transform.as_ref().map(saved) })
+}
+
+fn matching(matched: &Match) -> Matching {
+    let Match { mode, share, target, cost, .. } = *matched;
+    Matching { mode: mode.name().to_owned(), share, target, cost }
 }
 
 fn support_name(support: SupportLevel) -> &'static str {

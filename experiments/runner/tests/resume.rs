@@ -144,6 +144,8 @@ fn unsupported(cell: &serde_json::Value) -> Record {
         speed: None,
         memory: None,
         accuracy: None,
+        transform: None,
+        matching: None,
         samples: Vec::new(),
         machine: "none".into(),
         build: "none".into(),

@@ -43,6 +43,15 @@ proptest! {
     }
 }
 
+/// A record of layout 1, which knew neither transforms nor equal cost.
+#[test]
+fn a_record_of_the_first_layout_is_read() {
+    let now = serde_json::to_string(&Record { schema: 1, ..small_record("abc") }).unwrap();
+    let then = now.replace(",\"transform\":null,\"matching\":null", "");
+    assert!(then.len() < now.len());
+    assert_eq!(serde_json::from_str::<Record>(&then).unwrap(), Record { schema: 1, ..small_record("abc") });
+}
+
 #[test]
 fn a_frame_is_one_line_that_grep_can_find() {
     let folder = tempfile::tempdir().unwrap();

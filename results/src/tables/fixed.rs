@@ -1,7 +1,7 @@
 //! The fixed columns of `cells`, in their order: the one list that the writer, the checks and the documentation's test go by.
 
 use super::column::{Kind, Value};
-use crate::schema::{Accuracy, Memory, Record, Speed};
+use crate::schema::{Accuracy, Matching, Memory, Record, Saved, Speed};
 
 /// A column that every table has.
 pub(crate) struct Fixed {
@@ -43,6 +43,14 @@ fn error(record: &Record, get: impl FnOnce(&Accuracy) -> Option<f64>) -> Value<'
 
 fn rows(record: &Record, get: impl FnOnce(&Accuracy) -> u64) -> Value<'_> {
     record.accuracy.as_ref().map_or(Value::Absent, |accuracy| Value::Count(get(accuracy)))
+}
+
+fn saved<'a>(record: &'a Record, get: impl FnOnce(&'a Saved) -> Value<'a>) -> Value<'a> {
+    record.transform.as_ref().and_then(|transform| transform.saved.as_ref()).map_or(Value::Absent, get)
+}
+
+fn matching<'a>(record: &'a Record, get: impl FnOnce(&'a Matching) -> Value<'a>) -> Value<'a> {
+    record.matching.as_ref().map_or(Value::Absent, get)
 }
 
 fn optional(text: &Option<String>) -> Value<'_> {
@@ -100,6 +108,16 @@ const FIXED: &[Fixed] = &[
     sometimes("nonfinite", Kind::Int, |r| rows(r, |a| a.nonfinite)),
     sometimes("rows_checked", Kind::Int, |r| rows(r, |a| a.rows_checked)),
     sometimes("rows_total", Kind::Int, |r| rows(r, |a| a.rows_total)),
+    sometimes("derive_ns", Kind::Int, |r| r.transform.as_ref().map_or(Value::Absent, |t| Value::Count(t.derive_ns))),
+    sometimes("transform_parameters_before", Kind::Int, |r| saved(r, |s| Value::Count(s.parameters_before))),
+    sometimes("transform_parameters_after", Kind::Int, |r| saved(r, |s| Value::Count(s.parameters_after))),
+    sometimes("transform_bytes_before", Kind::Int, |r| saved(r, |s| Value::Count(s.bytes_before))),
+    sometimes("transform_bytes_after", Kind::Int, |r| saved(r, |s| Value::Count(s.bytes_after))),
+    sometimes("transform_error", Kind::Double, |r| saved(r, |s| s.error.map_or(Value::Absent, Value::Double))),
+    sometimes("match_mode", Kind::Text, |r| matching(r, |m| Value::text(&m.mode))),
+    sometimes("match_share", Kind::Double, |r| matching(r, |m| Value::Double(m.share))),
+    sometimes("match_target", Kind::Int, |r| matching(r, |m| Value::Count(m.target))),
+    sometimes("match_cost", Kind::Int, |r| matching(r, |m| Value::Count(m.cost))),
     always("machine", Kind::Text, |r| Value::text(&r.machine)),
     always("build", Kind::Text, |r| Value::text(&r.build)),
 ];

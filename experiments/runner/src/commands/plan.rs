@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_variants::matching::NEAR;
 use serde_json::json;
 
 use crate::cli::PlanArgs;
 use crate::definition;
 use crate::paths;
-use crate::plan::{Group, Plan, PlannedCell};
+use crate::plan::{Group, Match, Plan, PlannedCell};
 
 use super::text::wrap;
 use super::{own_worker, print, print_json};
@@ -43,12 +44,39 @@ fn as_text(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
         for cell in &group.cells {
             let own: Vec<String> =
                 cell.axes.iter().filter(|(name, _)| !shared.contains_key(*name)).map(|(name, value)| format!("{name}={value}")).collect();
-            let mark = if cell.baseline { Some("(baseline)") } else { None };
-            let words = [cell.variant.as_str(), cell.engine.as_str()].into_iter().chain(own.iter().map(String::as_str)).chain(mark);
+            let marks = marks(cell);
+            let words = [cell.variant.as_str(), cell.engine.as_str()]
+                .into_iter()
+                .chain(own.iter().map(String::as_str))
+                .chain(marks.iter().flat_map(|mark| mark.split(' ')));
             out.write_all(wrap(&format!("  {} ", cell.id), words).as_bytes())?;
         }
     }
     writeln!(out, "{}", summary(plan))
+}
+
+/// What is to be known about a cell beside its axes.
+fn marks(cell: &PlannedCell) -> Vec<String> {
+    let mut marks = Vec::new();
+    if cell.baseline {
+        marks.push("(baseline)".to_owned());
+    }
+    if let Some(matched) = &cell.matched {
+        marks.push(told(matched));
+    }
+    if let Some(reason) = &cell.unfit {
+        marks.push(format!("(skipped: {reason})"));
+    }
+    marks
+}
+
+fn told(matched: &Match) -> String {
+    let (mode, off) = (matched.mode.name(), 100.0 * matched.deviation());
+    match &matched.knob {
+        Ok(knob) if off.abs() > 100.0 * NEAR => format!("({knob} for equal {mode}, and still {off:+.1} % off)"),
+        Ok(knob) => format!("({knob} for equal {mode}, {off:+.1} %)"),
+        Err(why) => format!("(unmatched: {why}; {off:+.1} % off)"),
+    }
 }
 
 /// The axes that all cells of a group have with the same value.
@@ -66,12 +94,23 @@ fn as_json(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
     for cell in plan.groups().flat_map(|group| group.cells) {
         let row = json!({
             "id": cell.id, "group": cell.group, "family": cell.family, "variant": cell.variant, "engine": cell.engine,
-            "baseline": cell.baseline, "axes": cell.axes,
+            "baseline": cell.baseline, "axes": cell.axes, "match": cell.matched.as_ref().map(match_row), "unfit": cell.unfit,
         });
         write!(out, "{separator}{row}")?;
         separator = ",\n";
     }
     writeln!(out, "\n]}}")
+}
+
+fn match_row(matched: &Match) -> serde_json::Value {
+    let (knob, why) = match &matched.knob {
+        Ok(knob) => (Some(*knob), None),
+        Err(why) => (None, Some(why)),
+    };
+    json!({
+        "mode": matched.mode.name(), "share": matched.share, "target": matched.target, "cost": matched.cost,
+        "parameter": knob, "unmatched": why,
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +145,35 @@ mod tests {
           1b5efdcf063cf611 norm/none naive (baseline)
         small: 6 cells in 2 groups
         ");
+    }
+
+    #[test]
+    fn a_matched_plan_says_what_was_turned_and_what_is_off() {
+        let text = "name = 'matched'\n[[sweep]]\nvariants = ['linear/dense', 'linear/low-rank', 'linear/monarch', 'linear/ternary']\n\
+                    engines = ['naive']\nbaseline = 'linear/dense'\nmatch = 'parameters'\nmatch_share = 0.25\n\
+                    [sweep.axes]\nd_in = 24\nd_out = 40\n";
+        let definition = definition::parse(Path::new("matched.toml"), text).unwrap();
+        let plan = Plan::new(&definition, &["naive".to_owned()], Selection::default()).unwrap();
+        let mut text = Vec::new();
+        as_text(&mut text, &plan).unwrap();
+        insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
+        linear activation=none batch=1 d_in=24 d_out=40 distribution=gaussian n=128
+               precision=f32 seed=1 threads=1
+          db8b7112b213e3c7 linear/dense naive (baseline)
+          1137890adfce096b linear/low-rank naive rank=4 split=balanced (rank for equal
+                           parameters, and still +6.7 % off)
+          ee3ab82da994f4eb linear/monarch naive blocks=4 (blocks for equal parameters,
+                           and still +6.7 % off)
+          05f460dbb1b4ed34 linear/ternary naive (unmatched: no parameter of it sets its
+                           parameters; +300.0 % off)
+        matched: 4 cells in 1 groups
+        ");
+        let mut text = Vec::new();
+        as_json(&mut text, &plan).unwrap();
+        let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(parsed["plan"][0]["match"], serde_json::Value::Null);
+        let expected = json!({ "mode": "parameters", "share": 0.25, "target": 240, "cost": 256, "parameter": "rank", "unmatched": null });
+        assert_eq!(parsed["plan"][1]["match"], expected);
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
+use crossover_variants::matching::MatchMode;
 use crossover_variants::registry;
 use crossover_variants::resolve::closest;
 use toml::Spanned;
 
 use super::error::{DefinitionError, Source};
-use super::model::{AxisSetting, Definition, EngineChoice, Sweep, WorkerCommand};
+use super::model::{AxisSetting, Definition, EngineChoice, Matching, Sweep, WorkerCommand};
 use super::reader::MAX_NAME;
 use super::wire::{WireAxis, WireDefinition, WireSweep, WireWorker};
 
@@ -59,9 +60,35 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], wire: WireSweep)
     }
     let engines = wire.engines.iter().map(|name| check_engine(source, name)).collect::<Result<_>>()?;
     let baselines = check_baselines(source, &variants, &wire.baselines)?;
+    let matching = check_matching(source, &wire)?;
     let axes = wire.axes.into_iter().map(|axis| check_axis(source, "this sweep", &variants, all, axis)).collect::<Result<_>>()?;
     let place = source.place(wire.span.start);
-    Ok(Sweep { place: format!("{}:{}", source.file.display(), place.line), variants, engines, baselines, axes })
+    Ok(Sweep { place: format!("{}:{}", source.file.display(), place.line), variants, engines, baselines, matching, axes })
+}
+
+/// What is to be equal, and to what share of the baseline's.
+fn check_matching(source: Source<'_>, wire: &WireSweep) -> Result<Option<Matching>> {
+    let wanted = wire.matching.as_ref().filter(|wanted| wanted.get_ref() != "none");
+    let Some(wanted) = wanted else {
+        return match &wire.match_share {
+            Some(share) => Err(source.error(
+                share.span(),
+                "match_share says how much of the baseline's cost, and no match says which cost",
+                r#"add match = "flops" or match = "parameters" to the sweep, or remove the line"#,
+            )),
+            None => Ok(None),
+        };
+    };
+    let Some(mode) = MatchMode::ALL.into_iter().find(|mode| mode.name() == wanted.get_ref()) else {
+        let message = format!("unknown match {:?}", wanted.get_ref());
+        return Err(source.error(wanted.span(), message, r#"write "parameters", "flops" or "none""#));
+    };
+    if wire.baselines.is_empty() {
+        let help = r#"add for example: baseline = "attention/dense""#;
+        return Err(source.error(wanted.span(), "match needs a baseline in its sweep, whose cost the others are to have", help));
+    }
+    let share = wire.match_share.as_ref().map_or(1.0, |share| *share.get_ref());
+    Ok(Some(Matching { mode, share, place: source.place(wanted.span().start).to_string() }))
 }
 
 /// The variants that a name or `family/*` stands for.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
+use crossover_variants::matching::MatchMode;
 
 /// One experiment.
 #[derive(Debug, Clone)]
@@ -39,8 +40,21 @@ pub struct Sweep {
     pub engines: Vec<EngineChoice>,
     /// The variants that the others are compared with, at most one for each task.
     pub baselines: Vec<&'static str>,
+    /// What the variants are to cost alike, where they are.
+    pub matching: Option<Matching>,
     /// The axes, in the order of the file.
     pub axes: Vec<AxisSetting>,
+}
+
+/// Variants of one sweep compared at equal cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matching {
+    /// What is made equal.
+    pub mode: MatchMode,
+    /// The share of the baseline's cost that every other variant is to have.
+    pub share: f64,
+    /// Where it was asked for.
+    pub place: String,
 }
 
 /// One entry of a sweep's `engines`.

@@ -87,7 +87,7 @@ fn an_unknown_key_is_shown_with_the_nearest_one() {
     x.toml:3:1: unknown key "varients" in a [[sweep]]
       3 | varients = ["attention/dense"]
         | ^^^^^^^^
-      did you mean "variants"? the keys of a [[sweep]] are variants, engines, baseline, axes
+      did you mean "variants"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, axes
     "#);
 }
 
@@ -300,4 +300,41 @@ proptest! {
             prop_assert!(error.to_string().starts_with("x.toml:"), "{error}");
         }
     }
+}
+
+/// A sweep with these lines about equal cost.
+fn matching(lines: &str) -> String {
+    format!("name = \"x\"\n[[sweep]]\nvariants = [\"linear/dense\", \"linear/low-rank\"]\nengines = [\"naive\"]\n{lines}")
+}
+
+#[test]
+fn equal_cost_is_read_with_its_share() {
+    let matched = |lines: &str| read(&matching(lines)).unwrap().sweeps.remove(0).matching;
+    let whole = matched("baseline = \"linear/dense\"\nmatch = \"flops\"").unwrap();
+    assert_eq!((whole.mode.name(), whole.share, whole.place.as_str()), ("flops", 1.0, "x.toml:6:9"));
+    let part = matched("baseline = \"linear/dense\"\nmatch = \"parameters\"\nmatch_share = 0.25").unwrap();
+    assert_eq!((part.mode.name(), part.share), ("parameters", 0.25));
+    assert_eq!((matched("match = \"none\""), matched("")), (None, None));
+}
+
+#[test]
+fn equal_cost_that_cannot_be_is_refused() {
+    insta::assert_snapshot!(complaint(&matching("match = \"flop\"\nbaseline = \"linear/dense\"")), @r#"
+    x.toml:5:9: unknown match "flop"
+      5 | match = "flop"
+        |         ^^^^^^
+      write "parameters", "flops" or "none"
+    "#);
+    insta::assert_snapshot!(complaint(&matching("match = \"flops\"")), @r#"
+    x.toml:5:9: match needs a baseline in its sweep, whose cost the others are to have
+      5 | match = "flops"
+        |         ^^^^^^^
+      add for example: baseline = "attention/dense"
+    "#);
+    for share in ["0", "-0.5", "1.5", "nan", "\"half\""] {
+        let text = complaint(&matching(&format!("baseline = \"linear/dense\"\nmatch = \"flops\"\nmatch_share = {share}")));
+        assert!(text.starts_with("x.toml:7:15: match_share must be a number"), "{text}");
+    }
+    let alone = complaint(&matching("match_share = 0.5"));
+    assert!(alone.starts_with("x.toml:5:15: match_share says how much"), "{alone}");
 }

@@ -30,6 +30,8 @@ pub(super) struct WireSweep {
     pub(super) variants: Vec<Spanned<String>>,
     pub(super) engines: Vec<Spanned<String>>,
     pub(super) baselines: Vec<Spanned<String>>,
+    pub(super) matching: Option<Spanned<String>>,
+    pub(super) match_share: Option<Spanned<f64>>,
     pub(super) axes: Vec<WireAxis>,
 }
 
@@ -59,6 +61,8 @@ const SWEEP: &[Key] = &[
     Key { name: "variants", example: r#"variants = ["attention/dense", "attention/flash"]"# },
     Key { name: "engines", example: r#"engines = ["naive"]"# },
     Key { name: "baseline", example: r#"baseline = "attention/dense""# },
+    Key { name: "match", example: r#"match = "flops", or "parameters", or "none""# },
+    Key { name: "match_share", example: "match_share = 0.25" },
     Key { name: "axes", example: "n = [128, 256]" },
 ];
 const MEASURE: &[Key] = &[
@@ -106,8 +110,14 @@ fn sweep(item: Value<'_>) -> Result<WireSweep> {
         variants: variants.texts()?,
         engines: table.require("engines")?.texts()?,
         baselines: table.get("baseline").map(Value::text_or_texts).transpose()?.unwrap_or_default(),
+        matching: table.get("match").map(Value::text).transpose()?,
+        match_share: table.get("match_share").map(share).transpose()?,
         axes: table.get("axes").map(axes).transpose()?.unwrap_or_default(),
     })
+}
+
+fn share(value: Value<'_>) -> Result<Spanned<f64>> {
+    Ok(Spanned::new(value.span(), value.positive(1.0)?))
 }
 
 fn axes(value: Value<'_>) -> Result<Vec<WireAxis>> {

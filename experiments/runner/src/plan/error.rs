@@ -59,6 +59,18 @@ pub enum PlanError {
         /// What does not fit.
         source: Box<AxisError>,
     },
+    /// A baseline that costs nothing of what shall be equal.
+    #[error("{place}: the baseline {baseline} has no {mode} of which the others could have a share\n  {help}")]
+    NothingToMatch {
+        /// Where it was asked for.
+        place: String,
+        /// The baseline.
+        baseline: &'static str,
+        /// What was to be equal.
+        mode: &'static str,
+        /// What to write instead.
+        help: &'static str,
+    },
     /// More cells than could ever be run.
     #[error(
         "experiment {experiment:?} spans {candidates} cells before any filter; more than {most} are not taken: shorten the lists, or split it"

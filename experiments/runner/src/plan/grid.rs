@@ -7,9 +7,10 @@
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::dtype::Precision;
 use crossover_variants::descriptor::{AxisDefault, AxisKind, AxisSpec, COMMON_AXES, Descriptor};
+use crossover_variants::registry::{self, Entry};
 use crossover_variants::resolve::{AxisError, closest, resolve, shape_of};
 
-use crate::definition::{AxisSetting, Definition, EngineChoice, Sweep};
+use crate::definition::{AxisSetting, Definition, EngineChoice, Matching, Sweep};
 
 use super::error::PlanError;
 use super::selection::Override;
@@ -25,12 +26,14 @@ pub(super) struct Grid {
     /// Names of all problem and common axes, sorted.
     pub(super) group_axes: Vec<&'static str>,
     pub(super) members: Vec<Member>,
+    /// What the members are to cost alike.
+    pub(super) matching: Option<Matching>,
 }
 
 /// One variant of a grid.
 #[derive(Debug)]
 pub(super) struct Member {
-    pub(super) descriptor: &'static Descriptor,
+    pub(super) entry: Entry,
     pub(super) baseline: bool,
     /// Its parameters; the first varies slowest.
     pub(super) inner: Vec<Dimension>,
@@ -95,14 +98,20 @@ fn grid(sweep: &Sweep, variants: Vec<&'static Descriptor>, settings: &[AxisSetti
     let outer = dimensions(first, &shared(first).collect::<Vec<_>>(), settings)?;
     let mut group_axes: Vec<&'static str> = shared(first).map(|axis| axis.name).collect();
     group_axes.sort_unstable();
-    let members = variants.into_iter().map(|descriptor| {
+    // Definitions take their variants from the registry: each is found there.
+    let entries = variants.into_iter().filter_map(|descriptor| registry::find(descriptor.name));
+    let members = entries.map(|entry| {
+        let descriptor = entry.descriptor;
         let inner = dimensions(descriptor, &descriptor.parameters.iter().collect::<Vec<_>>(), settings)?;
-        Ok(member(descriptor, sweep.baselines.contains(&descriptor.name), &outer, inner))
+        Ok(member(entry, sweep.baselines.contains(&descriptor.name), &outer, inner))
     });
-    Ok(Grid { place: sweep.place.clone(), engines: engines.to_vec(), members: members.collect::<Result<_, _>>()?, outer, group_axes })
+    let members = members.collect::<Result<_, _>>()?;
+    let (place, matching) = (sweep.place.clone(), sweep.matching.clone());
+    Ok(Grid { place, engines: engines.to_vec(), members, outer, group_axes, matching })
 }
 
-fn member(descriptor: &'static Descriptor, baseline: bool, outer: &[Dimension], inner: Vec<Dimension>) -> Member {
+fn member(entry: Entry, baseline: bool, outer: &[Dimension], inner: Vec<Dimension>) -> Member {
+    let descriptor = entry.descriptor;
     let mut start = Axes::new();
     let mut followers = Vec::new();
     for axis in descriptor.axes() {
@@ -127,7 +136,7 @@ fn member(descriptor: &'static Descriptor, baseline: bool, outer: &[Dimension], 
         shape_of(shape, &largest).into_iter().try_fold(8usize, usize::checked_mul).is_some_and(|bytes| bytes <= isize::MAX as usize)
     };
     let sizes_fit = shapes.into_iter().all(fits);
-    Member { descriptor, baseline, inner, start, followers, sizes_fit, repeated: false }
+    Member { entry, baseline, inner, start, followers, sizes_fit, repeated: false }
 }
 
 /// Gives each follower the value of the axis that it follows, in the order of declaration.
@@ -161,7 +170,9 @@ fn judge(descriptor: &'static Descriptor, axis: &'static AxisSpec, value: &AxisV
     let alone = Axes::from([(axis.name.to_owned(), value.clone())]);
     match resolve(descriptor, &alone) {
         // What does not fit together with defaults may fit together with other values.
-        Ok(_) | Err(AxisError::Condition { .. } | AxisError::Overflow { .. }) => Value { value: canonical(axis, value), fault: None },
+        Ok(_) | Err(AxisError::Condition { .. } | AxisError::Unfit { .. } | AxisError::Overflow { .. }) => {
+            Value { value: canonical(axis, value), fault: None }
+        }
         Err(fault) => Value { value: value.clone(), fault: Some(fault) },
     }
 }
@@ -236,8 +247,8 @@ fn same_problem(one: &Descriptor, other: &Descriptor) -> bool {
 }
 
 fn mark_repeated(grids: &mut [Grid]) {
-    let names: Vec<&str> = grids.iter().flat_map(|grid| &grid.members).map(|member| member.descriptor.name).collect();
+    let names: Vec<&str> = grids.iter().flat_map(|grid| &grid.members).map(|member| member.entry.descriptor.name).collect();
     for member in grids.iter_mut().flat_map(|grid| &mut grid.members) {
-        member.repeated = names.iter().filter(|name| **name == member.descriptor.name).count() > 1;
+        member.repeated = names.iter().filter(|name| **name == member.entry.descriptor.name).count() > 1;
     }
 }

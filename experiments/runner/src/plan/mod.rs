@@ -6,10 +6,14 @@
 //! Nothing here holds the cells: a plan is the lists of values, and a walk over their product. So a million cells cost a walk and
 //! not a gigabyte, at the price of walking twice: once to check and count everything before anything runs, once to run.
 //!
+//! Where the usual defaults of a variant do not go with the sizes, or where variants are to be compared at equal cost, the axes of a cell
+//! take a search (`fit`); everywhere else they are just written down.
+//!
 //! The order is the file's: sweeps, then problem and common axes with the first one varying slowest, and inside a group the
 //! variants, their parameters and the engines. A cell that an earlier sweep has already is left out.
 
 mod error;
+mod fit;
 mod grid;
 mod identity;
 mod selection;
@@ -22,10 +26,12 @@ use crate::definition::Definition;
 use crate::filter::Filter;
 
 pub use error::PlanError;
+pub use fit::Match;
 pub use identity::{cell_id, group_id};
 pub use selection::{Override, Selection, Shard};
 pub use walk::Groups;
 
+use fit::Fits;
 use grid::Grid;
 
 /// One cell to run.
@@ -47,6 +53,10 @@ pub struct PlannedCell {
     pub baseline: bool,
     /// Every axis, defaults filled in.
     pub axes: Axes,
+    /// How it was brought to the cost of the others, where the sweep asks for it.
+    pub matched: Option<Match>,
+    /// Why it cannot be run although nobody asked for anything wrong: no default of the variant fits these sizes.
+    pub unfit: Option<String>,
 }
 
 impl PlannedCell {
@@ -74,6 +84,8 @@ pub struct Plan {
     shard: Option<Shard>,
     cells: u64,
     groups: u64,
+    /// What the walks have found out about cells whose axes take a search.
+    fits: Fits,
 }
 
 /// More cells than anybody waits for: at a millisecond each they would take half a day.
@@ -88,7 +100,7 @@ impl Plan {
             return Err(PlanError::TooLarge { experiment: definition.name.clone(), candidates, most: MOST_CANDIDATES });
         }
         let Selection { filters, shard, .. } = selection;
-        let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, cells: 0, groups: 0 };
+        let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, cells: 0, groups: 0, fits: Fits::default() };
         (plan.groups, plan.cells) = walk::count_and_check(&plan)?;
         Ok(plan)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossover_core::axes::AxisValue;
 use crossover_variants::registry;
-use crossover_variants::resolve::resolve;
+use crossover_variants::resolve::{AxisError, resolve};
 use proptest::prelude::*;
 
 use super::*;
@@ -211,7 +211,93 @@ fn the_experiments_of_the_project_can_be_planned() {
     assert!(quick.iter().filter(|name| name.starts_with("model/")).count() >= 3);
     assert_eq!(load("every-variant").cell_count(), registry::entries().len() as u64);
     assert!(load("minilm").cell_count() > 20);
+    let matched = cells(&load("matched"));
+    let near = matched.iter().filter_map(|cell| cell.matched.as_ref()).filter(|found| found.deviation().abs() <= 0.05).count();
+    assert!(2 * near > matched.len(), "{near} of {} come near their targets", matched.len());
     assert!(load("standard").cell_count() > quick.len() as u64 && load("full").cell_count() > load("standard").cell_count());
+}
+
+const MATCHED: &str = "[[sweep]]\nvariants = ['linear/dense', 'linear/low-rank', 'linear/csr', 'linear/ternary']\nengines = ['naive', 'other']\n\
+                       baseline = 'linear/dense'\nmatch = 'parameters'\nmatch_share = 0.25\n[sweep.axes]\nd_in = 256\nd_out = [256, 64]\n";
+
+#[test]
+fn knobs_are_turned_to_the_share_of_the_baseline() {
+    let plan = plan(MATCHED);
+    let value = |variant: &str, d_out: i64, axis: &str| {
+        let all = cells(&plan);
+        let cell = all.iter().find(|cell| cell.variant == variant && cell.axes["d_out"] == AxisValue::Int(d_out)).unwrap();
+        cell.axes[axis].clone()
+    };
+    // rank (256 + 256) = 256 256 / 4, and rank (256 + 64) = 256 64 / 4 to the nearest.
+    assert_eq!(value("linear/low-rank", 256, "rank"), AxisValue::Int(32));
+    assert_eq!(value("linear/low-rank", 64, "rank"), AxisValue::Int(13));
+    assert_eq!(value("linear/csr", 64, "sparsity"), AxisValue::Float(0.75));
+    for cell in cells(&plan) {
+        let descriptor = registry::find(&cell.variant).unwrap().descriptor;
+        assert_eq!(resolve(descriptor, &cell.axes).unwrap(), cell.axes);
+        assert_eq!(cell.id, cell_id(&cell.variant, &cell.engine, &cell.axes));
+        assert_eq!(cell.matched.is_none(), cell.baseline);
+    }
+    assert_eq!((plan.group_count(), plan.cell_count()), (2, 16));
+}
+
+#[test]
+fn a_knob_that_the_user_sets_stays_and_the_cell_says_so() {
+    let plan = plan_with(MATCHED, selection(&["rank=3,5"], &["variant == \"linear/low-rank\""])).unwrap();
+    for cell in cells(&plan) {
+        let matched = cell.matched.unwrap();
+        assert!(matches!(cell.axes["rank"], AxisValue::Int(3 | 5)));
+        assert_eq!(matched.knob, Err("rank is set by the experiment".to_owned()));
+        assert!(matched.deviation() < -0.5);
+    }
+    assert_eq!(plan.cell_count(), 8);
+}
+
+#[test]
+fn a_matched_cell_is_that_of_an_explicit_value() {
+    let matched = cells(&plan(MATCHED));
+    let explicit = MATCHED.replace("match = 'parameters'\nmatch_share = 0.25\n", "");
+    let explicit = cells(&plan_with(&explicit, selection(&["rank=32"], &["d_out == 256"])).unwrap());
+    let id = |cells: &[PlannedCell]| cells.iter().find(|cell| cell.variant == "linear/low-rank").unwrap().id.clone();
+    assert_eq!(id(&matched), id(&explicit));
+}
+
+#[test]
+fn a_baseline_without_the_cost_is_refused() {
+    let sweep = "[[sweep]]\nvariants = ['attention/dense', 'attention/linformer']\nengines = ['naive']\nbaseline = 'attention/dense'\n\
+                 match = 'parameters'\n";
+    insta::assert_snapshot!(complaint(sweep, Selection::default()), @r#"
+    x.toml:6:9: the baseline attention/dense has no parameters of which the others could have a share
+      name another baseline, or match something else: attention and norms are compared by "flops"
+    "#);
+}
+
+#[test]
+fn defaults_give_way_to_odd_sizes_and_values_do_not() {
+    let sweep = "[[sweep]]\nvariants = ['attention/dense', 'attention/reformer']\nengines = ['naive']\naxes = { n = [64, 77, 1000] }\n";
+    let chunks: Vec<AxisValue> = cells(&plan(sweep)).iter().filter_map(|cell| cell.axes.get("chunk").cloned()).collect();
+    assert_eq!(chunks, [AxisValue::Int(16), AxisValue::Int(11), AxisValue::Int(250)]);
+    let wrong = complaint(sweep, selection(&["chunk=19"], &["n == 77"]));
+    assert!(wrong.contains("chunk must divide n"), "{wrong}");
+}
+
+#[test]
+fn a_cell_without_fitting_defaults_is_kept_with_the_reason() {
+    let sweep = "[[sweep]]\nvariants = ['ffn/moe-top1']\nengines = ['naive']\naxes = { d_model = 1, d_ff = 1, n = [64, 67108864] }\n";
+    let cells = cells(&plan(sweep));
+    assert_eq!(cells.len(), 2);
+    assert_eq!(cells[0].unfit, None);
+    assert!(cells[1].unfit.as_ref().unwrap().contains("no default of ffn/moe-top1 fits"), "{:?}", cells[1].unfit);
+}
+
+#[test]
+fn every_variant_can_be_planned_at_odd_sizes() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../definitions/every-variant.toml");
+    let definition = definition::load(&file).unwrap();
+    for n in ["n=1000", "n=77"] {
+        let plan = Plan::new(&definition, &["naive".to_owned()], selection(&[n], &[])).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(plan.cell_count(), registry::entries().len() as u64);
+    }
 }
 
 #[test]
@@ -286,7 +372,8 @@ proptest! {
         let axes: String = given.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         let planned = plan_with(&format!("[[sweep]]\nvariants = ['{}']\nengines = ['naive']\n[sweep.axes]\n{axes}", descriptor.name), Selection::default());
         match (planned, resolve(descriptor, &given)) {
-            (Ok(plan), Ok(resolved)) => prop_assert_eq!(&cells(&plan)[0].axes, &resolved),
+            (Ok(plan), Ok(resolved)) => prop_assert_eq!((&cells(&plan)[0].axes, &cells(&plan)[0].unfit), (&resolved, &None)),
+            (Ok(plan), Err(AxisError::Unfit { .. })) => prop_assert!(cells(&plan)[0].unfit.is_some()),
             // Where several values are wrong, each names the first in its own order.
             (Err(PlanError::BadCell { .. }), Err(_)) => {}
             (planned, resolved) => prop_assert!(false, "{planned:?} but {resolved:?}"),

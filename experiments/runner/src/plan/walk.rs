@@ -12,6 +12,7 @@ use crossover_variants::resolve::{AxisError, resolve};
 use crate::filter::Row;
 
 use super::error::PlanError;
+use super::fit::{Fit, Point};
 use super::grid::{Dimension, Grid, Member, follow};
 use super::identity::{cell_hash, group_hash, hex};
 use super::{Group, Plan, PlannedCell};
@@ -34,7 +35,7 @@ impl Iterator for Groups<'_> {
         loop {
             let mut cells = Vec::new();
             let found = self.0.next_group(&mut |candidate| {
-                let descriptor = candidate.member.descriptor;
+                let descriptor = candidate.member.entry.descriptor;
                 cells.push(PlannedCell {
                     id: hex(cell_hash(&mut text, descriptor.name, candidate.engine, candidate.axes)),
                     group: String::new(),
@@ -44,6 +45,8 @@ impl Iterator for Groups<'_> {
                     engine: candidate.engine.to_owned(),
                     baseline: candidate.member.baseline,
                     axes: candidate.axes.clone(),
+                    matched: candidate.fit.matched.clone(),
+                    unfit: candidate.fit.unfit.clone(),
                 });
                 Ok(())
             });
@@ -87,6 +90,7 @@ struct Candidate<'a> {
     member: &'a Member,
     engine: &'a str,
     axes: &'a Axes,
+    fit: &'a Fit,
     outer: &'a [usize],
     inner: &'a [usize],
 }
@@ -100,7 +104,13 @@ impl Candidate<'_> {
                 return Err((dimension.place.clone(), fault.clone()));
             }
         }
-        let descriptor = self.member.descriptor;
+        if let Some(fault) = &self.fit.fault {
+            return Err((self.grid.place.clone(), fault.clone()));
+        }
+        if self.fit.unfit.is_some() {
+            return Ok(());
+        }
+        let descriptor = self.member.entry.descriptor;
         if self.member.sizes_fit && descriptor.conditions.iter().all(|condition| (condition.holds)(self.axes)) {
             return Ok(());
         }
@@ -161,19 +171,20 @@ impl<'a> Walk<'a> {
     /// The hash of the group that the walk is at: its rows agree on all that is hashed.
     fn group_hash(&mut self) -> u64 {
         let grid = &self.plan.grids[self.grid];
-        group_hash(&mut self.text, grid.members[0].descriptor.task, &grid.group_axes, &self.rows[0])
+        group_hash(&mut self.text, grid.members[0].entry.descriptor.task, &grid.group_axes, &self.rows[0])
     }
 
     fn visit_members(&mut self, grid: &Grid, outer: &[usize], visit: &mut Visitor<'_>) -> Result<(), PlanError> {
-        for (index, member) in grid.members.iter().enumerate() {
+        for (member, row) in grid.members.iter().zip(&mut self.rows) {
             let mut inner = vec![0; member.inner.len()];
             loop {
-                let row = &mut self.rows[index];
                 place(row, &member.inner, &inner);
                 follow(row, &member.followers);
+                let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
+                let axes = fit.axes.as_ref().unwrap_or(row);
                 for engine in &grid.engines {
-                    if self.keeps(member, engine, index) {
-                        visit(Candidate { grid, member, engine, axes: &self.rows[index], outer, inner: &inner })?;
+                    if keeps(self.plan, &mut self.seen, member, engine, axes) {
+                        visit(Candidate { grid, member, engine, axes, fit: &fit, outer, inner: &inner })?;
                     }
                 }
                 if !advance(&mut inner, &member.inner) {
@@ -183,17 +194,17 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
 
-    fn keeps(&mut self, member: &Member, engine: &str, row: usize) -> bool {
-        let (name, axes) = (member.descriptor.name, &self.rows[row]);
-        let family = member.descriptor.family();
-        let row = Row { variant: name, family, engine, experiment: &self.plan.experiment, baseline: member.baseline, axes };
-        self.plan.filters.iter().all(|filter| filter.keeps(&row)) && (!member.repeated || self.seen.insert(fingerprint(name, engine, axes)))
-    }
+fn keeps(plan: &Plan, seen: &mut HashSet<u64>, member: &Member, engine: &str, axes: &Axes) -> bool {
+    let descriptor = member.entry.descriptor;
+    let (variant, family) = (descriptor.name, descriptor.family());
+    let row = Row { variant, family, engine, experiment: &plan.experiment, baseline: member.baseline, axes };
+    plan.filters.iter().all(|filter| filter.keeps(&row)) && (!member.repeated || seen.insert(fingerprint(variant, engine, axes)))
 }
 
 /// Tells cells of one variant apart, much cheaper than by their ids. The names of the axes follow from the variant.
-fn fingerprint(variant: &str, engine: &str, axes: &Axes) -> u64 {
+pub(super) fn fingerprint(variant: &str, engine: &str, axes: &Axes) -> u64 {
     let mut hasher = DefaultHasher::new();
     (variant, engine).hash(&mut hasher);
     for value in axes.values() {

@@ -30,6 +30,8 @@ pub(crate) fn group(names: &[&str]) -> Group {
         engine: "fake".into(),
         baseline: name.starts_with("base"),
         axes: Axes::new(),
+        matched: None,
+        unfit: None,
     };
     Group { id: "g".into(), cells: names.iter().map(cell).collect() }
 }

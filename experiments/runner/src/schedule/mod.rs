@@ -120,6 +120,11 @@ impl<'a> Scheduler<'a> {
     fn run_chunk(&mut self, chunk: Vec<Seat<'_>>, useless: &mut BTreeSet<String>) -> Result<(), Halt> {
         let (mut seats, mut refused) = (Vec::new(), Vec::new());
         for seat in chunk {
+            if let Some(reason) = &seat.cell.unfit {
+                let skipped = Draft::new(seat.cell.clone(), self.machine.clone()).not_run(Status::Unsupported, reason.clone());
+                refused.extend((!seat.companion).then_some(skipped));
+                continue;
+            }
             match if seat.companion { None } else { self.sink.refuse(seat.cell) } {
                 Some(reason) => refused.push(Draft::new(seat.cell.clone(), self.machine.clone()).not_run(Status::OverBudget, reason)),
                 None if seat.companion && useless.contains(&seat.cell.id) => {}

@@ -252,3 +252,20 @@ fn the_harness_costs_less_than_a_hundredth() {
         assert!(requests * 50_000 * 100 <= measured, "{call_ns}: {requests} requests for {measured} ns");
     }
 }
+
+#[test]
+fn a_cell_that_cannot_be_run_costs_no_worker_and_is_recorded() {
+    let world = Rc::new(World::default());
+    let (mut launcher, clock, mut sink) = (FakeLauncher(Rc::clone(&world)), FakeClock(Rc::clone(&world)), FakeSink(Rc::clone(&world)));
+    let measure = Measure::default();
+    let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut sink, &measure, "machine".into(), 1, PathBuf::from("/nowhere"));
+    let mut group = group(&["base", "a"]);
+    group.cells.iter_mut().for_each(|cell| cell.unfit = Some("no default fits".into()));
+    scheduler.run_group(&group, |_| true).unwrap();
+    let records = world.records.borrow();
+    assert_eq!(records.len(), 2);
+    for record in records.iter() {
+        assert_eq!((record.status, record.reason.as_deref()), (Status::Unsupported, Some("no default fits")));
+        assert_eq!(world.log_of(&record.id), "recorded");
+    }
+}

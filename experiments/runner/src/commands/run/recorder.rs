@@ -8,7 +8,8 @@ use crossover_core::axes::Axes;
 use crossover_protocol::HelloReply;
 use crossover_results::schema::Record;
 use crossover_results::{Build, Journal, Manifest, RunFolder, StoreError};
-use crossover_variants::registry;
+use crossover_variants::registry::{self, Entry};
+use crossover_variants::resolve::resolve;
 
 use crate::outcome::without_figures;
 use crate::plan::{Group, PlannedCell};
@@ -64,7 +65,9 @@ impl Recorder<'_> {
 
 /// The weight of a cell for the estimate.
 pub(super) fn weight(variant: &str, engine: &str, axes: &Axes, weighs: bool) -> Weight {
-    let cost = || registry::find(variant)?.cost(axes).ok();
+    // A cell that no axes fit has no cost.
+    let runs = |entry: &Entry| resolve(entry.descriptor, axes).is_ok();
+    let cost = || registry::find(variant).filter(runs)?.cost(axes).ok();
     Weight::new(engine, if weighs { cost().map_or(0, |cost| cost.flops) } else { 0 })
 }
 
