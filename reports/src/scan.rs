@@ -192,6 +192,8 @@ mod tests {
             speed: None,
             memory: None,
             accuracy: None,
+            transform: None,
+            matching: None,
             samples: Vec::new(),
             machine: "m".into(),
             build: text(),

@@ -5,7 +5,8 @@ mod support;
 use std::fs;
 
 use crossover_reports::{Format, write_report};
-use support::{run_of, twenty_cells};
+use crossover_results::schema::{Matching, Saved, Transform};
+use support::{measured, run_of, tables, twenty_cells};
 
 fn rendered(file: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -219,4 +220,26 @@ fn csv() {
     run,schema,id,group,experiment,family,variant,engine,baseline,status,reason,stderr_tail,support,finished_unix_ms,elapsed_ns,median_ns,ci_low_ns,ci_high_ns,min_ns,p95_ns,samples,rejected,warmup_calls,prepare_ns,stop,flops,bytes,threads_used,isa,weight_bytes,activation_bytes,scratch_bytes,state_bytes,allocator_peak_bytes,warm_allocations,high_water_bytes,err_impl,err_impl_rel,tolerance_used,err_method,err_method_rel,cosine,error_ratio,nonfinite,rows_checked,rows_total,machine,build,head_dim,n,precision,threads
     run-1,1,g1-naive-dense,g1,attention-quick,attention,attention/dense,naive,true,ok,,,native,1700000000000,5,163840,162202,165478,155648,172032,11,1,3,77,converged,2560,32768,1,avx2,0,32768,65536,0,98304,0,5242880,1.25e-7,3e-8,0.25,2.5e-7,6e-8,0.9999995,1.5,0,64,128,machine1,build1,64,128,f32,1
     ");
+}
+
+/// Columns about compressed weights appear where some cell has them; what is off its target is named.
+#[test]
+fn transforms_and_equal_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run-1"), folder.path().join("out"));
+    let mut cells = vec![measured("a", "g", "linear/dense", 128, 1, 1000), measured("b", "g", "linear/low-rank", 128, 1, 500)];
+    cells[0].baseline = true;
+    let saved = Saved { parameters_before: 1000, parameters_after: 250, bytes_before: 4000, bytes_after: 1000, error: Some(0.125) };
+    cells[1].transform = Some(Transform { derive_ns: 2_500_000, saved: Some(saved) });
+    cells[1].matching = Some(Matching { mode: "parameters".into(), share: 0.25, target: 1000, cost: 1100 });
+    run_of(&run, &cells);
+    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    let memory = fs::read_to_string(out.join("memory.md")).unwrap();
+    let rows = &tables(&memory)[0].rows;
+    let shown = |row: usize| ["derived in", "parameters left", "bytes left", "weight error"].map(|column| rows[row][column].as_str());
+    assert_eq!(shown(0), ["–", "–", "–", "–"]);
+    assert_eq!(shown(1), ["2.50 ms", "25.0 %", "25.0 %", "1.25e-1"]);
+    let summary = fs::read_to_string(out.join("summary.md")).unwrap();
+    assert!(summary.contains("matched at equal parameters (share 0.25): 1 cell, **1 more than 5 % off**"), "{summary}");
+    assert!(summary.contains("+10.0 %"), "{summary}");
 }

@@ -112,7 +112,7 @@ fn what_cannot_be_read_is_refused_by_name() {
     later[place] = b'9';
     fs::write(store.cells_path(), later).unwrap();
     let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();
-    assert!(error.to_string().contains("version 9 is newer than version 1"), "{error}");
+    assert!(error.to_string().contains("version 9 is newer than version 2"), "{error}");
     fs::write(store.cells_path(), b"PAR1 this is no table PAR1").unwrap();
     let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();
     assert!(error.to_string().contains("cells.parquet") && error.to_string().contains("remove the file"), "{error}");

@@ -6,7 +6,7 @@ use super::Context;
 use super::family_tables::{Measures, sections};
 use crate::columns::Typed;
 use crate::text::markdown::{ABSENT, Align, name};
-use crate::text::units::{bytes, figure};
+use crate::text::units::{bytes, figure, percent, scientific, time};
 
 const ABOUT: &str = "# Memory\n\n\
     Three figures that are never added to each other. *declared*: what the engine says it holds, as weights + activations (inputs and \
@@ -15,19 +15,46 @@ const ABOUT: &str = "# Memory\n\n\
     cell over baseline: below 1 is smaller. *warm allocations* are those of one call after warm-up. A cell that was not accounted \
     has its status in place of the first figure.\n";
 
+/// Said where some cell has compressed weights.
+const TRANSFORMS: &str = "\n*derived in*: time of the host transforms (factors, masks, codes), before the timer. *parameters left* and *bytes left*: \
+    what they leave of the weights that they compress. *weight error*: the largest relative error of such a weight in the Frobenius norm.\n";
+
 struct Memory<'a> {
     frame: &'a DataFrame,
+    /// Show what host transforms did?
+    transforms: bool,
 }
 
 /// The whole file. `frame` has the columns of `frames::memory`.
 pub(crate) fn document(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let empty = if frame.height() == 0 { "\nThere are no cells.\n" } else { "" };
-    Ok(format!("{ABOUT}{empty}{}", sections(frame, context, &Memory { frame })?))
+    let transforms = frame.ints("transform_bytes_before")?.iter().any(|bytes| bytes.is_some());
+    let more = if transforms { TRANSFORMS } else { "" };
+    Ok(format!("{ABOUT}{more}{empty}{}", sections(frame, context, &Memory { frame, transforms })?))
+}
+
+impl Memory<'_> {
+    /// What host transforms took, left and lost.
+    fn transform(&self, row: usize) -> PolarsResult<[String; 4]> {
+        let absent = || ABSENT.to_owned();
+        let int = |column: &str| -> PolarsResult<Option<i64>> { Ok(self.frame.ints(column)?.get(row)) };
+        let left = |what: &str| -> PolarsResult<String> {
+            let (before, after) = (int(&format!("transform_{what}_before"))?, int(&format!("transform_{what}_after"))?);
+            let share = before.zip(after).filter(|(before, _)| *before > 0).map(|(before, after)| after as f64 / before as f64);
+            Ok(share.map_or_else(absent, percent))
+        };
+        Ok([
+            int("derive_ns")?.map_or_else(absent, |ns| time(ns as f64)),
+            left("parameters")?,
+            left("bytes")?,
+            self.frame.doubles("transform_error")?.get(row).map_or_else(absent, scientific),
+        ])
+    }
 }
 
 impl Measures for Memory<'_> {
     fn headings(&self) -> Vec<(&'static str, Align)> {
-        [
+        let figures = [
             "declared",
             "ratio",
             "weights",
@@ -39,9 +66,10 @@ impl Measures for Memory<'_> {
             "high water",
             "ratio",
             "warm allocations",
-        ]
-        .map(|heading| (heading, Align::Right))
-        .into()
+        ];
+        let transforms = ["derived in", "parameters left", "bytes left", "weight error"];
+        let transforms = transforms.into_iter().filter(|_| self.transforms);
+        figures.into_iter().chain(transforms).map(|heading| (heading, Align::Right)).collect()
     }
 
     fn cells(&self, row: usize) -> PolarsResult<Vec<String>> {
@@ -58,7 +86,7 @@ impl Measures for Memory<'_> {
             Some(_) => size("declared_bytes")?,
         };
         let warm = self.frame.ints("warm_allocations")?.get(row);
-        Ok(vec![
+        let mut shown = vec![
             declared,
             ratio("declared_ratio")?,
             size("weight_bytes")?,
@@ -70,7 +98,11 @@ impl Measures for Memory<'_> {
             size("high_water_bytes")?,
             ratio("high_water_ratio")?,
             warm.map_or_else(|| ABSENT.to_owned(), |count| count.to_string()),
-        ])
+        ];
+        if self.transforms {
+            shown.extend(self.transform(row)?);
+        }
+        Ok(shown)
     }
 
     fn compares(&self) -> bool {

@@ -1,6 +1,7 @@
 //! From frames to Markdown. The rows, their order and their figures are settled when they come here.
 
 pub(crate) mod accuracy;
+pub(crate) mod equal_cost;
 pub(crate) mod failures;
 pub(crate) mod family_tables;
 pub(crate) mod headline;

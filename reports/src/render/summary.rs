@@ -8,7 +8,7 @@ use polars::prelude::*;
 
 use super::Context;
 use super::speed::{OverCeiling, warning};
-use super::{failures, headline};
+use super::{equal_cost, failures, headline};
 use crate::columns::{RUN, Typed};
 use crate::runs::Run;
 use crate::text::markdown::{Align, Table, code_block, counted, name, sentence};
@@ -41,6 +41,7 @@ pub(crate) fn document(
     out += &overview(frames.overview)?;
     if frames.cells.height() > 0 {
         out += &headline::section(frames.headline, context)?;
+        out += &equal_cost::section(frames.cells)?;
         out += &failures::section(frames.failures)?;
     }
     Ok(out + &notes(runs))

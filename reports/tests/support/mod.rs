@@ -140,6 +140,8 @@ pub fn failed(id: &str, group: &str, variant: &str, n: i64, threads: i64, status
         speed: None,
         memory: None,
         accuracy: None,
+        transform: None,
+        matching: None,
         samples: Vec::new(),
         machine: "machine1".into(),
         build: "build1".into(),
