@@ -38,6 +38,7 @@ use crate::compose;
 use crate::dtype::{DType, Precision};
 use crate::error::{EngineError, Result};
 use crate::host::HostTensor;
+use crate::isa::IsaChoice;
 use crate::layout::Layout;
 use crate::ops::{
     AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
@@ -47,13 +48,22 @@ use crate::support::Support;
 use crate::tensor::{Buffer, Tensor, View, ViewMut};
 use crate::weights::HostWeight;
 
-/// What an engine is built with: one cell's precision and thread budget.
+/// What an engine is built with: one cell's precision, thread budget and instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
     /// The cell's precision.
     pub precision: Precision,
     /// Threads that the engine may use; it keeps a pool of its own.
     pub threads: usize,
+    /// The instruction set that it is to use.
+    pub isa: IsaChoice,
+}
+
+impl EngineConfig {
+    /// On the best instruction set that the engine has for this machine.
+    pub const fn new(precision: Precision, threads: usize) -> Self {
+        Self { precision, threads, isa: IsaChoice::Auto }
+    }
 }
 
 /// What `list engines` and the records say about an engine.
@@ -174,6 +184,10 @@ pub trait TransformerBackend: Sized + 'static {
     fn config(&self) -> &EngineConfig;
     /// Threads that it really uses.
     fn threads_used(&self) -> usize;
+    /// The instruction set that it really uses, where its configuration may force another than the described one.
+    fn isa(&self) -> Cow<'static, str> {
+        Self::describe().isa
+    }
     /// How it would do this operation at the precision it was built with.
     fn supports(&self, operation: &OpSpec) -> Support;
     /// Waits until everything asked for is done.

@@ -18,6 +18,7 @@ pub mod elementary;
 pub mod error;
 pub mod host;
 pub mod inputs;
+pub mod isa;
 pub mod layout;
 pub mod ops;
 pub mod palette;

@@ -16,7 +16,7 @@ const FLOATING: [&str; 4] = ["f64", "f32", "bf16", "f16"];
 
 fn engine(precision: &str) -> NaiveBackend {
     let precision = precision.parse().unwrap_or_else(|error| panic!("{error}"));
-    NaiveBackend::new(&EngineConfig { precision, threads: 1 }).unwrap()
+    NaiveBackend::new(&EngineConfig::new(precision, 1)).unwrap()
 }
 
 fn values(shape: &[usize]) -> HostTensor {

@@ -6,6 +6,7 @@
 use crossover_core::backend::EngineConfig;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
+use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
 use crossover_core::support::Support;
 
@@ -21,6 +22,9 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     };
     if config.threads == 0 {
         return refused("a call needs at least one thread".into());
+    }
+    if !matches!(config.isa, IsaChoice::Auto | IsaChoice::Scalar) {
+        return refused(format!("its loops are scalar, there is no path for {}", config.isa));
     }
     let (storage, compute) = (precision.storage(), precision.compute());
     if !matches!(compute, DType::F64 | DType::F32) {

@@ -60,12 +60,12 @@ fn tensor(engine: &NaiveBackend, dtype: DType, shape: &[usize]) -> Tensor<NaiveB
 #[test]
 fn warm_calls_allocate_nothing() {
     for precision in ["f64", "f32", "bf16", "int8-weight", "int4"] {
-        let engine = NaiveBackend::new(&EngineConfig { precision: precision.parse().unwrap(), threads: 1 }).unwrap();
+        let engine = NaiveBackend::new(&EngineConfig::new(precision.parse().unwrap(), 1)).unwrap();
         row_operations(&engine);
         products(&engine);
         by_index(&engine);
     }
-    let engine = NaiveBackend::new(&EngineConfig { precision: "int8".parse().unwrap(), threads: 1 }).unwrap();
+    let engine = NaiveBackend::new(&EngineConfig::new("int8".parse().unwrap(), 1)).unwrap();
     linear(&engine);
     row_operations(&engine);
 }

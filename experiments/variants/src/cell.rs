@@ -5,11 +5,12 @@
 use std::time::Instant;
 
 use crossover_core::arena::Arena;
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::{EngineConfig, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
+use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
 use crossover_core::reference::running::RunningError;
 use crossover_core::shape_only::{ShapeOnly, ShapeWeight};
@@ -46,6 +47,8 @@ pub trait PreparedCell {
     fn declared_bytes(&self) -> DeclaredBytes;
     /// Threads that the engine really uses.
     fn threads_used(&self) -> usize;
+    /// The instruction set that the engine really uses.
+    fn isa(&self) -> String;
     /// Time that packing and uploading the weights took.
     fn prepare_ns(&self) -> u64;
 }
@@ -65,7 +68,9 @@ struct TypedCell<B: TransformerBackend, V: Variant> {
 
 /// The engine configuration of resolved axes.
 pub fn config(axes: &Axes) -> EngineConfig {
-    EngineConfig { precision: precision(axes), threads: size(axes, "threads").max(1) }
+    // Axes that were never resolved (a test's) have no isa.
+    let isa = axes.get("isa").and_then(AxisValue::as_text).and_then(IsaChoice::from_name).unwrap_or_default();
+    EngineConfig { isa, ..EngineConfig::new(precision(axes), size(axes, "threads").max(1)) }
 }
 
 fn check_resolved<V: Variant>(axes: &Axes) -> Result<()> {
@@ -202,6 +207,10 @@ impl<B: TransformerBackend, V: Variant> PreparedCell for TypedCell<B, V> {
 
     fn threads_used(&self) -> usize {
         self.backend.threads_used()
+    }
+
+    fn isa(&self) -> String {
+        self.backend.isa().into_owned()
     }
 
     fn prepare_ns(&self) -> u64 {

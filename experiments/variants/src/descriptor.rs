@@ -263,6 +263,12 @@ pub const COMMON_AXES: &[AxisSpec] = &[
         default: AxisDefault::Int(1),
     },
     AxisSpec {
+        name: "isa",
+        doc: "instruction set that the engine is to use: the best of the machine, or a lower path",
+        kind: AxisKind::Choice { of: &["auto", "scalar", "avx2", "avx512", "amx", "neon"] },
+        default: AxisDefault::Text("auto"),
+    },
+    AxisSpec {
         name: "seed",
         doc: "seed of inputs and weights",
         kind: AxisKind::Int { min: 0, max: i64::MAX },

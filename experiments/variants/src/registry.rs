@@ -56,7 +56,7 @@ impl Entry {
 
     /// The cost of one call by its operations: their FLOPs, and all bytes that they pass through memory.
     pub fn cost(&self, axes: &Axes) -> Result<Cost> {
-        let config = EngineConfig { precision: resolve::precision(axes), threads: 1 };
+        let config = EngineConfig::new(resolve::precision(axes), 1);
         Ok(total_cost(&self.dry_run(axes)?.operations, &config))
     }
 

@@ -85,7 +85,7 @@ impl Session {
             flops: problem.entry.cost(&problem.axes).map_err(fault)?.flops,
             bytes: problem.compulsory_bytes(&inputs),
             threads_used: prepared.threads_used() as u64,
-            isa: isa_of(&cell.engine),
+            isa: prepared.isa(),
         };
         self.ready = Some(Ready { problem, inputs, cell: prepared, engine: cell.engine });
         Ok(reply)
@@ -208,15 +208,6 @@ pub fn unknown_engine(name: &str) -> Fault {
 
 fn out_of_order() -> Fault {
     bad_request("no cell is prepared: send `prepare` first")
-}
-
-fn isa_of(engine: &str) -> String {
-    let descriptions = crossover_registry::descriptions();
-    descriptions
-        .into_iter()
-        .find(|description| description.name == engine)
-        .map(|description| description.isa.into_owned())
-        .unwrap_or_default()
 }
 
 fn saved(transform: Transform) -> Option<TransformFigures> {

@@ -211,8 +211,7 @@ fn ten_repeats<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
 /// sqrt(length), is the stated bound.
 fn any_number_of_threads<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let inputs = Inputs::draw(t);
-    let precision = t.engine.config().precision;
-    let single = B::new(&EngineConfig { precision, threads: 1 })?;
+    let single = B::new(&EngineConfig { threads: 1, ..*t.engine.config() })?;
     if single.threads_used() > 1 {
         return fail(format!("{} threads are used where one was granted", single.threads_used()));
     }

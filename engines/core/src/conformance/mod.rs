@@ -109,7 +109,7 @@ pub fn run<B: TransformerBackend>(options: &Options) -> Report {
     let mut report = Report::new(B::describe().name);
     let properties = properties::<B>();
     for &precision in &options.precisions {
-        let config = EngineConfig { precision, threads: options.threads };
+        let config = EngineConfig { isa: options.isa, ..EngineConfig::new(precision, options.threads) };
         let engine = match B::new(&config) {
             Ok(engine) => engine,
             Err(EngineError::Unsupported { .. }) => {

@@ -1,6 +1,7 @@
 //! How long the suite takes and what it may ask of an engine.
 
 use crate::dtype::{PRECISION_PRESETS, Precision};
+use crate::isa::IsaChoice;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Options {
     pub work: usize,
     /// Threads that engines are given.
     pub threads: usize,
+    /// Instruction set that engines are given.
+    pub isa: IsaChoice,
     /// Stop at the first failure.
     pub stop_at_first: bool,
     /// Look for a smaller case that fails too.
@@ -40,6 +43,7 @@ impl Options {
             largest: 129,
             work: if optimised { 1 << 16 } else { 1 << 13 },
             threads: 3,
+            isa: IsaChoice::Auto,
             stop_at_first: false,
             shrink: true,
             skips_single_pairs: false,

@@ -83,7 +83,7 @@ fn measure(
     naive_case: impl Fn(&Run<'_, NaiveBackend>) -> Result<Tensor<NaiveBuffer>>,
     reference_case: impl Fn(&Run<'_, RunningError>) -> Result<Tensor<RunningBuffer>>,
 ) -> Use {
-    let config = EngineConfig { precision, threads: 1 };
+    let config = EngineConfig::new(precision, 1);
     let (naive, reference) = (NaiveBackend::new(&config).unwrap(), RunningError::new(&config).unwrap());
     let mut used = Use::default();
     for seed in 0..4 {

@@ -6,6 +6,7 @@ use crossover_core::backend::{AttentionOperands, AttentionOutputs, EngineConfig,
 use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::EngineError;
 use crossover_core::host::HostTensor;
+use crossover_core::isa::IsaChoice;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{AttentionSpec, LinearSpec, MatmulSpec, OpSpec, SoftmaxAlgorithm, UnaryOp, WeightForm};
 use crossover_core::palette::Palette;
@@ -86,7 +87,7 @@ fn what_is_said_about_the_engine() {
 #[test]
 fn configurations_that_make_no_sense_are_refused() {
     let refused = |precision, threads| {
-        let answer = NaiveBackend::new(&EngineConfig { precision, threads });
+        let answer = NaiveBackend::new(&EngineConfig::new(precision, threads));
         assert!(matches!(answer, Err(EngineError::Unsupported { .. })), "{precision}");
     };
     refused(Precision::F32, 0);
@@ -176,4 +177,12 @@ fn odd_int4_weights_are_packed_across_rows() {
     let form = WeightForm::Int4Group { group: 2 };
     let spec = LinearSpec { activation: Activation::None };
     assert_eq!(engine.supports(&OpSpec::Linear { rows: 1, inputs: 3, outputs: 3, form, spec, bias: false }), Support::Native);
+}
+
+#[test]
+fn another_instruction_set_is_refused_and_scalar_is_what_it_is() {
+    let config = EngineConfig::new(Precision::F32, 1);
+    assert!(NaiveBackend::new(&EngineConfig { isa: IsaChoice::Scalar, ..config }).is_ok());
+    let error = NaiveBackend::new(&EngineConfig { isa: IsaChoice::Avx2, ..config }).unwrap_err();
+    assert!(matches!(&error, EngineError::Unsupported { reason, .. } if reason.contains("avx2")), "{error}");
 }

@@ -14,7 +14,7 @@ pub const FLOATING: [&str; 6] = ["f64", "f32", "bf16", "f16", "bf16/bf16/f64", "
 
 pub fn engine(precision: &str) -> NaiveBackend {
     let precision: Precision = precision.parse().unwrap();
-    NaiveBackend::new(&EngineConfig { precision, threads: 3 }).unwrap()
+    NaiveBackend::new(&EngineConfig::new(precision, 3)).unwrap()
 }
 
 pub fn host(shape: &[usize], values: &[f64]) -> HostTensor {

@@ -13,7 +13,7 @@ use crate::weights::HostWeight;
 type T = Tensor<RunningBuffer>;
 
 fn engine(precision: &str) -> RunningError {
-    RunningError::new(&EngineConfig { precision: precision.parse::<Precision>().unwrap(), threads: 2 }).unwrap()
+    RunningError::new(&EngineConfig::new(precision.parse::<Precision>().unwrap(), 2)).unwrap()
 }
 
 /// Reproducible numbers in -1..1 without structure.

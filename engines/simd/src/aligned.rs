@@ -1,0 +1,108 @@
+//! Plain numbers in memory that starts on a cache line, so that no vector of a dense row straddles two lines.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result};
+use half::{bf16, f16};
+
+/// Bytes of a cache line, and of the widest vector.
+pub(crate) const LINE: usize = 64;
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; LINE]);
+
+/// Number types: every pattern of bits is a value, zeros among them.
+///
+/// # Safety
+/// Only for types for which that holds, and whose alignment divides a line's.
+pub unsafe trait Plain: Copy + Send + Sync + 'static {}
+
+// SAFETY: primitive numbers, and `half`'s transparent wrappers around u16.
+unsafe impl Plain for f64 {}
+// SAFETY: likewise.
+unsafe impl Plain for f32 {}
+// SAFETY: likewise.
+unsafe impl Plain for bf16 {}
+// SAFETY: likewise.
+unsafe impl Plain for f16 {}
+// SAFETY: likewise.
+unsafe impl Plain for i32 {}
+// SAFETY: likewise.
+unsafe impl Plain for i8 {}
+// SAFETY: likewise.
+unsafe impl Plain for u8 {}
+
+/// A vector of numbers on cache lines, of a fixed length.
+#[derive(Debug, Clone)]
+pub struct Aligned<T> {
+    lines: Vec<Line>,
+    length: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Plain> Aligned<T> {
+    /// Nothing.
+    pub(crate) const fn empty() -> Self {
+        Self { lines: Vec::new(), length: 0, kind: PhantomData }
+    }
+
+    /// Zeros. Their memory is touched here, so that no page fault falls into a timed call.
+    pub(crate) fn zeros(dtype: DType, elements: usize) -> Result<Self> {
+        let failed = |reason: String| EngineError::Allocation { elements, dtype, reason };
+        let bytes = elements.checked_mul(size_of::<T>()).ok_or_else(|| failed("its size overflows".into()))?;
+        let count = bytes.div_ceil(LINE);
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).map_err(|error| failed(error.to_string()))?;
+        lines.resize(count, Line([0; LINE]));
+        Ok(Self { lines, length: elements, kind: PhantomData })
+    }
+
+    /// At least this many elements, whose values are unspecified: grows where there are fewer.
+    pub(crate) fn at_least(&mut self, dtype: DType, elements: usize) -> Result<&mut [T]> {
+        if self.length < elements {
+            *self = Self::zeros(dtype, elements)?;
+        }
+        Ok(&mut self[..elements])
+    }
+}
+
+impl<T: Plain> Deref for Aligned<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: the lines hold `length` initialised elements of a type for which every pattern of bits is a value.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+    }
+}
+
+impl<T: Plain> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_starts_on_a_line_and_keeps_what_is_written() {
+        for elements in [0, 1, 15, 16, 17, 1000] {
+            let mut values = Aligned::<f32>::zeros(DType::F32, elements).unwrap();
+            assert_eq!((values.len(), values.as_ptr() as usize % LINE), (elements, 0));
+            values.iter_mut().enumerate().for_each(|(at, value)| *value = at as f32);
+            assert!(values.iter().enumerate().all(|(at, &value)| value == at as f32));
+        }
+    }
+
+    #[test]
+    fn too_much_is_an_error_and_not_an_abort() {
+        for elements in [usize::MAX, isize::MAX as usize / 8, 1 << 60] {
+            assert!(matches!(Aligned::<f64>::zeros(DType::F64, elements), Err(EngineError::Allocation { .. })));
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The engine: checks of operands, the choice of the compute type, and a call to the file that does the work.
+
+use std::borrow::Cow;
+
+use crossover_core::backend::{EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend, unsupported};
+use crossover_core::check;
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::host::HostTensor;
+use crossover_core::layout::Layout;
+use crossover_core::ops::{BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::pattern::AttentionPattern;
+use crossover_core::support::Support;
+use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::weights::HostWeight;
+
+use crate::buffer::SimdBuffer;
+use crate::gemm::{Blocking, Engine};
+use crate::isa::Isa;
+use crate::operands::{Types, indices, indices_mut, inside};
+use crate::pool::Pool;
+use crate::walk::rows_of;
+use crate::weight::{Packed, SimdWeight};
+use crate::workspace::Workspace;
+use crate::{conv, elementwise, linear, matmul, normalize, reduce, rows, softmax, sort, support};
+
+/// The name of this engine in cells and messages.
+pub const NAME: &str = "simd";
+
+/// The vector engine. See the crate's head.
+#[derive(Debug)]
+pub struct SimdBackend {
+    config: EngineConfig,
+    types: Types,
+    engine: Engine,
+}
+
+/// Evaluates an expression with a type name bound to the compute type.
+macro_rules! in_compute_type {
+    ($backend:expr, $real:ident => $call:expr) => {
+        match $backend.compute() {
+            DType::F64 => {
+                type $real = f64;
+                $call
+            }
+            _ => {
+                type $real = f32;
+                $call
+            }
+        }
+    };
+}
+
+impl TransformerBackend for SimdBackend {
+    type Buffer = SimdBuffer;
+    type Weight = SimdWeight;
+
+    fn new(config: &EngineConfig) -> Result<Self> {
+        support::check_configuration(config)?;
+        let (isa, pool) = (Isa::chosen(config.isa)?, Pool::new(config.threads)?);
+        let (workspace, blocking) = (Workspace::new(pool.threads()), Blocking::of_machine(pool.threads()));
+        Ok(Self { config: *config, types: Types::of(config.precision), engine: Engine { isa, pool, workspace, blocking } })
+    }
+
+    fn describe() -> EngineDescription {
+        EngineDescription {
+            name: NAME,
+            summary: "own vector kernels, packed weights, a pool of threads",
+            isa: Cow::Borrowed(Isa::best().name()),
+            native: support::native_precisions(),
+        }
+    }
+
+    fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    fn threads_used(&self) -> usize {
+        self.engine.pool.threads()
+    }
+
+    fn isa(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self.engine.isa.name())
+    }
+
+    fn supports(&self, operation: &OpSpec) -> Support {
+        support::supports(self.precision(), operation)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn allocate(&self, dtype: DType, elements: usize) -> Result<SimdBuffer> {
+        SimdBuffer::zeros(dtype, elements)
+    }
+
+    fn upload(&self, host: &HostTensor, dtype: DType) -> Result<Tensor<SimdBuffer>> {
+        Ok(Tensor { buffer: SimdBuffer::rounded(dtype, host.values())?, layout: Layout::contiguous(host.shape())? })
+    }
+
+    fn download(&self, view: View<'_, SimdBuffer>) -> Result<HostTensor> {
+        inside("download", view.buffer, &view.layout)?;
+        let mut values: Vec<f64> = Vec::new();
+        let (elements, dtype) = (view.layout.len(), DType::F64);
+        values.try_reserve_exact(elements).map_err(|error| EngineError::Allocation { elements, dtype, reason: error.to_string() })?;
+        for row in rows_of(&view) {
+            row.fold((), |(), value| values.push(value));
+        }
+        HostTensor::new(view.shape(), values)
+    }
+
+    fn fill(&self, out: ViewMut<'_, SimdBuffer>, value: f64) -> Result<()> {
+        inside("fill", out.buffer, &out.layout)?;
+        elementwise::fill(out, value);
+        Ok(())
+    }
+
+    fn prepare_weight(&self, weight: &HostWeight) -> Result<SimdWeight> {
+        SimdWeight::prepare(weight, self.precision(), self.engine.isa)
+    }
+
+    fn copy(&self, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        check::same_shape("copy", &x.layout, &out.layout)?;
+        inside("copy", x.buffer, &x.layout)?;
+        inside("copy", out.buffer, &out.layout)?;
+        elementwise::copy(x, out);
+        Ok(())
+    }
+
+    fn matmul(&self, spec: MatmulSpec, a: View<'_, SimdBuffer>, b: View<'_, SimdBuffer>, c: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let sizes = check::matmul(&a.layout, &b.layout, &c.layout)?;
+        self.expect(|| OpSpec::Matmul { batch: sizes.batch, m: sizes.m, n: sizes.n, k: sizes.k })?;
+        self.types.inputs("matmul", [&a, &b])?;
+        self.types.output("matmul", &c)?;
+        in_compute_type!(self, R => matmul::matmul::<R>(&self.engine, spec, sizes, a, b, c))
+    }
+
+    fn linear(
+        &self,
+        spec: LinearSpec,
+        x: View<'_, SimdBuffer>,
+        weight: &SimdWeight,
+        bias: Option<View<'_, SimdBuffer>>,
+        out: ViewMut<'_, SimdBuffer>,
+    ) -> Result<()> {
+        let rows = check::linear(&x.layout, weight, bias.as_ref().map(|bias| &bias.layout), &out.layout)?;
+        let (inputs, outputs, form) = (weight.inputs(), weight.outputs(), weight.form);
+        self.expect(|| OpSpec::Linear { rows, inputs, outputs, form, spec, bias: bias.is_some() })?;
+        self.types.inputs("linear", [&x])?;
+        self.types.inputs("linear", [bias.as_ref().unwrap_or(&x)])?;
+        self.types.output("linear", &out)?;
+        match &weight.packed {
+            Packed::F64(panels) => linear::linear(&self.engine, spec, x, (weight, panels), bias, out),
+            Packed::F32(panels) => linear::linear(&self.engine, spec, x, (weight, panels), bias, out),
+        }
+    }
+
+    fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        check::rows("softmax", &out.layout)?;
+        let x = self.like_output("softmax", x, &out)?;
+        in_compute_type!(self, R => softmax::softmax::<R>(algorithm, &x, out));
+        Ok(())
+    }
+
+    fn normalize(
+        &self,
+        spec: NormSpec,
+        x: Operand<'_, SimdBuffer>,
+        weights: NormWeights<'_, SimdBuffer>,
+        out: ViewMut<'_, SimdBuffer>,
+    ) -> Result<()> {
+        let (_, width) = check::rows("normalize", &out.layout)?;
+        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
+        if let NormKind::Group { groups } = spec.kind {
+            check::norm_groups(width, groups)?;
+        }
+        for weight in [&weights.gamma, &weights.beta].into_iter().flatten() {
+            self.types.inputs("normalize", [weight])?;
+        }
+        let x = self.like_output("normalize", x, &out)?;
+        in_compute_type!(self, R => normalize::normalize::<R>(spec, &x, weights, out));
+        Ok(())
+    }
+
+    fn unary(&self, op: UnaryOp, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
+        let x = self.like_output("unary", x, &out)?;
+        in_compute_type!(self, R => elementwise::unary::<R>(op, &x, out));
+        Ok(())
+    }
+
+    fn binary(&self, op: BinaryOp, a: Operand<'_, SimdBuffer>, b: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let stretched = |view: View<'_, SimdBuffer>| view.layout.broadcast(out.shape());
+        let a = match a {
+            Operand::Of(a) => Operand::Of(View { layout: stretched(a)?, ..a }),
+            Operand::InPlace => Operand::InPlace,
+        };
+        let b = View { layout: stretched(b)?, ..b };
+        self.types.inputs("binary", [&b])?;
+        let a = self.like_output("binary", a, &out)?;
+        in_compute_type!(self, R => elementwise::binary::<R>(op, &a, b, out));
+        Ok(())
+    }
+
+    fn reduce(&self, op: ReduceOp, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let (_, width) = check::reduce(&x.layout, &out.layout)?;
+        self.types.inputs("reduce", [&x])?;
+        let mut out = out;
+        if op == ReduceOp::ArgMax {
+            indices_mut("argmax", out.reborrow(), width)?;
+        } else {
+            self.types.output("reduce", &out)?;
+        }
+        in_compute_type!(self, R => reduce::reduce::<R>(op, x, out));
+        Ok(())
+    }
+
+    fn mask(&self, pattern: &AttentionPattern, query_offset: usize, key_offset: usize, scores: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        self.types.output("mask", &scores)?;
+        if scores.layout.rank() < 2 {
+            return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
+        }
+        expect_positions("mask", query_offset, scores.layout.dim_from_end(1))?;
+        expect_positions("mask", key_offset, scores.layout.dim_from_end(0))?;
+        in_compute_type!(self, R => elementwise::mask::<R>(pattern, query_offset, key_offset, scores));
+        Ok(())
+    }
+
+    fn select(&self, condition: View<'_, SimdBuffer>, otherwise: f64, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        inside("select", condition.buffer, &condition.layout)?;
+        self.types.output("select", &out)?;
+        let layout = condition.layout.broadcast(out.shape())?;
+        in_compute_type!(self, R => elementwise::select::<R>(View { layout, ..condition }, otherwise, out));
+        Ok(())
+    }
+
+    fn gather_rows(&self, table: View<'_, SimdBuffer>, index: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        check::gather("gather", &table.layout, &index.layout, &out.layout)?;
+        inside("gather", table.buffer, &table.layout)?;
+        inside("gather", out.buffer, &out.layout)?;
+        rows::gather_rows(table, indices("gather", &index)?, index, out)
+    }
+
+    fn scatter_add_rows(&self, x: View<'_, SimdBuffer>, index: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        check::gather("scatter", &out.layout, &index.layout, &x.layout)?;
+        self.types.inputs("scatter", [&x])?;
+        self.types.output("scatter", &out)?;
+        in_compute_type!(self, R => rows::scatter_add_rows::<R>(x, indices("scatter", &index)?, index, out))
+    }
+
+    fn stable_argsort(&self, keys: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let (_, width) = check::rows("argsort", &keys.layout)?;
+        check::same_shape("argsort", &keys.layout, &out.layout)?;
+        let (values, layout) = (indices("argsort", &keys)?, out.layout);
+        sort::stable_argsort(&keys, values, indices_mut("argsort", out, width)?, &layout);
+        Ok(())
+    }
+
+    fn top_k(&self, x: View<'_, SimdBuffer>, values: ViewMut<'_, SimdBuffer>, index: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let (_, width, k) = check::top_k(&x.layout, &values.layout, &index.layout)?;
+        self.types.inputs("top-k", [&x])?;
+        self.types.output("top-k", &values)?;
+        let layout = index.layout;
+        sort::top_k(&x, k, values, indices_mut("top-k", index, width)?, &layout);
+        Ok(())
+    }
+
+    fn cumulative_sum(&self, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
+        check::rows("cumulative sum", &x.layout)?;
+        check::same_shape("cumulative sum", &x.layout, &out.layout)?;
+        if let (SimdBuffer::I32(values), layout) = (x.buffer, out.layout) {
+            inside("cumulative sum", x.buffer, &x.layout)?;
+            reduce::cumulative_sum_of_integers(&x, values, indices_mut("cumulative sum", out, 0)?, &layout);
+            return Ok(());
+        }
+        self.types.inputs("cumulative sum", [&x])?;
+        self.types.output("cumulative sum", &out)?;
+        in_compute_type!(self, R => reduce::cumulative_sum::<R>(x, out));
+        Ok(())
+    }
+
+    fn depthwise_conv(
+        &self,
+        x: View<'_, SimdBuffer>,
+        filter: View<'_, SimdBuffer>,
+        causal: bool,
+        out: ViewMut<'_, SimdBuffer>,
+    ) -> Result<()> {
+        let sizes = check::depthwise_conv(&x.layout, &filter.layout, &out.layout)?;
+        self.types.inputs("depthwise convolution", [&x, &filter])?;
+        self.types.output("depthwise convolution", &out)?;
+        in_compute_type!(self, R => conv::depthwise_conv::<R>(sizes, x, filter, causal, out));
+        Ok(())
+    }
+}
+
+impl SimdBackend {
+    fn precision(&self) -> Precision {
+        self.config.precision
+    }
+
+    /// The operation, or the error that says why not.
+    fn expect(&self, operation: impl Fn() -> OpSpec) -> Result<()> {
+        match self.supports(&operation()) {
+            Support::Unsupported(reason) => Err(unsupported(NAME, &operation(), reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks an operand that has the output's shape, and the output.
+    fn like_output<'a>(
+        &self,
+        operation: &'static str,
+        x: Operand<'a, SimdBuffer>,
+        out: &ViewMut<'_, SimdBuffer>,
+    ) -> Result<Operand<'a, SimdBuffer>> {
+        self.types.output(operation, out)?;
+        if let Operand::Of(x) = &x {
+            check::same_shape(operation, &x.layout, &out.layout)?;
+            self.types.inputs(operation, [x])?;
+        }
+        Ok(x)
+    }
+}
+
+/// Positions start + 0, start + 1, ... must be numbers.
+fn expect_positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
+    match start.checked_add(count) {
+        Some(_) => Ok(()),
+        None => Err(shape_error(operation, format!("{count} positions from {start} on overflow"))),
+    }
+}

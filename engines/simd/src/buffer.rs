@@ -1,0 +1,121 @@
+//! Buffers: aligned numbers of one element type, and the typed loops of operations that are not vectorised.
+
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result};
+use crossover_core::tensor::Buffer;
+use half::{bf16, f16};
+
+use crate::aligned::Aligned;
+use crate::element::{Element, Real};
+
+/// Elements in main memory.
+#[derive(Debug, Clone)]
+pub enum SimdBuffer {
+    /// IEEE doubles.
+    F64(Aligned<f64>),
+    /// IEEE singles.
+    F32(Aligned<f32>),
+    /// Upper halves of singles.
+    Bf16(Aligned<bf16>),
+    /// IEEE halves.
+    F16(Aligned<f16>),
+    /// Indices.
+    I32(Aligned<i32>),
+}
+
+/// Runs `$body` with `$slice` bound to the elements inside a buffer: types are told apart once for a whole loop.
+macro_rules! typed {
+    ($buffer:expr, $slice:ident => $body:expr) => {
+        match $buffer {
+            $crate::buffer::SimdBuffer::F64($slice) => $body,
+            $crate::buffer::SimdBuffer::F32($slice) => $body,
+            $crate::buffer::SimdBuffer::Bf16($slice) => $body,
+            $crate::buffer::SimdBuffer::F16($slice) => $body,
+            $crate::buffer::SimdBuffer::I32($slice) => $body,
+        }
+    };
+}
+
+impl Buffer for SimdBuffer {
+    fn dtype(&self) -> DType {
+        match self {
+            Self::F64(_) => DType::F64,
+            Self::F32(_) => DType::F32,
+            Self::Bf16(_) => DType::Bf16,
+            Self::F16(_) => DType::F16,
+            Self::I32(_) => DType::I32,
+        }
+    }
+
+    fn len(&self) -> usize {
+        typed!(self, values => values.len())
+    }
+}
+
+impl SimdBuffer {
+    /// Zeros, touched.
+    pub(crate) fn zeros(dtype: DType, elements: usize) -> Result<Self> {
+        match dtype {
+            DType::F64 => Aligned::zeros(dtype, elements).map(Self::F64),
+            DType::F32 => Aligned::zeros(dtype, elements).map(Self::F32),
+            DType::Bf16 => Aligned::zeros(dtype, elements).map(Self::Bf16),
+            DType::F16 => Aligned::zeros(dtype, elements).map(Self::F16),
+            DType::I32 => Aligned::zeros(dtype, elements).map(Self::I32),
+            DType::I8 | DType::I4 => {
+                let reason = "integer codes live in prepared weights only; tensors are f64, f32, bf16, f16 or i32";
+                Err(EngineError::Allocation { elements, dtype, reason: reason.into() })
+            }
+        }
+    }
+
+    /// These values, each rounded once.
+    pub(crate) fn rounded(dtype: DType, values: &[f64]) -> Result<Self> {
+        let mut buffer = Self::zeros(dtype, values.len())?;
+        buffer.store(0, 1, values);
+        Ok(buffer)
+    }
+
+    /// Fills `into` from every `stride`-th element.
+    pub(crate) fn load<R: Real>(&self, start: usize, stride: usize, into: &mut [R]) {
+        typed!(self, values => load(values, start, stride, into));
+    }
+
+    /// Writes `from` to every `stride`-th element.
+    pub(crate) fn store<R: Real>(&mut self, start: usize, stride: usize, from: &[R]) {
+        typed!(self, values => store(values, start, stride, from));
+    }
+
+    /// One element, exactly: for the rare places that do not go by rows.
+    pub(crate) fn get(&self, at: usize) -> f64 {
+        typed!(self, values => values[at].load())
+    }
+
+    /// Rounds one value into its place.
+    pub(crate) fn set<R: Real>(&mut self, at: usize, value: R) {
+        typed!(self, values => values[at] = Element::store(value));
+    }
+}
+
+fn load<T: Element, R: Real>(values: &[T], start: usize, stride: usize, into: &mut [R]) {
+    if stride == 1 {
+        for (target, value) in into.iter_mut().zip(&values[start..]) {
+            *target = value.load();
+        }
+    } else {
+        for (at, target) in into.iter_mut().enumerate() {
+            *target = values[start + at * stride].load();
+        }
+    }
+}
+
+fn store<T: Element, R: Real>(values: &mut [T], start: usize, stride: usize, from: &[R]) {
+    if stride == 1 {
+        for (target, &value) in values[start..].iter_mut().zip(from) {
+            *target = T::store(value);
+        }
+    } else {
+        for (at, &value) in from.iter().enumerate() {
+            values[start + at * stride] = T::store(value);
+        }
+    }
+}

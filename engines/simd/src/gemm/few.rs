@@ -1,0 +1,159 @@
+//! Products with few rows, as a decoder's steps are: bound by reading B once, so nothing is packed and k is not blocked for a cache.
+//!
+//! Three kernels by the way B lies. Packed panels and rows that are dense along k stream as they are; a B that is dense along n is read a
+//! few rows at a time over its whole width, with C in the first-level cache as the sum, because walking down a column strip would touch a
+//! page for every row.
+
+use std::ops::Range;
+
+use super::micro::{COLUMN_VECTORS, Form, Panels, Stage, tile};
+use super::{Product, Right, Source};
+use crate::activation::activate;
+use crate::isa::Kernel;
+use crate::vector::{Lanes, Scalar, Vector};
+
+/// The most rows that these kernels take.
+pub(super) const FEW_ROWS: usize = 8;
+/// Rows of B that are added to C together.
+const ROWS_TOGETHER: usize = 16;
+/// Dot products that run beside each other, to cover the latency of the multiply-add.
+const DOTS: usize = 4;
+
+/// Some columns of a product with few rows.
+pub(super) struct FewRows<'a, E> {
+    pub(super) product: &'a Product<E>,
+    pub(super) columns: Range<usize>,
+}
+
+/// Can it be done by these kernels?
+pub(super) fn suits<E>(product: &Product<E>) -> bool {
+    let dense = match &product.b {
+        Right::Panels(_) => true,
+        Right::Plain(b) => b.column == 1 || (b.row == 1 && product.a.column == 1),
+    };
+    product.m <= FEW_ROWS && dense
+}
+
+impl<E: Lanes> Kernel<E> for FewRows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = E>>(self) {
+        // SAFETY: whoever made the product has checked that its matrices are inside their buffers; `suits` has chosen the kernel.
+        unsafe {
+            match &self.product.b {
+                Right::Panels(panels) => self.panels::<V>(*panels),
+                Right::Plain(b) if b.column == 1 => self.rows::<V>(b),
+                Right::Plain(b) => self.dots::<V>(b),
+            }
+        }
+    }
+}
+
+impl<E: Lanes> FewRows<'_, E> {
+    /// Through packed panels; the columns start on one.
+    #[inline(always)]
+    unsafe fn panels<V: Vector<Element = E>>(&self, panels: *const E) {
+        let Product { m, k, a, c, epilogue, .. } = self.product;
+        let width = V::LANES * COLUMN_VECTORS;
+        for column in self.columns.clone().step_by(width) {
+            let mut stage = Stage::of(epilogue, true, true);
+            stage.bias = stage.bias.map(|bias| bias.from(0, column));
+            let b = panels.wrapping_add(column * k);
+            let panels = Panels { k: *k, a: a.pointer, a_strides: [a.row, a.column], b, b_step: width };
+            let extents = [*m, width.min(self.columns.end - column)];
+            // SAFETY: the caller's promises; panels are whole vectors wide.
+            unsafe { tile::<V, false>(Form::Strided, &panels, extents, &c.from(0, column), &stage) };
+        }
+    }
+
+    /// Along dense rows of B.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<Element = E>>(&self, b: &Source<E>) {
+        let Product { m, k, a, c, epilogue, .. } = self.product;
+        let width = V::LANES * COLUMN_VECTORS;
+        for first in (0..(*k).max(1)).step_by(ROWS_TOGETHER) {
+            let together = ROWS_TOGETHER.min(k - first);
+            for column in self.columns.clone().step_by(width) {
+                let mut stage = Stage::of(epilogue, first == 0, first + ROWS_TOGETHER >= *k);
+                stage.bias = stage.bias.map(|bias| bias.from(0, column));
+                let (left, right) = (a.from(0, first), b.from(first, column));
+                let panels = Panels { k: together, a: left.pointer, a_strides: [a.row, a.column], b: right.pointer, b_step: b.row };
+                let columns = width.min(self.columns.end - column);
+                let c = c.from(0, column);
+                // SAFETY: the caller's promises; beyond the last column nothing is read.
+                unsafe {
+                    if columns == width {
+                        tile::<V, false>(Form::Strided, &panels, [*m, columns], &c, &stage);
+                    } else {
+                        tile::<V, true>(Form::Strided, &panels, [*m, columns], &c, &stage);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Along columns of B that are dense, as rows of A are.
+    #[inline(always)]
+    unsafe fn dots<V: Vector<Element = E>>(&self, b: &Source<E>) {
+        for first in self.columns.clone().step_by(DOTS) {
+            let count = DOTS.min(self.columns.end - first);
+            // The last group repeats its last column instead of reading beyond it.
+            let columns: [*const E; DOTS] = std::array::from_fn(|at| b.from(0, first + at.min(count - 1)).pointer);
+            for row in 0..self.product.m {
+                // SAFETY: k dense elements each, by the caller's promise.
+                let sums = unsafe { dot::<V>(self.product.k, self.product.a.from(row, 0).pointer, columns) };
+                for (at, &sum) in sums[..count].iter().enumerate() {
+                    // SAFETY: an element of C.
+                    unsafe { self.write(row, first + at, sum) };
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(&self, row: usize, column: usize, sum: E) {
+        let epilogue = &self.product.epilogue;
+        let to = self.product.c.from(row, column).pointer;
+        let mut value = epilogue.alpha * sum;
+        // SAFETY: an element of C (and of the bias) by the caller's promise.
+        unsafe {
+            if epilogue.beta != E::ZERO {
+                value = value + epilogue.beta * *to;
+            }
+            if let Some(bias) = epilogue.bias {
+                value = value + *bias.from(0, column).pointer;
+            }
+            activate(epilogue.activation, Scalar::splat(value)).store(to);
+        }
+    }
+}
+
+/// One dense vector times several.
+#[inline(always)]
+unsafe fn dot<V: Vector>(k: usize, a: *const V::Element, b: [*const V::Element; DOTS]) -> [V::Element; DOTS] {
+    const UNROLLED: usize = 2;
+    let mut sums = [[V::zero(); DOTS]; UNROLLED];
+    let mut at = 0;
+    // SAFETY: all within k elements of each, by the caller's promise.
+    unsafe {
+        while at + UNROLLED * V::LANES <= k {
+            for (part, sums) in sums.iter_mut().enumerate() {
+                let left = V::load(a.add(at + part * V::LANES));
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum = left.mul_add(V::load(b.add(at + part * V::LANES)), *sum);
+                }
+            }
+            at += UNROLLED * V::LANES;
+        }
+        while at < k {
+            let count = V::LANES.min(k - at);
+            let left = V::load_first(a.add(at), count);
+            for (sum, b) in sums[0].iter_mut().zip(b) {
+                *sum = left.mul_add(V::load_first(b.add(at), count), *sum);
+            }
+            at += V::LANES;
+        }
+    }
+    std::array::from_fn(|column| sums[0][column].add(sums[1][column]).sum())
+}

@@ -1,0 +1,258 @@
+//! The micro-kernel: a tile of C, `rows x (2 vectors)`, stays in registers while it runs along k.
+//!
+//! Each step loads two vectors of a row of B, and for every row of the tile one element of A into all lanes. Tiles at the edges have their
+//! own number of rows, compiled for each; missing columns are masked when C is stored (packed B is padded with zeros).
+
+use crossover_core::activation::Activation;
+
+use super::blocking::KC;
+use super::{Epilogue, Source, Target};
+use crate::activation::activate;
+use crate::element::Real;
+use crate::vector::{Scalar, Vector};
+
+/// Vectors beside each other in a tile.
+pub(crate) const COLUMN_VECTORS: usize = 2;
+/// The most rows of any tile.
+const MOST_ROWS: usize = 14;
+/// The most columns of any tile.
+const MOST_COLUMNS: usize = 32;
+/// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
+pub(super) const PANEL_ROW: usize = KC + 16;
+/// Distance of steps in a panel of A that was copied step by step.
+pub(super) const PANEL_STEP: usize = 16;
+
+/// Rows of a tile: as many as the registers hold beside two vectors of B and one of A.
+pub(crate) const fn tile_rows<V: Vector>() -> usize {
+    match V::REGISTERS {
+        32 => MOST_ROWS,
+        _ if V::LANES == 1 => 4,
+        _ => 6,
+    }
+}
+
+/// How a panel of A lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Copied row by row.
+    Rows,
+    /// Copied step by step.
+    Steps,
+    /// Not copied.
+    Strided,
+}
+
+/// What a tile is made from.
+pub(super) struct Panels<E> {
+    pub(super) k: usize,
+    pub(super) a: *const E,
+    /// Distance of rows and steps of a strided A.
+    pub(super) a_strides: [usize; 2],
+    pub(super) b: *const E,
+    /// Distance of rows of B.
+    pub(super) b_step: usize,
+}
+
+/// Where in the sum over k this block stands, and what comes with it.
+pub(super) struct Stage<E> {
+    pub(super) alpha: E,
+    /// Factor of what stands in C; not read where it is 0.
+    pub(super) beta: E,
+    /// Of the tile's first column; only for the last block.
+    pub(super) bias: Option<Source<E>>,
+    pub(super) activation: Activation,
+}
+
+impl<E: Real> Stage<E> {
+    /// Of the block `first..last` in the sum over k.
+    pub(super) fn of(epilogue: &Epilogue<E>, first: bool, last: bool) -> Self {
+        Self {
+            alpha: epilogue.alpha,
+            beta: if first { epilogue.beta } else { E::ONE },
+            bias: epilogue.bias.filter(|_| last),
+            activation: if last { epilogue.activation } else { Activation::None },
+        }
+    }
+}
+
+/// Evaluates an expression with a constant bound to the number of rows.
+macro_rules! by_rows {
+    ($rows:expr, $most:expr, $constant:ident => $call:expr) => {
+        by_rows!(@ $rows, $most, $constant, $call, 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    };
+    (@ $rows:expr, $most:expr, $constant:ident, $call:expr, $($count:literal)*) => {
+        match $rows {
+            $($count if $count <= $most => { const $constant: usize = $count; $call })*
+            _ => {}
+        }
+    };
+}
+
+/// Makes one tile of `rows x columns`.
+///
+/// # Safety
+/// A and B must be readable as far as the sizes say (B two whole vectors wide, unless `EDGE`), C writable.
+#[inline(always)]
+pub(super) unsafe fn tile<V: Vector, const EDGE: bool>(
+    form: Form,
+    panels: &Panels<V::Element>,
+    [rows, columns]: [usize; 2],
+    c: &Target<V::Element>,
+    stage: &Stage<V::Element>,
+) {
+    // SAFETY: the caller's promises are handed on.
+    match form {
+        Form::Rows => by_rows!(rows, tile_rows::<V>(), ROWS => unsafe {
+            finish::<V, ROWS>(&multiply::<V, ROWS, PANEL_ROW, 1, EDGE>(panels, columns), columns, c, stage);
+        }),
+        Form::Steps => by_rows!(rows, tile_rows::<V>(), ROWS => unsafe {
+            finish::<V, ROWS>(&multiply::<V, ROWS, 1, PANEL_STEP, EDGE>(panels, columns), columns, c, stage);
+        }),
+        Form::Strided => by_rows!(rows, 8, ROWS => unsafe {
+            finish::<V, ROWS>(&multiply::<V, ROWS, 0, 0, EDGE>(panels, columns), columns, c, stage);
+        }),
+    }
+}
+
+/// The sums along k. `ROW` and `STEP` are the distances in A, 0 where these are only known at run time.
+#[inline(always)]
+unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: usize, const EDGE: bool>(
+    panels: &Panels<V::Element>,
+    columns: usize,
+) -> [[V; COLUMN_VECTORS]; ROWS] {
+    let [row, step] = if STEP == 0 { panels.a_strides } else { [ROW, STEP] };
+    let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
+    let (mut a, mut b) = (panels.a, panels.b);
+    for _ in 0..panels.k {
+        // SAFETY: inside A and B by the caller's promise.
+        unsafe {
+            let right: [V; COLUMN_VECTORS] = if EDGE {
+                [
+                    V::load_first(b, columns.min(V::LANES)),
+                    V::load_first(b.wrapping_add(V::LANES), columns.saturating_sub(V::LANES).min(V::LANES)),
+                ]
+            } else {
+                [V::load(b), V::load(b.add(V::LANES))]
+            };
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let left = V::splat(*a.add(at * row));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = left.mul_add(right, *sum);
+                }
+            }
+        }
+        (a, b) = (a.wrapping_add(step), b.wrapping_add(panels.b_step));
+    }
+    sums
+}
+
+/// alpha sums + beta C (+ bias), activation, into C.
+#[inline(always)]
+unsafe fn finish<V: Vector, const ROWS: usize>(
+    sums: &[[V; COLUMN_VECTORS]; ROWS],
+    columns: usize,
+    c: &Target<V::Element>,
+    stage: &Stage<V::Element>,
+) {
+    // SAFETY: the caller's promises are handed on.
+    unsafe {
+        if c.column == 1 && columns == COLUMN_VECTORS * V::LANES {
+            store::<V, ROWS, false>(sums, columns, c, stage);
+        } else if c.column == 1 {
+            store::<V, ROWS, true>(sums, columns, c, stage);
+        } else {
+            scatter(sums, columns, c, stage);
+        }
+    }
+}
+
+/// Into rows of C that are dense.
+#[inline(always)]
+unsafe fn store<V: Vector, const ROWS: usize, const EDGE: bool>(
+    sums: &[[V; COLUMN_VECTORS]; ROWS],
+    columns: usize,
+    c: &Target<V::Element>,
+    stage: &Stage<V::Element>,
+) {
+    let (alpha, beta, reads) = (V::splat(stage.alpha), V::splat(stage.beta), stage.beta != V::Element::ZERO);
+    let widths: [usize; COLUMN_VECTORS] = std::array::from_fn(|vector| columns.saturating_sub(vector * V::LANES).min(V::LANES));
+    // SAFETY: `columns` elements of each row of C (and of the bias) are accessible by the caller's promise, and no others are accessed.
+    unsafe {
+        let load = |from: *const V::Element, width| if EDGE { V::load_first(from, width) } else { V::load(from) };
+        let bias: [V; COLUMN_VECTORS] = match stage.bias {
+            Some(bias) => std::array::from_fn(|vector| gather::<V>(&bias.from(0, vector * V::LANES), widths[vector])),
+            None => [V::zero(); COLUMN_VECTORS],
+        };
+        for (row, sums) in sums.iter().enumerate() {
+            for vector in 0..COLUMN_VECTORS {
+                let to = c.pointer.wrapping_add(row * c.row + vector * V::LANES);
+                let mut value = sums[vector].mul(alpha);
+                if reads {
+                    value = load(to, widths[vector]).mul_add(beta, value);
+                }
+                if stage.bias.is_some() {
+                    value = value.add(bias[vector]);
+                }
+                if EDGE { value.store_first(to, widths[vector]) } else { value.store(to) }
+            }
+        }
+    }
+    if stage.activation != Activation::None {
+        // In a loop of its own that is not unrolled: exponentials are long, and the tile is in the first-level cache.
+        for at in 0..ROWS * COLUMN_VECTORS {
+            let (row, vector) = (at / COLUMN_VECTORS, at % COLUMN_VECTORS);
+            let to = c.pointer.wrapping_add(row * c.row + vector * V::LANES);
+            // SAFETY: as above.
+            unsafe {
+                activate(stage.activation, V::load_first(to, widths[vector])).store_first(to, widths[vector]);
+            }
+        }
+    }
+}
+
+/// The first `count` values of a row.
+#[inline(always)]
+unsafe fn gather<V: Vector>(row: &Source<V::Element>, count: usize) -> V {
+    let mut values = [V::Element::ZERO; MOST_COLUMNS];
+    // SAFETY: `count` values by the caller's promise; the array has room for any vector.
+    unsafe {
+        if row.column == 1 {
+            return V::load_first(row.pointer, count);
+        }
+        for (at, value) in values[..count].iter_mut().enumerate() {
+            *value = *row.from(0, at).pointer;
+        }
+        V::load(values.as_ptr())
+    }
+}
+
+/// Into a C whose rows are not dense, element by element.
+#[inline(always)]
+unsafe fn scatter<V: Vector, const ROWS: usize>(
+    sums: &[[V; COLUMN_VECTORS]; ROWS],
+    columns: usize,
+    c: &Target<V::Element>,
+    stage: &Stage<V::Element>,
+) {
+    let mut values = [V::Element::ZERO; MOST_COLUMNS];
+    for (row, sums) in sums.iter().enumerate() {
+        for (vector, &sum) in sums.iter().enumerate() {
+            // SAFETY: the array has room for two of the widest vectors.
+            unsafe { sum.store(values.as_mut_ptr().add(vector * V::LANES)) };
+        }
+        for (column, &sum) in values[..columns].iter().enumerate() {
+            let to = c.pointer.wrapping_add(row * c.row + column * c.column);
+            let mut value = stage.alpha * sum;
+            // SAFETY: an element of C (and of the bias) by the caller's promise.
+            unsafe {
+                if stage.beta != V::Element::ZERO {
+                    value = value + stage.beta * *to;
+                }
+                if let Some(bias) = stage.bias {
+                    value = value + *bias.from(0, column).pointer;
+                }
+                activate(stage.activation, Scalar::splat(value)).store(to);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The vector engine: own kernels for AVX-512, AVX2, NEON and scalar code, packed weights, threads by rayon.
+//!
+//! It is the engine whose speed a comparison rests on: against slow kernels every approximation looks good. What it trades away is
+//! simplicity: order of summation, and so the last bits of a result, depend on the instruction set.
+//!
+//! # Where things are
+//! | file | what |
+//! |---|---|
+//! | [`backend`] | checks of operands, then a call to the file that does the work |
+//! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
+//! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
+//! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
+//! | `activation.rs` | activations on vectors |
+//! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `elementwise.rs`, `rows.rs`, `sort.rs`, `conv.rs` | plain loops by rows (`walk.rs`) |
+//! | `support.rs` | what it can be asked for |
+//!
+//! # How to extend it
+//! * A kernel: a struct with its operands, `isa::Kernel` for it with `#[inline(always)] fn run<V: Vector>`, and
+//!   `engine.isa.run(kernel)` inside of a task of `engine.pool.for_each`. Instructions that `vector::Vector` lacks are added to the trait
+//!   and to its three files.
+//! * A vectorised operation: its file takes `&Engine` and the views; `backend.rs` passes `&self.engine`. Scratch without an arena comes from
+//!   `engine.workspace`, reserved before threads start.
+//! * A precision: `support.rs` admits it, `weight.rs` gets an arm of `Packed`, `linear.rs` and `matmul.rs` choose the kernel.
+//! * An instruction set: an arm of `Isa`, a type in `vector/`, and the choice in `Isa::chosen`. Extras of one (bf16, VNNI, tiles) are
+//!   detected beside it and asked for by the kernels that need them.
+
+pub mod backend;
+pub mod buffer;
+pub mod weight;
+
+mod activation;
+mod aligned;
+mod conv;
+mod element;
+mod elementwise;
+mod gemm;
+mod isa;
+mod linear;
+mod matmul;
+mod normalize;
+mod operands;
+mod pool;
+mod reduce;
+mod rows;
+mod softmax;
+mod sort;
+mod support;
+mod vector;
+mod walk;
+mod workspace;
+
+pub use aligned::Aligned;
+pub use backend::SimdBackend;

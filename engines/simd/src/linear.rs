@@ -1,0 +1,80 @@
+//! y = activation(x W^T + bias) with a packed weight, on the products of [`crate::gemm`].
+//!
+//! The leading dimensions of x and y are rows of one product wherever their strides let them be merged; else each matrix of the last two
+//! is a product of its own.
+
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result};
+use crossover_core::layout::Layout;
+use crossover_core::ops::LinearSpec;
+use crossover_core::tensor::{View, ViewMut};
+
+use crate::aligned::Plain;
+use crate::buffer::SimdBuffer;
+use crate::gemm::{Engine, Epilogue, Product, Right, Source, Target, multiply};
+use crate::matmul::{last_two, leading};
+use crate::pool::Shared;
+use crate::vector::Lanes;
+use crate::weight::SimdWeight;
+
+/// With a weight whose panels are of the compute type.
+pub(crate) fn linear<E: Lanes + Plain>(
+    engine: &Engine,
+    spec: LinearSpec,
+    x: View<'_, SimdBuffer>,
+    (weight, panels): (&SimdWeight, &[E]),
+    bias: Option<View<'_, SimdBuffer>>,
+    out: ViewMut<'_, SimdBuffer>,
+) -> Result<()> {
+    let wrong = |found: DType| EngineError::ElementType { operation: "linear", expected: E::DTYPE, found };
+    let found = x.dtype();
+    let (Some(x_values), Some(out_values)) = (E::slice(x.buffer), E::slice_mut(out.buffer)) else {
+        return Err(wrong(found));
+    };
+    let bias = match bias {
+        Some(bias) => {
+            let values = E::slice(bias.buffer).ok_or_else(|| wrong(bias.dtype()))?;
+            Some(Source { pointer: values.as_ptr().wrapping_add(bias.layout.offset()), row: 0, column: bias.layout.strides()[0] })
+        }
+        None => None,
+    };
+    let epilogue = Epilogue { alpha: E::ONE, beta: E::ZERO, bias, activation: spec.activation };
+    let (x_layout, out_layout) = rows_together(x.layout, out.layout)?;
+    let (batch, m) = (x_layout.shape()[..x_layout.rank() - 2].iter().product(), x_layout.dim_from_end(1));
+    let to = Shared::new(out_values);
+    multiply(engine, batch, |at| {
+        let ([row, column], [out_row, out_column]) = (last_two(&x_layout), last_two(&out_layout));
+        let a = Source { pointer: x_values.as_ptr().wrapping_add(leading(&x_layout, at)), row, column };
+        let c = Target { pointer: to.pointer().wrapping_add(leading(&out_layout, at)), row: out_row, column: out_column };
+        Product { m, n: weight.outputs, k: weight.inputs, a, b: Right::Panels(panels.as_ptr()), c, epilogue }
+    })
+}
+
+/// x and y [.., rows, width] with as many leading dimensions merged into rows as their strides allow.
+fn rows_together(x: Layout, out: Layout) -> Result<(Layout, Layout)> {
+    let (mut x, mut out) = if x.rank() == 1 { (x.unsqueeze(0)?, out.unsqueeze(0)?) } else { (x, out) };
+    while x.rank() > 2 {
+        let axis = x.rank() - 3;
+        match (x.merge(axis), out.merge(axis)) {
+            (Ok(merged_x), Ok(merged_out)) => (x, out) = (merged_x, merged_out),
+            _ => break,
+        }
+    }
+    Ok((x, out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_dimensions_become_rows_where_they_can() {
+        let dense = Layout::contiguous(&[2, 3, 4]).unwrap();
+        let (x, out) = rows_together(dense, dense).unwrap();
+        assert_eq!((x.shape(), out.shape()), (&[6, 4][..], &[6, 4][..]));
+        let apart = Layout::contiguous(&[2, 5, 4]).unwrap().narrow(1, 1, 3).unwrap();
+        assert_eq!(rows_together(dense, apart).unwrap().0.shape(), [2, 3, 4]);
+        let row = Layout::contiguous(&[4]).unwrap();
+        assert_eq!(rows_together(row, row).unwrap().0.shape(), [1, 4]);
+    }
+}

@@ -1,0 +1,68 @@
+//! C = alpha A B + beta C over batches, on the products of [`crate::gemm`].
+
+use crossover_core::activation::Activation;
+use crossover_core::check::MatmulSizes;
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result};
+use crossover_core::layout::Layout;
+use crossover_core::ops::MatmulSpec;
+use crossover_core::tensor::{View, ViewMut};
+
+use crate::aligned::Plain;
+use crate::buffer::SimdBuffer;
+use crate::gemm::{Engine, Epilogue, Product, Right, Source, Target, multiply};
+use crate::pool::Shared;
+use crate::vector::Lanes;
+
+/// Views already checked to fit together and to stay inside their buffers.
+pub(crate) fn matmul<E: Lanes + Plain>(
+    engine: &Engine,
+    spec: MatmulSpec,
+    sizes: MatmulSizes,
+    a: View<'_, SimdBuffer>,
+    b: View<'_, SimdBuffer>,
+    c: ViewMut<'_, SimdBuffer>,
+) -> Result<()> {
+    let MatmulSizes { batch, m, n, k } = sizes;
+    let (Some(a_values), Some(b_values), Some(c_values)) = (E::slice(a.buffer), E::slice(b.buffer), E::slice_mut(c.buffer)) else {
+        return Err(EngineError::ElementType { operation: "matmul", expected: E::DTYPE, found: DType::I32 });
+    };
+    let out = Shared::new(c_values);
+    let epilogue = Epilogue { alpha: E::from_f64(spec.alpha), beta: E::from_f64(spec.beta), bias: None, activation: Activation::None };
+    let of = |layout: &Layout, values: &[E], at: usize| {
+        let [row, column] = last_two(layout);
+        Source { pointer: values.as_ptr().wrapping_add(leading(layout, at)), row, column }
+    };
+    multiply(engine, batch, |at| {
+        let [row, column] = last_two(&c.layout);
+        let c = Target { pointer: out.pointer().wrapping_add(leading(&c.layout, at)), row, column };
+        Product { m, n, k, a: of(&a.layout, a_values, at), b: Right::Plain(of(&b.layout, b_values, at)), c, epilogue }
+    })
+}
+
+/// Distances of rows and of columns.
+pub(crate) fn last_two(layout: &Layout) -> [usize; 2] {
+    let strides = layout.strides();
+    [strides[strides.len() - 2], strides[strides.len() - 1]]
+}
+
+/// Position of the first element of the matrix with this number, in the order of the leading dimensions.
+pub(crate) fn leading(layout: &Layout, matrix: usize) -> usize {
+    let lead = layout.rank() - 2;
+    let dimensions = layout.shape()[..lead].iter().zip(layout.strides()).rev();
+    let (position, _) =
+        dimensions.fold((layout.offset(), matrix), |(position, rest), (dim, stride)| (position + rest % dim * stride, rest / dim));
+    position
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matrices_are_numbered_as_the_layout_walks_them() {
+        let layout = Layout::contiguous(&[3, 2, 4, 5, 6]).unwrap().swap(0, 2).unwrap().narrow(0, 1, 2).unwrap();
+        let walked: Vec<usize> = layout.leading_offsets(2).collect();
+        assert_eq!((0..walked.len()).map(|at| leading(&layout, at)).collect::<Vec<_>>(), walked);
+    }
+}

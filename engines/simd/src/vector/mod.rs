@@ -1,0 +1,107 @@
+//! Vectors of one floating type: the operations that kernels are written in.
+//!
+//! | file | what |
+//! |---|---|
+//! | `scalar.rs` | one lane of any type |
+//! | `x86.rs` | 256 and 512 bits |
+//! | `neon.rs` | 128 bits |
+//!
+//! Every method is `#[inline(always)]` and must only be called from a [`Kernel`](crate::isa::Kernel) that runs on its instruction set;
+//! that is why no method is `unsafe` for the instruction's sake. Those that take pointers are, for the pointer's.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use scalar::Scalar;
+
+use crate::element::Real;
+
+/// An element type with its vectors on every instruction set.
+pub(crate) trait Lanes: Real + Send + Sync + 'static {
+    /// 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Vector<Element = Self>;
+    /// 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Vector<Element = Self>;
+    /// 128 bits.
+    #[cfg(target_arch = "aarch64")]
+    type Neon: Vector<Element = Self>;
+}
+
+impl Lanes for f32 {
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = x86::Avx2F32;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = x86::Avx512F32;
+    #[cfg(target_arch = "aarch64")]
+    type Neon = neon::NeonF32;
+}
+
+impl Lanes for f64 {
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = x86::Avx2F64;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = x86::Avx512F64;
+    #[cfg(target_arch = "aarch64")]
+    type Neon = neon::NeonF64;
+}
+
+/// A vector of `LANES` elements.
+#[allow(dead_code, reason = "the set is complete, whichever of it today's kernels use")]
+pub(crate) trait Vector: Copy {
+    /// Its elements.
+    type Element: Lanes;
+    /// How many.
+    const LANES: usize;
+    /// Registers of this kind.
+    const REGISTERS: usize;
+
+    /// The same element in every lane.
+    fn splat(value: Self::Element) -> Self;
+    /// Zeros.
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::splat(Self::Element::ZERO)
+    }
+    /// Loads `LANES` elements from any address.
+    ///
+    /// # Safety
+    /// All of them must be readable.
+    unsafe fn load(from: *const Self::Element) -> Self;
+    /// Stores `LANES` elements to any address.
+    ///
+    /// # Safety
+    /// All of them must be writable.
+    unsafe fn store(self, to: *mut Self::Element);
+    /// Loads the first `count <= LANES` elements, and zeros; the others are not touched.
+    ///
+    /// # Safety
+    /// The first `count` must be readable.
+    unsafe fn load_first(from: *const Self::Element, count: usize) -> Self;
+    /// Stores the first `count <= LANES` elements; the others are not touched.
+    ///
+    /// # Safety
+    /// The first `count` must be writable.
+    unsafe fn store_first(self, to: *mut Self::Element, count: usize);
+    /// self + other.
+    fn add(self, other: Self) -> Self;
+    /// self - other.
+    fn sub(self, other: Self) -> Self;
+    /// self * other.
+    fn mul(self, other: Self) -> Self;
+    /// self / other.
+    fn div(self, other: Self) -> Self;
+    /// self * factor + summand, rounded once (twice where the target has no such instruction: scalar x86).
+    fn mul_add(self, factor: Self, summand: Self) -> Self;
+    /// 0 where self < 0, else self; NaN stays.
+    fn relu(self) -> Self;
+    /// The sum of the lanes, in a fixed order.
+    fn sum(self) -> Self::Element;
+    /// Asks for a cache line.
+    #[inline(always)]
+    fn prefetch(_address: *const Self::Element) {}
+}

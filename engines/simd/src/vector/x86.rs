@@ -1,0 +1,214 @@
+//! 256-bit and 512-bit vectors of x86.
+
+use std::arch::x86_64::*;
+
+use super::Vector;
+
+/// Lane masks for partial 256-bit loads: `count` set lanes start `8 - count` entries into it.
+static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+/// The arms that differ in nothing but the names of the instructions.
+macro_rules! common {
+    ($set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fmadd:ident) => {
+        #[inline(always)]
+        fn splat(value: Self::Element) -> Self {
+            // SAFETY: the caller's code runs where these instructions are (see the module's head).
+            Self(unsafe { $set1(value) })
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const Self::Element) -> Self {
+            // SAFETY: as above; readable by the caller's promise.
+            Self(unsafe { $loadu(from) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut Self::Element) {
+            // SAFETY: as above; writable by the caller's promise.
+            unsafe { $storeu(to, self.0) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $add(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $sub(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $mul(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $div(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn mul_add(self, factor: Self, summand: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $fmadd(self.0, factor.0, summand.0) })
+        }
+        #[inline(always)]
+        fn prefetch(address: *const Self::Element) {
+            // SAFETY: a prefetch never faults, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        }
+    };
+}
+
+/// Partial access and lane sums of 512-bit vectors.
+macro_rules! masked_512 {
+    ($mask:ty, $maskz_loadu:ident, $mask_storeu:ident, $cmp:ident, $mask_mov:ident, $setzero:ident, $reduce:ident) => {
+        #[inline(always)]
+        unsafe fn load_first(from: *const Self::Element, count: usize) -> Self {
+            // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
+            Self(unsafe { $maskz_loadu(((1u32 << count) - 1) as $mask, from) })
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut Self::Element, count: usize) {
+            // SAFETY: masked lanes are not accessed; the others are writable by the caller's promise.
+            unsafe { $mask_storeu(to, ((1u32 << count) - 1) as $mask, self.0) }
+        }
+        #[inline(always)]
+        fn relu(self) -> Self {
+            // SAFETY: the caller's code runs where these instructions are.
+            unsafe {
+                let negative = $cmp::<_CMP_LT_OQ>(self.0, $setzero());
+                Self($mask_mov(self.0, negative, $setzero()))
+            }
+        }
+        #[inline(always)]
+        fn sum(self) -> Self::Element {
+            // SAFETY: the caller's code runs where these instructions are.
+            unsafe { $reduce(self.0) }
+        }
+    };
+}
+
+/// 16 singles.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512F32(__m512);
+
+impl Vector for Avx512F32 {
+    type Element = f32;
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+    common!(_mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps);
+    masked_512!(
+        __mmask16,
+        _mm512_maskz_loadu_ps,
+        _mm512_mask_storeu_ps,
+        _mm512_cmp_ps_mask,
+        _mm512_mask_mov_ps,
+        _mm512_setzero_ps,
+        _mm512_reduce_add_ps
+    );
+}
+
+/// 8 doubles.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512F64(__m512d);
+
+impl Vector for Avx512F64 {
+    type Element = f64;
+    const LANES: usize = 8;
+    const REGISTERS: usize = 32;
+    common!(_mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd);
+    masked_512!(
+        __mmask8,
+        _mm512_maskz_loadu_pd,
+        _mm512_mask_storeu_pd,
+        _mm512_cmp_pd_mask,
+        _mm512_mask_mov_pd,
+        _mm512_setzero_pd,
+        _mm512_reduce_add_pd
+    );
+}
+
+/// 8 singles.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2F32(__m256);
+
+impl Avx2F32 {
+    #[inline(always)]
+    fn first(count: usize) -> __m256i {
+        // SAFETY: count is at most 8, so that the eight masks read lie inside the table.
+        unsafe { _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - count).cast()) }
+    }
+}
+
+impl Vector for Avx2F32 {
+    type Element = f32;
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
+    common!(_mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps, _mm256_fmadd_ps);
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
+        Self(unsafe { _mm256_maskload_ps(from, Self::first(count)) })
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, count: usize) {
+        // SAFETY: masked lanes are not accessed; the others are writable by the caller's promise.
+        unsafe { _mm256_maskstore_ps(to, Self::first(count), self.0) }
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are.
+        Self(unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, _mm256_setzero_ps()), self.0) })
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+}
+
+/// 4 doubles.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2F64(__m256d);
+
+impl Avx2F64 {
+    #[inline(always)]
+    fn first(count: usize) -> __m256i {
+        // SAFETY: count is at most 4, so that the four masks read lie inside the table.
+        unsafe { _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - count).cast()) }
+    }
+}
+
+impl Vector for Avx2F64 {
+    type Element = f64;
+    const LANES: usize = 4;
+    const REGISTERS: usize = 16;
+    common!(_mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd, _mm256_fmadd_pd);
+    #[inline(always)]
+    unsafe fn load_first(from: *const f64, count: usize) -> Self {
+        // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
+        Self(unsafe { _mm256_maskload_pd(from, Self::first(count)) })
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f64, count: usize) {
+        // SAFETY: masked lanes are not accessed; the others are writable by the caller's promise.
+        unsafe { _mm256_maskstore_pd(to, Self::first(count), self.0) }
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are.
+        Self(unsafe { _mm256_andnot_pd(_mm256_cmp_pd::<_CMP_LT_OQ>(self.0, _mm256_setzero_pd()), self.0) })
+    }
+    #[inline(always)]
+    fn sum(self) -> f64 {
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let two = _mm_add_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
+            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+}
