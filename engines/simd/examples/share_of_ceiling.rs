@@ -1,11 +1,10 @@
 //! Shares of the machine's ceilings that products reach: multiply-adds for large ones, reading for one row.
 //!
 //! The ceiling and the product are timed in turns of a few milliseconds, and the best of each counts, so that a busy neighbour or a changing
-//! clock hits both alike. `cargo run --release -p crossover-simd --example share_of_ceiling -- [THREADS] [PRECISION] [FILTER]`
+//! clock hits both alike. One thread is timed by the processor time that it used, several by the clock on the wall. `cargo run --release -p crossover-simd --example share_of_ceiling -- [THREADS] [PRECISION] [FILTER]`
 
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::time::Instant;
 
 use crossover_core::activation::Activation;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
@@ -15,14 +14,22 @@ use crossover_core::tensor::Tensor;
 use crossover_core::weights::HostWeight;
 use crossover_simd::SimdBackend;
 use crossover_simd::buffer::SimdBuffer;
+use rustix::time::{ClockId, clock_gettime};
 
 const PRODUCTS: [[usize; 3]; 7] =
     [[128, 128, 128], [128, 768, 768], [256, 256, 256], [512, 512, 512], [1024, 1024, 1024], [2048, 2048, 2048], [512, 3072, 768]];
 const STEPS: [[usize; 3]; 3] = [[1, 4096, 4096], [4, 4096, 4096], [8, 4096, 4096]];
 const TURNS: usize = 25;
 
+/// Seconds, of this thread or of the world.
+fn now(threads: usize) -> f64 {
+    let clock = if threads == 1 { ClockId::ThreadCPUTime } else { ClockId::Monotonic };
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
+}
+
 /// Wide, independent chains of multiply-adds; returns seconds for a floating-point operation of one thread.
-fn fma_round(double: bool) -> (f64, f64) {
+fn fma_round(double: bool, threads: usize) -> (f64, f64) {
     const LANES: usize = 16;
     const STEPS: usize = 60_000;
     #[cfg(target_arch = "x86_64")]
@@ -51,7 +58,7 @@ fn fma_round(double: bool) -> (f64, f64) {
         }
         black_box(chains);
     }
-    let start = Instant::now();
+    let start = now(threads);
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") {
         // SAFETY: just detected.
@@ -61,19 +68,34 @@ fn fma_round(double: bool) -> (f64, f64) {
         unsafe { narrow() };
     }
     let flops = (2 * STEPS * 12 * LANES) as f64 / if double { 2.0 } else { 1.0 };
-    (flops, start.elapsed().as_secs_f64())
+    (flops, (now(threads) - start))
 }
 
-fn read_round(values: &[f64]) -> (f64, f64) {
-    let start = Instant::now();
-    let mut sums = [0f64; 64];
-    for chunk in values.as_chunks::<64>().0 {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
-        }
+fn read_round(values: &[f64], threads: usize) -> (f64, f64) {
+    let start = now(threads);
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn wide(values: &[f64]) -> [f64; 64] {
+        sum(values)
     }
-    black_box(sums);
-    ((8 * values.len()) as f64, start.elapsed().as_secs_f64())
+    #[inline(always)]
+    fn sum(values: &[f64]) -> [f64; 64] {
+        let mut sums = [0f64; 64];
+        for chunk in values.as_chunks::<64>().0 {
+            for (sum, value) in sums.iter_mut().zip(chunk) {
+                *sum += value;
+            }
+        }
+        sums
+    }
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: just detected.
+        black_box(unsafe { wide(values) });
+        return ((8 * values.len()) as f64, now(threads) - start);
+    }
+    black_box(sum(values));
+    ((8 * values.len()) as f64, (now(threads) - start))
 }
 
 /// Work a second of all threads together.
@@ -91,16 +113,16 @@ fn on_all(threads: usize, round: impl Fn(usize) -> (f64, f64) + Sync) -> f64 {
 }
 
 /// Best rates of the ceiling and of the call, in turns.
-fn duel(work: f64, ceiling: impl Fn() -> f64, mut call: impl FnMut()) -> (f64, f64) {
+fn duel(threads: usize, work: f64, ceiling: impl Fn() -> f64, mut call: impl FnMut()) -> (f64, f64) {
     call();
     let (mut most, mut best) = (0f64, 0f64);
     for _ in 0..TURNS {
         most = most.max(ceiling());
         let calls = ((4e9 / 100.0 / work) as usize).clamp(1, 50);
         for _ in 0..calls {
-            let start = Instant::now();
+            let start = now(threads);
             call();
-            best = best.max(work / start.elapsed().as_secs_f64());
+            best = best.max(work / (now(threads) - start));
         }
     }
     (most, best)
@@ -128,19 +150,19 @@ fn main() {
         let flops = 2.0 * (m * n * k) as f64;
         let (a, b, turned, mut out) =
             (tensor(&engine, &[m, k]), tensor(&engine, &[k, n]), tensor(&engine, &[n, k]), tensor(&engine, &[m, n]));
-        let ceiling = || on_all(threads, |_| fma_round(double));
+        let ceiling = || on_all(threads, |_| fma_round(double, threads));
         let turned = turned.view().transposed().unwrap();
         for (name, b) in [("plain", b.view()), ("transposed", turned)] {
             if name.contains(&filter) {
                 let call = || engine.matmul(MatmulSpec::PLAIN, a.view(), b, out.view_mut()).unwrap();
-                report(name, shape, duel(flops, ceiling, call), "FLOP");
+                report(name, shape, duel(threads, flops, ceiling, call), "FLOP");
             }
         }
         if "linear".contains(&filter) {
             let weight = engine.prepare_weight(&HostWeight::for_precision(&values(&[n, k]), engine.config().precision).unwrap()).unwrap();
             let spec = LinearSpec { activation: Activation::None };
             let call = || engine.linear(spec, a.view(), &weight, None, out.view_mut()).unwrap();
-            report("linear", shape, duel(flops, ceiling, call), "FLOP");
+            report("linear", shape, duel(threads, flops, ceiling, call), "FLOP");
         }
     }
     let memory: Vec<Vec<f64>> = vec![vec![1.0; (64 << 20) / 8 / threads]; threads];
@@ -151,7 +173,7 @@ fn main() {
             let spec = LinearSpec { activation: Activation::None };
             let call = || engine.linear(spec, x.view(), &weight, None, out.view_mut()).unwrap();
             let bytes = (n * k * if double { 8 } else { 4 }) as f64;
-            report("step", shape, duel(bytes, || on_all(threads, |at| read_round(&memory[at])), call), "B");
+            report("step", shape, duel(threads, bytes, || on_all(threads, |at| read_round(&memory[at], threads)), call), "B");
         }
         if "vector".contains(&filter) {
             let (a, b, turned, mut out) =
@@ -160,7 +182,7 @@ fn main() {
             let bytes = (n * k * if double { 8 } else { 4 }) as f64;
             for (name, b) in [("vector", b.view()), ("vector-dots", turned)] {
                 let call = || engine.matmul(MatmulSpec::PLAIN, a.view(), b, out.view_mut()).unwrap();
-                report(name, shape, duel(bytes, || on_all(threads, |at| read_round(&memory[at])), call), "B");
+                report(name, shape, duel(threads, bytes, || on_all(threads, |at| read_round(&memory[at], threads)), call), "B");
             }
         }
     }

@@ -70,7 +70,7 @@ impl<E: Lanes> Kernel<E> for Part<'_, E> {
     fn run<V: Vector<Element = E>>(self) {
         let Part { product, blocking, rows, columns, buffers: (a_panels, b_panels) } = self;
         let tile_columns = V::LANES * COLUMN_VECTORS;
-        let (mc, nc) = (blocking.rows::<V>(), blocking.columns::<V>());
+        let (mc, nc) = (equal(rows.len(), blocking.rows::<V>(), tile_rows::<V>()), blocking.columns::<V>());
         // Equal blocks along k; one also where there is nothing to sum, for what follows the product.
         let blocks = product.k.div_ceil(KC).max(1);
         let kc = product.k.div_ceil(blocks);
@@ -101,6 +101,11 @@ impl<E: Lanes> Kernel<E> for Part<'_, E> {
     }
 }
 
+/// The size of equal blocks, each of whole tiles and at most `most`.
+fn equal(extent: usize, most: usize, tile: usize) -> usize {
+    extent.div_ceil(extent.div_ceil(most).max(1)).next_multiple_of(tile).max(tile)
+}
+
 /// One block of A with one block of B.
 struct Inner<E> {
     form: Form,
@@ -116,13 +121,19 @@ impl<E: Lanes> Inner<E> {
     unsafe fn run<V: Vector<Element = E>>(&self, c: &super::Target<E>, stage: &Stage<E>) {
         let [height, width] = self.extents;
         let (tile_height, tile_width) = (tile_rows::<V>(), V::LANES * COLUMN_VECTORS);
+        // While a panel of B is worked on, the next one comes to the second-level cache, a part with each tile.
+        let part = (self.k * tile_width).div_ceil(height.div_ceil(tile_height).max(1)).next_multiple_of(V::LANES);
         for (panel, column) in (0..width).step_by(tile_width).enumerate() {
             let b = self.b.wrapping_add(panel * self.b_panel);
+            let next = b.wrapping_add(self.b_panel);
             let stage = Stage { bias: stage.bias.map(|bias| bias.from(0, column)), ..*stage };
             let columns = tile_width.min(width - column);
-            for (panel, row) in (0..height).step_by(tile_height).enumerate() {
-                let a = self.a.wrapping_add(panel * panel_elements(tile_height));
+            for (panel_at, row) in (0..height).step_by(tile_height).enumerate() {
+                let a = self.a.wrapping_add(panel_at * panel_elements(tile_height));
                 let panels = Panels { k: self.k, a, a_strides: [0, 0], b, b_step: tile_width };
+                for line in (0..part).step_by(V::LANES) {
+                    V::prefetch_second(next.wrapping_add(panel_at * part + line));
+                }
                 // SAFETY: the caller's promises are handed on.
                 unsafe { tile::<V, false>(self.form, &panels, [tile_height.min(height - row), columns], &c.from(row, column), &stage) };
             }

@@ -16,6 +16,8 @@ use crate::vector::{Lanes, Scalar, Vector};
 pub(super) const FEW_ROWS: usize = 8;
 /// Rows of B that are added to C together.
 const ROWS_TOGETHER: usize = 16;
+/// Tiles by which it reads ahead.
+const AHEAD: usize = 8;
 /// Dot products that run beside each other, to cover the latency of the multiply-add.
 const DOTS: usize = 4;
 
@@ -81,6 +83,12 @@ impl<E: Lanes> FewRows<'_, E> {
                 let panels = Panels { k: together, a: left.pointer, a_strides: [a.row, a.column], b: right.pointer, b_step: b.row };
                 let columns = width.min(self.columns.end - column);
                 let c = c.from(0, column);
+                for row in 0..together {
+                    // So many rows are more streams than the processor follows by itself.
+                    let ahead = right.pointer.wrapping_add(row * b.row + AHEAD * width);
+                    V::prefetch(ahead);
+                    V::prefetch(ahead.wrapping_add(V::LANES));
+                }
                 // SAFETY: the caller's promises; beyond the last column nothing is read.
                 unsafe {
                     if columns == width {
@@ -97,16 +105,35 @@ impl<E: Lanes> FewRows<'_, E> {
     #[inline(always)]
     unsafe fn dots<V: Vector<Element = E>>(&self, b: &Source<E>) {
         for first in self.columns.clone().step_by(DOTS) {
-            let count = DOTS.min(self.columns.end - first);
-            // The last group repeats its last column instead of reading beyond it.
-            let columns: [*const E; DOTS] = std::array::from_fn(|at| b.from(0, first + at.min(count - 1)).pointer);
-            for row in 0..self.product.m {
-                // SAFETY: k dense elements each, by the caller's promise.
-                let sums = unsafe { dot::<V>(self.product.k, self.product.a.from(row, 0).pointer, columns) };
-                for (at, &sum) in sums[..count].iter().enumerate() {
-                    // SAFETY: an element of C.
-                    unsafe { self.write(row, first + at, sum) };
+            let mut row = 0;
+            while row < self.product.m {
+                let rows = self.product.m - row;
+                // SAFETY: the caller's promises are handed on.
+                unsafe {
+                    match rows {
+                        1 => self.dots_of_rows::<V, 1>(b, row, first),
+                        2 | 3 => self.dots_of_rows::<V, 2>(b, row, first),
+                        _ => self.dots_of_rows::<V, 4>(b, row, first),
+                    }
                 }
+                row += [1, 2, 2, 4][rows.min(4) - 1];
+            }
+        }
+    }
+
+    /// `ROWS` rows of A with `DOTS` columns of B.
+    #[inline(always)]
+    unsafe fn dots_of_rows<V: Vector<Element = E>, const ROWS: usize>(&self, b: &Source<E>, row: usize, first: usize) {
+        let count = DOTS.min(self.columns.end - first);
+        // The last group repeats its last column instead of reading beyond it.
+        let columns: [*const E; DOTS] = std::array::from_fn(|at| b.from(0, first + at.min(count - 1)).pointer);
+        let rows: [*const E; ROWS] = std::array::from_fn(|at| self.product.a.from(row + at, 0).pointer);
+        // SAFETY: k dense elements each, by the caller's promise.
+        let sums = unsafe { dot::<V, ROWS>(self.product.k, rows, columns) };
+        for (at, sums) in sums.iter().enumerate() {
+            for (column, &sum) in sums[..count].iter().enumerate() {
+                // SAFETY: an element of C.
+                unsafe { self.write(row + at, first + column, sum) };
             }
         }
     }
@@ -129,31 +156,42 @@ impl<E: Lanes> FewRows<'_, E> {
     }
 }
 
-/// One dense vector times several.
+/// Dense vectors times dense vectors.
 #[inline(always)]
-unsafe fn dot<V: Vector>(k: usize, a: *const V::Element, b: [*const V::Element; DOTS]) -> [V::Element; DOTS] {
-    const UNROLLED: usize = 2;
-    let mut sums = [[V::zero(); DOTS]; UNROLLED];
+unsafe fn dot<V: Vector, const ROWS: usize>(
+    k: usize,
+    a: [*const V::Element; ROWS],
+    b: [*const V::Element; DOTS],
+) -> [[V::Element; DOTS]; ROWS] {
+    // Two sets of sums cover the latency of the multiply-add where there are few of them.
+    let mut sums = [[[V::zero(); DOTS]; ROWS]; 2];
+    let sets = if ROWS >= 4 { 1 } else { 2 };
     let mut at = 0;
     // SAFETY: all within k elements of each, by the caller's promise.
     unsafe {
-        while at + UNROLLED * V::LANES <= k {
-            for (part, sums) in sums.iter_mut().enumerate() {
-                let left = V::load(a.add(at + part * V::LANES));
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = left.mul_add(V::load(b.add(at + part * V::LANES)), *sum);
+        while at + sets * V::LANES <= k {
+            for (set, sums) in sums.iter_mut().take(sets).enumerate() {
+                let right = b.map(|b| V::load(b.wrapping_add(at + set * V::LANES)));
+                for (sums, a) in sums.iter_mut().zip(a) {
+                    let left = V::load(a.wrapping_add(at + set * V::LANES));
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = left.mul_add(right, *sum);
+                    }
                 }
             }
-            at += UNROLLED * V::LANES;
+            at += sets * V::LANES;
         }
         while at < k {
             let count = V::LANES.min(k - at);
-            let left = V::load_first(a.add(at), count);
-            for (sum, b) in sums[0].iter_mut().zip(b) {
-                *sum = left.mul_add(V::load_first(b.add(at), count), *sum);
+            let right = b.map(|b| V::load_first(b.wrapping_add(at), count));
+            for (sums, a) in sums[0].iter_mut().zip(a) {
+                let left = V::load_first(a.wrapping_add(at), count);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = left.mul_add(right, *sum);
+                }
             }
             at += V::LANES;
         }
     }
-    std::array::from_fn(|column| sums[0][column].add(sums[1][column]).sum())
+    std::array::from_fn(|row| std::array::from_fn(|column| sums[0][row][column].add(sums[1][row][column]).sum()))
 }

@@ -100,6 +100,13 @@ pub(super) unsafe fn tile<V: Vector, const EDGE: bool>(
     c: &Target<V::Element>,
     stage: &Stage<V::Element>,
 ) {
+    if c.column == 1 && form != Form::Strided {
+        // What stands in C is wanted at the end of the tile, and may be far away.
+        for row in 0..rows {
+            let place = c.pointer.wrapping_add(row * c.row);
+            (0..COLUMN_VECTORS).for_each(|vector| V::prefetch(place.wrapping_add(vector * V::LANES)));
+        }
+    }
     // SAFETY: the caller's promises are handed on.
     match form {
         Form::Rows => by_rows!(rows, tile_rows::<V>(), ROWS => unsafe {

@@ -7,6 +7,7 @@ use super::Source;
 use super::blocking::KC;
 use super::micro::{Form, PANEL_ROW, PANEL_STEP};
 use crate::element::Real;
+use crate::vector::Lanes;
 
 /// Elements of a panel of A with so many rows.
 pub(super) fn panel_elements(rows: usize) -> usize {
@@ -46,36 +47,50 @@ pub(super) fn pack_rows<E: Real>(a: &Source<E>, rows: usize, k: usize, tile: usi
 }
 
 /// Packs `k x columns` of B into panels of `tile` columns, the last one filled up with zeros.
-pub(crate) fn pack_columns<E: Real>(b: &Source<E>, k: usize, columns: usize, tile: usize, into: &mut [E]) {
-    for (first, panel) in (0..columns).step_by(tile).zip(into.chunks_mut((k * tile).max(1))) {
-        let count = tile.min(columns - first);
-        let b = b.from(0, first);
-        if b.column == 1 {
-            for (row, target) in panel.chunks_exact_mut(tile).enumerate() {
-                // SAFETY: `count` elements of row `row` lie behind each other in B.
-                target[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(b.from(row, 0).pointer, count) });
+pub(crate) fn pack_columns<E: Lanes>(b: &Source<E>, k: usize, columns: usize, tile: usize, into: &mut [E]) {
+    if k == 0 {
+        return;
+    }
+    if b.column == 1 {
+        return copy_rows(b, k, columns, tile, into);
+    }
+    for (first, panel) in (0..columns).step_by(tile).zip(into.chunks_mut(k * tile)) {
+        transpose(&b.from(0, first), k, tile.min(columns - first), tile, panel);
+    }
+}
+
+/// Rows that are copied side by side: few enough streams for the processor to read ahead, and long enough pieces of a panel.
+const ROWS_TOGETHER: usize = 8;
+
+fn copy_rows<E: Lanes>(b: &Source<E>, k: usize, columns: usize, tile: usize, into: &mut [E]) {
+    for rows in (0..k).step_by(ROWS_TOGETHER).map(|row| row..k.min(row + ROWS_TOGETHER)) {
+        for (first, panel) in (0..columns).step_by(tile).zip(into.chunks_mut(k * tile)) {
+            let count = tile.min(columns - first);
+            for (row, target) in rows.clone().zip(panel[rows.start * tile..].chunks_exact_mut(tile)) {
+                // SAFETY: `count` elements of the row lie behind each other in B.
+                target[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(b.from(row, first).pointer, count) });
                 target[count..].fill(E::ZERO);
             }
-        } else {
-            transpose(&b, k, count, tile, panel);
         }
     }
 }
 
-/// Rows that are written together: a cache line of the source is used up before it leaves the first-level cache.
-const ROWS_TOGETHER: usize = 16;
+/// Columns and rows that are moved together.
+const BLOCK: usize = 4;
 
-fn transpose<E: Real>(b: &Source<E>, k: usize, count: usize, tile: usize, panel: &mut [E]) {
-    for (first, rows) in (0..k).step_by(ROWS_TOGETHER).zip(panel.chunks_mut(ROWS_TOGETHER * tile)) {
-        for column in 0..count {
-            let b = b.from(first, column);
-            for (row, target) in rows.chunks_exact_mut(tile).enumerate() {
-                // SAFETY: an element of B.
-                target[column] = unsafe { *b.from(row, 0).pointer };
-            }
+fn transpose<E: Lanes>(b: &Source<E>, k: usize, count: usize, tile: usize, panel: &mut [E]) {
+    let whole = if b.row == 1 { [k, count].map(|extent| extent / BLOCK * BLOCK) } else { [0, 0] };
+    for (column, row) in (0..whole[1]).step_by(BLOCK).flat_map(|column| (0..whole[0]).step_by(BLOCK).map(move |row| (column, row))) {
+        let to = &mut panel[row * tile + column..][..(BLOCK - 1) * tile + BLOCK];
+        // SAFETY: a whole block of B, whose columns are dense; the target was just cut to the extent of one.
+        unsafe { E::transpose(b.from(row, column).pointer, b.column, to.as_mut_ptr(), tile) };
+    }
+    for (row, target) in panel.chunks_exact_mut(tile).enumerate() {
+        let done = if row < whole[0] { whole[1] } else { 0 };
+        for (column, target) in target[..count].iter_mut().enumerate().skip(done) {
+            // SAFETY: an element of B.
+            *target = unsafe { *b.from(row, column).pointer };
         }
-        for row in rows.chunks_exact_mut(tile) {
-            row[count..].fill(E::ZERO);
-        }
+        target[count..].fill(E::ZERO);
     }
 }

@@ -30,6 +30,18 @@ pub(crate) trait Lanes: Real + Send + Sync + 'static {
     /// 128 bits.
     #[cfg(target_arch = "aarch64")]
     type Neon: Vector<Element = Self>;
+
+    /// to[j][i] = from[i][j] for a block of 4 x 4; distances of rows in elements.
+    ///
+    /// # Safety
+    /// Four elements from the start of each of four rows must be readable in one matrix and writable in the other.
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self, from_row: usize, to: *mut Self, to_row: usize) {
+        for (row, column) in (0..4).flat_map(|row| (0..4).map(move |column| (row, column))) {
+            // SAFETY: promised by the caller.
+            unsafe { *to.add(column * to_row + row) = *from.add(row * from_row + column) };
+        }
+    }
 }
 
 impl Lanes for f32 {
@@ -39,6 +51,13 @@ impl Lanes for f32 {
     type Avx512 = x86::Avx512F32;
     #[cfg(target_arch = "aarch64")]
     type Neon = neon::NeonF32;
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self, from_row: usize, to: *mut Self, to_row: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { x86::transpose_f32(from, from_row, to, to_row) }
+    }
 }
 
 impl Lanes for f64 {
@@ -48,6 +67,13 @@ impl Lanes for f64 {
     type Avx512 = x86::Avx512F64;
     #[cfg(target_arch = "aarch64")]
     type Neon = neon::NeonF64;
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self, from_row: usize, to: *mut Self, to_row: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { x86::transpose_f64(from, from_row, to, to_row) }
+    }
 }
 
 /// A vector of `LANES` elements.
@@ -101,7 +127,10 @@ pub(crate) trait Vector: Copy {
     fn relu(self) -> Self;
     /// The sum of the lanes, in a fixed order.
     fn sum(self) -> Self::Element;
-    /// Asks for a cache line.
+    /// Asks for a cache line in the second level.
+    #[inline(always)]
+    fn prefetch_second(_address: *const Self::Element) {}
+    /// Asks for a cache line in the first level.
     #[inline(always)]
     fn prefetch(_address: *const Self::Element) {}
 }

@@ -56,6 +56,11 @@ macro_rules! common {
             // SAFETY: a prefetch never faults, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         }
+        #[inline(always)]
+        fn prefetch_second(address: *const Self::Element) {
+            // SAFETY: likewise.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
+        }
     };
 }
 
@@ -209,6 +214,36 @@ impl Vector for Avx2F64 {
         unsafe {
             let two = _mm_add_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
             _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+}
+
+/// A block of 4 x 4 with the instructions that every x86-64 has.
+#[inline(always)]
+pub(super) unsafe fn transpose_f32(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
+    // SAFETY: the caller promises four rows of four elements on both sides.
+    unsafe {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * from_row)));
+        let (low_ab, high_ab) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+        let (low_cd, high_cd) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+        _mm_storeu_ps(to, _mm_movelh_ps(low_ab, low_cd));
+        _mm_storeu_ps(to.add(to_row), _mm_movehl_ps(low_cd, low_ab));
+        _mm_storeu_ps(to.add(2 * to_row), _mm_movelh_ps(high_ab, high_cd));
+        _mm_storeu_ps(to.add(3 * to_row), _mm_movehl_ps(high_cd, high_ab));
+    }
+}
+
+/// Likewise, as four blocks of 2 x 2.
+#[inline(always)]
+pub(super) unsafe fn transpose_f64(from: *const f64, from_row: usize, to: *mut f64, to_row: usize) {
+    for (row, column) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
+        // SAFETY: the caller promises four rows of four elements on both sides.
+        unsafe {
+            let from = from.add(row * from_row + column);
+            let to = to.add(column * to_row + row);
+            let (a, b) = (_mm_loadu_pd(from), _mm_loadu_pd(from.add(from_row)));
+            _mm_storeu_pd(to, _mm_unpacklo_pd(a, b));
+            _mm_storeu_pd(to.add(to_row), _mm_unpackhi_pd(a, b));
         }
     }
 }
