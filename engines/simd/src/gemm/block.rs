@@ -135,7 +135,7 @@ impl<E: Lanes> Inner<E> {
                     V::prefetch_second(next.wrapping_add(panel_at * part + line));
                 }
                 // SAFETY: the caller's promises are handed on.
-                unsafe { tile::<V, false>(self.form, &panels, [tile_height.min(height - row), columns], &c.from(row, column), &stage) };
+                unsafe { tile::<V>(self.form, &panels, [tile_height.min(height - row), columns], &c.from(row, column), &stage) };
             }
         }
     }

@@ -92,7 +92,7 @@ fn turns<E>(product: &Product<E>) -> bool {
     match &product.b {
         Right::Plain(b) => {
             let rows_of_turned_b = product.a.row == 1 || (product.a.column == 1 && b.row == 1);
-            product.n < product.m && product.n <= super::few::FEW_ROWS && product.epilogue.bias.is_none() && rows_of_turned_b
+            product.n < product.m && product.n <= super::micro::FEW_ROWS && product.epilogue.bias.is_none() && rows_of_turned_b
         }
         Right::Panels(_) => false,
     }

@@ -6,14 +6,12 @@
 
 use std::ops::Range;
 
-use super::micro::{COLUMN_VECTORS, Form, Panels, Stage, tile};
+use super::micro::{COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile};
 use super::{Product, Right, Source};
 use crate::activation::activate;
 use crate::isa::Kernel;
 use crate::vector::{Lanes, Scalar, Vector};
 
-/// The most rows that these kernels take.
-pub(super) const FEW_ROWS: usize = 8;
 /// Rows of B that are added to C together.
 const ROWS_TOGETHER: usize = 16;
 /// Tiles by which it reads ahead.
@@ -65,7 +63,7 @@ impl<E: Lanes> FewRows<'_, E> {
             let panels = Panels { k: *k, a: a.pointer, a_strides: [a.row, a.column], b, b_step: width };
             let extents = [*m, width.min(self.columns.end - column)];
             // SAFETY: the caller's promises; panels are whole vectors wide.
-            unsafe { tile::<V, false>(Form::Strided, &panels, extents, &c.from(0, column), &stage) };
+            unsafe { strided_tile::<V, false>(&panels, extents, &c.from(0, column), &stage) };
         }
     }
 
@@ -92,9 +90,9 @@ impl<E: Lanes> FewRows<'_, E> {
                 // SAFETY: the caller's promises; beyond the last column nothing is read.
                 unsafe {
                     if columns == width {
-                        tile::<V, false>(Form::Strided, &panels, [*m, columns], &c, &stage);
+                        strided_tile::<V, false>(&panels, [*m, columns], &c, &stage);
                     } else {
-                        tile::<V, true>(Form::Strided, &panels, [*m, columns], &c, &stage);
+                        strided_tile::<V, true>(&panels, [*m, columns], &c, &stage);
                     }
                 }
             }

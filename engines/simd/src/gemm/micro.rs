@@ -3,13 +3,15 @@
 //! Each step loads two vectors of a row of B, and for every row of the tile one element of A into all lanes. Tiles at the edges have their
 //! own number of rows, compiled for each; missing columns are masked when C is stored (packed B is padded with zeros).
 
+use std::mem::MaybeUninit;
+
 use crossover_core::activation::Activation;
 
 use super::blocking::KC;
 use super::{Epilogue, Source, Target};
 use crate::activation::activate;
 use crate::element::Real;
-use crate::vector::{Scalar, Vector};
+use crate::vector::{Lanes, Vector};
 
 /// Vectors beside each other in a tile.
 pub(crate) const COLUMN_VECTORS: usize = 2;
@@ -17,6 +19,8 @@ pub(crate) const COLUMN_VECTORS: usize = 2;
 const MOST_ROWS: usize = 14;
 /// The most columns of any tile.
 const MOST_COLUMNS: usize = 32;
+/// The most rows of a tile whose A is not packed.
+pub(super) const FEW_ROWS: usize = 8;
 /// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
 pub(super) const PANEL_ROW: usize = KC + 16;
 /// Distance of steps in a panel of A that was copied step by step.
@@ -38,8 +42,6 @@ pub(super) enum Form {
     Rows,
     /// Copied step by step.
     Steps,
-    /// Not copied.
-    Strided,
 }
 
 /// What a tile is made from.
@@ -88,36 +90,68 @@ macro_rules! by_rows {
     };
 }
 
-/// Makes one tile of `rows x columns`.
+/// Makes one tile of `rows x columns` from packed panels.
 ///
 /// # Safety
-/// A and B must be readable as far as the sizes say (B two whole vectors wide, unless `EDGE`), C writable.
+/// A and B must be readable as far as the sizes say (B two whole vectors wide), C writable.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const EDGE: bool>(
+pub(super) unsafe fn tile<V: Vector>(
     form: Form,
     panels: &Panels<V::Element>,
     [rows, columns]: [usize; 2],
     c: &Target<V::Element>,
     stage: &Stage<V::Element>,
 ) {
-    if c.column == 1 && form != Form::Strided {
+    let dense = c.column == 1;
+    if dense {
         // What stands in C is wanted at the end of the tile, and may be far away.
         for row in 0..rows {
             let place = c.pointer.wrapping_add(row * c.row);
             (0..COLUMN_VECTORS).for_each(|vector| V::prefetch(place.wrapping_add(vector * V::LANES)));
         }
     }
+    let mut spilled = Spilled::new();
+    let direct = dense && columns == COLUMN_VECTORS * V::LANES;
     // SAFETY: the caller's promises are handed on.
-    match form {
-        Form::Rows => by_rows!(rows, tile_rows::<V>(), ROWS => unsafe {
-            finish::<V, ROWS>(&multiply::<V, ROWS, PANEL_ROW, 1, EDGE>(panels, columns), columns, c, stage);
-        }),
-        Form::Steps => by_rows!(rows, tile_rows::<V>(), ROWS => unsafe {
-            finish::<V, ROWS>(&multiply::<V, ROWS, 1, PANEL_STEP, EDGE>(panels, columns), columns, c, stage);
-        }),
-        Form::Strided => by_rows!(rows, 8, ROWS => unsafe {
-            finish::<V, ROWS>(&multiply::<V, ROWS, 0, 0, EDGE>(panels, columns), columns, c, stage);
-        }),
+    unsafe {
+        match form {
+            Form::Rows => by_rows!(rows, tile_rows::<V>(), ROWS => {
+                let sums = multiply::<V, ROWS, PANEL_ROW, 1, false>(panels, columns);
+                if direct { store(&sums, c, stage) } else { spilled.keep(&sums) }
+            }),
+            Form::Steps => by_rows!(rows, tile_rows::<V>(), ROWS => {
+                let sums = multiply::<V, ROWS, 1, PANEL_STEP, false>(panels, columns);
+                if direct { store(&sums, c, stage) } else { spilled.keep(&sums) }
+            }),
+        }
+        if !direct {
+            spilled.finish::<V>([rows, columns], c, stage);
+        }
+        if stage.activation != Activation::None {
+            activate_tile::<V>([rows, columns], c, stage.activation);
+        }
+    }
+}
+
+/// Likewise for at most [`FEW_ROWS`] rows of an A that is not packed; with `EDGE`, B is not read beyond `columns`.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+pub(super) unsafe fn strided_tile<V: Vector, const EDGE: bool>(
+    panels: &Panels<V::Element>,
+    [rows, columns]: [usize; 2],
+    c: &Target<V::Element>,
+    stage: &Stage<V::Element>,
+) {
+    let mut spilled = Spilled::new();
+    // SAFETY: the caller's promises are handed on.
+    unsafe {
+        by_rows!(rows, FEW_ROWS, ROWS => spilled.keep(&multiply::<V, ROWS, 0, 0, EDGE>(panels, columns)));
+        spilled.finish::<V>([rows, columns], c, stage);
+        if stage.activation != Activation::None {
+            activate_tile::<V>([rows, columns], c, stage.activation);
+        }
     }
 }
 
@@ -153,66 +187,99 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
     sums
 }
 
-/// alpha sums + beta C (+ bias), activation, into C.
+/// alpha sums + beta C (+ bias) of a whole tile into a C whose rows are dense.
 #[inline(always)]
-unsafe fn finish<V: Vector, const ROWS: usize>(
-    sums: &[[V; COLUMN_VECTORS]; ROWS],
-    columns: usize,
-    c: &Target<V::Element>,
-    stage: &Stage<V::Element>,
-) {
-    // SAFETY: the caller's promises are handed on.
+unsafe fn store<V: Vector, const ROWS: usize>(sums: &[[V; COLUMN_VECTORS]; ROWS], c: &Target<V::Element>, stage: &Stage<V::Element>) {
+    let (alpha, beta, reads) = (V::splat(stage.alpha), V::splat(stage.beta), stage.beta != V::Element::ZERO);
+    // SAFETY: two whole vectors of each row of C (and of the bias) are accessible by the caller's promise.
     unsafe {
-        if c.column == 1 && columns == COLUMN_VECTORS * V::LANES {
-            store::<V, ROWS, false>(sums, columns, c, stage);
-        } else if c.column == 1 {
-            store::<V, ROWS, true>(sums, columns, c, stage);
-        } else {
-            scatter(sums, columns, c, stage);
+        let bias: [V; COLUMN_VECTORS] = match stage.bias {
+            Some(bias) => std::array::from_fn(|vector| gather::<V>(&bias.from(0, vector * V::LANES), V::LANES)),
+            None => [V::zero(); COLUMN_VECTORS],
+        };
+        for (row, sums) in sums.iter().enumerate() {
+            for (vector, (sum, bias)) in sums.iter().zip(bias).enumerate() {
+                let to = c.pointer.wrapping_add(row * c.row + vector * V::LANES);
+                let mut value = sum.mul(alpha);
+                if reads {
+                    value = V::load(to).mul_add(beta, value);
+                }
+                if stage.bias.is_some() {
+                    value = value.add(bias);
+                }
+                value.store(to);
+            }
         }
     }
 }
 
-/// Into rows of C that are dense.
-#[inline(always)]
-unsafe fn store<V: Vector, const ROWS: usize, const EDGE: bool>(
-    sums: &[[V; COLUMN_VECTORS]; ROWS],
-    columns: usize,
-    c: &Target<V::Element>,
-    stage: &Stage<V::Element>,
-) {
-    let (alpha, beta, reads) = (V::splat(stage.alpha), V::splat(stage.beta), stage.beta != V::Element::ZERO);
-    let widths: [usize; COLUMN_VECTORS] = std::array::from_fn(|vector| columns.saturating_sub(vector * V::LANES).min(V::LANES));
-    // SAFETY: `columns` elements of each row of C (and of the bias) are accessible by the caller's promise, and no others are accessed.
-    unsafe {
-        let load = |from: *const V::Element, width| if EDGE { V::load_first(from, width) } else { V::load(from) };
-        let bias: [V; COLUMN_VECTORS] = match stage.bias {
-            Some(bias) => std::array::from_fn(|vector| gather::<V>(&bias.from(0, vector * V::LANES), widths[vector])),
-            None => [V::zero(); COLUMN_VECTORS],
-        };
-        for (row, sums) in sums.iter().enumerate() {
-            for vector in 0..COLUMN_VECTORS {
-                let to = c.pointer.wrapping_add(row * c.row + vector * V::LANES);
-                let mut value = sums[vector].mul(alpha);
-                if reads {
-                    value = load(to, widths[vector]).mul_add(beta, value);
+/// The sums of a tile in memory: for tiles at an edge, for those of few rows, and for a C whose rows are not dense.
+#[repr(C, align(64))]
+struct Spilled<E> {
+    sums: [MaybeUninit<E>; MOST_ROWS * MOST_COLUMNS],
+}
+
+impl<E: Lanes> Spilled<E> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self { sums: [MaybeUninit::uninit(); MOST_ROWS * MOST_COLUMNS] }
+    }
+
+    #[inline(always)]
+    fn keep<V: Vector<Element = E>, const ROWS: usize>(&mut self, sums: &[[V; COLUMN_VECTORS]; ROWS]) {
+        for (to, &sum) in self.sums.chunks_exact_mut(V::LANES).zip(sums.as_flattened()) {
+            // SAFETY: the piece is as long as the vector.
+            unsafe { sum.store(to.as_mut_ptr().cast()) };
+        }
+    }
+
+    /// alpha sums + beta C (+ bias) into C, of a tile whose rows were kept.
+    #[inline(always)]
+    unsafe fn finish<V: Vector<Element = E>>(&self, [rows, columns]: [usize; 2], c: &Target<E>, stage: &Stage<E>) {
+        let width = COLUMN_VECTORS * V::LANES;
+        for (row, sums) in self.sums.chunks_exact(width).take(rows).enumerate() {
+            // SAFETY: `columns` elements of each row of C (and of the bias) are accessible by the caller's promise, and `keep` has written
+            // the sums of every row.
+            unsafe {
+                if c.column == 1 {
+                    for column in (0..columns).step_by(V::LANES) {
+                        let (to, count) = (c.from(row, column).pointer, V::LANES.min(columns - column));
+                        let mut value = V::load(sums.as_ptr().add(column).cast()).mul(V::splat(stage.alpha));
+                        if stage.beta != E::ZERO {
+                            value = V::load_first(to, count).mul_add(V::splat(stage.beta), value);
+                        }
+                        if let Some(bias) = stage.bias {
+                            value = value.add(gather::<V>(&bias.from(0, column), count));
+                        }
+                        value.store_first(to, count);
+                    }
+                    continue;
                 }
-                if stage.bias.is_some() {
-                    value = value.add(bias[vector]);
+                for (column, &sum) in sums[..columns].iter().enumerate() {
+                    let to = c.from(row, column).pointer;
+                    let mut value = stage.alpha * sum.assume_init();
+                    if stage.beta != E::ZERO {
+                        value = value + stage.beta * *to;
+                    }
+                    if let Some(bias) = stage.bias {
+                        value = value + *bias.from(0, column).pointer;
+                    }
+                    *to = value;
                 }
-                if EDGE { value.store_first(to, widths[vector]) } else { value.store(to) }
             }
         }
     }
-    if stage.activation != Activation::None {
-        // In a loop of its own that is not unrolled: exponentials are long, and the tile is in the first-level cache.
-        for at in 0..ROWS * COLUMN_VECTORS {
-            let (row, vector) = (at / COLUMN_VECTORS, at % COLUMN_VECTORS);
-            let to = c.pointer.wrapping_add(row * c.row + vector * V::LANES);
-            // SAFETY: as above.
-            unsafe {
-                activate(stage.activation, V::load_first(to, widths[vector])).store_first(to, widths[vector]);
-            }
+}
+
+/// The activation on a tile that stands in C: it is in the first-level cache, and exponentials are too long to be unrolled for every tile.
+#[inline(always)]
+unsafe fn activate_tile<V: Vector>([rows, columns]: [usize; 2], c: &Target<V::Element>, activation: Activation) {
+    for row in 0..rows {
+        let step = if c.column == 1 { V::LANES } else { 1 };
+        for column in (0..columns).step_by(step) {
+            let (to, count) = (c.from(row, column).pointer, step.min(columns - column));
+            // SAFETY: elements of C by the caller's promise.
+            unsafe { activate(activation, V::load_first(to, count)).store_first(to, count) };
         }
     }
 }
@@ -230,36 +297,5 @@ unsafe fn gather<V: Vector>(row: &Source<V::Element>, count: usize) -> V {
             *value = *row.from(0, at).pointer;
         }
         V::load(values.as_ptr())
-    }
-}
-
-/// Into a C whose rows are not dense, element by element.
-#[inline(always)]
-unsafe fn scatter<V: Vector, const ROWS: usize>(
-    sums: &[[V; COLUMN_VECTORS]; ROWS],
-    columns: usize,
-    c: &Target<V::Element>,
-    stage: &Stage<V::Element>,
-) {
-    let mut values = [V::Element::ZERO; MOST_COLUMNS];
-    for (row, sums) in sums.iter().enumerate() {
-        for (vector, &sum) in sums.iter().enumerate() {
-            // SAFETY: the array has room for two of the widest vectors.
-            unsafe { sum.store(values.as_mut_ptr().add(vector * V::LANES)) };
-        }
-        for (column, &sum) in values[..columns].iter().enumerate() {
-            let to = c.pointer.wrapping_add(row * c.row + column * c.column);
-            let mut value = stage.alpha * sum;
-            // SAFETY: an element of C (and of the bias) by the caller's promise.
-            unsafe {
-                if stage.beta != V::Element::ZERO {
-                    value = value + stage.beta * *to;
-                }
-                if let Some(bias) = stage.bias {
-                    value = value + *bias.from(0, column).pointer;
-                }
-                activate(stage.activation, Scalar::splat(value)).store(to);
-            }
-        }
     }
 }

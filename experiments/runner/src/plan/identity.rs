@@ -4,10 +4,11 @@
 use std::fmt::Write;
 
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::isa::IsaChoice;
 use crossover_variants::descriptor::{COMMON_AXES, Descriptor};
 
 /// The id of a cell with resolved axes: the first 16 hex digits of the BLAKE3 hash over `variant\nengine\nname=value\n...`, axes
-/// sorted by name.
+/// sorted by name, without `isa=auto`.
 pub fn cell_id(variant: &str, engine: &str, axes: &Axes) -> String {
     hex(cell_hash(&mut String::new(), variant, engine, axes))
 }
@@ -41,6 +42,10 @@ pub(super) fn hex(hash: u64) -> String {
 }
 
 fn write_axis(text: &mut String, name: &str, value: &AxisValue) {
+    // The axis came when there were runs already: where it forces nothing it is left out, so that their ids stay what they are.
+    if name == "isa" && value.as_text() == Some(IsaChoice::Auto.name()) {
+        return;
+    }
     text.push_str(name);
     // Writing to a String cannot fail.
     let _ = writeln!(text, "={value}");
@@ -61,6 +66,13 @@ mod tests {
         let axes = Axes::from([("n".to_owned(), AxisValue::Int(8)), ("eps".to_owned(), AxisValue::Float(1.0))]);
         let text = "norm/layer-norm\nnaive\neps=1.0\nn=8\n";
         assert_eq!(cell_id("norm/layer-norm", "naive", &axes), &blake3::hash(text.as_bytes()).to_hex()[..16]);
+    }
+
+    #[test]
+    fn only_a_forced_instruction_set_makes_another_cell() {
+        let with = |isa: &str| Axes::from([("isa".to_owned(), AxisValue::from(isa))]);
+        assert_eq!(cell_id("a", "b", &with("auto")), cell_id("a", "b", &Axes::new()));
+        assert_ne!(cell_id("a", "b", &with("avx2")), cell_id("a", "b", &Axes::new()));
     }
 
     #[test]

@@ -141,7 +141,7 @@ fn set_reaches_the_sweeps_that_have_the_axis() {
 fn mistakes_on_the_command_line_are_named() {
     insta::assert_snapshot!(complaint(TWO, selection(&["hedas=2"], &[])), @r#"
     --set hedas: no variant of experiment "x" has this axis
-      did you mean heads? its axes are batch, distribution, head_dim, heads, kv_heads, n, n_kv, precision, seed, threads
+      did you mean heads? its axes are batch, distribution, head_dim, heads, isa, kv_heads, n, n_kv, precision, seed, threads
     "#);
     assert!(complaint(TWO, selection(&["n=1", "n=2"], &[])).contains("n is set twice"));
     assert!(complaint(TWO, selection(&["n=1,1"], &[])).contains("--set n=1,1: n has the value 1 twice"));
