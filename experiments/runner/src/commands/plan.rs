@@ -133,13 +133,13 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text, @"
-        norm batch=1 d_model=768 depth=12 distribution=gaussian isa=auto n=2 position=plain
-             precision=f32 seed=1 threads=1
+        norm batch=1 d_model=768 depth=12 distribution=gaussian isa=auto n=2
+             position=plain precision=f32 seed=1 threads=1
           241b8f0eec77a2ba norm/layer-norm naive eps=1e-5
           7e5726e2ccaaaf61 norm/layer-norm naive eps=1e-6
           04511d4e73b150dd norm/none naive (baseline)
-        norm batch=1 d_model=768 depth=12 distribution=gaussian isa=auto n=4 position=plain
-             precision=f32 seed=1 threads=1
+        norm batch=1 d_model=768 depth=12 distribution=gaussian isa=auto n=4
+             position=plain precision=f32 seed=1 threads=1
           b2005cb006466b12 norm/layer-norm naive eps=1e-5
           8bc7078152a4fa9a norm/layer-norm naive eps=1e-6
           1b5efdcf063cf611 norm/none naive (baseline)
