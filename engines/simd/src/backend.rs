@@ -2,13 +2,20 @@
 
 use std::borrow::Cow;
 
-use crossover_core::backend::{EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend, unsupported};
+use crossover_core::arena::Arena;
+use crossover_core::backend::{
+    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, ScoreBias,
+    TransformerBackend, unsupported,
+};
 use crossover_core::check;
+use crossover_core::compose;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
-use crossover_core::ops::{BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::ops::{
+    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -22,7 +29,7 @@ use crate::pool::Pool;
 use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
 use crate::workspace::Workspace;
-use crate::{conv, elementwise, linear, matmul, normalize, reduce, rows, softmax, sort, support};
+use crate::{attention, conv, elementwise, linear, matmul, normalize, reduce, rows, softmax, sort, support};
 
 /// The name of this engine in cells and messages.
 pub const NAME: &str = "simd";
@@ -292,6 +299,32 @@ impl TransformerBackend for SimdBackend {
         self.types.output("depthwise convolution", &out)?;
         in_compute_type!(self, R => conv::depthwise_conv::<R>(sizes, x, filter, causal, out));
         Ok(())
+    }
+
+    fn attention(
+        &self,
+        spec: &AttentionSpec,
+        operands: AttentionOperands<'_, SimdBuffer>,
+        outputs: AttentionOutputs<'_, SimdBuffer>,
+        scratch: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        let sizes = check::attention(&operands, &outputs)?;
+        if !attention::suits(&sizes) {
+            return compose::attention::streamed(self, spec, operands, outputs, scratch);
+        }
+        expect_positions("attention", spec.query_offset, sizes.queries)?;
+        self.types.inputs("attention", [&operands.q, &operands.k, &operands.v])?;
+        self.types.output("attention", &outputs.out)?;
+        if let Some(log_sum_exp) = &outputs.log_sum_exp {
+            self.types.output("attention", log_sum_exp)?;
+        }
+        if let ScoreBias::ByPair(bias) | ScoreBias::ByDistance(bias) = &operands.bias {
+            self.types.inputs("attention", [bias])?;
+        }
+        if let Some(mask) = &operands.key_mask {
+            inside("attention", mask.buffer, &mask.layout)?;
+        }
+        in_compute_type!(self, R => attention::attention::<R>(self, &self.engine, spec, sizes, operands, outputs, scratch))
     }
 }
 

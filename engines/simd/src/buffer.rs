@@ -7,6 +7,7 @@ use half::{bf16, f16};
 
 use crate::aligned::Aligned;
 use crate::element::{Element, Real};
+use crate::pool::Shared;
 
 /// Elements in main memory.
 #[derive(Debug, Clone)]
@@ -93,6 +94,53 @@ impl SimdBuffer {
     /// Rounds one value into its place.
     pub(crate) fn set<R: Real>(&mut self, at: usize, value: R) {
         typed!(self, values => values[at] = Element::store(value));
+    }
+}
+
+/// The addresses of an output that threads write disjoint elements of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SharedBuffer {
+    F64(Shared<f64>),
+    F32(Shared<f32>),
+    Bf16(Shared<bf16>),
+    F16(Shared<f16>),
+    I32(Shared<i32>),
+}
+
+impl SharedBuffer {
+    pub(crate) fn new(buffer: &mut SimdBuffer) -> Self {
+        match buffer {
+            SimdBuffer::F64(values) => Self::F64(Shared::new(values)),
+            SimdBuffer::F32(values) => Self::F32(Shared::new(values)),
+            SimdBuffer::Bf16(values) => Self::Bf16(Shared::new(values)),
+            SimdBuffer::F16(values) => Self::F16(Shared::new(values)),
+            SimdBuffer::I32(values) => Self::I32(Shared::new(values)),
+        }
+    }
+
+    /// Writes `from` to every `stride`-th element.
+    ///
+    /// # Safety
+    /// These elements must be inside the buffer, and nobody else may touch them meanwhile.
+    pub(crate) unsafe fn store<R: Real>(&self, start: usize, stride: usize, from: &[R]) {
+        // SAFETY: the caller's promises are handed on.
+        unsafe {
+            match self {
+                Self::F64(values) => write(*values, start, stride, from),
+                Self::F32(values) => write(*values, start, stride, from),
+                Self::Bf16(values) => write(*values, start, stride, from),
+                Self::F16(values) => write(*values, start, stride, from),
+                Self::I32(values) => write(*values, start, stride, from),
+            }
+        }
+    }
+}
+
+unsafe fn write<T: Element, R: Real>(values: Shared<T>, start: usize, stride: usize, from: &[R]) {
+    let first = values.pointer().wrapping_add(start);
+    for (at, &value) in from.iter().enumerate() {
+        // SAFETY: inside the buffer and nobody else's, by the caller's promise.
+        unsafe { *first.wrapping_add(at * stride) = T::store(value) };
     }
 }
 

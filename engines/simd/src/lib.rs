@@ -10,6 +10,7 @@
 //! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
 //! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
+//! | `attention/` | attention over a pattern in one kernel |
 //! | `activation.rs` | activations on vectors |
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `elementwise.rs`, `rows.rs`, `sort.rs`, `conv.rs` | plain loops by rows (`walk.rs`) |
 //! | `support.rs` | what it can be asked for |
@@ -30,6 +31,7 @@ pub mod weight;
 
 mod activation;
 mod aligned;
+mod attention;
 mod conv;
 mod element;
 mod elementwise;

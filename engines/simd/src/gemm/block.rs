@@ -52,7 +52,7 @@ impl<E: Lanes> Kernel<E> for TileColumns {
 }
 
 /// The height of a tile.
-pub(super) struct TileRows;
+pub(crate) struct TileRows;
 
 impl<E: Lanes> Kernel<E> for TileRows {
     type Output = usize;

@@ -22,7 +22,7 @@ const MOST_COLUMNS: usize = 32;
 /// The most rows of a tile whose A is not packed.
 pub(super) const FEW_ROWS: usize = 8;
 /// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
-pub(super) const PANEL_ROW: usize = KC + 16;
+pub(crate) const PANEL_ROW: usize = KC + 16;
 /// Distance of steps in a panel of A that was copied step by step.
 pub(super) const PANEL_STEP: usize = 16;
 
@@ -88,6 +88,32 @@ macro_rules! by_rows {
             _ => {}
         }
     };
+}
+
+/// A product of a few rows with a panel of columns, for kernels that bring their own loops. Rows of A are [`PANEL_ROW`] apart.
+pub(crate) struct RowPanel<E> {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) k: usize,
+    pub(crate) a: *const E,
+    pub(crate) b: *const E,
+    pub(crate) b_step: usize,
+    pub(crate) c: Target<E>,
+    /// Is the product added to what stands in C?
+    pub(crate) adds: bool,
+}
+
+/// Makes it.
+///
+/// # Safety
+/// As for [`tile`], with at most [`tile_rows`] rows.
+#[inline(always)]
+pub(crate) unsafe fn row_panel<V: Vector>(product: &RowPanel<V::Element>) {
+    let (one, zero) = (V::Element::ONE, V::Element::ZERO);
+    let stage = Stage { alpha: one, beta: if product.adds { one } else { zero }, bias: None, activation: Activation::None };
+    let panels = Panels { k: product.k, a: product.a, a_strides: [0, 0], b: product.b, b_step: product.b_step };
+    // SAFETY: the caller's promises are handed on.
+    unsafe { tile::<V>(Form::Rows, &panels, [product.rows, product.columns], &product.c, &stage) };
 }
 
 /// Makes one tile of `rows x columns` from packed panels.

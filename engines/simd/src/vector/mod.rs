@@ -5,22 +5,25 @@
 //! | `scalar.rs` | one lane of any type |
 //! | `x86.rs` | 256 and 512 bits |
 //! | `neon.rs` | 128 bits |
+//! | `exponential.rs` | powers of two and of e |
 //!
 //! Every method is `#[inline(always)]` and must only be called from a [`Kernel`](crate::isa::Kernel) that runs on its instruction set;
 //! that is why no method is `unsafe` for the instruction's sake. Those that take pointers are, for the pointer's.
 
+mod exponential;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(crate) use exponential::{Exponential, exp2};
 pub(crate) use scalar::Scalar;
 
 use crate::element::Real;
 
 /// An element type with its vectors on every instruction set.
-pub(crate) trait Lanes: Real + Send + Sync + 'static {
+pub(crate) trait Lanes: Real + Exponential + Send + Sync + 'static {
     /// 256 bits.
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Element = Self>;
@@ -123,8 +126,19 @@ pub(crate) trait Vector: Copy {
     fn div(self, other: Self) -> Self;
     /// self * factor + summand, rounded once (twice where the target has no such instruction: scalar x86).
     fn mul_add(self, factor: Self, summand: Self) -> Self;
+    /// The larger of each pair; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// The smaller of each pair; `other` where either is NaN.
+    fn min(self, other: Self) -> Self;
+    /// The nearest whole number, ties to even.
+    fn round(self) -> Self;
+    /// self * 2^exponent for whole exponents, rounded once more where the result is subnormal; beyond every element's range that is 0 or
+    /// infinity.
+    fn scale_by_power(self, exponent: Self) -> Self;
     /// 0 where self < 0, else self; NaN stays.
     fn relu(self) -> Self;
+    /// The largest lane; unspecified where one is NaN.
+    fn largest(self) -> Self::Element;
     /// The sum of the lanes, in a fixed order.
     fn sum(self) -> Self::Element;
     /// Asks for a cache line in the second level.

@@ -6,7 +6,8 @@ use super::Vector;
 
 macro_rules! neon {
     ($(#[$doc:meta])* $name:ident, $element:ty, $register:ty, $lanes:expr, $dup:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
-     $mul:ident, $div:ident, $fma:ident, $less:ident, $select:ident, $sum:ident) => {
+     $mul:ident, $div:ident, $fma:ident, $less:ident, $select:ident, $sum:ident, $largest:ident, $round:ident,
+     $to_whole:ident, $halve:ident, $whole_sub:ident, $whole_add:ident, $whole_dup:ident, $shift:ident, $bits:expr, $bias:expr, $from_bits:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $name($register);
@@ -75,6 +76,37 @@ macro_rules! neon {
                 Self(unsafe { $fma(summand.0, self.0, factor.0) })
             }
             #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $select($less(other.0, self.0), self.0, other.0) })
+            }
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $select($less(self.0, other.0), self.0, other.0) })
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $round(self.0) })
+            }
+            #[inline(always)]
+            fn scale_by_power(self, exponent: Self) -> Self {
+                // In two factors, each of which is a number: 2^n is none for the exponents of subnormal results.
+                // SAFETY: as above.
+                unsafe {
+                    let whole = $to_whole(exponent.0);
+                    let first = $halve::<1>(whole);
+                    let power = |n| $from_bits($shift::<$bits>($whole_add(n, $whole_dup($bias))));
+                    Self($mul($mul(self.0, power(first)), power($whole_sub(whole, first))))
+                }
+            }
+            #[inline(always)]
+            fn largest(self) -> $element {
+                // SAFETY: as above.
+                unsafe { $largest(self.0) }
+            }
+            #[inline(always)]
             fn relu(self) -> Self {
                 // SAFETY: as above.
                 unsafe {
@@ -94,10 +126,12 @@ macro_rules! neon {
 neon!(
     /// 4 singles.
     NeonF32, f32, float32x4_t, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vfmaq_f32, vcltq_f32,
-    vbslq_f32, vaddvq_f32
+    vbslq_f32, vaddvq_f32, vmaxvq_f32, vrndnq_f32, vcvtq_s32_f32, vshrq_n_s32, vsubq_s32, vaddq_s32, vdupq_n_s32, vshlq_n_s32, 23, 127,
+    vreinterpretq_f32_s32
 );
 neon!(
     /// 2 doubles.
     NeonF64, f64, float64x2_t, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vfmaq_f64, vcltq_f64,
-    vbslq_f64, vaddvq_f64
+    vbslq_f64, vaddvq_f64, vmaxvq_f64, vrndnq_f64, vcvtq_s64_f64, vshrq_n_s64, vsubq_s64, vaddq_s64, vdupq_n_s64, vshlq_n_s64, 52, 1023,
+    vreinterpretq_f64_s64
 );

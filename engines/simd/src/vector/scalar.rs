@@ -59,6 +59,26 @@ impl<E: Lanes> Vector for Scalar<E> {
         Self(self.0 * factor.0 + summand.0)
     }
     #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        if self.0 > other.0 { self } else { other }
+    }
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        if self.0 < other.0 { self } else { other }
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        Self(self.0.nearest_whole())
+    }
+    #[inline(always)]
+    fn scale_by_power(self, exponent: Self) -> Self {
+        Self(self.0.times_power(exponent.0))
+    }
+    #[inline(always)]
+    fn largest(self) -> E {
+        self.0
+    }
+    #[inline(always)]
     fn relu(self) -> Self {
         if self.0 < E::ZERO { Self(E::ZERO) } else { self }
     }

@@ -10,7 +10,7 @@ static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
 /// The arms that differ in nothing but the names of the instructions.
 macro_rules! common {
-    ($set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $fmadd:ident) => {
+    ($set1:ident, $loadu:ident, $storeu:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $max:ident, $min:ident, $fmadd:ident) => {
         #[inline(always)]
         fn splat(value: Self::Element) -> Self {
             // SAFETY: the caller's code runs where these instructions are (see the module's head).
@@ -47,6 +47,16 @@ macro_rules! common {
             Self(unsafe { $div(self.0, other.0) })
         }
         #[inline(always)]
+        fn max(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $max(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn min(self, other: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $min(self.0, other.0) })
+        }
+        #[inline(always)]
         fn mul_add(self, factor: Self, summand: Self) -> Self {
             // SAFETY: as above.
             Self(unsafe { $fmadd(self.0, factor.0, summand.0) })
@@ -66,7 +76,7 @@ macro_rules! common {
 
 /// Partial access and lane sums of 512-bit vectors.
 macro_rules! masked_512 {
-    ($mask:ty, $maskz_loadu:ident, $mask_storeu:ident, $cmp:ident, $mask_mov:ident, $setzero:ident, $reduce:ident) => {
+    ($mask:ty, $maskz_loadu:ident, $mask_storeu:ident, $cmp:ident, $mask_mov:ident, $setzero:ident, $reduce:ident, $largest:ident, $round:ident, $scalef:ident) => {
         #[inline(always)]
         unsafe fn load_first(from: *const Self::Element, count: usize) -> Self {
             // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
@@ -90,6 +100,21 @@ macro_rules! masked_512 {
             // SAFETY: the caller's code runs where these instructions are.
             unsafe { $reduce(self.0) }
         }
+        #[inline(always)]
+        fn largest(self) -> Self::Element {
+            // SAFETY: the caller's code runs where these instructions are.
+            unsafe { $largest(self.0) }
+        }
+        #[inline(always)]
+        fn round(self) -> Self {
+            // SAFETY: the caller's code runs where these instructions are. 8: to nearest, no exceptions, no fraction bits.
+            Self(unsafe { $round::<8>(self.0) })
+        }
+        #[inline(always)]
+        fn scale_by_power(self, exponent: Self) -> Self {
+            // SAFETY: the caller's code runs where these instructions are.
+            Self(unsafe { $scalef(self.0, exponent.0) })
+        }
     };
 }
 
@@ -101,7 +126,18 @@ impl Vector for Avx512F32 {
     type Element = f32;
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
-    common!(_mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps);
+    common!(
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_div_ps,
+        _mm512_max_ps,
+        _mm512_min_ps,
+        _mm512_fmadd_ps
+    );
     masked_512!(
         __mmask16,
         _mm512_maskz_loadu_ps,
@@ -109,7 +145,10 @@ impl Vector for Avx512F32 {
         _mm512_cmp_ps_mask,
         _mm512_mask_mov_ps,
         _mm512_setzero_ps,
-        _mm512_reduce_add_ps
+        _mm512_reduce_add_ps,
+        _mm512_reduce_max_ps,
+        _mm512_roundscale_ps,
+        _mm512_scalef_ps
     );
 }
 
@@ -121,7 +160,18 @@ impl Vector for Avx512F64 {
     type Element = f64;
     const LANES: usize = 8;
     const REGISTERS: usize = 32;
-    common!(_mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd);
+    common!(
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        _mm512_mul_pd,
+        _mm512_div_pd,
+        _mm512_max_pd,
+        _mm512_min_pd,
+        _mm512_fmadd_pd
+    );
     masked_512!(
         __mmask8,
         _mm512_maskz_loadu_pd,
@@ -129,7 +179,10 @@ impl Vector for Avx512F64 {
         _mm512_cmp_pd_mask,
         _mm512_mask_mov_pd,
         _mm512_setzero_pd,
-        _mm512_reduce_add_pd
+        _mm512_reduce_add_pd,
+        _mm512_reduce_max_pd,
+        _mm512_roundscale_pd,
+        _mm512_scalef_pd
     );
 }
 
@@ -149,7 +202,18 @@ impl Vector for Avx2F32 {
     type Element = f32;
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
-    common!(_mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps, _mm256_fmadd_ps);
+    common!(
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_max_ps,
+        _mm256_min_ps,
+        _mm256_fmadd_ps
+    );
     #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self {
         // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
@@ -164,6 +228,31 @@ impl Vector for Avx2F32 {
     fn relu(self) -> Self {
         // SAFETY: the caller's code runs where these instructions are.
         Self(unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(self.0, _mm256_setzero_ps()), self.0) })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are. 8: to nearest, no exceptions.
+        Self(unsafe { _mm256_round_ps::<8>(self.0) })
+    }
+    #[inline(always)]
+    fn scale_by_power(self, exponent: Self) -> Self {
+        // In two factors, each of which is a number: 2^n is none for the exponents of subnormal results.
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let whole = _mm256_cvtps_epi32(exponent.0);
+            let first = _mm256_srai_epi32::<1>(whole);
+            let power = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127))));
+            Self(_mm256_mul_ps(_mm256_mul_ps(self.0, power(first)), power(_mm256_sub_epi32(whole, first))))
+        }
+    }
+    #[inline(always)]
+    fn largest(self) -> f32 {
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
     }
     #[inline(always)]
     fn sum(self) -> f32 {
@@ -192,7 +281,18 @@ impl Vector for Avx2F64 {
     type Element = f64;
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
-    common!(_mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd, _mm256_fmadd_pd);
+    common!(
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_add_pd,
+        _mm256_sub_pd,
+        _mm256_mul_pd,
+        _mm256_div_pd,
+        _mm256_max_pd,
+        _mm256_min_pd,
+        _mm256_fmadd_pd
+    );
     #[inline(always)]
     unsafe fn load_first(from: *const f64, count: usize) -> Self {
         // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
@@ -207,6 +307,33 @@ impl Vector for Avx2F64 {
     fn relu(self) -> Self {
         // SAFETY: the caller's code runs where these instructions are.
         Self(unsafe { _mm256_andnot_pd(_mm256_cmp_pd::<_CMP_LT_OQ>(self.0, _mm256_setzero_pd()), self.0) })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are. 8: to nearest, no exceptions.
+        Self(unsafe { _mm256_round_pd::<8>(self.0) })
+    }
+    #[inline(always)]
+    fn scale_by_power(self, exponent: Self) -> Self {
+        // In two factors, as for singles.
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let whole = _mm256_cvtpd_epi32(exponent.0);
+            let first = _mm_srai_epi32::<1>(whole);
+            let power = |n| {
+                let biased = _mm256_add_epi64(_mm256_cvtepi32_epi64(n), _mm256_set1_epi64x(1023));
+                _mm256_castsi256_pd(_mm256_slli_epi64::<52>(biased))
+            };
+            Self(_mm256_mul_pd(_mm256_mul_pd(self.0, power(first)), power(_mm_sub_epi32(whole, first))))
+        }
+    }
+    #[inline(always)]
+    fn largest(self) -> f64 {
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let two = _mm_max_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
+            _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)))
+        }
     }
     #[inline(always)]
     fn sum(self) -> f64 {
