@@ -15,6 +15,7 @@
 //! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries |
 //! | `tile.rs` | the kernel: one tile of queries over all keys |
 //! | `scores.rs` | what happens to scores: cap, bias, masks |
+//! | `few.rs` | few rows of queries: nothing is packed, keys are divided among threads |
 //! | `visible.rs` | which parts of a block of keys a panel of rows sees |
 //!
 //! # Nothing that the pattern hides is computed, nearly
@@ -30,6 +31,7 @@
 //!
 //! The price: keys and values are copied once, which takes scratch of their size, counted in the arena.
 
+mod few;
 mod packed;
 mod scores;
 mod tile;
@@ -74,6 +76,9 @@ pub(crate) fn attention<E: Lanes + Plain>(
 ) -> Result<()> {
     if sizes.batch * sizes.heads * sizes.queries == 0 {
         return Ok(());
+    }
+    if few::suits::<E>(&sizes, &operands) {
+        return few::attention::<E>(backend, engine, spec, sizes, &operands, outputs, scratch);
     }
     let bias = Bias::checked(operands.bias, sizes)?;
     let (tile_rows, tile_columns) = (engine.isa.run::<E, _>(TileRows), engine.isa.run::<E, _>(TileColumns));

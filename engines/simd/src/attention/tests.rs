@@ -95,6 +95,12 @@ fn problems() -> Vec<Problem> {
         Problem { biased: true, ..plain(AttentionPattern::Full, square(300)) },
         Problem { biased: true, soft_cap: Some(2.0), masked: true, ..plain(AttentionPattern::Window { left: 100, right: 3 }, square(300)) },
         plain(AttentionPattern::Full, [1, 1, 1, 20, 30, 256, 300]),
+        // Few rows: decode steps over caches of several tasks' length.
+        Problem { query_offset: 1699, ..plain(AttentionPattern::Causal, [2, 4, 2, 1, 1700, 33, 40]) },
+        Problem { query_offset: 1698, ..plain(AttentionPattern::Causal, [1, 2, 2, 2, 1700, 64, 64]) },
+        Problem { query_offset: 1699, ..plain(AttentionPattern::Window { left: 99, right: 0 }, [1, 4, 1, 1, 1700, 20, 12]) },
+        Problem { query_offset: 1699, biased: true, soft_cap: Some(2.0), ..plain(AttentionPattern::Causal, [1, 2, 1, 1, 1700, 20, 12]) },
+        Problem { query_offset: 5, ..plain(AttentionPattern::Window { left: 2, right: 0 }, [1, 1, 1, 1, 3, 4, 4]) },
     ]
 }
 

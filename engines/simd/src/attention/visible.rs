@@ -111,8 +111,8 @@ mod tests {
             for query in 0..20 {
                 let mut seen = [true; 24];
                 for_each_hidden(&pattern, query, 3..22, &mut |run| seen[run].fill(false));
-                for key in 3..22 {
-                    assert_eq!(seen[key], pattern.allows(query, key), "{pattern:?} {query} {key}");
+                for (key, seen) in seen.into_iter().enumerate().take(22).skip(3) {
+                    assert_eq!(seen, pattern.allows(query, key), "{pattern:?} {query} {key}");
                 }
             }
         }

@@ -154,6 +154,23 @@ impl<E: Lanes> FewRows<'_, E> {
     }
 }
 
+/// One dense vector times rows of B that are dense, a score for each.
+///
+/// # Safety
+/// `k` elements of the vector and of as many rows as there are sums must be readable.
+#[inline(always)]
+pub(crate) unsafe fn dots_with<V: Vector>(k: usize, a: *const V::Element, b: &Source<V::Element>, sums: &mut [V::Element]) {
+    let count = sums.len();
+    for first in (0..count).step_by(DOTS) {
+        let together = DOTS.min(count - first);
+        // The last group repeats its last row instead of reading beyond it.
+        let rows: [*const V::Element; DOTS] = std::array::from_fn(|at| b.from(first + at.min(together - 1), 0).pointer);
+        // SAFETY: the caller's promises.
+        let [dots] = unsafe { dot::<V, 1>(k, [a], rows) };
+        sums[first..first + together].copy_from_slice(&dots[..together]);
+    }
+}
+
 /// Dense vectors times dense vectors.
 #[inline(always)]
 unsafe fn dot<V: Vector, const ROWS: usize>(

@@ -103,17 +103,41 @@ pub(crate) struct RowPanel<E> {
     pub(crate) adds: bool,
 }
 
+impl<E: Real> RowPanel<E> {
+    fn panels(&self) -> Panels<E> {
+        Panels { k: self.k, a: self.a, a_strides: [PANEL_ROW, 1], b: self.b, b_step: self.b_step }
+    }
+
+    fn stage(&self) -> Stage<E> {
+        Stage { alpha: E::ONE, beta: if self.adds { E::ONE } else { E::ZERO }, bias: None, activation: Activation::None }
+    }
+}
+
 /// Makes it.
 ///
 /// # Safety
 /// As for [`tile`], with at most [`tile_rows`] rows.
 #[inline(always)]
 pub(crate) unsafe fn row_panel<V: Vector>(product: &RowPanel<V::Element>) {
-    let (one, zero) = (V::Element::ONE, V::Element::ZERO);
-    let stage = Stage { alpha: one, beta: if product.adds { one } else { zero }, bias: None, activation: Activation::None };
-    let panels = Panels { k: product.k, a: product.a, a_strides: [0, 0], b: product.b, b_step: product.b_step };
     // SAFETY: the caller's promises are handed on.
-    unsafe { tile::<V>(Form::Rows, &panels, [product.rows, product.columns], &product.c, &stage) };
+    unsafe { tile::<V>(Form::Rows, &product.panels(), [product.rows, product.columns], &product.c, &product.stage()) };
+}
+
+/// Makes it for at most [`FEW_ROWS`] rows, without reading B beyond its columns.
+///
+/// # Safety
+/// As for [`strided_tile`].
+#[inline(always)]
+pub(crate) unsafe fn few_rows_panel<V: Vector>(product: &RowPanel<V::Element>) {
+    let (panels, extents, stage) = (product.panels(), [product.rows, product.columns], product.stage());
+    // SAFETY: the caller's promises are handed on.
+    unsafe {
+        if product.columns == V::LANES * COLUMN_VECTORS {
+            strided_tile::<V, false>(&panels, extents, &product.c, &stage);
+        } else {
+            strided_tile::<V, true>(&panels, extents, &product.c, &stage);
+        }
+    }
 }
 
 /// Makes one tile of `rows x columns` from packed panels.

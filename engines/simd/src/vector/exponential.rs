@@ -28,14 +28,7 @@ pub(crate) trait Exponential: Sized + 'static {
 }
 
 impl Exponential for f32 {
-    const COEFFICIENTS: &'static [Self] = &[
-        0.693_147_225_395_010_9,
-        0.240_226_510_841_172_9,
-        0.055_502_973_141_993_26,
-        0.009_618_030_782_505_16,
-        0.001_341_000_096_609_986,
-        0.000_154_697_319_774_735_4,
-    ];
+    const COEFFICIENTS: &'static [Self] = &[0.693_147_24, 0.240_226_5, 0.055_502_973, 0.009_618_031, 0.001_341_000_1, 0.000_154_697_32];
     const LEAST_EXPONENT: Self = -151.0;
     const MOST_EXPONENT: Self = 129.0;
     const LOG2_E: Self = std::f32::consts::LOG2_E;

@@ -299,7 +299,10 @@ mod tests {
     fn the_json_of_a_variant_is_stable() {
         let row = serde_json::to_value(row("norm/layer-norm")).unwrap();
         let keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["axes", "citation", "conditions", "derived", "family", "model", "name", "output", "summary", "tensors", "weights"]);
+        assert_eq!(
+            keys,
+            ["axes", "citation", "conditions", "derived", "family", "model", "name", "output", "summary", "tensors", "weights"]
+        );
         let axis = |name: &str| row["axes"].as_array().unwrap().iter().find(|axis| axis["name"] == name).unwrap().clone();
         let eps = json!({
             "name": "eps", "doc": "added to the variance", "role": "parameter", "kind": "float", "min": 0.0, "max": 1.0,

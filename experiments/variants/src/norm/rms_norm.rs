@@ -10,7 +10,7 @@ use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
 
 use super::joined::{
-    BETA, EPS, GAMMA, GAMMA_OUT, BETA_OUT, Joined, OTHER, PROBLEM, RESIDUAL, Statistics, TASK, joined_flops, layer_norm, position,
+    BETA, BETA_OUT, EPS, GAMMA, GAMMA_OUT, Joined, OTHER, PROBLEM, RESIDUAL, Statistics, TASK, joined_flops, layer_norm, position,
 };
 use super::{STREAM, X};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Model, Placed, TensorSpec};
