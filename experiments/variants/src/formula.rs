@@ -14,9 +14,14 @@ type Count = fn(&str) -> usize;
 /// What may be counted, by the function's name.
 const COUNTS: [(&str, Count); 3] = [("listed", listed), ("ones", ones), ("diagonal", diagonal)];
 
-/// Entries between commas or slashes.
+/// The items of a list in an axis of text, parted by commas, or by plus signs or slashes where the command line takes commas for itself.
+/// An empty text has none.
+pub fn items(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', '+', '/']).map(str::trim).filter(move |_| !list.is_empty())
+}
+
 fn listed(text: &str) -> usize {
-    if text.is_empty() { 0 } else { text.split([',', '/']).count() }
+    items(text).count()
 }
 
 fn ones(text: &str) -> usize {

@@ -48,7 +48,9 @@ pub fn apply(cell: &Cell, input: &Path, output: &Path) -> Result<Applied, Fault>
     // A model's weights are no tensors of its description: they come from its axes (a seed, or a folder of trained ones).
     if entry.drawn(&axes).iter().any(|tensor| !drawn.contains_key(tensor.name.as_ref())) {
         let weights = entry.draw(&axes).map_err(fault)?;
-        weights.into_iter().for_each(|(name, values)| drop(drawn.entry(name).or_insert(values)));
+        for (name, values) in weights {
+            drawn.entry(name).or_insert(values);
+        }
     }
     let inputs = CellInputs::new(&entry, &axes, drawn).map_err(fault)?;
     let support = dispatch::support(&cell.engine, &dry.operations, &axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;

@@ -19,6 +19,7 @@ use super::grouped::given;
 use super::patterns::attention_over;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, count};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
+use crate::formula::items;
 use crate::resolve::{name, size};
 use crate::variant::{Bound, Derived, Operands, Reference, Variant, source, wrong_inputs};
 
@@ -56,8 +57,8 @@ fn listed(axes: &Axes) -> std::result::Result<Option<Vec<usize>>, String> {
         return Ok(None);
     }
     let mut listed: Vec<usize> = Vec::new();
-    for (at, item) in text.split([',', '/']).enumerate() {
-        let head: usize = item.trim().parse().map_err(|_| format!("entry {} of {text:?} is {item:?}, no number of a head", at + 1))?;
+    for (at, item) in items(text).enumerate() {
+        let head: usize = item.parse().map_err(|_| format!("entry {} of {text:?} is {item:?}, no number of a head", at + 1))?;
         if head >= heads {
             return Err(format!("entry {} is head {head}, and the {heads} heads are 0..={}", at + 1, heads - 1));
         }
