@@ -1,0 +1,378 @@
+//! The engine: checks of operands, and a call to the file that does the work.
+//!
+//! | file | what |
+//! |---|---|
+//! | `buffer.rs`, `view.rs`, `store.rs`, `cache.rs` | elements, layouts as candle views, writing through a view, index tensors and masks |
+//! | `compute.rs` | operands in the compute type, results rounded once |
+//! | `device.rs` | where, and on how many threads |
+//! | `matmul.rs`, `linear.rs`, `weight.rs`, `conv.rs` | sums of products |
+//! | `softmax.rs`, `normalize.rs`, `reduce.rs` | rows |
+//! | `elementwise.rs` | functions of one and two arguments, masks, selections |
+//! | `rows.rs`, `sort.rs` | gather, scatter, argsort, top-k |
+//! | `kernel.rs` | kernels of ours as candle operations |
+//! | `support.rs`, `operands.rs`, `error.rs` | what is possible, what is allowed, what went wrong |
+//! | `training.rs` | the same with everything recorded, and gradients |
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+use candle_core::{DType as Candle, Device, Tensor as Values, Var};
+use crossover_core::backend::{EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend, unsupported};
+use crossover_core::check;
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::host::HostTensor;
+use crossover_core::layout::Layout;
+use crossover_core::ops::{BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::pattern::AttentionPattern;
+use crossover_core::support::Support;
+use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::weights::HostWeight;
+
+use crate::buffer::{CandleBuffer, candle_type};
+use crate::cache::Cache;
+use crate::device::Workers;
+use crate::error::During;
+use crate::operands::{Types, indexable, indices, inside};
+use crate::support::{Setting, check_configuration, supports};
+use crate::weight::CandleWeight;
+use crate::{conv, linear, matmul, normalize, reduce, rows, softmax, sort};
+
+/// The name of this engine in cells and messages.
+pub const NAME: &str = "candle";
+
+/// The candle engine. See the crate's head.
+#[derive(Debug)]
+pub struct CandleBackend {
+    config: EngineConfig,
+    types: Types,
+    pub(crate) wide: Candle,
+    pub(crate) device: Device,
+    pub(crate) workers: Workers,
+    pub(crate) training: bool,
+    pub(crate) cache: RefCell<Cache>,
+    /// Of training, in the order in which they were made.
+    pub(crate) variables: RefCell<Vec<Var>>,
+}
+
+impl TransformerBackend for CandleBackend {
+    type Buffer = CandleBuffer;
+    type Weight = CandleWeight;
+
+    fn new(config: &EngineConfig) -> Result<Self> {
+        Self::on_device(config, Device::Cpu)
+    }
+
+    fn describe() -> EngineDescription {
+        EngineDescription {
+            name: NAME,
+            summary: "Hugging Face candle on the CPU: a tensor library with autograd, an allocation for each result",
+            isa: Cow::Borrowed(isa()),
+            native: vec!["f64", "f32"],
+        }
+    }
+
+    fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    fn threads_used(&self) -> usize {
+        self.workers.used()
+    }
+
+    fn supports(&self, operation: &OpSpec) -> Support {
+        let setting = Setting { precision: self.config.precision, on_cpu: self.device.is_cpu(), training: self.training };
+        supports(setting, operation)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.device.synchronize().during("synchronize")
+    }
+
+    fn allocate(&self, dtype: DType, elements: usize) -> Result<CandleBuffer> {
+        CandleBuffer::zeros(dtype, elements, &self.device)
+    }
+
+    fn upload(&self, host: &HostTensor, dtype: DType) -> Result<Tensor<CandleBuffer>> {
+        let mut buffer = CandleBuffer::rounded(dtype, host.values(), &self.device)?;
+        if self.training && dtype.is_float() {
+            let variable = Var::from_tensor(&buffer.tensor).during("upload")?;
+            buffer = CandleBuffer::of(variable.as_tensor().clone(), dtype);
+            self.remember(variable);
+        }
+        Ok(Tensor { buffer, layout: Layout::contiguous(host.shape())? })
+    }
+
+    fn download(&self, view: View<'_, CandleBuffer>) -> Result<HostTensor> {
+        inside("download", view.buffer, &view.layout)?;
+        let values = self.read(&view).and_then(|values| values.to_dtype(Candle::F64)?.flatten_all()?.to_vec1::<f64>());
+        HostTensor::new(view.shape(), values.during("download")?)
+    }
+
+    fn fill(&self, out: ViewMut<'_, CandleBuffer>, value: f64) -> Result<()> {
+        inside("fill", out.buffer, &out.layout)?;
+        let dtype = candle_type(out.dtype())?;
+        let filled = Values::full(out.dtype().round(value), (), &self.device).and_then(|number| {
+            // Already on the grid of the type: this is exact.
+            number.to_dtype(dtype)?.broadcast_as(out.shape())?.contiguous()
+        });
+        self.write("fill", &filled.during("fill")?, out)
+    }
+
+    fn prepare_weight(&self, weight: &HostWeight) -> Result<CandleWeight> {
+        CandleWeight::prepare(self, weight, self.config.precision)
+    }
+
+    fn copy(&self, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        check::same_shape("copy", &x.layout, &out.layout)?;
+        inside("copy", x.buffer, &x.layout)?;
+        inside("copy", out.buffer, &out.layout)?;
+        // A copy is its own storage, also where the types are the same.
+        let own = self.read(&x).and_then(|x| if x.dtype() == out.buffer.tensor.dtype() { x.force_contiguous() } else { Ok(x) });
+        self.write("copy", &own.during("copy")?, out)
+    }
+
+    fn matmul(&self, spec: MatmulSpec, a: View<'_, CandleBuffer>, b: View<'_, CandleBuffer>, c: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        let sizes = check::matmul(&a.layout, &b.layout, &c.layout)?;
+        self.expect(|| OpSpec::Matmul { batch: sizes.batch, m: sizes.m, n: sizes.n, k: sizes.k })?;
+        self.inputs("matmul", [&a, &b])?;
+        self.output("matmul", &c)?;
+        matmul::matmul(self, spec, sizes, a, b, c)
+    }
+
+    fn linear(
+        &self,
+        spec: LinearSpec,
+        x: View<'_, CandleBuffer>,
+        weight: &CandleWeight,
+        bias: Option<View<'_, CandleBuffer>>,
+        out: ViewMut<'_, CandleBuffer>,
+    ) -> Result<()> {
+        let rows = check::linear(&x.layout, weight, bias.as_ref().map(|bias| &bias.layout), &out.layout)?;
+        let (inputs, outputs, form) = (weight.inputs(), weight.outputs(), weight.form);
+        self.expect(|| OpSpec::Linear { rows, inputs, outputs, form, spec, bias: bias.is_some() })?;
+        self.inputs("linear", [&x, bias.as_ref().unwrap_or(&x)])?;
+        self.output("linear", &out)?;
+        linear::linear(self, spec.activation, x, weight, bias, out)
+    }
+
+    fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        check::rows("softmax", &out.layout)?;
+        self.like_output("softmax", &x, &out)?;
+        softmax::softmax(self, algorithm, &x, out)
+    }
+
+    fn normalize(
+        &self,
+        spec: NormSpec,
+        x: Operand<'_, CandleBuffer>,
+        weights: NormWeights<'_, CandleBuffer>,
+        out: ViewMut<'_, CandleBuffer>,
+    ) -> Result<()> {
+        let (_, width) = check::rows("normalize", &out.layout)?;
+        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
+        if let NormKind::Group { groups } = spec.kind {
+            check::norm_groups(width, groups)?;
+        }
+        for weight in [&weights.gamma, &weights.beta].into_iter().flatten() {
+            self.inputs("normalize", [weight])?;
+        }
+        self.like_output("normalize", &x, &out)?;
+        normalize::normalize(self, spec, &x, weights, out)
+    }
+
+    fn unary(&self, op: UnaryOp, x: Operand<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
+        self.like_output("unary", &x, &out)?;
+        if out.layout.is_empty() {
+            return Ok(());
+        }
+        let result = self.map(op, &self.operand(&x, &out).during("unary")?)?;
+        self.write("unary", &result, out)
+    }
+
+    fn binary(&self, op: BinaryOp, a: Operand<'_, CandleBuffer>, b: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        let stretched = |view: View<'_, CandleBuffer>| view.layout.broadcast(out.shape());
+        let a = match a {
+            Operand::Of(a) => Operand::Of(View { layout: stretched(a)?, ..a }),
+            Operand::InPlace => Operand::InPlace,
+        };
+        let b = View { layout: stretched(b)?, ..b };
+        self.inputs("binary", [&b])?;
+        self.like_output("binary", &a, &out)?;
+        if out.layout.is_empty() {
+            return Ok(());
+        }
+        let result = self.operand(&a, &out).and_then(|a| self.zip(op, &a, &self.read_wide(&b)?)).during("binary")?;
+        self.write("binary", &result, out)
+    }
+
+    fn reduce(&self, op: ReduceOp, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        let (_, width) = check::reduce(&x.layout, &out.layout)?;
+        self.inputs("reduce", [&x])?;
+        if op == ReduceOp::ArgMax {
+            indices("argmax", out.buffer, &out.layout)?;
+            indexable("argmax", width)?;
+        } else {
+            self.output("reduce", &out)?;
+        }
+        reduce::reduce(self, op, &x, out)
+    }
+
+    fn mask(&self, pattern: &AttentionPattern, query_offset: usize, key_offset: usize, scores: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        self.output("mask", &scores)?;
+        if scores.layout.rank() < 2 {
+            return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
+        }
+        let (queries, keys) = (scores.layout.dim_from_end(1), scores.layout.dim_from_end(0));
+        expect_positions("mask", query_offset, queries)?;
+        expect_positions("mask", key_offset, keys)?;
+        if scores.layout.is_empty() {
+            return Ok(());
+        }
+        let seen = self.cache.borrow_mut().mask(pattern, [query_offset, key_offset, queries, keys], &self.device);
+        let masked = seen.and_then(|seen| self.where_or(&seen, &self.read(&scores.as_view())?, f64::NEG_INFINITY));
+        self.write("mask", &masked.during("mask")?, scores)
+    }
+
+    fn select(&self, condition: View<'_, CandleBuffer>, otherwise: f64, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        inside("select", condition.buffer, &condition.layout)?;
+        self.output("select", &out)?;
+        let condition = View { layout: condition.layout.broadcast(out.shape())?, ..condition };
+        if out.layout.is_empty() {
+            return Ok(());
+        }
+        let selected = self.read(&condition).and_then(|condition| {
+            let holds = condition.ne(&self.constant(0.0, &condition)?)?;
+            self.where_or(&holds, &self.read(&out.as_view())?, otherwise)
+        });
+        self.write("select", &selected.during("select")?, out)
+    }
+
+    fn gather_rows(&self, table: View<'_, CandleBuffer>, index: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        check::gather("gather", &table.layout, &index.layout, &out.layout)?;
+        inside("gather", table.buffer, &table.layout)?;
+        inside("gather", out.buffer, &out.layout)?;
+        indices("gather", index.buffer, &index.layout)?;
+        rows::gather_rows(self, &table, &index, out)
+    }
+
+    fn scatter_add_rows(&self, x: View<'_, CandleBuffer>, index: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        check::gather("scatter", &out.layout, &index.layout, &x.layout)?;
+        self.inputs("scatter", [&x])?;
+        self.output("scatter", &out)?;
+        indices("scatter", index.buffer, &index.layout)?;
+        rows::scatter_add_rows(self, &x, &index, out)
+    }
+
+    fn stable_argsort(&self, keys: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        let (_, width) = check::rows("argsort", &keys.layout)?;
+        check::same_shape("argsort", &keys.layout, &out.layout)?;
+        indices("argsort", keys.buffer, &keys.layout)?;
+        indices("argsort", out.buffer, &out.layout)?;
+        indexable("argsort", width)?;
+        sort::stable_argsort(self, &keys, out)
+    }
+
+    fn top_k(&self, x: View<'_, CandleBuffer>, values: ViewMut<'_, CandleBuffer>, index: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        let (_, width, k) = check::top_k(&x.layout, &values.layout, &index.layout)?;
+        self.inputs("top-k", [&x])?;
+        self.output("top-k", &values)?;
+        indices("top-k", index.buffer, &index.layout)?;
+        indexable("top-k", width)?;
+        sort::top_k(self, &x, k, values, index)
+    }
+
+    fn cumulative_sum(&self, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        check::rows("cumulative sum", &x.layout)?;
+        check::same_shape("cumulative sum", &x.layout, &out.layout)?;
+        if x.dtype() == DType::I32 {
+            indices("cumulative sum", x.buffer, &x.layout)?;
+            indices("cumulative sum", out.buffer, &out.layout)?;
+        } else {
+            self.inputs("cumulative sum", [&x])?;
+            self.output("cumulative sum", &out)?;
+        }
+        reduce::cumulative_sum(self, &x, out)
+    }
+
+    fn depthwise_conv(
+        &self,
+        x: View<'_, CandleBuffer>,
+        filter: View<'_, CandleBuffer>,
+        causal: bool,
+        out: ViewMut<'_, CandleBuffer>,
+    ) -> Result<()> {
+        let sizes = check::depthwise_conv(&x.layout, &filter.layout, &out.layout)?;
+        self.inputs("depthwise convolution", [&x, &filter])?;
+        self.output("depthwise convolution", &out)?;
+        conv::depthwise_conv(self, sizes, &x, &filter, causal, out)
+    }
+}
+
+impl CandleBackend {
+    /// An engine on one of candle's devices.
+    pub fn on_device(config: &EngineConfig, device: Device) -> Result<Self> {
+        check_configuration(config)?;
+        Ok(Self {
+            config: *config,
+            types: Types::of(config.precision),
+            wide: candle_type(config.precision.compute())?,
+            workers: Workers::new(&device, config.threads)?,
+            device,
+            training: false,
+            cache: RefCell::default(),
+            variables: RefCell::default(),
+        })
+    }
+
+    /// The operation, or the error that says why not.
+    fn expect(&self, operation: impl Fn() -> OpSpec) -> Result<()> {
+        match self.supports(&operation()) {
+            Support::Unsupported(reason) => Err(unsupported(NAME, &operation(), reason)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Floating operands that are read.
+    fn inputs<const N: usize>(&self, operation: &'static str, views: [&View<'_, CandleBuffer>; N]) -> Result<()> {
+        views.into_iter().try_for_each(|view| self.types.floating(operation, view.buffer, &view.layout))
+    }
+
+    /// A floating operand that is written.
+    fn output(&self, operation: &'static str, view: &ViewMut<'_, CandleBuffer>) -> Result<()> {
+        self.types.floating(operation, view.buffer, &view.layout)
+    }
+
+    /// Checks an operand that has the output's shape, and the output.
+    fn like_output(&self, operation: &'static str, x: &Operand<'_, CandleBuffer>, out: &ViewMut<'_, CandleBuffer>) -> Result<()> {
+        self.output(operation, out)?;
+        if let Operand::Of(x) = x {
+            check::same_shape(operation, &x.layout, &out.layout)?;
+            self.inputs(operation, [x])?;
+        }
+        Ok(())
+    }
+}
+
+/// What candle's products dispatch to on this machine; everything else is compiled for the target's baseline.
+fn isa() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::is_x86_feature_detected!("avx512f") {
+            return "avx512f in products, baseline elsewhere";
+        }
+        if std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("avx2") {
+            return "avx2+fma in products, baseline elsewhere";
+        }
+    }
+    "baseline"
+}
+
+/// Positions start + 0, start + 1, ... must be numbers.
+fn expect_positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
+    match start.checked_add(count) {
+        Some(_) => Ok(()),
+        None => Err(EngineError::Shape { operation, detail: format!("{count} positions from {start} on overflow") }),
+    }
+}

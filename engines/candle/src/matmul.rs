@@ -1,0 +1,87 @@
+//! C = alpha A B + beta C through candle's product.
+//!
+//! candle's CPU product takes any strides inside a matrix, but only one stride over the batch; batches that do not collapse to one (a
+//! key head repeated for a group of queries) are copied first. Its half-precision products do not sum in f32 (bf16 has none at all,
+//! f16 rounds between blocks of k), so half operands are widened: said aloud by `supports`.
+
+use candle_core::Tensor;
+use crossover_core::check::MatmulSizes;
+use crossover_core::error::Result;
+use crossover_core::layout::Layout;
+use crossover_core::ops::MatmulSpec;
+use crossover_core::tensor::{View, ViewMut};
+
+use crate::backend::CandleBackend;
+use crate::buffer::CandleBuffer;
+use crate::error::During;
+
+pub(crate) fn matmul(
+    engine: &CandleBackend,
+    spec: MatmulSpec,
+    sizes: MatmulSizes,
+    a: View<'_, CandleBuffer>,
+    b: View<'_, CandleBuffer>,
+    c: ViewMut<'_, CandleBuffer>,
+) -> Result<()> {
+    if c.layout.is_empty() {
+        return Ok(());
+    }
+    let result = product(engine, spec, sizes, a, b, &c).during("matmul")?;
+    engine.write("matmul", &result, c)
+}
+
+fn product(
+    engine: &CandleBackend,
+    spec: MatmulSpec,
+    sizes: MatmulSizes,
+    a: View<'_, CandleBuffer>,
+    b: View<'_, CandleBuffer>,
+    c: &ViewMut<'_, CandleBuffer>,
+) -> candle_core::Result<Tensor> {
+    let MatmulSizes { batch, m, n, k } = sizes;
+    let product = if k == 0 {
+        Tensor::zeros((batch, m, n), engine.wide(), &engine.device)?
+    } else {
+        let (a, b) = (batched(engine, a, [batch, m, k])?, batched(engine, b, [batch, k, n])?);
+        engine.workers.run(|| a.matmul(&b))?
+    };
+    let product = product.reshape(c.shape())?;
+    let scaled = if spec.alpha == 1.0 { product } else { product.affine(spec.alpha, 0.0)? };
+    if spec.beta == 0.0 {
+        return Ok(scaled);
+    }
+    let before = engine.read_wide(&c.as_view())?;
+    let before = if spec.beta == 1.0 { before } else { before.affine(spec.beta, 0.0)? };
+    engine.binary_of_candle(&scaled, &before, Tensor::add)
+}
+
+/// The view with its leading dimensions merged into one.
+fn batched(engine: &CandleBackend, view: View<'_, CandleBuffer>, shape: [usize; 3]) -> candle_core::Result<Tensor> {
+    let tensor = match collapsed(&view.layout) {
+        Some(layout) => engine.read_as(view.buffer, &layout)?.reshape_or_keep(shape)?,
+        None => engine.read(&view)?.reshape(&shape)?,
+    };
+    let tensor = tensor.to_dtype(engine.wide())?;
+    // The libraries behind other devices want one of the two inner strides to be 1.
+    if engine.device.is_cpu() { Ok(tensor) } else { tensor.contiguous() }
+}
+
+/// [batch, rows, columns], where the strides allow it.
+fn collapsed(layout: &Layout) -> Option<Layout> {
+    let mut layout = *layout;
+    while layout.rank() > 3 {
+        layout = layout.merge(0).ok()?;
+    }
+    if layout.rank() == 2 { layout.unsqueeze(0).ok() } else { Some(layout) }
+}
+
+/// candle's reshape records a step and may copy, even where there is nothing to do.
+trait ReshapeOrKeep: Sized {
+    fn reshape_or_keep(self, shape: [usize; 3]) -> candle_core::Result<Self>;
+}
+
+impl ReshapeOrKeep for Tensor {
+    fn reshape_or_keep(self, shape: [usize; 3]) -> candle_core::Result<Self> {
+        if self.dims() == shape { Ok(self) } else { self.reshape(&shape) }
+    }
+}

@@ -1,0 +1,101 @@
+//! Layer, RMS and group normalisation over rows.
+//!
+//! The variance is the mean of squared differences from the mean, in a second pass: the one-pass form cancels when the mean is large.
+//! On the CPU one kernel does a row; composed (other devices, training) each step is a candle operation.
+
+use candle_core::{D, Tensor};
+use crossover_core::backend::{NormWeights, Operand};
+use crossover_core::error::Result;
+use crossover_core::ops::{NormKind, NormSpec};
+use crossover_core::tensor::{View, ViewMut};
+
+use crate::backend::CandleBackend;
+use crate::buffer::CandleBuffer;
+use crate::error::During;
+use crate::kernel::{self, Real, in_type_of};
+
+pub(crate) fn normalize(
+    engine: &CandleBackend,
+    spec: NormSpec,
+    x: &Operand<'_, CandleBuffer>,
+    weights: NormWeights<'_, CandleBuffer>,
+    out: ViewMut<'_, CandleBuffer>,
+) -> Result<()> {
+    if out.layout.is_empty() {
+        return Ok(());
+    }
+    let result = normalized(engine, spec, x, weights, &out).during("normalize")?;
+    engine.write("normalize", &result, out)
+}
+
+fn normalized(
+    engine: &CandleBackend,
+    spec: NormSpec,
+    x: &Operand<'_, CandleBuffer>,
+    weights: NormWeights<'_, CandleBuffer>,
+    out: &ViewMut<'_, CandleBuffer>,
+) -> candle_core::Result<Tensor> {
+    let x = engine.operand(x, out)?;
+    let read = |view: Option<View<'_, CandleBuffer>>| view.map(|view| engine.read_wide(&view)).transpose();
+    let (gamma, beta) = (read(weights.gamma)?, read(weights.beta)?);
+    if !engine.fused() {
+        return composed(spec, &x, gamma, beta);
+    }
+    let (width, dense) = (x.dim(D::Minus1)?, x.contiguous()?);
+    let result = in_type_of!(dense, R => {
+        // Widths are small beside the rows: the weights are copied, so that the kernel sees plain slices.
+        let values = |weight: Option<Tensor>| weight.map(|weight| weight.to_vec1::<R>()).transpose();
+        let (gamma, beta) = (values(gamma)?, values(beta)?);
+        let row = |x: &[R], out: &mut [R]| of_row(spec, x, out, gamma.as_deref(), beta.as_deref());
+        engine.workers.run(|| kernel::rows("normalize", &dense, (width, width), row))?
+    });
+    result.reshape(x.shape())
+}
+
+/// Number of groups already checked to divide the width.
+fn of_row<R: Real>(spec: NormSpec, x: &[R], out: &mut [R], gamma: Option<&[R]>, beta: Option<&[R]>) {
+    let groups = if let NormKind::Group { groups } = spec.kind { groups } else { 1 };
+    let width = x.len() / groups;
+    for (x, out) in x.chunks(width).zip(out.chunks_mut(width)) {
+        let count = R::from_f64(width as f64);
+        let mean = if spec.kind == NormKind::Rms { R::ZERO } else { sum_of(x, |x| x) / count };
+        let variance = sum_of(x, |x| (x - mean) * (x - mean)) / count;
+        let deviation = (variance + R::from_f64(spec.epsilon)).sqrt();
+        x.iter().zip(out).for_each(|(&x, out)| *out = (x - mean) / deviation);
+    }
+    if let Some(gamma) = gamma {
+        out.iter_mut().zip(gamma).for_each(|(out, &gamma)| *out = *out * gamma);
+    }
+    if let Some(beta) = beta {
+        out.iter_mut().zip(beta).for_each(|(out, &beta)| *out = *out + beta);
+    }
+}
+
+/// In eight partial sums, so that the additions do not wait for each other.
+pub(crate) fn sum_of<R: Real>(values: &[R], function: impl Fn(R) -> R) -> R {
+    let mut partial = [R::ZERO; 8];
+    let pieces = values.chunks_exact(8);
+    let rest = pieces.remainder();
+    for piece in pieces {
+        partial.iter_mut().zip(piece).for_each(|(sum, &value)| *sum = *sum + function(value));
+    }
+    let sum = partial.into_iter().fold(R::ZERO, |sum, part| sum + part);
+    rest.iter().fold(sum, |sum, &value| sum + function(value))
+}
+
+fn composed(spec: NormSpec, x: &Tensor, gamma: Option<Tensor>, beta: Option<Tensor>) -> candle_core::Result<Tensor> {
+    let groups = if let NormKind::Group { groups } = spec.kind { groups } else { 1 };
+    let width = x.dim(D::Minus1)? / groups;
+    let grouped = x.reshape(((), groups, width))?;
+    let mean = |x: &Tensor| x.sum_keepdim(D::Minus1)?.affine(1.0 / width as f64, 0.0);
+    let centred = if spec.kind == NormKind::Rms { grouped } else { grouped.broadcast_sub(&mean(&grouped)?)? };
+    let deviation = mean(&centred.sqr()?)?.affine(1.0, spec.epsilon)?.sqrt()?;
+    let mut normal = centred.broadcast_div(&deviation)?.reshape(x.shape())?;
+    if let Some(gamma) = gamma {
+        normal = normal.broadcast_mul(&gamma)?;
+    }
+    match beta {
+        Some(beta) => normal.broadcast_add(&beta),
+        None => Ok(normal),
+    }
+}

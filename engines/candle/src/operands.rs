@@ -1,0 +1,55 @@
+//! What every operation checks of its operands before it touches them: their types, and that views stay inside their buffers.
+
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::layout::Layout;
+use crossover_core::tensor::Buffer;
+
+use crate::buffer::CandleBuffer;
+
+/// The floating types that operands may have: the storage type of the precision, or its compute type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Types {
+    storage: DType,
+    compute: DType,
+}
+
+impl Types {
+    pub(crate) fn of(precision: Precision) -> Self {
+        Self { storage: precision.storage(), compute: precision.compute() }
+    }
+
+    /// A floating operand.
+    pub(crate) fn floating(self, operation: &'static str, buffer: &CandleBuffer, layout: &Layout) -> Result<()> {
+        let found = buffer.dtype();
+        if found != self.storage && found != self.compute {
+            return Err(EngineError::ElementType { operation, expected: self.storage, found });
+        }
+        inside(operation, buffer, layout)
+    }
+}
+
+/// An operand of indices.
+pub(crate) fn indices(operation: &'static str, buffer: &CandleBuffer, layout: &Layout) -> Result<()> {
+    if buffer.dtype() != DType::I32 {
+        return Err(EngineError::ElementType { operation, expected: DType::I32, found: buffer.dtype() });
+    }
+    inside(operation, buffer, layout)
+}
+
+/// Indices into rows of this width must be numbers that i32 has.
+pub(crate) fn indexable(operation: &'static str, width: usize) -> Result<()> {
+    match i32::try_from(width) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices"))),
+    }
+}
+
+/// A view must not reach beyond its buffer. Layouts are plain values, so one can be put on a buffer that it was not made for.
+pub(crate) fn inside(operation: &'static str, buffer: &CandleBuffer, layout: &Layout) -> Result<()> {
+    if layout.is_empty() || layout.end() <= buffer.len() {
+        return Ok(());
+    }
+    let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
+    Err(shape_error(operation, detail))
+}

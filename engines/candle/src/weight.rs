@@ -1,0 +1,124 @@
+//! Prepared weights.
+//!
+//! candle multiplies floats only, and on the CPU f32 and f64 only with sums of that type. So every weight is held as [outputs, inputs]
+//! in the compute type, dequantised where it was codes: the product then meets exactly the values that the codes stand for. Under int8
+//! activations the codes themselves are held, as f64, in which their products sum exactly. The bytes are what is really held. (candle's
+//! own quantised formats are blocks of 32 inputs of other codes: they cannot hold these bits.)
+
+use candle_core::{Tensor, Var};
+use crossover_core::backend::PreparedWeight;
+use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::ops::WeightForm;
+use crossover_core::weights::HostWeight;
+
+use crate::backend::CandleBackend;
+use crate::buffer::CandleBuffer;
+use crate::error::During;
+
+/// A weight as this engine holds it.
+#[derive(Debug)]
+pub struct CandleWeight {
+    pub(crate) held: Held,
+    pub(crate) form: WeightForm,
+}
+
+/// [outputs, inputs] in one way or the other.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// In the compute type; a variable in training.
+    Values(Tensor),
+    /// Codes in f64, and the scale of each output in f32.
+    Codes { codes: Tensor, scales: Tensor },
+}
+
+impl CandleWeight {
+    fn matrix(&self) -> &Tensor {
+        match &self.held {
+            Held::Values(values) => values,
+            Held::Codes { codes, .. } => codes,
+        }
+    }
+}
+
+impl PreparedWeight for CandleWeight {
+    fn bytes(&self) -> usize {
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        match &self.held {
+            Held::Values(values) => bytes(values),
+            Held::Codes { codes, scales } => bytes(codes) + bytes(scales),
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        self.matrix().dims()[0]
+    }
+
+    fn inputs(&self) -> usize {
+        self.matrix().dims()[1]
+    }
+}
+
+impl CandleWeight {
+    pub(crate) fn prepare(engine: &CandleBackend, weight: &HostWeight, precision: Precision) -> Result<Self> {
+        check(weight, precision)?;
+        let values = weight.dequantized();
+        let &[outputs, inputs] = values.shape() else {
+            return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
+        };
+        let tensor = |dtype, values: &[f64]| CandleBuffer::rounded(dtype, values, &engine.device).map(|buffer| buffer.tensor);
+        let matrix = |flat: Tensor| flat.reshape((outputs, inputs)).during("weight");
+        let held = match weight {
+            HostWeight::Int8(int8) if precision.activation == DType::I8 => {
+                let codes: Vec<f64> = int8.codes.iter().map(|&code| f64::from(code)).collect();
+                let scales: Vec<f64> = int8.scales.iter().map(|&scale| f64::from(scale)).collect();
+                Held::Codes { codes: matrix(tensor(DType::F64, &codes)?)?, scales: tensor(DType::F32, &scales)? }
+            }
+            _ if engine.training => {
+                let variable = Var::from_tensor(&matrix(tensor(precision.compute(), values.values())?)?).during("weight")?;
+                engine.remember(variable.clone());
+                Held::Values(variable.as_tensor().clone())
+            }
+            _ => Held::Values(matrix(tensor(precision.compute(), values.values())?)?),
+        };
+        Ok(Self { held, form: weight.form() })
+    }
+}
+
+/// The fields of a host weight are public: they may not fit together.
+fn check(weight: &HostWeight, precision: Precision) -> Result<()> {
+    match weight {
+        HostWeight::Dense { values, dtype } => {
+            let &[_, _] = values.shape() else {
+                return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
+            };
+            expect_type(*dtype, precision)
+        }
+        HostWeight::Int8(int8) => expect_lengths((int8.outputs, int8.inputs), int8.codes.len(), int8.scales.len(), 1),
+        HostWeight::Int4(int4) if int4.group == 0 => Err(shape_error("weight", "an int4 group needs at least one input")),
+        HostWeight::Int4(int4) => {
+            expect_lengths((int4.outputs, int4.inputs), int4.codes.len(), int4.scales.len(), int4.inputs.div_ceil(int4.group))
+        }
+        HostWeight::Sparse(sparse) => {
+            expect_type(sparse.dtype, precision)?;
+            sparse.check()
+        }
+        HostWeight::Palette(palette) => palette.check(),
+    }
+}
+
+/// A type whose values the compute type holds exactly.
+pub(crate) fn expect_type(dtype: DType, precision: Precision) -> Result<()> {
+    if dtype.is_float() && dtype.unit_roundoff() >= precision.compute().unit_roundoff() {
+        return Ok(());
+    }
+    Err(EngineError::ElementType { operation: "weight", expected: precision.compute(), found: dtype })
+}
+
+fn expect_lengths((outputs, inputs): (usize, usize), codes: usize, scales: usize, scales_per_row: usize) -> Result<()> {
+    if outputs.checked_mul(inputs) == Some(codes) && outputs.checked_mul(scales_per_row) == Some(scales) {
+        return Ok(());
+    }
+    let detail = format!("{codes} codes and {scales} scales for [{outputs}, {inputs}] with {scales_per_row} scales a row");
+    Err(shape_error("weight", detail))
+}
