@@ -17,13 +17,20 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use candle_core::{DType as Candle, Device, Tensor as Values, Var};
-use crossover_core::backend::{EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend, unsupported};
+use crossover_core::arena::Arena;
+use crossover_core::backend::{
+    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend,
+    unsupported,
+};
 use crossover_core::check;
+use crossover_core::compose::attention::streamed;
 use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
-use crossover_core::ops::{BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::ops::{
+    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -307,6 +314,27 @@ impl TransformerBackend for CandleBackend {
         self.inputs("depthwise convolution", [&x, &filter])?;
         self.output("depthwise convolution", &out)?;
         conv::depthwise_conv(self, sizes, &x, &filter, causal, out)
+    }
+
+    fn attention(
+        &self,
+        spec: &AttentionSpec,
+        operands: AttentionOperands<'_, CandleBuffer>,
+        outputs: AttentionOutputs<'_, CandleBuffer>,
+        scratch: &mut Arena<CandleBuffer>,
+    ) -> Result<()> {
+        let sizes = check::attention(&operands, &outputs)?;
+        // Before anything runs: a call without pairs would otherwise never reach the product that refuses.
+        self.expect(|| OpSpec::Attention {
+            batch: sizes.batch,
+            heads: sizes.heads,
+            head_dim: sizes.head_dim,
+            value_dim: sizes.value_dim,
+            queries: sizes.queries,
+            keys: sizes.keys,
+            pairs: spec.pattern.visible_pairs(spec.query_offset, sizes.queries, sizes.keys),
+        })?;
+        streamed(self, spec, operands, outputs, scratch)
     }
 }
 

@@ -11,7 +11,7 @@
 //! So set `RAYON_NUM_THREADS` to the cell's threads before the process starts, and nothing is cut into pieces.
 
 use candle_core::Device;
-use candle_core::utils::{barrier_pool, get_num_threads};
+use candle_core::utils::barrier_pool;
 use crossover_core::error::{EngineError, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -57,9 +57,4 @@ impl Workers {
             None => work(),
         }
     }
-}
-
-/// Threads into which candle splits a product.
-pub(crate) fn jobs_of_a_product() -> usize {
-    get_num_threads()
 }

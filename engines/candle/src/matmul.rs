@@ -41,6 +41,12 @@ fn product(
     let MatmulSizes { batch, m, n, k } = sizes;
     let product = if k == 0 {
         Tensor::zeros((batch, m, n), engine.wide(), &engine.device)?
+    } else if batch > 1 && repeats(&b.layout) {
+        // One matrix for all: the rows of all batches are one product. candle does that by itself, but in 0.11.1 also where the rows
+        // of A are not dense behind each other, and then gets it wrong.
+        let a = engine.read_wide(&a)?.reshape((batch * m, k))?;
+        let b = batched(engine, b, [batch, k, n])?.get(0)?;
+        engine.workers.run(|| a.matmul(&b))?
     } else {
         let (a, b) = (batched(engine, a, [batch, m, k])?, batched(engine, b, [batch, k, n])?);
         engine.workers.run(|| a.matmul(&b))?
@@ -73,6 +79,11 @@ fn collapsed(layout: &Layout) -> Option<Layout> {
         layout = layout.merge(0).ok()?;
     }
     if layout.rank() == 2 { layout.unsqueeze(0).ok() } else { Some(layout) }
+}
+
+/// The same matrix for every batch.
+fn repeats(layout: &Layout) -> bool {
+    collapsed(layout).is_some_and(|layout| layout.strides()[0] == 0)
 }
 
 /// candle's reshape records a step and may copy, even where there is nothing to do.

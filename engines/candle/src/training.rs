@@ -28,7 +28,9 @@ impl CandleBackend {
                 ("training in int8".into(), "rounding activations to codes has no gradient; train in f32 or f64".into());
             return Err(EngineError::Unsupported { engine: NAME, operation, reason });
         }
-        Ok(Self { training: true, ..Self::new(config)? })
+        let mut engine = Self::new(config)?;
+        engine.training = true;
+        Ok(engine)
     }
 
     /// Keeps a variable, in order.
