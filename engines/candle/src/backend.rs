@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `buffer.rs`, `view.rs`, `store.rs`, `cache.rs` | elements, layouts as candle views, writing through a view, index tensors and masks |
 //! | `compute.rs` | operands in the compute type, results rounded once |
-//! | `device.rs` | where, and on how many threads |
+//! | `place.rs`, `device.rs` | where, and on how many threads |
 //! | `matmul.rs`, `linear.rs`, `weight.rs`, `conv.rs` | sums of products |
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs` | rows |
 //! | `elementwise.rs` | functions of one and two arguments, masks, selections |
@@ -15,6 +15,8 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use candle_core::{DType as Candle, Device, Tensor as Values, Var};
 use crossover_core::arena::Arena;
@@ -41,16 +43,27 @@ use crate::cache::Cache;
 use crate::device::Workers;
 use crate::error::During;
 use crate::operands::{Types, indexable, indices, inside};
+use crate::place::{Cpu, Place};
 use crate::support::{Setting, check_configuration, supports};
 use crate::weight::CandleWeight;
 use crate::{conv, linear, matmul, normalize, reduce, rows, softmax, sort};
 
-/// The name of this engine in cells and messages.
+/// The name of this engine in messages, wherever its tensors are.
 pub const NAME: &str = "candle";
 
-/// The candle engine. See the crate's head.
+/// The engine with its tensors in one kind of place. See the crate's head.
 #[derive(Debug)]
-pub struct CandleBackend {
+pub struct Backend<P> {
+    engine: Engine,
+    place: PhantomData<P>,
+}
+
+/// The engine on the CPU.
+pub type CandleBackend = Backend<Cpu>;
+
+/// What all places share.
+#[derive(Debug)]
+pub struct Engine {
     config: EngineConfig,
     types: Types,
     pub(crate) wide: Candle,
@@ -62,21 +75,25 @@ pub struct CandleBackend {
     pub(crate) variables: RefCell<Vec<Var>>,
 }
 
-impl TransformerBackend for CandleBackend {
+impl<P> Deref for Backend<P> {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl<P: Place> TransformerBackend for Backend<P> {
     type Buffer = CandleBuffer;
     type Weight = CandleWeight;
 
     fn new(config: &EngineConfig) -> Result<Self> {
-        Self::on_device(config, Device::Cpu)
+        check_configuration(config)?;
+        Ok(Self { engine: Engine::on_device(config, P::device()?, false)?, place: PhantomData })
     }
 
     fn describe() -> EngineDescription {
-        EngineDescription {
-            name: NAME,
-            summary: "Hugging Face candle on the CPU: a tensor library with autograd, an allocation for each result",
-            isa: Cow::Borrowed(isa()),
-            native: vec!["f64", "f32"],
-        }
+        EngineDescription { name: P::NAME, summary: P::SUMMARY, isa: Cow::Borrowed(P::isa()), native: vec!["f64", "f32"] }
     }
 
     fn config(&self) -> &EngineConfig {
@@ -338,20 +355,11 @@ impl TransformerBackend for CandleBackend {
     }
 }
 
-impl CandleBackend {
-    /// An engine on one of candle's devices.
-    pub fn on_device(config: &EngineConfig, device: Device) -> Result<Self> {
+impl<P: Place> Backend<P> {
+    /// One that records what it does; the configuration must make sense for that.
+    pub(crate) fn recording(config: &EngineConfig) -> Result<Self> {
         check_configuration(config)?;
-        Ok(Self {
-            config: *config,
-            types: Types::of(config.precision),
-            wide: candle_type(config.precision.compute())?,
-            workers: Workers::new(&device, config.threads)?,
-            device,
-            training: false,
-            cache: RefCell::default(),
-            variables: RefCell::default(),
-        })
+        Ok(Self { engine: Engine::on_device(config, P::device()?, true)?, place: PhantomData })
     }
 
     /// The operation, or the error that says why not.
@@ -360,6 +368,21 @@ impl CandleBackend {
             Support::Unsupported(reason) => Err(unsupported(NAME, &operation(), reason)),
             _ => Ok(()),
         }
+    }
+}
+
+impl Engine {
+    fn on_device(config: &EngineConfig, device: Device, training: bool) -> Result<Self> {
+        Ok(Self {
+            config: *config,
+            types: Types::of(config.precision),
+            wide: candle_type(config.precision.compute())?,
+            workers: Workers::new(&device, config.threads)?,
+            device,
+            training,
+            cache: RefCell::default(),
+            variables: RefCell::default(),
+        })
     }
 
     /// Floating operands that are read.
@@ -381,20 +404,6 @@ impl CandleBackend {
         }
         Ok(())
     }
-}
-
-/// What candle's products dispatch to on this machine; everything else is compiled for the target's baseline.
-fn isa() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::is_x86_feature_detected!("avx512f") {
-            return "avx512f in products, baseline elsewhere";
-        }
-        if std::is_x86_feature_detected!("fma") && std::is_x86_feature_detected!("avx2") {
-            return "avx2+fma in products, baseline elsewhere";
-        }
-    }
-    "baseline"
 }
 
 /// Positions start + 0, start + 1, ... must be numbers.

@@ -10,7 +10,7 @@ use crossover_core::error::Result;
 use crossover_core::layout::Layout;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::{CandleBuffer, candle_type};
 use crate::device::Workers;
 use crate::error::During;
@@ -18,7 +18,7 @@ use crate::kernel;
 use crate::store;
 use crate::view::nested;
 
-impl CandleBackend {
+impl Engine {
     /// A view as a tensor of its own type. It may share the buffer's storage.
     pub(crate) fn read(&self, view: &View<'_, CandleBuffer>) -> candle_core::Result<Tensor> {
         self.read_as(view.buffer, &view.layout)

@@ -7,13 +7,13 @@ use candle_core::Tensor;
 use crossover_core::error::Result;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 
 /// (batch, n, channels, kernel) as checked.
 pub(crate) fn depthwise_conv(
-    engine: &CandleBackend,
+    engine: &Engine,
     (_, n, _, kernel): (usize, usize, usize, usize),
     x: &View<'_, CandleBuffer>,
     filter: &View<'_, CandleBuffer>,

@@ -10,11 +10,11 @@ use crossover_core::elementary;
 use crossover_core::error::{EngineError, Result};
 use crossover_core::ops::{BinaryOp, UnaryOp};
 
-use crate::backend::{CandleBackend, NAME};
+use crate::backend::{Engine, NAME};
 use crate::error::During;
 use crate::kernel::{Real, elements, in_type_of};
 
-impl CandleBackend {
+impl Engine {
     /// A function of every element, in the type of x. The result shares no storage with x.
     pub(crate) fn map(&self, op: UnaryOp, x: &Tensor) -> Result<Tensor> {
         if let Some(result) = self.function_of_candle(op, x) {

@@ -2,7 +2,7 @@
 //!
 //! candle is what a Rust program reaches for when it wants PyTorch's manners: tensors that own their storage, operations that return new
 //! tensors, autograd. This engine measures what the trait's operations cost when they are asked of such a library, and it is the one
-//! engine that can *train*: [`CandleBackend::for_training`] records everything that a variant does, unchanged, and gives gradients.
+//! engine that can *train*: [`CandleBackend::for_training`](backend::Backend::for_training) records everything that a variant does, unchanged, and gives gradients.
 //!
 //! What it trades away: an operation allocates its result (candle has no destination-passing form), so a warm call is not free of
 //! allocations as on the other CPU engines; a view that candle cannot express is gathered element by element; and where candle's
@@ -15,6 +15,7 @@
 
 pub mod backend;
 pub mod buffer;
+pub mod place;
 pub mod training;
 pub mod weight;
 
@@ -38,3 +39,10 @@ mod support;
 mod view;
 
 pub use backend::CandleBackend;
+
+/// The engine on an NVIDIA GPU.
+#[cfg(feature = "cuda")]
+pub type CandleCuda = backend::Backend<place::Cuda>;
+/// The engine on an Apple GPU.
+#[cfg(feature = "metal")]
+pub type CandleMetal = backend::Backend<place::Metal>;

@@ -13,7 +13,7 @@ use crossover_core::error::Result;
 use crossover_core::ops::UnaryOp;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 use crate::kernel::{self, Real};
@@ -23,7 +23,7 @@ use crate::weight::{CandleWeight, Held};
 pub(crate) const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
 
 pub(crate) fn linear(
-    engine: &CandleBackend,
+    engine: &Engine,
     activation: Activation,
     x: View<'_, CandleBuffer>,
     weight: &CandleWeight,
@@ -42,7 +42,7 @@ pub(crate) fn linear(
 }
 
 fn sums(
-    engine: &CandleBackend,
+    engine: &Engine,
     x: &View<'_, CandleBuffer>,
     weight: &CandleWeight,
     bias: Option<&View<'_, CandleBuffer>>,
@@ -67,7 +67,7 @@ fn sums(
 }
 
 /// Rows of f32 quantised, and multiplied as codes.
-fn of_codes(engine: &CandleBackend, x: &Tensor, codes: &Tensor, scales: &Tensor) -> candle_core::Result<Tensor> {
+fn of_codes(engine: &Engine, x: &Tensor, codes: &Tensor, scales: &Tensor) -> candle_core::Result<Tensor> {
     let (rows, inputs) = x.dims2()?;
     let (x, transposed) = (x.contiguous()?, codes.t()?);
     let (sums, scale) = engine.workers.run(|| {

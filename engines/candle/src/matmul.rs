@@ -11,12 +11,12 @@ use crossover_core::layout::Layout;
 use crossover_core::ops::MatmulSpec;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 
 pub(crate) fn matmul(
-    engine: &CandleBackend,
+    engine: &Engine,
     spec: MatmulSpec,
     sizes: MatmulSizes,
     a: View<'_, CandleBuffer>,
@@ -31,7 +31,7 @@ pub(crate) fn matmul(
 }
 
 fn product(
-    engine: &CandleBackend,
+    engine: &Engine,
     spec: MatmulSpec,
     sizes: MatmulSizes,
     a: View<'_, CandleBuffer>,
@@ -62,7 +62,7 @@ fn product(
 }
 
 /// The view with its leading dimensions merged into one.
-fn batched(engine: &CandleBackend, view: View<'_, CandleBuffer>, shape: [usize; 3]) -> candle_core::Result<Tensor> {
+fn batched(engine: &Engine, view: View<'_, CandleBuffer>, shape: [usize; 3]) -> candle_core::Result<Tensor> {
     let tensor = match collapsed(&view.layout) {
         Some(layout) => engine.read_as(view.buffer, &layout)?.reshape_or_keep(shape)?,
         None => engine.read(&view)?.reshape(&shape)?,
@@ -94,5 +94,35 @@ trait ReshapeOrKeep: Sized {
 impl ReshapeOrKeep for Tensor {
     fn reshape_or_keep(self, shape: [usize; 3]) -> candle_core::Result<Self> {
         if self.dims() == shape { Ok(self) } else { self.reshape(&shape) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::backend::{EngineConfig, TransformerBackend};
+    use crossover_core::dtype::{DType, Precision};
+    use crossover_core::host::HostTensor;
+    use crossover_core::ops::MatmulSpec;
+
+    use crate::backend::CandleBackend;
+
+    /// candle 0.11.1 stacks the batches of A where B is the same for all, without looking at how a batch of A lies.
+    #[test]
+    fn one_matrix_for_transposed_batches() {
+        let engine = CandleBackend::new(&EngineConfig { precision: Precision::F64, threads: 1 }).unwrap();
+        let count = |shape: &[usize]| {
+            let values = (0..shape.iter().product::<usize>()).map(|at| (at % 7) as f64 - 2.0).collect();
+            engine.upload(&HostTensor::new(shape, values).unwrap(), DType::F64).unwrap()
+        };
+        let (a, b, mut c) = (count(&[2, 3, 4]), count(&[1, 3, 5]), engine.tensor(DType::F64, &[2, 4, 5]).unwrap());
+        let wide = b.view().with(|layout| layout.broadcast(&[2, 3, 5])).unwrap();
+        engine.matmul(MatmulSpec::PLAIN, a.view().transposed().unwrap(), wide, c.view_mut()).unwrap();
+        let (a, b) = (engine.download(a.view()).unwrap(), engine.download(b.view()).unwrap());
+        let found = engine.download(c.view()).unwrap();
+        for (at, &found) in found.values().iter().enumerate() {
+            let (batch, row, column) = (at / 20, at / 5 % 4, at % 5);
+            let sum: f64 = (0..3).map(|k| a.values()[batch * 12 + k * 4 + row] * b.values()[k * 5 + column]).sum();
+            assert_eq!(found, sum, "batch {batch}, row {row}, column {column}");
+        }
     }
 }

@@ -9,13 +9,13 @@ use crossover_core::error::Result;
 use crossover_core::ops::{NormKind, NormSpec};
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 use crate::kernel::{self, Real, in_type_of};
 
 pub(crate) fn normalize(
-    engine: &CandleBackend,
+    engine: &Engine,
     spec: NormSpec,
     x: &Operand<'_, CandleBuffer>,
     weights: NormWeights<'_, CandleBuffer>,
@@ -29,7 +29,7 @@ pub(crate) fn normalize(
 }
 
 fn normalized(
-    engine: &CandleBackend,
+    engine: &Engine,
     spec: NormSpec,
     x: &Operand<'_, CandleBuffer>,
     weights: NormWeights<'_, CandleBuffer>,

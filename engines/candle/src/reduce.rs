@@ -10,13 +10,13 @@ use crossover_core::error::{EngineError, Result};
 use crossover_core::ops::ReduceOp;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::{CandleBackend, NAME};
+use crate::backend::{Engine, NAME};
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 use crate::kernel::{self, Real, in_type_of};
 
 /// x [.., width], out [..]; rows are not empty.
-pub(crate) fn reduce(engine: &CandleBackend, op: ReduceOp, x: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+pub(crate) fn reduce(engine: &Engine, op: ReduceOp, x: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
     if out.layout.is_empty() {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(crate) fn reduce(engine: &CandleBackend, op: ReduceOp, x: &View<'_, CandleBu
     engine.write("reduce", &result, out)
 }
 
-fn reduced(engine: &CandleBackend, op: ReduceOp, x: &Tensor) -> candle_core::Result<Tensor> {
+fn reduced(engine: &Engine, op: ReduceOp, x: &Tensor) -> candle_core::Result<Tensor> {
     match op {
         ReduceOp::Sum => x.sum_keepdim(D::Minus1),
         ReduceOp::Mean => x.sum_keepdim(D::Minus1)?.affine(1.0 / x.dim(D::Minus1)? as f64, 0.0),
@@ -38,7 +38,7 @@ fn reduced(engine: &CandleBackend, op: ReduceOp, x: &Tensor) -> candle_core::Res
     }
 }
 
-impl CandleBackend {
+impl Engine {
     /// The largest (or smallest) of each row, [.., 1]; NaN if any is.
     pub(crate) fn extreme(&self, x: &Tensor, largest: bool) -> candle_core::Result<Tensor> {
         if !self.fused() {
@@ -78,7 +78,7 @@ fn first_largest<R: Real>(row: &[R], out: &mut [i32]) {
 }
 
 /// Inclusive sums along rows; integers wrap.
-pub(crate) fn cumulative_sum(engine: &CandleBackend, x: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+pub(crate) fn cumulative_sum(engine: &Engine, x: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
     if out.layout.is_empty() {
         return Ok(());
     }
@@ -94,7 +94,7 @@ pub(crate) fn cumulative_sum(engine: &CandleBackend, x: &View<'_, CandleBuffer>,
 /// Beyond it the triangle takes more memory than anything that is trained here.
 const LONGEST_TRIANGLE: usize = 1 << 13;
 
-fn sums(engine: &CandleBackend, x: &Tensor) -> candle_core::Result<Tensor> {
+fn sums(engine: &Engine, x: &Tensor) -> candle_core::Result<Tensor> {
     let width = x.dim(D::Minus1)?;
     if x.dtype() == Candle::I32 {
         let sums = engine.on_host(x, |x| {

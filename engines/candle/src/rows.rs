@@ -8,12 +8,12 @@ use crossover_core::check;
 use crossover_core::error::Result;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 
 /// The indices as candle wants them, every one checked to be in 0..bound.
-fn checked(engine: &CandleBackend, operation: &'static str, index: &View<'_, CandleBuffer>, bound: usize) -> Result<Tensor> {
+fn checked(engine: &Engine, operation: &'static str, index: &View<'_, CandleBuffer>, bound: usize) -> Result<Tensor> {
     let index = engine.read(index).and_then(|index| index.contiguous()).during(operation)?;
     let values = index.to_vec1::<i32>().during(operation)?;
     values.iter().enumerate().try_for_each(|(at, &value)| check::index(operation, at, value, bound).map(drop))?;
@@ -22,7 +22,7 @@ fn checked(engine: &CandleBackend, operation: &'static str, index: &View<'_, Can
 
 /// out[i] = table[indices[i]].
 pub(crate) fn gather_rows(
-    engine: &CandleBackend,
+    engine: &Engine,
     table: &View<'_, CandleBuffer>,
     index: &View<'_, CandleBuffer>,
     out: ViewMut<'_, CandleBuffer>,
@@ -38,7 +38,7 @@ pub(crate) fn gather_rows(
 
 /// `out[indices[i]] += x[i]`, in order of i.
 pub(crate) fn scatter_add_rows(
-    engine: &CandleBackend,
+    engine: &Engine,
     x: &View<'_, CandleBuffer>,
     index: &View<'_, CandleBuffer>,
     out: ViewMut<'_, CandleBuffer>,

@@ -10,7 +10,7 @@ use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, SoftmaxAlgorithm};
 use crossover_core::tensor::ViewMut;
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 use crate::kernel::{self, Real, in_type_of};
@@ -19,7 +19,7 @@ use crate::kernel::{self, Real, in_type_of};
 const BLOCK: usize = 64;
 
 pub(crate) fn softmax(
-    engine: &CandleBackend,
+    engine: &Engine,
     algorithm: SoftmaxAlgorithm,
     x: &Operand<'_, CandleBuffer>,
     out: ViewMut<'_, CandleBuffer>,
@@ -31,7 +31,7 @@ pub(crate) fn softmax(
     engine.write("softmax", &result, out)
 }
 
-fn rows(engine: &CandleBackend, algorithm: SoftmaxAlgorithm, x: &Tensor) -> candle_core::Result<Tensor> {
+fn rows(engine: &Engine, algorithm: SoftmaxAlgorithm, x: &Tensor) -> candle_core::Result<Tensor> {
     if !engine.fused() {
         return composed(engine, algorithm, x);
     }
@@ -93,7 +93,7 @@ fn share<R: Real>(exponential: R, sum: R) -> R {
     if sum == R::ZERO { R::ZERO } else { exponential / sum }
 }
 
-fn composed(engine: &CandleBackend, algorithm: SoftmaxAlgorithm, x: &Tensor) -> candle_core::Result<Tensor> {
+fn composed(engine: &Engine, algorithm: SoftmaxAlgorithm, x: &Tensor) -> candle_core::Result<Tensor> {
     let lowest = if x.dtype() == candle_core::DType::F64 { f64::MIN } else { f64::from(f32::MIN) };
     let (exponentials, sum) = match algorithm {
         SoftmaxAlgorithm::Naive => {
@@ -120,7 +120,7 @@ fn composed(engine: &CandleBackend, algorithm: SoftmaxAlgorithm, x: &Tensor) -> 
 }
 
 /// The maximum and the shifted sum of each row, block by block.
-fn running(engine: &CandleBackend, x: &Tensor, lowest: f64) -> candle_core::Result<(Tensor, Tensor)> {
+fn running(engine: &Engine, x: &Tensor, lowest: f64) -> candle_core::Result<(Tensor, Tensor)> {
     let width = x.dim(D::Minus1)?;
     let first = x.narrow(D::Minus1, 0, 1)?;
     let (mut maximum, mut sum) = (engine.constant(lowest, &first)?.contiguous()?, first.zeros_like()?);

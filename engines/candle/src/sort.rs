@@ -9,13 +9,13 @@ use candle_core::{D, DType as Candle, Tensor};
 use crossover_core::error::Result;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 use crate::kernel::{self, Real, in_type_of};
 
 /// keys and out have one shape.
-pub(crate) fn stable_argsort(engine: &CandleBackend, keys: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+pub(crate) fn stable_argsort(engine: &Engine, keys: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
     if out.layout.is_empty() {
         return Ok(());
     }
@@ -33,7 +33,7 @@ fn order(keys: &[i32], out: &mut [i32]) {
 
 /// The k first of each row in the order "larger value, then lower index"; a NaN counts as larger than every number.
 pub(crate) fn top_k(
-    engine: &CandleBackend,
+    engine: &Engine,
     x: &View<'_, CandleBuffer>,
     k: usize,
     values: ViewMut<'_, CandleBuffer>,

@@ -7,12 +7,12 @@ use candle_core::{CpuStorage, InplaceOp2, Tensor};
 use crossover_core::layout::Layout;
 use crossover_core::tensor::{Buffer, ViewMut};
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::view::positions;
 
 /// `result` has the view's shape and the buffer's type, and shares no storage with a buffer.
-pub(crate) fn store(engine: &CandleBackend, result: &Tensor, out: ViewMut<'_, CandleBuffer>) -> candle_core::Result<()> {
+pub(crate) fn store(engine: &Engine, result: &Tensor, out: ViewMut<'_, CandleBuffer>) -> candle_core::Result<()> {
     let (layout, flat) = (out.layout, &out.buffer.tensor);
     if layout.is_empty() {
         return Ok(());
@@ -40,7 +40,7 @@ pub(crate) fn store(engine: &CandleBackend, result: &Tensor, out: ViewMut<'_, Ca
 }
 
 /// The old elements with the new ones among them, as a tensor of its own that passes gradients to both.
-fn replaced(engine: &CandleBackend, old: &Tensor, new: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
+fn replaced(engine: &Engine, old: &Tensor, new: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
     let total = old.elem_count();
     if layout.is_contiguous() {
         let (start, end) = (layout.offset(), layout.offset() + layout.len());

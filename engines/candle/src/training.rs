@@ -1,8 +1,8 @@
 //! Gradients: a variant that was written for the timer, run unchanged with everything recorded.
 //!
-//! An engine made by [`CandleBackend::for_training`] makes a variable of every floating tensor that is uploaded and of every weight that
+//! An engine made by [`Backend::for_training`] makes a variable of every floating tensor that is uploaded and of every weight that
 //! is prepared, in the order in which that happens, and does every operation with candle's own recorded ones: no kernels of ours, no
-//! writing in place. After a variant has run, [`CandleBackend::gradients`] of its output gives what it says for each variable.
+//! writing in place. After a variant has run, [`Engine::gradients`] of its output gives what it says for each variable.
 //!
 //! Weights that were codes are variables of the values that the codes stand for (the straight-through reading). What stands between an
 //! input and the output as an index (an argmax, a sort, a top-k) passes no gradient, as everywhere.
@@ -11,16 +11,17 @@
 //! threads is not held to the cell's number.
 
 use candle_core::{Tensor, Var};
-use crossover_core::backend::{EngineConfig, TransformerBackend};
+use crossover_core::backend::EngineConfig;
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::tensor::View;
 
-use crate::backend::{CandleBackend, NAME};
+use crate::backend::{Backend, Engine, NAME};
 use crate::buffer::CandleBuffer;
 use crate::error::During;
+use crate::place::Place;
 
-impl CandleBackend {
+impl<P: Place> Backend<P> {
     /// An engine that records what it does.
     pub fn for_training(config: &EngineConfig) -> Result<Self> {
         if !config.precision.activation.is_float() {
@@ -28,11 +29,11 @@ impl CandleBackend {
                 ("training in int8".into(), "rounding activations to codes has no gradient; train in f32 or f64".into());
             return Err(EngineError::Unsupported { engine: NAME, operation, reason });
         }
-        let mut engine = Self::new(config)?;
-        engine.training = true;
-        Ok(engine)
+        Self::recording(config)
     }
+}
 
+impl Engine {
     /// Keeps a variable, in order.
     pub(crate) fn remember(&self, variable: Var) {
         self.variables.borrow_mut().push(variable);

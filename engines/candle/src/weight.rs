@@ -12,7 +12,7 @@ use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::ops::WeightForm;
 use crossover_core::weights::HostWeight;
 
-use crate::backend::CandleBackend;
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 
@@ -60,7 +60,7 @@ impl PreparedWeight for CandleWeight {
 }
 
 impl CandleWeight {
-    pub(crate) fn prepare(engine: &CandleBackend, weight: &HostWeight, precision: Precision) -> Result<Self> {
+    pub(crate) fn prepare(engine: &Engine, weight: &HostWeight, precision: Precision) -> Result<Self> {
         check(weight, precision)?;
         let values = weight.dequantized();
         let &[outputs, inputs] = values.shape() else {

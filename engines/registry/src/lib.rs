@@ -16,6 +16,12 @@ pub fn visit(visitor: &mut impl EngineVisitor) {
     visitor.visit::<crossover_naive::NaiveBackend>();
     #[cfg(feature = "simd")]
     visitor.visit::<crossover_simd::SimdBackend>();
+    #[cfg(feature = "candle")]
+    visitor.visit::<crossover_candle::CandleBackend>();
+    #[cfg(feature = "candle-cuda")]
+    visitor.visit::<crossover_candle::CandleCuda>();
+    #[cfg(feature = "candle-metal")]
+    visitor.visit::<crossover_candle::CandleMetal>();
     // Without any engine there is nothing to show.
     let _ = visitor;
 }
