@@ -19,22 +19,25 @@ use crossover_variants::variant::{Bound, Operands, Variant};
 use crossover_variants::verify::judge;
 
 /// Variants through which the slope does not pass as the difference says, each with its reason.
-const NOT_DIFFERENTIABLE: [(&str, &str); 0] = [];
+const NOT_DIFFERENTIABLE: [(&str, &str); 2] = [
+    ("softmax/huffman", "the sides of its decisions are codes -1, 0 and 1, and the absolute value that skips padding has a corner at 0"),
+    ("softmax/table", "a table of exponentials is constant between its entries; refused in training, so that nobody trains on no slope"),
+];
 
-/// Sizes that are small and yet have several tiles and heads.
+/// Sizes that every variant's defaults fit into.
 const SIZES: [(&str, i64); 12] = [
     ("batch", 1),
     ("heads", 2),
-    ("n", 16),
-    ("head_dim", 8),
-    ("d_model", 16),
-    ("d_ff", 32),
-    ("d_in", 16),
-    ("d_out", 16),
-    ("classes", 32),
-    ("vocabulary", 32),
+    ("n", 32),
+    ("head_dim", 16),
+    ("d_model", 32),
+    ("d_ff", 64),
+    ("d_in", 32),
+    ("d_out", 32),
+    ("classes", 64),
+    ("vocabulary", 64),
     ("layers", 1),
-    ("d_hidden", 16),
+    ("d_hidden", 32),
 ];
 
 fn axes_of(entry: &Entry) -> Axes {
@@ -132,7 +135,9 @@ fn slopes<V: Variant>(directions: usize) -> Result<Slopes> {
     let trained = train::<V>(&engine, &axes, &inputs, true)?;
     // The recorded operations are other ones than the timed ones: they must give the same.
     let judgement = judge(&entry, &axes, &inputs, &trained.output)?;
-    assert_eq!(judgement.complaint, None, "{}", V::DESCRIPTOR.name);
+    if let Some(complaint) = judgement.complaint {
+        return Ok(Slopes { flowing: 0, wrong: vec![format!("its output is wrong: {complaint}")] });
+    }
     let weights = importance(trained.output.shape());
     let score = |inputs: &CellInputs| -> Result<f64> {
         let output = train::<V>(&engine, &axes, inputs, false)?.output;
