@@ -56,6 +56,8 @@ class Worker:
         precision, threads = axes.get("precision"), axes.get("threads")
         need(cell["engine"] == "numpy", f"there is no engine {cell['engine']} here, only numpy")
         need(precision in PRECISIONS, f"NumPy has no kernels for precision {precision}, only for {list(PRECISIONS)}", "unsupported")
+        isa = axes.get("isa", "auto")
+        need(isa == "auto", f"NumPy chooses its instructions itself, isa={isa} cannot be forced", "unsupported")
         need(isinstance(threads, int) and threads > 0, f"axis threads is {threads}, expected a count")
         need(self.threads in (None, threads), f"NumPy runs on {self.threads} threads already; a fresh worker is needed for {threads}")
         need(inputs is not None, "this worker draws no inputs: `inputs` must name a file")
