@@ -42,7 +42,7 @@ test-slow: peers-environment
 
 # Time the engines' primitives with criterion
 bench-kernels *FILTER:
-    cargo bench --profile release -p crossover-naive --bench primitives -- {{ FILTER }}
+    cargo bench --profile release -p crossover-naive -p crossover-simd --bench primitives -- {{ FILTER }}
 
 # Make the virtual environment of the Python workers; without Python their tests are skipped, and say so
 peers-environment:

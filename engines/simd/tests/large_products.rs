@@ -1,0 +1,88 @@
+//! Products of several blocks in every direction, which the suite's sizes do not reach: small integers, so that every order of summation
+//! gives the same bits.
+
+use crossover_core::activation::Activation;
+use crossover_core::backend::{EngineConfig, TransformerBackend};
+use crossover_core::error::EngineError;
+use crossover_core::host::HostTensor;
+use crossover_core::isa::IsaChoice;
+use crossover_core::ops::{LinearSpec, MatmulSpec};
+use crossover_core::weights::HostWeight;
+use crossover_simd::SimdBackend;
+
+/// m, n, k: several blocks of k, several of m, edges everywhere, few rows, few columns.
+const SHAPES: [[usize; 3]; 5] = [[700, 75, 530], [97, 200, 257], [5, 300, 1100], [333, 3, 700], [29, 1500, 300]];
+
+/// Integers in -3..=3 without structure.
+fn integers(seed: usize, count: usize) -> Vec<f64> {
+    let mut state = seed as u64 + 1;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % 7) as f64 - 3.0
+        })
+        .collect()
+}
+
+/// A B with B [k, n].
+fn product([m, n, k]: [usize; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
+    let mut c = vec![0.0; m * n];
+    for (row, c) in c.chunks_mut(n).enumerate() {
+        for step in 0..k {
+            let factor = a[row * k + step];
+            c.iter_mut().zip(&b[step * n..]).for_each(|(c, b)| *c += factor * b);
+        }
+    }
+    c
+}
+
+fn turned(values: &[f64], columns: usize) -> Vec<f64> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect()
+}
+
+fn check(engine: &SimdBackend, shape: [usize; 3]) {
+    let [m, n, k] = shape;
+    let tensor =
+        |shape: &[usize], values: &[f64]| engine.upload(&HostTensor::new(shape, values.to_vec()).unwrap(), engine.storage()).unwrap();
+    let (a, b, before) = (integers(1, m * k), integers(2, k * n), integers(3, m * n));
+    let expected = product(shape, &a, &b);
+    let summed: Vec<f64> = expected.iter().zip(&before).map(|(sum, before)| sum + before).collect();
+    let (rows_a, columns_a) = (tensor(&[m, k], &a), tensor(&[k, m], &turned(&a, k)));
+    let (rows_b, columns_b) = (tensor(&[k, n], &b), tensor(&[n, k], &turned(&b, n)));
+    for a in [rows_a.view(), columns_a.view().transposed().unwrap()] {
+        for b in [rows_b.view(), columns_b.view().transposed().unwrap()] {
+            let mut c = tensor(&[m, n], &before);
+            engine.matmul(MatmulSpec::ACCUMULATE, a, b, c.view_mut()).unwrap();
+            assert!(engine.download(c.view()).unwrap().values() == summed, "{shape:?} of {:?}", engine.config());
+            let mut c = tensor(&[n, m], &turned(&before, n));
+            engine.matmul(MatmulSpec::ACCUMULATE, a, b, c.view_mut().with(|layout| layout.transposed()).unwrap()).unwrap();
+            assert!(engine.download(c.view()).unwrap().values() == turned(&summed, n), "{shape:?} turned, of {:?}", engine.config());
+        }
+    }
+    let bias = integers(4, n);
+    let positive: Vec<f64> = expected.iter().enumerate().map(|(at, sum)| (sum + bias[at % n]).max(0.0)).collect();
+    let weight = HostTensor::new(&[n, k], turned(&b, n)).unwrap();
+    let weight = engine.prepare_weight(&HostWeight::for_precision(&weight, engine.config().precision).unwrap()).unwrap();
+    let mut out = tensor(&[m, n], &vec![f64::NAN; m * n]);
+    let bias = tensor(&[n], &bias);
+    engine.linear(LinearSpec { activation: Activation::Relu }, rows_a.view(), &weight, Some(bias.view()), out.view_mut()).unwrap();
+    assert!(engine.download(out.view()).unwrap().values() == positive, "linear {shape:?} of {:?}", engine.config());
+}
+
+#[test]
+fn blocks_of_every_direction_meet_exactly() {
+    let mut paths = 0;
+    for isa in IsaChoice::ALL {
+        for (precision, threads) in [("f32", 1), ("f32", 3), ("f64", 1)] {
+            match SimdBackend::new(&EngineConfig { isa, ..EngineConfig::new(precision.parse().unwrap(), threads) }) {
+                Ok(engine) => {
+                    SHAPES.into_iter().for_each(|shape| check(&engine, shape));
+                    paths += 1;
+                }
+                Err(EngineError::Unsupported { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(paths >= 6, "auto and scalar are everywhere");
+}
