@@ -10,39 +10,24 @@ use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::HostInputs;
 
 use super::flash::Streamed;
-use super::grouped::{GIVEN, GROUPS_DIVIDE, pooled};
+use super::gqa::Gqa;
+use super::grouped::GROUPS_DIVIDE;
 use super::patterns::attention_over;
-use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, count};
-use crate::descriptor::{AxisDefault, DerivedSpec, Descriptor, Dim, Model, Role};
-use crate::resolve::size;
+use super::{HEADS_DIVIDE, SQUARE};
+use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Derived, Operands, Reference, Variant};
 
 /// The variant.
 pub struct GqaCausal;
 
-const SHARED: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("groups"), Dim::Axis("n_kv"), Dim::Axis("head_dim")];
-
-const fn shared(name: &'static str) -> DerivedSpec {
-    DerivedSpec { name, role: Role::Activation, shape: SHARED, form: None }
-}
-
 impl Variant for GqaCausal {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/gqa-causal",
         summary: "groups of query heads share mean-pooled key and value heads, causal",
-        citation: "Ainslie et al. 2023, sections 2.1 and 2.2",
         task: "attention/causal",
-        problem: PROBLEM,
-        parameters: &[count(
-            "groups",
-            "key and value heads that are left; divides kv_heads",
-            AxisDefault::Share { of: "kv_heads", divisor: 4 },
-        )],
-        tensors: GIVEN,
-        derived: &[shared("k"), shared("v")],
-        output: QUERIES,
         conditions: &[HEADS_DIVIDE, GROUPS_DIVIDE, SQUARE],
         model: Model { flops: "batch*heads*n*(n + 1)/2*(4*head_dim + 5)", scratch: "0" },
+        ..Gqa::DESCRIPTOR
     };
 
     type Bound<B: TransformerBackend + 'static> = Streamed;
@@ -57,8 +42,7 @@ impl Variant for GqaCausal {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let groups = size(axes, "groups");
-        Ok(Derived::default().tensor("k", pooled(drawn, "k", groups)?).tensor("v", pooled(drawn, "v", groups)?))
+        Gqa::derive(axes, drawn)
     }
 }
 

@@ -9,11 +9,10 @@ use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::HostInputs;
 
-use super::grouped::GIVEN;
-use super::latent::{Absorbed, Factors, RANK, RANK_FITS, UP_K, UP_V};
-use super::mla::{LATENT, Latent};
+use super::latent::{Absorbed, RANK_FITS};
+use super::mla::{Latent, Mla};
 use super::patterns::attention_over;
-use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE};
+use super::{HEADS_DIVIDE, SQUARE};
 use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Derived, Operands, Reference, Variant};
 
@@ -24,15 +23,10 @@ impl Variant for MlaCausal {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/mla-causal",
         summary: "causal attention over one shared latent a token, maps absorbed into queries and outputs",
-        citation: "DeepSeek-AI 2024 (DeepSeek-V2), section 2.1.2",
         task: "attention/causal",
-        problem: PROBLEM,
-        parameters: &[RANK],
-        tensors: GIVEN,
-        derived: &[LATENT, UP_K, UP_V],
-        output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE, RANK_FITS],
         model: Model { flops: "batch*heads*n*(n + 1)/2*(4*rank + 5) + 4*batch*heads*n*head_dim*rank", scratch: "2*batch*heads*n*rank" },
+        ..Mla::DESCRIPTOR
     };
 
     type Bound<B: TransformerBackend + 'static> = Latent<B>;
@@ -50,8 +44,7 @@ impl Variant for MlaCausal {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let Factors { latent, up_k, up_v } = Factors::of(axes, drawn)?;
-        Derived::default().tensor("latent", latent).weight("up_k", &up_k, axes)?.weight("up_v", &up_v, axes)
+        Mla::derive(axes, drawn)
     }
 }
 

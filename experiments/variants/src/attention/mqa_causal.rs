@@ -10,35 +10,23 @@ use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::HostInputs;
 
 use super::flash::Streamed;
-use super::grouped::{GIVEN, pooled};
+use super::mqa::Mqa;
 use super::patterns::attention_over;
-use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE};
-use crate::descriptor::{DerivedSpec, Descriptor, Dim, Model, Role};
-
+use super::{HEADS_DIVIDE, SQUARE};
+use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Derived, Operands, Reference, Variant};
 
 /// The variant.
 pub struct MqaCausal;
 
-const SHARED: &[Dim] = &[Dim::Axis("batch"), Dim::Of("1", |_| 1), Dim::Axis("n_kv"), Dim::Axis("head_dim")];
-
-const fn shared(name: &'static str) -> DerivedSpec {
-    DerivedSpec { name, role: Role::Activation, shape: SHARED, form: None }
-}
-
 impl Variant for MqaCausal {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/mqa-causal",
         summary: "one key head and one value head for all queries, causal",
-        citation: "Shazeer 2019, section 3",
         task: "attention/causal",
-        problem: PROBLEM,
-        parameters: &[],
-        tensors: GIVEN,
-        derived: &[shared("k"), shared("v")],
-        output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE],
         model: Model { flops: "batch*heads*n*(n + 1)/2*(4*head_dim + 5)", scratch: "0" },
+        ..Mqa::DESCRIPTOR
     };
 
     type Bound<B: TransformerBackend + 'static> = Streamed;
@@ -52,9 +40,8 @@ impl Variant for MqaCausal {
         attention_over(AttentionPattern::Causal)
     }
 
-    fn derive(_axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let groups = 1;
-        Ok(Derived::default().tensor("k", pooled(drawn, "k", groups)?).tensor("v", pooled(drawn, "v", groups)?))
+    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
+        Mqa::derive(axes, drawn)
     }
 }
 
@@ -62,6 +49,7 @@ impl Variant for MqaCausal {
 mod tests {
     use super::super::checks::{assert_agree, assert_causal, small};
     use super::super::flash_causal::FlashCausal;
+    use super::super::grouped::pooled;
     use super::*;
     use crate::testing::{axes, distance, drawn, run};
 

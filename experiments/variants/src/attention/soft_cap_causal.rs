@@ -10,8 +10,8 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
 
 use super::flash::Streamed;
-use super::soft_cap::CAP;
-use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS};
+use super::soft_cap::SoftCap;
+use super::{HEADS_DIVIDE, SQUARE};
 use crate::descriptor::{Descriptor, Model};
 use crate::resolve::number;
 use crate::variant::{Operands, Reference, Variant};
@@ -23,15 +23,10 @@ impl Variant for SoftCapCausal {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/soft-cap-causal",
         summary: "causal, scores pass through cap * tanh(s / cap), streamed",
-        citation: "Gemma Team 2024 (Gemma 2), section 2",
         task: "attention/soft-cap-causal",
-        problem: PROBLEM,
-        parameters: &[CAP],
-        tensors: TENSORS,
-        derived: &[],
-        output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE],
         model: Model { flops: "batch*heads*n*(n + 1)/2*(4*head_dim + 5)", scratch: "0" },
+        ..SoftCap::DESCRIPTOR
     };
 
     type Bound<B: TransformerBackend + 'static> = Streamed;

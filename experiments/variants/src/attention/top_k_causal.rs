@@ -9,11 +9,9 @@ use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
 use super::patterns::attention_over;
-use super::scores::CHUNK;
-use super::top_k::{K, K_FITS, Selected};
-use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS};
-use crate::descriptor::{Descriptor, Model};
-
+use super::top_k::{K_FITS, Selected, TopK};
+use super::{HEADS_DIVIDE, SQUARE};
+use crate::descriptor::Descriptor;
 use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
@@ -23,18 +21,9 @@ impl Variant for TopKCausal {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/top-k-causal",
         summary: "each query keeps its k largest past scores",
-        citation: "Gupta et al. 2021, section 2",
         task: "attention/causal",
-        problem: PROBLEM,
-        parameters: &[K, CHUNK],
-        tensors: TENSORS,
-        derived: &[],
-        output: QUERIES,
         conditions: &[HEADS_DIVIDE, SQUARE, K_FITS],
-        model: Model {
-            flops: "batch*heads*n*n_kv*(4*head_dim + 8 + floor(log2(n_kv))) + 2*batch*heads*n",
-            scratch: "batch*heads*min(chunk, n)*(n_kv + min(1, n_kv - k)*(1 + max(2*k + 2, n_kv)))",
-        },
+        ..TopK::DESCRIPTOR
     };
 
     type Bound<B: TransformerBackend + 'static> = Selected;
