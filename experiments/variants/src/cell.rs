@@ -103,7 +103,7 @@ pub fn run_reference<V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<(Ho
 
 impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
     fn new(backend: B, axes: &Axes, inputs: &CellInputs) -> Result<Self> {
-        let (mut operands, activations, state) = placed(&backend, inputs)?;
+        let OnEngine { mut operands, activations, state } = placed(&backend, inputs)?;
         expect_inputs(V::DESCRIPTOR.name, activations.len())?;
         let start = Instant::now();
         pack(&backend, inputs, &mut operands)?;
@@ -123,8 +123,16 @@ impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
     }
 }
 
-/// The tensors on the engine: operands, activations, and how many bytes of the operands are state.
-fn placed<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<(Operands<B>, Vec<Tensor<B::Buffer>>, usize)> {
+/// A cell's tensors on an engine.
+pub(crate) struct OnEngine<B: TransformerBackend> {
+    pub(crate) operands: Operands<B>,
+    pub(crate) activations: Vec<Tensor<B::Buffer>>,
+    /// Bytes of the operands that are state.
+    state: usize,
+}
+
+/// The tensors, without the weights.
+fn placed<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<OnEngine<B>> {
     let (mut operands, mut activations, mut state) = (Operands::new(), Vec::new(), 0);
     for (name, role, dtype, values) in &inputs.tensors {
         let tensor = backend.upload(values, *dtype)?;
@@ -136,7 +144,7 @@ fn placed<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<(Op
             }
         }
     }
-    Ok((operands, activations, state))
+    Ok(OnEngine { operands, activations, state })
 }
 
 /// The weights in the engine's packing.
@@ -149,10 +157,10 @@ fn pack<B: TransformerBackend>(backend: &B, inputs: &CellInputs, operands: &mut 
 }
 
 /// Everything that a variant binds, and its activations: for a host transform that runs another variant.
-pub(crate) fn operands<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<(Operands<B>, Vec<Tensor<B::Buffer>>)> {
-    let (mut operands, activations, _) = placed(backend, inputs)?;
-    pack(backend, inputs, &mut operands)?;
-    Ok((operands, activations))
+pub(crate) fn on_engine<B: TransformerBackend>(backend: &B, inputs: &CellInputs) -> Result<OnEngine<B>> {
+    let mut placed = placed(backend, inputs)?;
+    pack(backend, inputs, &mut placed.operands)?;
+    Ok(placed)
 }
 
 fn expect_inputs(variant: &'static str, count: usize) -> Result<()> {

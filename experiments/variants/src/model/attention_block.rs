@@ -6,7 +6,7 @@
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
-use crossover_core::error::Result;
+use crossover_core::error::{Result, shape_error};
 use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -53,7 +53,16 @@ pub(super) fn caches(model: &Architecture) -> Vec<Placed> {
 /// The attention between the projections.
 enum Inner<B: TransformerBackend> {
     Component(Box<dyn Bound<B>>),
-    Streamed { spec: AttentionSpec, cache: Option<[Tensor<B::Buffer>; 2]> },
+    /// The engine's streaming attention over the tokens of the call.
+    Streamed(AttentionSpec),
+    Cached(Box<Cached<B>>),
+}
+
+/// The engine's streaming attention over all tokens so far.
+struct Cached<B: TransformerBackend> {
+    spec: AttentionSpec,
+    k: Tensor<B::Buffer>,
+    v: Tensor<B::Buffer>,
 }
 
 /// Projections and the attention between them.
@@ -76,8 +85,9 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         let spec = AttentionSpec { pattern, scale: 1.0 / (model.head_dim() as f64).sqrt(), soft_cap: None, query_offset: 0 };
         let cached = matches!(model.attending, Attending::Cached(_));
         let mut take = |which: &str| operands.tensor(&format!("{prefix}{which}"));
-        let cache = if cached { Some([take(CACHES[0])?, take(CACHES[1])?]) } else { None };
-        Ok(Self { projections: projection::bind(model, prefix, operands)?, inner: Inner::Streamed { spec, cache } })
+        let inner =
+            if cached { Inner::Cached(Box::new(Cached { spec, k: take(CACHES[0])?, v: take(CACHES[1])? })) } else { Inner::Streamed(spec) };
+        Ok(Self { projections: projection::bind(model, prefix, operands)?, inner })
     }
 
     /// Binds the projections under the prefix, and the component under its own.
@@ -92,8 +102,8 @@ impl<B: TransformerBackend> AttentionBlock<B> {
     }
 
     /// Keys and values of the tokens so far.
-    pub(super) fn cache(&self) -> Option<&[Tensor<B::Buffer>; 2]> {
-        if let Inner::Streamed { cache, .. } = &self.inner { cache.as_ref() } else { None }
+    pub(super) fn cache(&self) -> Option<[&Tensor<B::Buffer>; 2]> {
+        if let Inner::Cached(cached) = &self.inner { Some([&cached.k, &cached.v]) } else { None }
     }
 
     /// Queries from x; keys and values from `memory` (which is x in self-attention).
@@ -110,7 +120,8 @@ impl<B: TransformerBackend> AttentionBlock<B> {
         let (queries, keys, width) = (x.layout.dim_from_end(1), memory.layout.dim_from_end(1), model.head_dim());
         let mut q = scratch.take(backend, backend.storage(), &[model.batch, model.heads, queries, width])?;
         to_q.by_head(backend, &place.relative, x, q.view_mut(), scratch)?;
-        let attended = if let Inner::Streamed { spec, cache: Some([k, v]) } = &mut self.inner {
+        let attended = if let Inner::Cached(cached) = &mut self.inner {
+            let Cached { spec, k, v } = cached.as_mut();
             to_k.by_head(backend, &place.relative, memory, k.view_mut().narrow(2, place.at, keys)?, scratch)?;
             to_v.by_head(backend, &Relative::None, memory, v.view_mut().narrow(2, place.at, keys)?, scratch)?;
             spec.query_offset = place.at;
@@ -129,7 +140,8 @@ impl<B: TransformerBackend> AttentionBlock<B> {
             let operands = [q.view(), k.view(), v.view()];
             match &mut self.inner {
                 Inner::Component(component) => component.run(backend, &operands, attended.view_mut(), scratch)?,
-                Inner::Streamed { spec, .. } => streamed(backend, spec, &place.relative, operands, attended.view_mut(), scratch)?,
+                Inner::Streamed(spec) => streamed(backend, spec, &place.relative, operands, attended.view_mut(), scratch)?,
+                Inner::Cached(_) => return Err(shape_error("model", "a block with a cache has no keys of its own")),
             }
             scratch.give(k);
             scratch.give(v);

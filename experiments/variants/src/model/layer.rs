@@ -54,7 +54,7 @@ impl<B: TransformerBackend> Layer<B> {
     }
 
     /// Keys and values of the tokens so far.
-    pub(super) fn cache(&self) -> Option<&[Tensor<B::Buffer>; 2]> {
+    pub(super) fn cache(&self) -> Option<[&Tensor<B::Buffer>; 2]> {
         self.sublayers.iter().find_map(|(sublayer, _)| if let Sublayer::SelfAttention(block) = sublayer { block.cache() } else { None })
     }
 

@@ -132,7 +132,7 @@ impl<B: TransformerBackend> Stack<B> {
     }
 
     /// Keys and values of the tokens so far, layer by layer, where the model caches them.
-    pub(super) fn caches(&self) -> impl Iterator<Item = &[Tensor<B::Buffer>; 2]> {
+    pub(super) fn caches(&self) -> impl Iterator<Item = [&Tensor<B::Buffer>; 2]> {
         self.layers.iter().filter_map(Layer::cache)
     }
 
