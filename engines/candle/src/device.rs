@@ -8,10 +8,11 @@
 //!   between two calls its workers spin for some microseconds before they sleep. Nothing can shrink it later. Where it is larger
 //!   than what was granted, this engine hands candle such tensors in pieces that stay below its threshold (see [`Workers::PIECE`]).
 //!
-//! So set `RAYON_NUM_THREADS` to the cell's threads before the process starts, and nothing is cut into pieces.
+//! So set `RAYON_NUM_THREADS` to the cell's threads before the process starts: then nothing is cut into pieces, and with one thread
+//! nothing is handed over to a pool either (some 10 microseconds a call).
 
 use candle_core::Device;
-use candle_core::utils::barrier_pool;
+use candle_core::utils::{barrier_pool, get_num_threads};
 use crossover_core::error::{EngineError, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -20,7 +21,7 @@ use crate::backend::NAME;
 /// The threads of one engine.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    /// None where the device does the work.
+    /// None where the device does the work, or the calling thread alone.
     pool: Option<ThreadPool>,
     used: usize,
     /// True where candle's own pool for functions is larger than what was granted.
@@ -33,6 +34,10 @@ impl Workers {
 
     pub(crate) fn new(device: &Device, threads: usize) -> Result<Self> {
         if !device.is_cpu() {
+            return Ok(Self { pool: None, used: 1, in_pieces: false });
+        }
+        // With one thread granted, and candle counting one: nothing ever leaves the calling thread, and no call pays for a handover.
+        if threads == 1 && get_num_threads() == 1 && barrier_pool().n_workers() == 0 {
             return Ok(Self { pool: None, used: 1, in_pieces: false });
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("candle-{at}")).build();

@@ -1,7 +1,7 @@
 //! Kernels of our own inside candle: a function of whole rows as a `CustomOp1` on the CPU.
 //!
 //! For what candle's CPU lacks (running maximum softmax, norms in one pass, stable sorting, top-k, exact limits and NaNs of activations).
-//! Rows are shared out over the rayon pool of the caller; each row is computed by one thread in one order, so the number of threads does
+//! Rows are shared out over the rayon pool that the caller is in, if it is in one; each row is computed by one thread in one order, so the number of threads does
 //! not change a bit. No gradients: training composes candle's operations instead.
 
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Shape, Tensor};
@@ -134,7 +134,7 @@ impl<T: Element, U: Element, F: Fn(&[T], &mut [U]) + Sync> CustomOp1 for RowKern
         let piece = |values: &[T], out: &mut [U]| {
             values.chunks(read).zip(out.chunks_mut(written)).for_each(|(row, out)| (self.work)(row, out));
         };
-        if values.len() < 2 * SHARE_FROM {
+        if values.len() < 2 * SHARE_FROM || rayon::current_thread_index().is_none() {
             piece(values, &mut out);
         } else {
             let pieces = values.par_chunks(rows_at_once * read).zip(out.par_chunks_mut(rows_at_once * written));

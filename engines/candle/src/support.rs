@@ -70,7 +70,7 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
         OpSpec::SoftmaxTopK { .. } => host().and(Support::Composed),
         OpSpec::Unary { op, .. } => match (op.undefined(), op) {
             (Some(reason), _) => Support::Unsupported(reason),
-            (None, UnaryOp::ExpTable { .. }) if !(on_cpu && !training) => {
+            (None, UnaryOp::ExpTable { .. }) if !on_cpu || training => {
                 Support::Unsupported("a table of exponentials exists on the CPU only, and has no gradient".into())
             }
             _ => kernel,

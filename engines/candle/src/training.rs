@@ -62,7 +62,7 @@ impl Engine {
                 .and_then(|factors| read.mul(&factors.to_dtype(read.dtype())?)),
         };
         let store = weighted.and_then(|weighted| weighted.sum_all()?.backward()).during("gradients")?;
-        self.variables.borrow().iter().map(|variable| store.get(variable).map(|gradient| on_host(gradient)).transpose()).collect()
+        self.variables.borrow().iter().map(|variable| store.get(variable).map(on_host).transpose()).collect()
     }
 }
 

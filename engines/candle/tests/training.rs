@@ -78,41 +78,25 @@ fn train<V: Variant>(engine: &CandleBackend, axes: &Axes, inputs: &CellInputs, g
     Ok(Trained { output: engine.download(out.view())?, gradients })
 }
 
-/// The variables in the order in which they are made: floating tensors, then weights. `None` where the values are codes.
-fn variables(inputs: &mut CellInputs) -> Vec<Option<Changeable<'_>>> {
-    let tensors = inputs.tensors.iter_mut().filter(|(_, _, dtype, _)| dtype.is_float()).map(|(name, _, _, values)| {
-        Some(Changeable { name: name.to_string(), shape: values.shape().to_vec(), values: Values::Tensor(values) })
-    });
-    let mut all: Vec<_> = tensors.collect();
+/// The values of the variables by name, in the order in which they are made: floating tensors, then weights. `None` for codes.
+fn variables(inputs: &mut CellInputs) -> Vec<Option<(String, &mut HostTensor)>> {
+    let tensors = inputs.tensors.iter_mut().filter(|(_, _, dtype, _)| dtype.is_float());
+    let mut all: Vec<_> = tensors.map(|(name, _, _, values)| Some((name.to_string(), values))).collect();
     for (name, weights) in &mut inputs.weights {
-        for weight in weights {
-            let shape = vec![weight.outputs(), weight.inputs()];
-            let changeable = match weight {
-                HostWeight::Dense { values, .. } => Some(Values::Tensor(values)),
-                _ => None,
-            };
-            all.push(changeable.map(|values| Changeable { name: name.to_string(), shape, values }));
-        }
+        all.extend(weights.iter_mut().map(|weight| match weight {
+            HostWeight::Dense { values, .. } => Some((name.to_string(), values)),
+            _ => None,
+        }));
     }
     all
 }
 
-struct Changeable<'a> {
-    name: String,
-    shape: Vec<usize>,
-    values: Values<'a>,
-}
-
-enum Values<'a> {
-    Tensor(&'a mut HostTensor),
-}
-
-impl Changeable<'_> {
-    fn step(self, direction: &[f64], length: f64) {
-        let Values::Tensor(values) = self.values;
-        let moved = values.values().iter().zip(direction).map(|(value, step)| value + length * step).collect();
-        *values = HostTensor::new(&self.shape, moved).unwrap();
-    }
+/// Moves a variable; its name, or `None` where it is codes and cannot be moved.
+fn moved(inputs: &mut CellInputs, variable: usize, step: impl Fn(usize) -> f64) -> Option<String> {
+    let (name, values) = variables(inputs).swap_remove(variable)?;
+    let elements = values.values().iter().enumerate().map(|(at, value)| value + step(at)).collect();
+    *values = HostTensor::new(values.shape(), elements).unwrap();
+    Some(name)
 }
 
 /// What the slopes of one variant look like.
@@ -149,17 +133,14 @@ fn slopes<V: Variant>(directions: usize) -> Result<Slopes> {
         let is_flowing = gradient.as_ref().is_some_and(|gradient| gradient.values().iter().any(|&value| value != 0.0));
         slopes.flowing += usize::from(is_flowing);
         for turn in 0..directions {
-            let mut changed = inputs.clone();
-            let Some(variable) = variables(&mut changed).swap_remove(at) else { continue };
-            let (name, size) = (variable.name.clone(), variable.shape.iter().product::<usize>());
-            let direction: Vec<f64> = (0..size).map(|element| (2.0 + 1.3 * (element * (turn + 1) + turn) as f64).cos()).collect();
-            variable.step(&direction, STEP);
-            let above = score(&changed)?;
-            let mut changed = inputs.clone();
-            variables(&mut changed).swap_remove(at).into_iter().for_each(|variable| variable.step(&direction, -STEP));
-            let below = score(&changed)?;
+            let direction = |element: usize| (2.0 + 1.3 * (element * (turn + 1) + turn) as f64).cos();
+            let (mut forward, mut backward) = (inputs.clone(), inputs.clone());
+            let Some(name) = moved(&mut forward, at, |element| STEP * direction(element)) else { continue };
+            moved(&mut backward, at, |element| -STEP * direction(element));
+            let (above, below) = (score(&forward)?, score(&backward)?);
             let difference = (above - below) / (2.0 * STEP);
-            let along: f64 = gradient.iter().flat_map(|gradient| gradient.values()).zip(&direction).map(|(slope, step)| slope * step).sum();
+            let along: f64 =
+                gradient.iter().flat_map(|gradient| gradient.values()).enumerate().map(|(at, slope)| slope * direction(at)).sum();
             let slack = 1e-6 * (1.0 + along.abs() + difference.abs() + above.abs() + below.abs());
             let close = (along - difference).abs() <= slack;
             if !close {
