@@ -54,7 +54,7 @@ pub const NAME: &str = "candle";
 /// The engine with its tensors in one kind of place. See the crate's head.
 #[derive(Debug)]
 pub struct Backend<P> {
-    engine: Engine,
+    pub(crate) engine: Engine,
     place: PhantomData<P>,
 }
 

@@ -126,3 +126,56 @@ impl Engine {
 fn pieces(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).step_by(Workers::PIECE).map(move |start| (start, Workers::PIECE.min(count - start)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::backend::{EngineConfig, TransformerBackend};
+    use crossover_core::dtype::{DType, Precision};
+    use crossover_core::host::HostTensor;
+    use crossover_core::ops::{BinaryOp, SoftmaxAlgorithm, UnaryOp};
+
+    use super::*;
+    use crate::backend::CandleBackend;
+
+    const SHAPE: [usize; 2] = [700, 201];
+
+    fn engine(threads: usize) -> CandleBackend {
+        CandleBackend::new(&EngineConfig { precision: Precision::F64, threads }).unwrap()
+    }
+
+    fn values() -> Vec<f64> {
+        (0..SHAPE[0] * SHAPE[1]).map(|at| ((at * 37) % 101) as f64 * 0.01).collect()
+    }
+
+    /// What an operation makes of a tensor above candle's threshold.
+    fn result(engine: &CandleBackend, call: impl FnOnce(View<'_, CandleBuffer>, ViewMut<'_, CandleBuffer>) -> Result<()>) -> Vec<f64> {
+        let x = engine.upload(&HostTensor::new(&SHAPE, values()).unwrap(), DType::F64).unwrap();
+        let mut out = engine.tensor(DType::F64, &SHAPE).unwrap();
+        call(x.view(), out.view_mut()).unwrap();
+        engine.download(out.view()).unwrap().values().to_vec()
+    }
+
+    #[test]
+    fn pieces_make_the_whole() {
+        let mut engine = engine(1);
+        engine.engine.workers.in_pieces = true;
+        let roots = result(&engine, |x, out| engine.unary(UnaryOp::Sqrt, Operand::Of(x), out));
+        assert_eq!(roots, values().iter().map(|value| value.sqrt()).collect::<Vec<_>>());
+        let sums = result(&engine, |x, out| {
+            // The first row, for all rows: not dense.
+            engine.binary(BinaryOp::Add, Operand::Of(x), x.narrow(0, 0, 1)?, out)
+        });
+        let values = values();
+        let expected: Vec<f64> = values.iter().enumerate().map(|(at, value)| value + values[at % SHAPE[1]]).collect();
+        assert_eq!(sums, expected);
+    }
+
+    #[test]
+    fn shared_rows_are_the_same_rows() {
+        let softmax = |threads| {
+            let engine = engine(threads);
+            result(&engine, |x, out| engine.softmax(SoftmaxAlgorithm::Online, Operand::Of(x), out))
+        };
+        assert_eq!(softmax(1), softmax(3));
+    }
+}

@@ -1,6 +1,7 @@
 //! y = activation(x W^T + bias) with a prepared weight.
 //!
-//! candle's product reads the weight transposed where it stands: held as [inputs, outputs] it was slower at every size tried (`NOTES.md`). Bias, activation and the one rounding follow as steps of their own, because candle has no epilogue.
+//! candle's product reads the weight transposed where it stands: held as [inputs, outputs] it was slower at every size tried
+//! (`NOTES.md`). Bias, activation and the one rounding follow as steps of their own, because candle has no epilogue.
 //!
 //! int8 activations: rows of x are quantised as they come (scale = max |x| / 127, codes rounded half to even), and the codes multiplied
 //! in f64, where their sum is exact, as candle has no integer product: acc (scale_x scale_w) + bias in f32, as the definition says.
