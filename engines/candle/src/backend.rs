@@ -65,7 +65,7 @@ pub type CandleBackend = Backend<Cpu>;
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    types: Types,
+    pub(crate) types: Types,
     pub(crate) wide: Candle,
     pub(crate) device: Device,
     pub(crate) workers: Workers,
@@ -383,26 +383,6 @@ impl Engine {
             cache: RefCell::default(),
             variables: RefCell::default(),
         })
-    }
-
-    /// Floating operands that are read.
-    fn inputs<const N: usize>(&self, operation: &'static str, views: [&View<'_, CandleBuffer>; N]) -> Result<()> {
-        views.into_iter().try_for_each(|view| self.types.floating(operation, view.buffer, &view.layout))
-    }
-
-    /// A floating operand that is written.
-    fn output(&self, operation: &'static str, view: &ViewMut<'_, CandleBuffer>) -> Result<()> {
-        self.types.floating(operation, view.buffer, &view.layout)
-    }
-
-    /// Checks an operand that has the output's shape, and the output.
-    fn like_output(&self, operation: &'static str, x: &Operand<'_, CandleBuffer>, out: &ViewMut<'_, CandleBuffer>) -> Result<()> {
-        self.output(operation, out)?;
-        if let Operand::Of(x) = x {
-            check::same_shape(operation, &x.layout, &out.layout)?;
-            self.inputs(operation, [x])?;
-        }
-        Ok(())
     }
 }
 

@@ -1,10 +1,13 @@
 //! What every operation checks of its operands before it touches them: their types, and that views stay inside their buffers.
 
+use crossover_core::backend::Operand;
+use crossover_core::check;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::layout::Layout;
-use crossover_core::tensor::Buffer;
+use crossover_core::tensor::{Buffer, View, ViewMut};
 
+use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 
 /// The floating types that operands may have: the storage type of the precision, or its compute type.
@@ -26,6 +29,33 @@ impl Types {
             return Err(EngineError::ElementType { operation, expected: self.storage, found });
         }
         inside(operation, buffer, layout)
+    }
+}
+
+impl Engine {
+    /// Floating operands that are read.
+    pub(crate) fn inputs<const N: usize>(&self, operation: &'static str, views: [&View<'_, CandleBuffer>; N]) -> Result<()> {
+        views.into_iter().try_for_each(|view| self.types.floating(operation, view.buffer, &view.layout))
+    }
+
+    /// A floating operand that is written.
+    pub(crate) fn output(&self, operation: &'static str, view: &ViewMut<'_, CandleBuffer>) -> Result<()> {
+        self.types.floating(operation, view.buffer, &view.layout)
+    }
+
+    /// Checks an operand that has the output's shape, and the output.
+    pub(crate) fn like_output(
+        &self,
+        operation: &'static str,
+        x: &Operand<'_, CandleBuffer>,
+        out: &ViewMut<'_, CandleBuffer>,
+    ) -> Result<()> {
+        self.output(operation, out)?;
+        if let Operand::Of(x) = x {
+            check::same_shape(operation, &x.layout, &out.layout)?;
+            self.inputs(operation, [x])?;
+        }
+        Ok(())
     }
 }
 
