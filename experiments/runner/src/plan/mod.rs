@@ -19,7 +19,7 @@ mod identity;
 mod selection;
 mod walk;
 
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::registry;
 
 use crate::definition::Definition;
@@ -57,6 +57,13 @@ pub struct PlannedCell {
     pub matched: Option<Match>,
     /// Why it cannot be run although nobody asked for anything wrong: no default of the variant fits these sizes.
     pub unfit: Option<String>,
+}
+
+impl PlannedCell {
+    /// The threads that its engine may use.
+    pub fn threads(&self) -> u32 {
+        self.axes.get("threads").and_then(AxisValue::as_int).and_then(|count| u32::try_from(count).ok()).unwrap_or(1)
+    }
 }
 
 impl PlannedCell {

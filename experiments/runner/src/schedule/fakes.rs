@@ -168,7 +168,7 @@ impl FakeLauncher {
 }
 
 impl Launcher for FakeLauncher {
-    fn start(&mut self, _: &str, _: Duration) -> Result<Ready, WorkerFailure> {
+    fn start(&mut self, _: &str, _: u32, _: Duration) -> Result<Ready, WorkerFailure> {
         if self.0.broken_starts.get() > 0 {
             self.0.broken_starts.set(self.0.broken_starts.get() - 1);
             return Err(WorkerFailure { step: "hello", cause: Cause::Exited { code: 1 }, stderr_tail: Some("no such library".into()) });

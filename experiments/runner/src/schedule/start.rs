@@ -85,7 +85,7 @@ impl Scheduler<'_> {
 
     fn prepared_worker(&mut self, draft: &mut Draft, files: &mut CellFiles) -> Result<(Box<dyn Conversation>, HelloReply), Trouble> {
         let deadline = self.measure.step_timeout;
-        let Ready { mut conversation, hello } = self.launch(&draft.cell.engine)?;
+        let Ready { mut conversation, hello } = self.launch(&draft.cell.engine, draft.cell.threads())?;
         draft.build = Some(self.sink.build(&hello)?);
         let cell = draft.wire_cell();
         let inputs = match hello.capabilities.draws_inputs {
@@ -96,11 +96,11 @@ impl Scheduler<'_> {
         Ok((conversation, hello))
     }
 
-    fn launch(&mut self, engine: &str) -> Result<Ready, Trouble> {
+    fn launch(&mut self, engine: &str, threads: u32) -> Result<Ready, Trouble> {
         if let Some(reason) = self.reluctance.given_up(engine) {
             return Err(Trouble::GivenUp(reason));
         }
-        match self.launcher.start(engine, self.measure.step_timeout) {
+        match self.launcher.start(engine, threads, self.measure.step_timeout) {
             Ok(ready) => {
                 self.reluctance.forgive(engine);
                 Ok(ready)

@@ -29,8 +29,8 @@ pub struct Ready {
 
 /// Starts workers.
 pub trait Launcher {
-    /// A fresh worker for the engine, hello said and checked.
-    fn start(&mut self, engine: &str, deadline: Duration) -> Result<Ready, WorkerFailure>;
+    /// A fresh worker for the engine and so many threads, hello said and checked.
+    fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure>;
 
     /// A fresh worker of our own, for what the others cannot do by themselves: draw inputs, and judge.
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure>;

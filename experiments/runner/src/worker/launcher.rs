@@ -31,18 +31,19 @@ impl ProcessLauncher {
         Self { own, foreign, memory_limit, interrupt }
     }
 
-    fn command_line(&self, engine: &str) -> WorkerCommandLine {
+    fn command_line(&self, engine: &str, threads: u32) -> WorkerCommandLine {
         let mut arguments = Vec::new();
         if let Some(bytes) = self.memory_limit {
             arguments.push("--memory-limit".into());
             arguments.push(bytes.to_string().into());
         }
-        let mut environment = BTreeMap::new();
+        // A library that sizes its pool by the environment, once for the process, would take every core: candle does.
+        let mut environment = BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), threads.to_string())]);
         if let Some(foreign) = self.foreign.get(engine) {
             arguments.push("exec".into());
             arguments.push("--".into());
             arguments.extend(foreign.command.iter().map(OsString::from));
-            environment.clone_from(&foreign.env);
+            environment.extend(foreign.env.clone());
         }
         WorkerCommandLine { program: self.own.clone().into(), arguments, environment }
     }
@@ -55,8 +56,8 @@ impl ProcessLauncher {
 }
 
 impl Launcher for ProcessLauncher {
-    fn start(&mut self, engine: &str, deadline: Duration) -> Result<Ready, WorkerFailure> {
-        let mut ready = self.greet(&self.command_line(engine), deadline)?;
+    fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        let mut ready = self.greet(&self.command_line(engine, threads), deadline)?;
         if ready.hello.engines.iter().any(|known| known.name == engine) {
             return Ok(ready);
         }
@@ -82,12 +83,12 @@ mod tests {
         let foreign =
             WorkerCommand { command: vec!["python3".into(), "w.py".into()], env: BTreeMap::from([("A".to_owned(), "b".to_owned())]) };
         let launcher = ProcessLauncher::new("/x/worker".into(), BTreeMap::from([("numpy".to_owned(), foreign)]), Some(77), Arc::default());
-        let numpy = launcher.command_line("numpy");
+        let numpy = launcher.command_line("numpy", 2);
         assert_eq!(numpy.program, "/x/worker");
         assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);
         assert_eq!(numpy.environment["A"], "b");
-        let own = launcher.command_line("naive");
+        let own = launcher.command_line("naive", 3);
         assert_eq!(own.arguments, ["--memory-limit", "77"]);
-        assert!(own.environment.is_empty());
+        assert_eq!(own.environment, BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "3".to_owned())]));
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use crossover_core::axes::AxisValue;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SelectionArgs;
@@ -121,7 +120,7 @@ fn walk(plan: &Plan) -> (String, BTreeSet<u32>) {
         for cell in &group.cells {
             hasher.update(cell.id.as_bytes());
             hasher.update(if cell.baseline { b"*" } else { b"," });
-            threads.extend(cell.axes.get("threads").and_then(AxisValue::as_int).and_then(|count| u32::try_from(count).ok()));
+            threads.insert(cell.threads());
         }
         hasher.update(b"\n");
     }
