@@ -31,6 +31,8 @@ unsafe impl Plain for f16 {}
 // SAFETY: likewise.
 unsafe impl Plain for i32 {}
 // SAFETY: likewise.
+unsafe impl Plain for u64 {}
+// SAFETY: likewise.
 unsafe impl Plain for i8 {}
 // SAFETY: likewise.
 unsafe impl Plain for u8 {}

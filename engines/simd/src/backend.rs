@@ -29,7 +29,7 @@ use crate::pool::Pool;
 use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
 use crate::workspace::Workspace;
-use crate::{attention, conv, elementwise, linear, matmul, normalize, reduce, rows, softmax, sort, support};
+use crate::{attention, conv, elementwise, linear, matmul, normalize, reduce, rotary, rows, softmax, sort, support, top_k};
 
 /// The name of this engine in cells and messages.
 pub const NAME: &str = "simd";
@@ -119,7 +119,7 @@ impl TransformerBackend for SimdBackend {
 
     fn fill(&self, out: ViewMut<'_, SimdBuffer>, value: f64) -> Result<()> {
         inside("fill", out.buffer, &out.layout)?;
-        elementwise::fill(out, value);
+        elementwise::fill(&self.engine, out, value);
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl TransformerBackend for SimdBackend {
         check::same_shape("copy", &x.layout, &out.layout)?;
         inside("copy", x.buffer, &x.layout)?;
         inside("copy", out.buffer, &out.layout)?;
-        elementwise::copy(x, out);
+        elementwise::copy(&self.engine, x, out);
         Ok(())
     }
 
@@ -166,8 +166,7 @@ impl TransformerBackend for SimdBackend {
     fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::rows("softmax", &out.layout)?;
         let x = self.like_output("softmax", x, &out)?;
-        in_compute_type!(self, R => softmax::softmax::<R>(algorithm, &x, out));
-        Ok(())
+        in_compute_type!(self, R => softmax::softmax::<R>(&self.engine, algorithm, x, out))
     }
 
     fn normalize(
@@ -177,24 +176,15 @@ impl TransformerBackend for SimdBackend {
         weights: NormWeights<'_, SimdBuffer>,
         out: ViewMut<'_, SimdBuffer>,
     ) -> Result<()> {
-        let (_, width) = check::rows("normalize", &out.layout)?;
-        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
-        if let NormKind::Group { groups } = spec.kind {
-            check::norm_groups(width, groups)?;
-        }
-        for weight in [&weights.gamma, &weights.beta].into_iter().flatten() {
-            self.types.inputs("normalize", [weight])?;
-        }
+        self.expect_norm(spec, weights, &out)?;
         let x = self.like_output("normalize", x, &out)?;
-        in_compute_type!(self, R => normalize::normalize::<R>(spec, &x, weights, out));
-        Ok(())
+        in_compute_type!(self, R => normalize::normalize::<R>(&self.engine, spec, x, weights, out))
     }
 
     fn unary(&self, op: UnaryOp, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
         let x = self.like_output("unary", x, &out)?;
-        in_compute_type!(self, R => elementwise::unary::<R>(op, &x, out));
-        Ok(())
+        in_compute_type!(self, R => elementwise::unary::<R>(&self.engine, op, x, out))
     }
 
     fn binary(&self, op: BinaryOp, a: Operand<'_, SimdBuffer>, b: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -206,8 +196,7 @@ impl TransformerBackend for SimdBackend {
         let b = View { layout: stretched(b)?, ..b };
         self.types.inputs("binary", [&b])?;
         let a = self.like_output("binary", a, &out)?;
-        in_compute_type!(self, R => elementwise::binary::<R>(op, &a, b, out));
-        Ok(())
+        in_compute_type!(self, R => elementwise::binary::<R>(&self.engine, op, a, b, out))
     }
 
     fn reduce(&self, op: ReduceOp, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -219,8 +208,7 @@ impl TransformerBackend for SimdBackend {
         } else {
             self.types.output("reduce", &out)?;
         }
-        in_compute_type!(self, R => reduce::reduce::<R>(op, x, out));
-        Ok(())
+        in_compute_type!(self, R => reduce::reduce::<R>(&self.engine, op, x, out))
     }
 
     fn mask(&self, pattern: &AttentionPattern, query_offset: usize, key_offset: usize, scores: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -230,23 +218,21 @@ impl TransformerBackend for SimdBackend {
         }
         expect_positions("mask", query_offset, scores.layout.dim_from_end(1))?;
         expect_positions("mask", key_offset, scores.layout.dim_from_end(0))?;
-        in_compute_type!(self, R => elementwise::mask::<R>(pattern, query_offset, key_offset, scores));
-        Ok(())
+        in_compute_type!(self, R => elementwise::mask::<R>(&self.engine, pattern, query_offset, key_offset, scores))
     }
 
     fn select(&self, condition: View<'_, SimdBuffer>, otherwise: f64, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         inside("select", condition.buffer, &condition.layout)?;
         self.types.output("select", &out)?;
         let layout = condition.layout.broadcast(out.shape())?;
-        in_compute_type!(self, R => elementwise::select::<R>(View { layout, ..condition }, otherwise, out));
-        Ok(())
+        in_compute_type!(self, R => elementwise::select::<R>(&self.engine, View { layout, ..condition }, otherwise, out))
     }
 
     fn gather_rows(&self, table: View<'_, SimdBuffer>, index: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
         inside("gather", table.buffer, &table.layout)?;
         inside("gather", out.buffer, &out.layout)?;
-        rows::gather_rows(table, indices("gather", &index)?, index, out)
+        rows::gather_rows(&self.engine, table, indices("gather", &index)?, index, out)
     }
 
     fn scatter_add_rows(&self, x: View<'_, SimdBuffer>, index: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -260,17 +246,11 @@ impl TransformerBackend for SimdBackend {
         let (_, width) = check::rows("argsort", &keys.layout)?;
         check::same_shape("argsort", &keys.layout, &out.layout)?;
         let (values, layout) = (indices("argsort", &keys)?, out.layout);
-        sort::stable_argsort(&keys, values, indices_mut("argsort", out, width)?, &layout);
-        Ok(())
+        sort::stable_argsort(&self.engine, (values, &keys.layout), (indices_mut("argsort", out, width)?, &layout))
     }
 
     fn top_k(&self, x: View<'_, SimdBuffer>, values: ViewMut<'_, SimdBuffer>, index: ViewMut<'_, SimdBuffer>) -> Result<()> {
-        let (_, width, k) = check::top_k(&x.layout, &values.layout, &index.layout)?;
-        self.types.inputs("top-k", [&x])?;
-        self.types.output("top-k", &values)?;
-        let layout = index.layout;
-        sort::top_k(&x, k, values, indices_mut("top-k", index, width)?, &layout);
-        Ok(())
+        self.top_k_of(false, x, values, index)
     }
 
     fn cumulative_sum(&self, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -283,8 +263,7 @@ impl TransformerBackend for SimdBackend {
         }
         self.types.inputs("cumulative sum", [&x])?;
         self.types.output("cumulative sum", &out)?;
-        in_compute_type!(self, R => reduce::cumulative_sum::<R>(x, out));
-        Ok(())
+        in_compute_type!(self, R => reduce::cumulative_sum::<R>(&self.engine, x, out))
     }
 
     fn depthwise_conv(
@@ -297,8 +276,7 @@ impl TransformerBackend for SimdBackend {
         let sizes = check::depthwise_conv(&x.layout, &filter.layout, &out.layout)?;
         self.types.inputs("depthwise convolution", [&x, &filter])?;
         self.types.output("depthwise convolution", &out)?;
-        in_compute_type!(self, R => conv::depthwise_conv::<R>(sizes, x, filter, causal, out));
-        Ok(())
+        in_compute_type!(self, R => conv::depthwise_conv::<R>(&self.engine, sizes, x, filter, causal, out))
     }
 
     fn attention(
@@ -326,6 +304,58 @@ impl TransformerBackend for SimdBackend {
         }
         in_compute_type!(self, R => attention::attention::<R>(self, &self.engine, spec, sizes, operands, outputs, scratch))
     }
+
+    fn add_norm(
+        &self,
+        spec: NormSpec,
+        x: View<'_, SimdBuffer>,
+        residual: View<'_, SimdBuffer>,
+        weights: NormWeights<'_, SimdBuffer>,
+        sum: Option<ViewMut<'_, SimdBuffer>>,
+        out: ViewMut<'_, SimdBuffer>,
+    ) -> Result<()> {
+        self.expect_norm(spec, weights, &out)?;
+        if let Some(sum) = &sum {
+            check::same_shape("add+norm", &sum.layout, &out.layout)?;
+            self.types.output("add+norm", sum)?;
+        }
+        // Both stretch to the shape of the sum, as the addition that this replaces would let them.
+        let [x, residual] = [x.with(|layout| layout.broadcast(out.shape()))?, residual.with(|layout| layout.broadcast(out.shape()))?];
+        self.types.inputs("add+norm", [&x, &residual])?;
+        self.types.output("add+norm", &out)?;
+        in_compute_type!(self, R => normalize::add_norm::<R>(&self.engine, spec, [x, residual], weights, sum, out))
+    }
+
+    fn softmax_top_k(
+        &self,
+        x: View<'_, SimdBuffer>,
+        values: ViewMut<'_, SimdBuffer>,
+        index: ViewMut<'_, SimdBuffer>,
+        _: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        self.top_k_of(true, x, values, index)
+    }
+
+    fn rotary(
+        &self,
+        x: View<'_, SimdBuffer>,
+        cosines: View<'_, SimdBuffer>,
+        sines: View<'_, SimdBuffer>,
+        out: ViewMut<'_, SimdBuffer>,
+        _: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        let (rank, width) = (x.layout.rank(), x.layout.dim_from_end(0));
+        if rank < 2 || !width.is_multiple_of(2) {
+            return Err(shape_error("rotary", format!("{:?} needs rows of an even width", x.shape())));
+        }
+        check::same_shape("rotary", &x.layout, &out.layout)?;
+        let half = x.layout.narrow(rank - 1, 0, width / 2)?;
+        let [cosines, sines] =
+            [cosines.with(|layout| layout.broadcast(half.shape()))?, sines.with(|layout| layout.broadcast(half.shape()))?];
+        self.types.inputs("rotary", [&x, &cosines, &sines])?;
+        self.types.output("rotary", &out)?;
+        in_compute_type!(self, R => rotary::rotary::<R>(&self.engine, x, [cosines, sines], out))
+    }
 }
 
 impl SimdBackend {
@@ -339,6 +369,32 @@ impl SimdBackend {
             Support::Unsupported(reason) => Err(unsupported(NAME, &operation(), reason)),
             _ => Ok(()),
         }
+    }
+
+    /// The largest of each row, or the most probable.
+    fn top_k_of(
+        &self,
+        softmax: bool,
+        x: View<'_, SimdBuffer>,
+        values: ViewMut<'_, SimdBuffer>,
+        index: ViewMut<'_, SimdBuffer>,
+    ) -> Result<()> {
+        let (_, width, _) = check::top_k(&x.layout, &values.layout, &index.layout)?;
+        self.types.inputs("top-k", [&x])?;
+        self.types.output("top-k", &values)?;
+        let layout = index.layout;
+        let indices = (indices_mut("top-k", index, width)?, layout);
+        in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, softmax, x, values, indices))
+    }
+
+    /// Checks a normalisation against the width of its output.
+    fn expect_norm(&self, spec: NormSpec, weights: NormWeights<'_, SimdBuffer>, out: &ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let (_, width) = check::rows("normalize", &out.layout)?;
+        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
+        if let NormKind::Group { groups } = spec.kind {
+            check::norm_groups(width, groups)?;
+        }
+        [&weights.gamma, &weights.beta].into_iter().flatten().try_for_each(|weight| self.types.inputs("normalize", [weight]))
     }
 
     /// Checks an operand that has the output's shape, and the output.

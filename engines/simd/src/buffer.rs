@@ -90,11 +90,6 @@ impl SimdBuffer {
     pub(crate) fn get(&self, at: usize) -> f64 {
         typed!(self, values => values[at].load())
     }
-
-    /// Rounds one value into its place.
-    pub(crate) fn set<R: Real>(&mut self, at: usize, value: R) {
-        typed!(self, values => values[at] = Element::store(value));
-    }
 }
 
 /// The addresses of an output that threads write disjoint elements of.
@@ -118,6 +113,43 @@ impl SharedBuffer {
         }
     }
 
+    /// Of elements that are only read.
+    pub(crate) fn reading(buffer: &SimdBuffer) -> Self {
+        match buffer {
+            SimdBuffer::F64(values) => Self::F64(Shared::reading(values)),
+            SimdBuffer::F32(values) => Self::F32(Shared::reading(values)),
+            SimdBuffer::Bf16(values) => Self::Bf16(Shared::reading(values)),
+            SimdBuffer::F16(values) => Self::F16(Shared::reading(values)),
+            SimdBuffer::I32(values) => Self::I32(Shared::reading(values)),
+        }
+    }
+
+    /// The address, if the elements are of this very type.
+    pub(crate) fn typed<R: Real>(self) -> Option<Shared<R>> {
+        match (self, R::DTYPE) {
+            (Self::F64(values), DType::F64) => Some(values.cast()),
+            (Self::F32(values), DType::F32) => Some(values.cast()),
+            _ => None,
+        }
+    }
+
+    /// Fills `into` from every `stride`-th element.
+    ///
+    /// # Safety
+    /// These elements must be inside the buffer, and nobody may write them meanwhile.
+    pub(crate) unsafe fn load<R: Real>(&self, start: usize, stride: usize, into: &mut [R]) {
+        // SAFETY: the caller's promises are handed on.
+        unsafe {
+            match self {
+                Self::F64(values) => read(*values, start, stride, into),
+                Self::F32(values) => read(*values, start, stride, into),
+                Self::Bf16(values) => read(*values, start, stride, into),
+                Self::F16(values) => read(*values, start, stride, into),
+                Self::I32(values) => read(*values, start, stride, into),
+            }
+        }
+    }
+
     /// Writes `from` to every `stride`-th element.
     ///
     /// # Safety
@@ -133,6 +165,14 @@ impl SharedBuffer {
                 Self::I32(values) => write(*values, start, stride, from),
             }
         }
+    }
+}
+
+unsafe fn read<T: Element, R: Real>(values: Shared<T>, start: usize, stride: usize, into: &mut [R]) {
+    let first = values.pointer().wrapping_add(start);
+    for (at, value) in into.iter_mut().enumerate() {
+        // SAFETY: inside the buffer and written by nobody, by the caller's promise.
+        *value = unsafe { (*first.wrapping_add(at * stride)).load() };
     }
 }
 

@@ -28,14 +28,11 @@ pub(crate) trait Real:
     fn to_bf16(self) -> bf16;
     fn to_f16(self) -> f16;
 
-    fn exp(self) -> Self;
-    fn exp2(self) -> Self;
     fn log(self) -> Self;
     fn sqrt(self) -> Self;
     fn cos(self) -> Self;
     fn sin(self) -> Self;
     fn tanh(self) -> Self;
-    fn erfc(self) -> Self;
     fn abs(self) -> Self;
     fn is_nan(self) -> bool;
 
@@ -111,18 +108,12 @@ impl Element for i32 {
 
 /// What f32 and f64 have in common but for the names.
 macro_rules! real {
-    ($float:ident, $arm:ident, $exp:ident, $exp2:ident, $log:ident, $sqrt:ident, $cos:ident, $sin:ident, $tanh:ident, $erfc:ident) => {
+    ($float:ident, $arm:ident, $log:ident, $sqrt:ident, $cos:ident, $sin:ident, $tanh:ident) => {
         const ZERO: Self = 0.0;
         const ONE: Self = 1.0;
         const LOWEST: Self = $float::MIN;
         const NEG_INFINITY: Self = $float::NEG_INFINITY;
 
-        fn exp(self) -> Self {
-            libm::$exp(self)
-        }
-        fn exp2(self) -> Self {
-            libm::$exp2(self)
-        }
         fn log(self) -> Self {
             libm::$log(self)
         }
@@ -137,9 +128,6 @@ macro_rules! real {
         }
         fn tanh(self) -> Self {
             libm::$tanh(self)
-        }
-        fn erfc(self) -> Self {
-            libm::$erfc(self)
         }
         fn abs(self) -> Self {
             $float::abs(self)
@@ -165,7 +153,7 @@ macro_rules! real {
 }
 
 impl Real for f32 {
-    real!(f32, F32, expf, exp2f, logf, sqrtf, cosf, sinf, tanhf, erfcf);
+    real!(f32, F32, logf, sqrtf, cosf, sinf, tanhf);
 
     fn from_f64(value: f64) -> Self {
         value as Self
@@ -188,7 +176,7 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
-    real!(f64, F64, exp, exp2, log, sqrt, cos, sin, tanh, erfc);
+    real!(f64, F64, log, sqrt, cos, sin, tanh);
 
     fn from_f64(value: f64) -> Self {
         value

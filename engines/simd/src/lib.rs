@@ -12,7 +12,10 @@
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
 //! | `attention/` | attention over a pattern in one kernel |
 //! | `activation.rs` | activations on vectors |
-//! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `elementwise.rs`, `rows.rs`, `sort.rs`, `conv.rs` | plain loops by rows (`walk.rs`) |
+//! | `rowwise.rs`, `sweep.rs` | rows of any layout for kernels that take dense ones, on threads; loops over a dense row |
+//! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `top_k.rs`, `rotary.rs`, `elementwise/` | kernels by rows and by elements |
+//! | `rows.rs`, `sort.rs`, `conv.rs` | rows by index, orders, convolution |
+//! | `walk.rs` | rows one element at a time, for what is not worth a kernel |
 //! | `support.rs` | what it can be asked for |
 //!
 //! # How to extend it
@@ -43,10 +46,14 @@ mod normalize;
 mod operands;
 mod pool;
 mod reduce;
+mod rotary;
 mod rows;
+mod rowwise;
 mod softmax;
 mod sort;
 mod support;
+mod sweep;
+mod top_k;
 mod vector;
 mod walk;
 mod workspace;

@@ -90,6 +90,16 @@ impl<T> Shared<T> {
         Self(values.as_mut_ptr())
     }
 
+    /// The address of values that are only read.
+    pub(crate) fn reading(values: &[T]) -> Self {
+        Self(values.as_ptr().cast_mut())
+    }
+
+    /// Seen as values of the type that they have.
+    pub(crate) fn cast<U>(self) -> Shared<U> {
+        Shared(self.0.cast())
+    }
+
     pub(crate) fn pointer(self) -> *mut T {
         self.0
     }

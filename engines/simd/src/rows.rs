@@ -8,6 +8,7 @@ use crossover_core::tensor::{View, ViewMut};
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::elementwise::copy;
+use crate::gemm::Engine;
 use crate::walk::{for_each_row, rows_of};
 
 /// Indices [count] as positions in 0..bound.
@@ -17,6 +18,7 @@ fn check_all(operation: &'static str, values: &[i32], indices: &View<'_, SimdBuf
 
 /// out[i] = table[indices[i]].
 pub(crate) fn gather_rows(
+    engine: &Engine,
     table: View<'_, SimdBuffer>,
     values: &[i32],
     indices: View<'_, SimdBuffer>,
@@ -26,7 +28,7 @@ pub(crate) fn gather_rows(
     check_all("gather", values, &indices, rows)?;
     for (at, place) in indices.layout.leading_offsets(0).enumerate() {
         let row = check::index("gather", at, values[place], rows)?;
-        copy(table.narrow(0, row, 1)?, out.reborrow().narrow(0, at, 1)?);
+        copy(engine, table.narrow(0, row, 1)?, out.reborrow().narrow(0, at, 1)?);
     }
     Ok(())
 }

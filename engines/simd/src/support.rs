@@ -37,16 +37,14 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
 pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
     match operation {
         OpSpec::Linear { form, .. } => linear(precision, *form),
-        OpSpec::Attention { .. }
-        | OpSpec::LinearAttention { .. }
-        | OpSpec::GatedFfn { .. }
-        | OpSpec::AddNorm { .. }
-        | OpSpec::SoftmaxTopK { .. }
-        | OpSpec::Rotary { .. } => Support::Composed,
+        OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } => Support::Composed,
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
         OpSpec::Matmul { .. }
         | OpSpec::Softmax { .. }
         | OpSpec::Normalize { .. }
+        | OpSpec::AddNorm { .. }
+        | OpSpec::SoftmaxTopK { .. }
+        | OpSpec::Rotary { .. }
         | OpSpec::Binary { .. }
         | OpSpec::Reduce { .. }
         | OpSpec::Mask { .. }

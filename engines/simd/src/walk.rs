@@ -44,6 +44,17 @@ pub(crate) fn last_stride(layout: &Layout) -> usize {
     layout.strides().last().copied().unwrap_or(1)
 }
 
+/// Where a row of the last `trailing` dimensions starts, by its number in row-major order.
+pub(crate) fn row_start(layout: &Layout, trailing: usize, mut row: usize) -> usize {
+    let mut position = layout.offset();
+    for axis in (0..layout.rank().saturating_sub(trailing)).rev() {
+        let dim = layout.shape()[axis];
+        position += row % dim * layout.strides()[axis];
+        row /= dim;
+    }
+    position
+}
+
 /// Where the rows of a view start; none if there are no elements.
 fn row_starts(layout: &Layout) -> impl Iterator<Item = usize> + use<> {
     let rows = if layout.is_empty() { 0 } else { usize::MAX };
@@ -74,11 +85,6 @@ pub(crate) fn for_each_row(x: &Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuf
 }
 
 impl<'a> Row<'a> {
-    /// `width` elements from `first` on.
-    pub(crate) fn part(&self, first: usize, width: usize) -> Self {
-        Self { start: self.start + first * self.stride, width, ..*self }
-    }
-
     fn load<R: Real>(&self, first: usize, into: &mut [R]) {
         self.buffer.load(self.start + first * self.stride, self.stride, into);
     }
@@ -102,17 +108,6 @@ impl RowMut<'_> {
     /// What the row is made from.
     pub(crate) fn source(&self) -> Row<'_> {
         self.source.unwrap_or(Row { buffer: self.out, start: self.start, stride: self.stride, width: self.width })
-    }
-
-    /// Number of elements.
-    pub(crate) fn width(&self) -> usize {
-        self.width
-    }
-
-    /// `width` elements from `first` on.
-    pub(crate) fn part(&mut self, first: usize, width: usize) -> RowMut<'_> {
-        let source = self.source.map(|row| row.part(first, width));
-        RowMut { source, out: self.out, start: self.start + first * self.stride, stride: self.stride, width }
     }
 
     /// Sets each element, from the first to the last, to a function of its source and of the elements of other rows beside it.

@@ -37,6 +37,8 @@ mod scores;
 mod tile;
 mod visible;
 
+pub(crate) use visible::for_each_hidden;
+
 use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs};
 use crossover_core::check::AttentionSizes;

@@ -57,7 +57,7 @@ impl Visible {
 }
 
 /// Calls `hide` for runs of keys that this query does not see.
-pub(super) fn for_each_hidden(pattern: &AttentionPattern, query: usize, keys: Range<usize>, hide: &mut impl FnMut(Range<usize>)) {
+pub(crate) fn for_each_hidden(pattern: &AttentionPattern, query: usize, keys: Range<usize>, hide: &mut impl FnMut(Range<usize>)) {
     match pattern {
         AttentionPattern::Full => {}
         AttentionPattern::Causal => outside(0..query + 1, keys, hide),

@@ -5,25 +5,39 @@
 //! | `scalar.rs` | one lane of any type |
 //! | `x86.rs` | 256 and 512 bits |
 //! | `neon.rs` | 128 bits |
-//! | `exponential.rs` | powers of two and of e |
+//! | `choose/` | choices and bits, for all of them |
+//! | `exponential.rs`, `logarithm.rs`, `sigmoid.rs`, `normal.rs`, `coefficients.rs` | elementary functions |
+//! | `function.rs` | functions as values, for kernels that take any |
 //!
 //! Every method is `#[inline(always)]` and must only be called from a [`Kernel`](crate::isa::Kernel) that runs on its instruction set;
 //! that is why no method is `unsafe` for the instruction's sake. Those that take pointers are, for the pointer's.
 
+mod choose;
+mod coefficients;
 mod exponential;
+mod function;
+mod logarithm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod normal;
 mod scalar;
+mod sigmoid;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use exponential::{Exponential, exp2};
+pub(crate) use choose::Choose;
+pub(crate) use exponential::{Exponential, exp, exp2};
+pub(crate) use function::{Function, MOST_LANES, by_lane, function};
+pub(crate) use logarithm::log;
+pub(crate) use normal::normal_below;
 pub(crate) use scalar::Scalar;
+pub(crate) use sigmoid::{sigmoid, tanh};
 
 use crate::element::Real;
+use coefficients::Coefficients;
 
 /// An element type with its vectors on every instruction set.
-pub(crate) trait Lanes: Real + Exponential + Send + Sync + 'static {
+pub(crate) trait Lanes: Real + Exponential + Coefficients + Send + Sync + 'static {
     /// 256 bits.
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Element = Self>;
@@ -81,7 +95,7 @@ impl Lanes for f64 {
 
 /// A vector of `LANES` elements.
 #[allow(dead_code, reason = "the set is complete, whichever of it today's kernels use")]
-pub(crate) trait Vector: Copy {
+pub(crate) trait Vector: Choose {
     /// Its elements.
     type Element: Lanes;
     /// How many.

@@ -10,7 +10,7 @@ macro_rules! neon {
      $to_whole:ident, $halve:ident, $whole_sub:ident, $whole_add:ident, $whole_dup:ident, $shift:ident, $bits:expr, $bias:expr, $from_bits:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
-        pub(crate) struct $name($register);
+        pub(crate) struct $name(pub(super) $register);
 
         impl Vector for $name {
             type Element = $element;

@@ -4,7 +4,7 @@ use super::{Lanes, Vector};
 
 /// A vector of one element.
 #[derive(Clone, Copy)]
-pub(crate) struct Scalar<E>(E);
+pub(crate) struct Scalar<E>(pub(super) E);
 
 impl<E: Lanes> Vector for Scalar<E> {
     type Element = E;

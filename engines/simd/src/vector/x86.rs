@@ -120,7 +120,7 @@ macro_rules! masked_512 {
 
 /// 16 singles.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512F32(__m512);
+pub(crate) struct Avx512F32(pub(super) __m512);
 
 impl Vector for Avx512F32 {
     type Element = f32;
@@ -154,7 +154,7 @@ impl Vector for Avx512F32 {
 
 /// 8 doubles.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512F64(__m512d);
+pub(crate) struct Avx512F64(pub(super) __m512d);
 
 impl Vector for Avx512F64 {
     type Element = f64;
@@ -188,11 +188,11 @@ impl Vector for Avx512F64 {
 
 /// 8 singles.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2F32(__m256);
+pub(crate) struct Avx2F32(pub(super) __m256);
 
 impl Avx2F32 {
     #[inline(always)]
-    fn first(count: usize) -> __m256i {
+    pub(super) fn first(count: usize) -> __m256i {
         // SAFETY: count is at most 8, so that the eight masks read lie inside the table.
         unsafe { _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - count).cast()) }
     }
@@ -267,11 +267,11 @@ impl Vector for Avx2F32 {
 
 /// 4 doubles.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2F64(__m256d);
+pub(crate) struct Avx2F64(pub(super) __m256d);
 
 impl Avx2F64 {
     #[inline(always)]
-    fn first(count: usize) -> __m256i {
+    pub(super) fn first(count: usize) -> __m256i {
         // SAFETY: count is at most 4, so that the four masks read lie inside the table.
         unsafe { _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - count).cast()) }
     }
