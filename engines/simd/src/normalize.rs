@@ -2,7 +2,11 @@
 //!
 //! The variance is the mean of squared differences from the mean, in a second pass: the one-pass form mean(x^2) - mean(x)^2 cancels
 //! when the mean is large. Then (x - mean) / sqrt(variance + eps) * gamma + beta, with one division a row. With a residual, the first pass
-//! writes the sum to where it is kept, or to the output's row where nobody wants it, and the others read it there.
+//! writes the sum to where it is kept, or to scratch where nobody wants it, and the others read it there. (Not to the output's row: its lines
+//! are still on their way from memory then, and the first pass would wait for them.)
+//!
+//! A row is too long for the processor to look past it, so that it would wait for memory at the start of each: the last pass asks for the
+//! lines of the next row.
 //!
 //! # What bounds it
 //! Reading the input (and the residual) once, and writing the output (and the sum) once. The passes after the first find the row in the
@@ -44,8 +48,8 @@ pub(crate) fn add_norm<E: Lanes + Plain>(
     out: ViewMut<'_, SimdBuffer>,
 ) -> Result<()> {
     let [gamma, beta] = for_all_rows(weights, out.shape())?;
-    let norm = AddNorm { norm: Norm::new(spec, weights), keeps: sum.is_some() };
-    let sum = sum.map_or(Part::Absent, Part::Write);
+    let norm = AddNorm(Norm::new(spec, weights));
+    let sum = sum.map_or(Part::Scratch, Part::Write);
     for_each_row::<E, _, 6>(engine, &norm, [Part::Write(out), sum, Part::Read(x), Part::Read(residual), gamma, beta])
 }
 
@@ -78,16 +82,22 @@ impl Norm {
         }
     }
 
-    /// Normalises `count` elements from x to out, given their sum.
+    /// Normalises `count` elements from x to out, given their sum; `next` is asked for.
     #[inline(always)]
-    unsafe fn part<V: Vector>(&self, [out, x, gamma, beta]: [*mut V::Element; 4], sum: V::Element, count: usize) {
+    unsafe fn part<V: Vector>(
+        &self,
+        [out, x, gamma, beta]: [*mut V::Element; 4],
+        next: [*mut V::Element; 2],
+        sum: V::Element,
+        count: usize,
+    ) {
         let number = V::Element::from_f64(count as f64);
         let mean = if self.centres { sum / number } else { V::Element::ZERO };
         // SAFETY: the caller's promise.
         unsafe {
             let variance = fold::<V, _>(SquaresAround(mean), x, count).sum() / number;
             let factor = V::Element::ONE / (variance + V::Element::from_f64(self.epsilon)).sqrt();
-            let scaling = Scaling { mean: V::splat(mean), factor: V::splat(factor) };
+            let scaling = Scaling { mean: V::splat(mean), factor: V::splat(factor), next };
             match (self.has_gamma, self.has_beta) {
                 (false, false) => scaling.write::<false, false>([out, x, gamma, beta], count),
                 (false, true) => scaling.write::<false, true>([out, x, gamma, beta], count),
@@ -107,16 +117,17 @@ impl<E: Lanes> RowKernel<E, 4> for Norm {
             // SAFETY: a part of the rows that the caller promises.
             unsafe {
                 let sum = if self.centres { fold::<V, _>(Sum, part[1], count).sum() } else { E::ZERO };
-                self.part::<V>(part, sum, count);
+                self.part::<V>(part, [part[1].wrapping_add(width); 2], sum, count);
             }
         }
     }
 }
 
 /// What is known of a row before its last pass.
-struct Scaling<V> {
+struct Scaling<V: Vector> {
     mean: V,
     factor: V,
+    next: [*mut V::Element; 2],
 }
 
 impl<V: Vector> Scaling<V> {
@@ -126,6 +137,8 @@ impl<V: Vector> Scaling<V> {
         // SAFETY: all accesses are below `count`, by the caller's promise; weights are only read where there are any.
         unsafe {
             while at + V::LANES <= count {
+                V::prefetch(self.next[0].wrapping_add(at));
+                V::prefetch(self.next[1].wrapping_add(at));
                 let gamma = if GAMMA { V::load(gamma.add(at)) } else { self.mean };
                 let beta = if BETA { V::load(beta.add(at)) } else { self.mean };
                 self.of::<GAMMA, BETA>(V::load(x.add(at)), gamma, beta).store(out.add(at));
@@ -152,23 +165,19 @@ impl<V: Vector> Scaling<V> {
     }
 }
 
-struct AddNorm {
-    norm: Norm,
-    /// Is the sum written to the second operand? Else it stands in the output until it is normalised.
-    keeps: bool,
-}
+/// The second operand is where the sum goes.
+struct AddNorm(Norm);
 
 impl<E: Lanes> RowKernel<E, 6> for AddNorm {
     #[inline(always)]
     unsafe fn row<V: Vector<Element = E>>(&self, _: usize, operands: [*mut E; 6], width: usize) {
-        let count = width / self.norm.groups;
-        for group in 0..self.norm.groups {
+        let count = width / self.0.groups;
+        for group in 0..self.0.groups {
             let [out, sum, x, residual, gamma, beta] = operands.map(|row| row.wrapping_add(group * count));
-            let held = if self.keeps { sum } else { out };
             // SAFETY: a part of the rows that the caller promises.
             unsafe {
-                let total = add::<V>([held, x, residual], count);
-                self.norm.part::<V>([out, held, gamma, beta], total, count);
+                let total = add::<V>([sum, x, residual], count);
+                self.0.part::<V>([out, sum, gamma, beta], [x, residual].map(|row| row.wrapping_add(width)), total, count);
             }
         }
     }

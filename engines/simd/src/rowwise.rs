@@ -50,6 +50,8 @@ pub(crate) enum Part<'a> {
     Write(ViewMut<'a, SimdBuffer>),
     /// The first operand once more, as it was before it is written.
     First,
+    /// A row of scratch, as long as the longest of the others; its values are unspecified.
+    Scratch,
 }
 
 impl<'a> From<Operand<'a, SimdBuffer>> for Part<'a> {
@@ -82,6 +84,7 @@ enum Kind<E> {
     Dense(Shared<E>),
     /// Rows are copied.
     Copied(SharedBuffer),
+    Scratch,
 }
 
 /// One call.
@@ -93,6 +96,10 @@ struct Call<'k, K, E, const N: usize> {
     /// Pieces of a row, and their width.
     pieces: usize,
     piece: usize,
+    /// Is the first operand also read?
+    reads_first: bool,
+    /// Are there outputs that are copied to their place?
+    copies_out: bool,
 }
 
 /// The dimensions before the rows, merged where they are dense, innermost first.
@@ -169,7 +176,10 @@ fn run<E: Lanes + Plain, K: RowKernel<E, N>, const N: usize>(
     if scratch > 0 {
         engine.workspace.reserve::<E>([scratch, 0])?;
     }
-    let call = Call { kernel, places, grid, width, pieces: width.div_ceil(piece.max(1)).max(1), piece };
+    let reads_first = places.iter().any(|place| matches!(place.kind, Kind::First));
+    let copies_out = places.iter().any(|place| place.written && matches!(place.kind, Kind::Copied(_)));
+    let pieces = width.div_ceil(piece.max(1)).max(1);
+    let call = Call { kernel, places, grid, width, pieces, piece, reads_first, copies_out };
     let units = rows * call.pieces;
     let task = if rows.saturating_mul(width) < WORTH_WAKING || call.writes_overlap() { units } else { (TASK / piece.max(1)).max(1) };
     engine.pool.for_each(units.div_ceil(task), |participant, at| {
@@ -189,7 +199,7 @@ fn layouts<const N: usize>(parts: &[Part<'_>; N]) -> [Option<Layout>; N] {
     let own = |part: &Part<'_>| match part {
         Part::Read(view) => Some(view.layout),
         Part::Write(view) => Some(view.layout),
-        Part::Absent | Part::First => None,
+        Part::Absent | Part::First | Part::Scratch => None,
     };
     std::array::from_fn(|at| own(&parts[at]))
 }
@@ -252,6 +262,7 @@ impl<E: Lanes + Plain> Place<E> {
         match part {
             Part::Absent => none(Kind::Nowhere),
             Part::First => none(Kind::First),
+            Part::Scratch => none(Kind::Scratch),
             Part::Read(view) => of(Kind::Copied(SharedBuffer::reading(view.buffer)), false, view.layout),
             Part::Write(view) => of(Kind::Copied(SharedBuffer::new(view.buffer)), true, view.layout),
         }
@@ -259,15 +270,18 @@ impl<E: Lanes + Plain> Place<E> {
 
     /// Finds out whether rows can be used where they stand; else takes scratch for one, behind what is used already.
     fn settle(&mut self, used: usize, piece: usize) -> usize {
-        let Kind::Copied(buffer) = self.kind else { return used };
-        if let Some(values) = buffer.typed::<E>()
-            && (self.stride == 1 || self.width <= 1)
-        {
-            self.kind = Kind::Dense(values);
-            return used;
-        }
         self.copy = used;
-        used + self.width.min(piece).next_multiple_of(LINE)
+        match self.kind {
+            Kind::Nowhere | Kind::First | Kind::Dense(_) => used,
+            Kind::Scratch => used + piece.next_multiple_of(LINE),
+            Kind::Copied(buffer) => match buffer.typed::<E>().filter(|_| self.stride == 1 || self.width <= 1) {
+                None => used + self.width.min(piece).next_multiple_of(LINE),
+                Some(values) => {
+                    self.kind = Kind::Dense(values);
+                    used
+                }
+            },
+        }
     }
 }
 
@@ -278,27 +292,31 @@ impl<K, E: Lanes + Plain, const N: usize> Call<'_, K, E, N> {
         self.places.iter().enumerate().any(|(at, place)| place.written && (stands_still(at) || (place.stride == 0 && place.width > 1)))
     }
 
-    /// The first element of an operand in this unit, and the number of elements.
-    fn extent(&self, operand: usize, unit: usize) -> (usize, usize) {
-        let (row, first) = (unit / self.pieces, unit % self.pieces * self.piece);
+    /// The row of a unit, and the first of its elements.
+    fn cut(&self, unit: usize) -> [usize; 2] {
+        // Divisions cost as much as a short row.
+        if self.pieces == 1 { [unit, 0] } else { [unit / self.pieces, unit % self.pieces * self.piece] }
+    }
+
+    /// The first element of an operand in this row from there on, and the number of elements.
+    fn extent(&self, operand: usize, [row, first]: [usize; 2]) -> (usize, usize) {
         let place = &self.places[operand];
         (place.offset + self.grid.position(operand, row) + first * place.stride, place.width.saturating_sub(first).min(self.piece))
     }
 
     /// Where the kernel finds its operands. `loaded` says what the scratch holds already: a row that is the same for all is copied once.
-    fn enter(&self, unit: usize, loaded: &mut [usize; N], scratch: *mut E) -> [*mut E; N] {
+    fn enter(&self, cut: [usize; 2], loaded: &mut [usize; N], scratch: *mut E) -> [*mut E; N] {
         let mut operands = [std::ptr::dangling_mut(); N];
-        let read_first = self.places.iter().any(|place| matches!(place.kind, Kind::First));
         for (at, place) in self.places.iter().enumerate() {
             operands[at] = match place.kind {
                 Kind::Nowhere => continue,
                 Kind::First => operands[0],
-                Kind::Dense(values) => values.pointer().wrapping_add(self.extent(at, unit).0),
+                Kind::Dense(values) => values.pointer().wrapping_add(self.extent(at, cut).0),
+                Kind::Scratch => scratch.wrapping_add(place.copy),
                 Kind::Copied(buffer) => {
-                    let (start, count) = self.extent(at, unit);
+                    let (start, count) = self.extent(at, cut);
                     let copy = scratch.wrapping_add(place.copy);
-                    let wanted = !place.written || (at == 0 && read_first);
-                    if wanted && (place.written || loaded[at] != start) {
+                    if if place.written { at == 0 && self.reads_first } else { loaded[at] != start } {
                         // SAFETY: the row is inside of its view, which nobody writes but this task; the scratch has room for it.
                         unsafe { buffer.load(start, place.stride, std::slice::from_raw_parts_mut(copy, count)) };
                         loaded[at] = start;
@@ -311,10 +329,10 @@ impl<K, E: Lanes + Plain, const N: usize> Call<'_, K, E, N> {
     }
 
     /// Copies outputs to where they belong.
-    fn leave(&self, unit: usize, scratch: *mut E) {
+    fn leave(&self, cut: [usize; 2], scratch: *mut E) {
         for (at, place) in self.places.iter().enumerate() {
             if let (Kind::Copied(buffer), true) = (place.kind, place.written) {
-                let (start, count) = self.extent(at, unit);
+                let (start, count) = self.extent(at, cut);
                 // SAFETY: the row is inside of its view and belongs to this task; the scratch holds it.
                 unsafe { buffer.store(start, place.stride, std::slice::from_raw_parts(scratch.wrapping_add(place.copy), count)) };
             }
@@ -337,11 +355,14 @@ impl<E: Lanes + Plain, K: RowKernel<E, N>, const N: usize> Kernel<E> for Task<'_
         let Self { call, units, scratch } = self;
         let (scratch, mut loaded) = (scratch.as_mut_ptr(), [usize::MAX; N]);
         for unit in units {
-            let operands = call.enter(unit, &mut loaded, scratch);
-            let width = call.width.saturating_sub(unit % call.pieces * call.piece).min(call.piece);
+            let cut = call.cut(unit);
+            let operands = call.enter(cut, &mut loaded, scratch);
+            let width = (call.width - cut[1]).min(call.piece);
             // SAFETY: `enter` has placed every operand: inside of its view, or in scratch.
             unsafe { call.kernel.row::<V>(unit, operands, width) };
-            call.leave(unit, scratch);
+            if call.copies_out {
+                call.leave(cut, scratch);
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::element::Real;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::sweep::{Fold, Largest, fold, load_last, map};
-use crate::vector::{Function, Lanes, Vector, exp};
+use crate::vector::{Function, Lanes, Vector, exp, exp_of_negative};
 
 /// Vectors whose maximum is taken together by the online form.
 const BLOCK: usize = 8;
@@ -67,8 +67,9 @@ unsafe fn naive<V: Vector>(x: *const V::Element, out: *mut V::Element, width: us
     let zero = V::Element::ZERO;
     // SAFETY: the caller's promise.
     unsafe {
+        // Before the row is overwritten, where it is its own output.
+        let masked = fold::<V, _>(Unmasked, x, width).sum() == zero;
         let sum = exponentials::<V>(zero, x, out, width);
-        let masked = sum == zero && fold::<V, _>(Unmasked, x, width).sum() == zero;
         map::<V, _>(Over(if masked { V::Element::ONE } else { sum }), out, out, width);
     }
 }
@@ -86,6 +87,8 @@ pub(crate) unsafe fn exponentials<V: Vector>(shift: V::Element, x: *const V::Ele
     unsafe {
         while at + 2 * V::LANES <= width {
             for (chain, sum) in sums.iter_mut().enumerate() {
+                // The next row, most likely: the processor does not look past this one by itself.
+                V::prefetch(x.wrapping_add(width + at + chain * V::LANES));
                 let power = exp(V::load(x.add(at + chain * V::LANES)).sub(shift));
                 power.store(out.add(at + chain * V::LANES));
                 *sum = sum.add(power);
@@ -118,21 +121,21 @@ unsafe fn online<V: Vector>(x: *const V::Element, width: usize) -> (V::Element, 
             }
             let mut fresh = V::zero();
             for part in block {
-                fresh = fresh.add(exp(part.sub(higher)));
+                fresh = fresh.add(exp_of_negative(part.sub(higher)));
             }
-            (sums, maxima) = (sums.mul_add(exp(maxima.sub(higher)), fresh), higher);
+            (sums, maxima) = (sums.mul_add(exp_of_negative(maxima.sub(higher)), fresh), higher);
             at += BLOCK * V::LANES;
         }
         while at < width {
             let count = V::LANES.min(width - at);
             let part = load_last(x.add(at), count, masked);
             let higher = maxima.max(part);
-            (sums, maxima) = (sums.mul_add(exp(maxima.sub(higher)), exp(part.sub(higher))), higher);
+            (sums, maxima) = (sums.mul_add(exp_of_negative(maxima.sub(higher)), exp_of_negative(part.sub(higher))), higher);
             at += count;
         }
     }
     let maximum = maxima.largest();
-    (maximum, sums.mul(exp(maxima.sub(V::splat(maximum)))).sum())
+    (maximum, sums.mul(exp_of_negative(maxima.sub(V::splat(maximum)))).sum())
 }
 
 /// What shifted exponentials are multiplied by. The largest element contributes 1 to their sum, so only a masked row has the sum 0.
@@ -173,7 +176,7 @@ struct ShiftedTimes<E> {
 impl<E: Lanes> Function<E> for ShiftedTimes<E> {
     #[inline(always)]
     fn of<V: Vector<Element = E>>(self, x: V) -> V {
-        exp(x.sub(V::splat(self.maximum))).mul(V::splat(self.share))
+        exp_of_negative(x.sub(V::splat(self.maximum))).mul(V::splat(self.share))
     }
 }
 

@@ -112,9 +112,21 @@ pub(crate) fn exp2<V: Vector>(t: V) -> V {
 /// e^x.
 #[inline(always)]
 pub(crate) fn exp<V: Vector>(x: V) -> V {
-    let [[least, most], [high, low]] = [V::Element::NATURAL_RANGE, V::Element::LN_2];
+    let [least, most] = V::Element::NATURAL_RANGE;
     // NaN stays, as above.
-    let x = V::splat(least).max(V::splat(most).min(x));
+    natural(V::splat(least).max(V::splat(most).min(x)))
+}
+
+/// e^x for x that is not above 0, or NaN.
+#[inline(always)]
+pub(crate) fn exp_of_negative<V: Vector>(x: V) -> V {
+    natural(V::splat(V::Element::NATURAL_RANGE[0]).max(x))
+}
+
+/// e^x where it is neither too small nor too large.
+#[inline(always)]
+fn natural<V: Vector>(x: V) -> V {
+    let [high, low] = V::Element::LN_2;
     let whole = x.mul(V::splat(V::Element::LOG2_E)).round();
     let rest = whole.mul_add(V::splat(V::Element::ZERO - low), whole.mul_add(V::splat(V::Element::ZERO - high), x));
     one_and(V::Element::NATURAL, rest).scale_by_power(whole)

@@ -82,7 +82,7 @@ pub(crate) mod testing {
         worst_by(isa, function, range, |x, value| {
             let right = right(x);
             let digits = if size_of::<E>() == 4 { 23 } else { 52 };
-            let unit = 2f64.powi(right.abs().log2().floor() as i32 - digits);
+            let unit = libm::ldexp(1.0, right.abs().log2().floor() as i32 - digits);
             (value - right).abs() / unit
         })
     }

@@ -26,7 +26,7 @@ mod sigmoid;
 mod x86;
 
 pub(crate) use choose::Choose;
-pub(crate) use exponential::{Exponential, exp, exp2};
+pub(crate) use exponential::{Exponential, exp, exp_of_negative, exp2};
 pub(crate) use function::{Function, MOST_LANES, by_lane, function};
 pub(crate) use logarithm::log;
 pub(crate) use normal::normal_below;

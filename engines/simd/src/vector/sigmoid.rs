@@ -8,15 +8,15 @@
 
 use super::coefficients::Coefficients;
 use super::exponential::polynomial;
-use super::{Vector, exp};
+use super::{Vector, exp, exp_of_negative};
 use crate::element::Real;
 
 /// 1 / (1 + e^-x).
 #[inline(always)]
 pub(crate) fn sigmoid<V: Vector>(x: V) -> V {
     let (zero, one) = (V::zero(), V::splat(V::Element::ONE));
-    let power = exp(zero.sub(x.abs()));
-    x.where_less(zero, power, one).div(one.add(power))
+    let power = exp_of_negative(zero.sub(x.abs()));
+    x.where_less(zero, power, one).mul(one.add(power).reciprocal())
 }
 
 /// The hyperbolic tangent.

@@ -24,6 +24,8 @@ pub(crate) trait Choose: Copy {
     fn with_sign_of(self, other: Self) -> Self;
     /// The square root, rounded once.
     fn sqrt(self) -> Self;
+    /// 1 / self to about a unit in the last place, for numbers that are neither tiny nor huge.
+    fn reciprocal(self) -> Self;
     /// e and m in [1, 2) with self = m 2^e, for positive normal numbers; anything else gives anything.
     fn split(self) -> (Self, Self);
 }
@@ -52,6 +54,10 @@ impl<E: Lanes> Choose for Scalar<E> {
     #[inline(always)]
     fn sqrt(self) -> Self {
         Self(self.0.sqrt())
+    }
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        Self(E::ONE / self.0)
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {

@@ -7,7 +7,7 @@ use crate::vector::Vector;
 use crate::vector::neon::{NeonF32, NeonF64};
 
 macro_rules! neon {
-    ($name:ident, $lanes:expr, $less:ident, $equal:ident, $select:ident, $abs:ident, $sqrt:ident, $sub:ident, $dup:ident, $dup_bits:ident,
+    ($name:ident, $lanes:expr, $less:ident, $equal:ident, $select:ident, $abs:ident, $sqrt:ident, $div:ident, $sub:ident, $dup:ident, $dup_bits:ident,
      $to_bits:ident, $from_bits:ident, $shift:ident, $and:ident, $or:ident, $below:expr, $sign:expr, $upper:expr, $bias:expr, $fraction:expr,
      $one:expr) => {
         impl Choose for $name {
@@ -45,6 +45,11 @@ macro_rules! neon {
             fn sqrt(self) -> Self {
                 // SAFETY: as above.
                 Self(unsafe { $sqrt(self.0) })
+            }
+            #[inline(always)]
+            fn reciprocal(self) -> Self {
+                // SAFETY: as above.
+                Self(unsafe { $div($dup(1.0), self.0) })
             }
             #[inline(always)]
             fn split(self) -> (Self, Self) {

@@ -88,6 +88,16 @@ macro_rules! by_vector {
 
 impl Choose for Avx512F32 {
     by_mask!(__mmask16, _mm512_mask_mov_ps, _mm512_cmp_ps_mask);
+    /// An estimate of 14 bits and a step of Newton's: a division of so wide a vector keeps the multiplier busy for long.
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are.
+        unsafe {
+            let estimate = _mm512_rcp14_ps(self.0);
+            let error = _mm512_fnmadd_ps(self.0, estimate, _mm512_set1_ps(1.0));
+            Self(_mm512_fmadd_ps(estimate, error, estimate))
+        }
+    }
     bits!(
         EXPONENT_32,
         _mm512_set1_ps,
@@ -107,6 +117,11 @@ impl Choose for Avx512F32 {
 
 impl Choose for Avx512F64 {
     by_mask!(__mmask8, _mm512_mask_mov_pd, _mm512_cmp_pd_mask);
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are.
+        Self(unsafe { _mm512_div_pd(_mm512_set1_pd(1.0), self.0) })
+    }
     bits!(
         EXPONENT_64,
         _mm512_set1_pd,
@@ -126,6 +141,11 @@ impl Choose for Avx512F64 {
 
 impl Choose for Avx2F32 {
     by_vector!(_mm256_blendv_ps, _mm256_cmp_ps, _mm256_castsi256_ps);
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are.
+        Self(unsafe { _mm256_div_ps(_mm256_set1_ps(1.0), self.0) })
+    }
     bits!(
         EXPONENT_32,
         _mm256_set1_ps,
@@ -145,6 +165,11 @@ impl Choose for Avx2F32 {
 
 impl Choose for Avx2F64 {
     by_vector!(_mm256_blendv_pd, _mm256_cmp_pd, _mm256_castsi256_pd);
+    #[inline(always)]
+    fn reciprocal(self) -> Self {
+        // SAFETY: the caller's code runs where these instructions are.
+        Self(unsafe { _mm256_div_pd(_mm256_set1_pd(1.0), self.0) })
+    }
     bits!(
         EXPONENT_64,
         _mm256_set1_pd,
