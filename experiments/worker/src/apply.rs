@@ -69,7 +69,6 @@ pub fn apply(cell: &Cell, input: &Path, output: &Path) -> Result<Applied, Fault>
 fn common_type(file: &File) -> Result<&'static str, Fault> {
     let types: std::collections::BTreeSet<DType> = file.values().map(|tensor| tensor.dtype).collect();
     match types.into_iter().collect::<Vec<_>>()[..] {
-        [only] if !only.is_float() => Err(bad_request("whole numbers tell no precision to compute in: say which (--precision)")),
         [only] => Ok(only.name()),
         [] => Err(bad_request("the input file holds no tensors")),
         _ => Err(bad_request("the tensors have different types: say which precision to compute in (--precision)")),
