@@ -140,7 +140,7 @@ mod tests {
     const SHAPE: [usize; 2] = [700, 201];
 
     fn engine(threads: usize) -> CandleBackend {
-        CandleBackend::new(&EngineConfig { precision: Precision::F64, threads }).unwrap()
+        CandleBackend::new(&EngineConfig::new(Precision::F64, threads)).unwrap()
     }
 
     fn values() -> Vec<f64> {

@@ -109,7 +109,7 @@ mod tests {
     /// candle 0.11.1 stacks the batches of A where B is the same for all, without looking at how a batch of A lies.
     #[test]
     fn one_matrix_for_transposed_batches() {
-        let engine = CandleBackend::new(&EngineConfig { precision: Precision::F64, threads: 1 }).unwrap();
+        let engine = CandleBackend::new(&EngineConfig::new(Precision::F64, 1)).unwrap();
         let count = |shape: &[usize]| {
             let values = (0..shape.iter().product::<usize>()).map(|at| (at % 7) as f64 - 2.0).collect();
             engine.upload(&HostTensor::new(shape, values).unwrap(), DType::F64).unwrap()

@@ -14,6 +14,8 @@ pub trait EngineVisitor {
 pub fn visit(visitor: &mut impl EngineVisitor) {
     #[cfg(feature = "naive")]
     visitor.visit::<crossover_naive::NaiveBackend>();
+    #[cfg(feature = "faer")]
+    visitor.visit::<crossover_faer::FaerBackend>();
     #[cfg(feature = "simd")]
     visitor.visit::<crossover_simd::SimdBackend>();
     #[cfg(feature = "candle")]

@@ -1,6 +1,5 @@
 //! How fast: the ratio to the baseline with its interval, rates, and the share of the machine's ceiling.
 
-use crossover_core::dtype::Precision;
 use polars::prelude::*;
 
 use super::baseline::{base, is_own_baseline};
