@@ -222,6 +222,6 @@ fn every_variant_trains_or_is_listed() {
 #[test]
 fn int8_activations_are_refused() {
     let precision: Precision = "int8".parse().unwrap();
-    let error = CandleBackend::for_training(&EngineConfig { precision, threads: 1 }).expect_err("rounding has no gradient");
+    let error = CandleBackend::for_training(&EngineConfig::new(precision, 1)).expect_err("rounding has no gradient");
     assert!(error.to_string().contains("train in f32 or f64"), "{error}");
 }
