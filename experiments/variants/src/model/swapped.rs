@@ -165,6 +165,7 @@ impl Layer {
         self.component.derive("", &own, &mut parts)?;
         made.tensors.extend(parts.tensors.into_iter().map(|(name, values)| (self.outer(&name), values)));
         made.weights.extend(parts.weights.into_iter().map(|(name, values)| (self.outer(&name), values)));
+        made.savings.extend(parts.savings);
         Ok(())
     }
 
@@ -213,8 +214,10 @@ impl<B: TransformerBackend> Bound<B> for TwoSwapped<B> {
 mod tests {
     use crossover_core::axes::AxisValue;
 
+    use crate::inputs::CellInputs;
     use crate::model::presets::{Decode, Encoder, LlamaLike};
-    use crate::testing::{axis_error, judged};
+    use crate::registry::find;
+    use crate::testing::{axes, axis_error, judged};
 
     fn given(choices: &[(&'static str, &str)]) -> Vec<(&'static str, AxisValue)> {
         let sizes = [("n", 8), ("layers", 2), ("d_model", 32), ("heads", 2), ("d_ff", 64), ("vocabulary", 32)];
@@ -229,6 +232,22 @@ mod tests {
         assert!(error("low-rank(rank=32)") < 1e-12 && error("csr(sparsity=0.0)") < 1e-12);
         assert!(error("low-rank(rank=8)") > 1e-2 && error("int8-weight-only") > 1e-4);
         assert!(error("int8-weight-only") < error("int4-group"));
+    }
+
+    #[test]
+    fn what_was_saved_is_told() {
+        let entry = find("model/encoder").unwrap();
+        let saved = |linear: &str| {
+            let axes = axes::<Encoder>(&given(&[("linear", linear)]));
+            let inputs = CellInputs::new(&entry, &axes, entry.draw(&axes).unwrap()).unwrap();
+            inputs.transform.and_then(|transform| transform.saved)
+        };
+        let [eight, four] = ["int8-weight-only", "int4-group"].map(|linear| saved(linear).unwrap());
+        // Four projections and two layers, in each of two blocks: 16 d_model^2 elements in all.
+        let elements = 2 * (4 * 32 * 32 + 2 * 32 * 64);
+        assert_eq!([eight.parameters_before, four.parameters_before], [elements; 2]);
+        assert!(four.bytes_after < eight.bytes_after && eight.relative_error < four.relative_error);
+        assert_eq!(saved("dense"), None);
     }
 
     #[test]
