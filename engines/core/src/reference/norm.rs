@@ -30,11 +30,17 @@ struct Bounded {
     errors: Vec<f64>,
 }
 
-/// A scale and a shift for each channel.
+/// A scale and a shift for each channel: 1 and 0 where the inputs have none (a norm without a shift, or no norm at all).
 #[derive(Clone, Copy)]
 struct Affine<'a> {
-    gamma: &'a [f64],
-    beta: &'a [f64],
+    gamma: Option<&'a [f64]>,
+    beta: Option<&'a [f64]>,
+}
+
+impl Affine<'_> {
+    fn at(&self, channel: usize) -> (f64, f64) {
+        (self.gamma.map_or(1.0, |gamma| gamma[channel]), self.beta.map_or(0.0, |beta| beta[channel]))
+    }
 }
 
 pub(super) struct Operands<'a> {
@@ -61,13 +67,13 @@ impl<'a> Operands<'a> {
     pub(super) fn of(inputs: &'a HostInputs, position: NormPosition) -> Result<Self> {
         let x = input(inputs, "x")?;
         let width = x.shape().last().copied().unwrap_or(1);
-        let affine = |gamma: &str, beta: &str| -> Result<Affine<'a>> {
-            let (gamma, beta) = (input(inputs, gamma)?.values(), input(inputs, beta)?.values());
-            if gamma.len() == width && beta.len() == width {
-                return Ok(Affine { gamma, beta });
+        let channels = |name: &str| match inputs.get(name).map(HostTensor::values) {
+            Some(values) if values.len() != width => {
+                Err(shape_error("reference norm", format!("x {:?}, {name} [{}]", x.shape(), values.len())))
             }
-            Err(shape_error("reference norm", format!("x {:?}, gamma [{}], beta [{}]", x.shape(), gamma.len(), beta.len())))
+            values => Ok(values),
         };
+        let affine = |gamma: &str, beta: &str| -> Result<Affine<'a>> { Ok(Affine { gamma: channels(gamma)?, beta: channels(beta)? }) };
         let stream = |name: &str| -> Result<&'a HostTensor> {
             let tensor = input(inputs, name)?;
             if tensor.shape() == x.shape() {
@@ -154,11 +160,12 @@ fn normed(x: &[f64], weights: Affine<'_>, epsilon: f64, arithmetic: Arithmetic) 
     let centred: Vec<f64> = x.iter().map(|value| arithmetic.round(value - mean)).collect();
     let variance = arithmetic.round(arithmetic.dot(centred.iter().map(|value| (*value, *value))) / count);
     let scale = arithmetic.round(1.0 / arithmetic.round(arithmetic.round(variance + epsilon).sqrt()));
-    let output = |((value, gamma), beta): ((&f64, &f64), &f64)| {
+    let output = |(channel, value): (usize, &f64)| {
+        let (gamma, beta) = weights.at(channel);
         let scaled = arithmetic.round(arithmetic.round(value * scale) * gamma);
         arithmetic.store(arithmetic.round(scaled + beta))
     };
-    centred.iter().zip(weights.gamma).zip(weights.beta).map(output).collect()
+    centred.iter().enumerate().map(output).collect()
 }
 
 /// The exact norm of a row, and the error of one that is computed from values with errors.
@@ -168,7 +175,7 @@ fn bounded_norm(x: &Bounded, weights: Affine<'_>, epsilon: f64, arithmetic: Arit
     let (values, errors) = (0..x.values.len())
         .map(|at| {
             let scaled = centred.values[at] / centred.deviation;
-            let (gamma, beta) = (weights.gamma[at], weights.beta[at]);
+            let (gamma, beta) = weights.at(at);
             let scaled_error = if centred.deviation_error.is_finite() {
                 centred.errors[at] / centred.deviation * (1.0 + centred.deviation_error)
                     + scaled.abs() * (centred.deviation_error + 3.0 * u)

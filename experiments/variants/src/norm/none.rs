@@ -2,8 +2,9 @@
 //!
 //! What a block costs that has nothing but its residual connection (as in normaliser-free networks; Zhang et al., "Fixup", 2019):
 //! x + residual, in parallel x + other + residual, in DeepNorm's place alpha residual + x, and a copy of x where nothing joins. Its task is
-//! that of the norms, so that each is set against it in its own position; it approximates none of them, and its accuracy is against
-//! the sum that it is.
+//! that of the norms, so that each is set against it in its own position. What it trades away is everything that a norm does: the error
+//! of its method is, like that of every norm, against layer norm in that position (with scale 1 and shift 0, as it has neither), while an
+//! engine is held to the sum that it is.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -13,7 +14,7 @@ use crossover_core::ops::BinaryOp;
 use crossover_core::reference::{ExactOperation, NormPosition};
 use crossover_core::tensor::{View, ViewMut};
 
-use super::joined::{OTHER, PROBLEM, RESIDUAL, TASK, enlarged_sum, joined_flops, position};
+use super::joined::{OTHER, PROBLEM, RESIDUAL, TASK, enlarged_sum, joined_flops, layer_norm_with, position};
 use super::{STREAM, X};
 use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
@@ -50,6 +51,10 @@ impl Variant for NoNorm {
     }
 
     fn exact(axes: &Axes) -> Reference {
+        layer_norm_with(axes, 1e-5)
+    }
+
+    fn reference(axes: &Axes) -> Reference {
         match position(axes) {
             Ok(NormPosition::Post | NormPosition::Pre | NormPosition::Sandwich) => Reference::Operation(ExactOperation::ResidualAdd),
             _ => Reference::Itself,
@@ -77,5 +82,29 @@ impl<B: TransformerBackend> Bound<B> for Sum {
             }
             _ => Err(wrong_inputs(self.name, inputs)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::norm::joined::plain_layer_norm;
+    use crate::testing::{axes, drawn, judged, relative_error, run};
+    use crossover_core::host::HostTensor;
+
+    /// What leaving the norm out changes, not the rounding of a sum.
+    #[test]
+    fn its_method_is_held_against_layer_norm_and_its_engine_against_the_sum() {
+        let given = [("n", 6.into()), ("d_model", 16.into()), ("position", "post".into())];
+        let axes = axes::<NoNorm>(&given);
+        let inputs = drawn::<NoNorm>(&axes);
+        let sum: Vec<f64> = inputs["x"].values().iter().zip(inputs["residual"].values()).map(|(a, b)| a + b).collect();
+        let out = run::<NoNorm>(&axes, &inputs);
+        assert_eq!(out.values(), sum);
+        let normed = HostTensor::new(&[1, 6, 16], plain_layer_norm(&sum, &[1.0; 16], &[0.0; 16], 1e-5)).unwrap();
+        let judgement = judged::<NoNorm>(&given);
+        assert_eq!(judgement.complaint, None);
+        let missed = judgement.method.relative.unwrap();
+        assert!(missed > 0.1 && (missed - relative_error(&out, &normed)).abs() < 1e-6, "{missed}");
     }
 }
