@@ -176,10 +176,13 @@ pub struct TensorSpec {
     /// How it is drawn for a measured cell.
     #[serde(skip)]
     pub draw: DrawRule,
-    /// Where the tensor takes part only under a parameter, e.g. `residual` with `position = post`: (axis, values). In every other
+    /// Where the tensor takes part only under parameters, e.g. `residual` with `position = post`: all of these must hold. In every other
     /// case giving it is an error.
-    pub only_with: Option<(&'static str, &'static [&'static str])>,
+    pub only_with: Option<OnlyWith>,
 }
+
+/// Axes, each with the values under which a tensor takes part.
+pub type OnlyWith = &'static [(&'static str, &'static [&'static str])];
 
 /// One tensor or weight that is made on the host from the drawn ones.
 #[derive(Debug, Clone, Copy)]
@@ -307,10 +310,8 @@ impl TensorSpec {
 
     /// Does this tensor take part in a cell with these axes?
     pub fn takes_part(&self, axes: &Axes) -> bool {
-        match self.only_with {
-            None => true,
-            Some((axis, values)) => axes.get(axis).and_then(AxisValue::as_text).is_some_and(|value| values.contains(&value)),
-        }
+        let holds = |axis: &str, values: &[&str]| axes.get(axis).and_then(AxisValue::as_text).is_some_and(|value| values.contains(&value));
+        self.only_with.unwrap_or_default().iter().all(|(axis, values)| holds(axis, values))
     }
 }
 

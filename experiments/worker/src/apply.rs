@@ -94,7 +94,9 @@ fn check_names(descriptor: &Descriptor, axes: &Axes, file: &File) -> Result<(), 
     }
     if let Some(surplus) = file.keys().find(|name| !wanted.iter().any(|tensor| tensor.name == *name)) {
         let conditional = descriptor.tensors.iter().find(|tensor| tensor.name == *surplus).and_then(|tensor| tensor.only_with);
-        let hint = conditional.map(|(axis, values)| format!(" ({surplus} goes with {axis} = {})", values.join(" or "))).unwrap_or_default();
+        let goes_with = |(axis, values): &(&str, &[&str])| format!("{axis} = {}", values.join(" or "));
+        let conditions = conditional.unwrap_or_default().iter().map(goes_with).collect::<Vec<_>>().join(" and ");
+        let hint = if conditions.is_empty() { String::new() } else { format!(" ({surplus} goes with {conditions})") };
         return Err(bad_request(format!("the tensor {surplus:?} is not used{hint}; {} takes {}", descriptor.name, wants())));
     }
     for (name, tensor) in file {

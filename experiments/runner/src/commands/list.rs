@@ -146,7 +146,7 @@ struct TensorRow {
     name: &'static str,
     role: Role,
     shape: Vec<&'static str>,
-    only_with: Option<OnlyWith>,
+    only_with: Option<Vec<OnlyWith>>,
 }
 
 /// What the host makes of the tensors before the timer: the forms that the engine really holds.
@@ -235,7 +235,7 @@ impl DerivedRow {
 
 impl TensorRow {
     fn of(tensor: &'static TensorSpec) -> Self {
-        let only_with = tensor.only_with.map(|(axis, values)| OnlyWith { axis, values });
+        let only_with = tensor.only_with.map(|all| all.iter().map(|(axis, values)| OnlyWith { axis, values }).collect());
         Self { name: tensor.name, role: tensor.role, shape: symbolic(tensor.shape), only_with }
     }
 
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!((&axis("precision")["role"], &axis("d_model")["role"]), (&json!("common"), &json!("problem")));
         let residual = json!({
             "name": "residual", "role": "activation", "shape": ["..", "d_model"],
-            "only_with": { "axis": "position", "values": ["post", "pre", "sandwich", "parallel", "deep-norm"] },
+            "only_with": [{ "axis": "position", "values": ["post", "pre", "sandwich", "parallel", "deep-norm"] }],
         });
         assert_eq!(row["tensors"][1], residual);
         assert_eq!(row["output"], json!({ "name": "out", "shape": ["..", "d_model"] }));

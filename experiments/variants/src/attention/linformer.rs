@@ -22,7 +22,7 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use super::flash::Streamed;
 use super::operands::{Attended, count, divides};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, OnlyWith, Placed, Role, TensorSpec};
 use crate::resolve::{name, size};
 use crate::variant::{Bound, Operands, Reference, Variant};
 
@@ -39,7 +39,7 @@ pub struct Projected<B: TransformerBackend> {
     spec: AttentionSpec,
 }
 
-const fn matrix(name: &'static str, only_with: Option<(&'static str, &'static [&'static str])>) -> TensorSpec {
+const fn matrix(name: &'static str, only_with: Option<OnlyWith>) -> TensorSpec {
     TensorSpec { name, role: Role::Vector, shape: &[Dim::Axis("rank"), Dim::Axis("n_kv")], draw: DrawRule::FanIn, only_with }
 }
 
@@ -69,8 +69,8 @@ impl Variant for Linformer {
             TENSORS[0],
             TENSORS[1],
             TENSORS[2],
-            matrix("e", Some(("projection", &["learned", "random"]))),
-            matrix("f", Some(("sharing", &["headwise"]))),
+            matrix("e", Some(&[("projection", &["learned", "random"])])),
+            matrix("f", Some(&[("sharing", &["headwise"])])),
         ],
         derived: &[],
         output: QUERIES,

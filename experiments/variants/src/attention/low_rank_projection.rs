@@ -24,7 +24,7 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use super::flash::Streamed;
 use super::operands::{Attended, count};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, OnlyWith, Placed, Role, TensorSpec};
 use crate::resolve::{name, size};
 use crate::variant::{Bound, Operands, Reference, Variant};
 
@@ -56,7 +56,7 @@ pub(super) const RANK_FITS: Condition =
 
 const PLAIN: LinearSpec = LinearSpec { activation: Activation::None };
 
-const fn encoder(name: &'static str, only_with: Option<(&'static str, &'static [&'static str])>) -> TensorSpec {
+const fn encoder(name: &'static str, only_with: Option<OnlyWith>) -> TensorSpec {
     TensorSpec { name, role: Role::Weight, shape: &[Dim::Axis("rank"), Dim::Axis("head_dim")], draw: DrawRule::FanIn, only_with }
 }
 
@@ -81,7 +81,7 @@ impl Variant for LowRankProjection {
             TENSORS[1],
             TENSORS[2],
             encoder("w_q", None),
-            encoder("w_k", Some(("sharing", &["none"]))),
+            encoder("w_k", Some(&[("sharing", &["none"])])),
             encoder("w_v", None),
             TensorSpec { name: "w_o", shape: &[Dim::Axis("head_dim"), Dim::Axis("rank")], ..encoder("w_o", None) },
         ],

@@ -13,7 +13,7 @@
 //!
 //! The position is part of the problem, not a parameter: norms are compared with each other in one position, and no norm is compared
 //! with itself in another one, which is another function. In its position each replaces layer norm, and the error of the method is
-//! against layer norm there.
+//! against layer norm there, also that of no norm at all: what leaving it out changes.
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
@@ -58,10 +58,10 @@ pub(super) const EPS: AxisSpec =
 
 /// The stream, where the position has it.
 pub(super) const RESIDUAL: TensorSpec =
-    TensorSpec { name: "residual", only_with: Some(("position", &["post", "pre", "sandwich", "parallel", "deep-norm"])), ..X };
+    TensorSpec { name: "residual", only_with: Some(&[("position", &["post", "pre", "sandwich", "parallel", "deep-norm"])]), ..X };
 
 /// What the sublayer side by side gave.
-pub(super) const OTHER: TensorSpec = TensorSpec { name: "other", only_with: Some(("position", &["parallel"])), ..X };
+pub(super) const OTHER: TensorSpec = TensorSpec { name: "other", only_with: Some(&[("position", &["parallel"])]), ..X };
 
 /// The stream, in every case.
 pub(super) const STREAM_IN: TensorSpec = TensorSpec { name: "residual", ..X };
@@ -73,7 +73,7 @@ pub(super) const fn channels(name: &'static str, mean: f64, deviation: f64) -> T
 
 /// The same for the second norm of a sandwich.
 pub(super) const fn of_exit(tensor: TensorSpec) -> TensorSpec {
-    TensorSpec { only_with: Some(("position", &["sandwich"])), ..tensor }
+    TensorSpec { only_with: Some(&[("position", &["sandwich"])]), ..tensor }
 }
 
 /// The scale.

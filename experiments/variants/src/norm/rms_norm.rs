@@ -13,7 +13,7 @@ use super::joined::{
     BETA, BETA_OUT, EPS, GAMMA, GAMMA_OUT, Joined, OTHER, PROBLEM, RESIDUAL, Statistics, TASK, joined_flops, layer_norm, position,
 };
 use super::{STREAM, X};
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Model, Placed, TensorSpec};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Model, TensorSpec};
 use crate::resolve::{name, number};
 use crate::variant::{Operands, Reference, Variant};
 
@@ -36,7 +36,16 @@ impl Variant for RmsNorm {
         task: TASK,
         problem: PROBLEM,
         parameters: &[EPS, SHIFT],
-        tensors: &[X, RESIDUAL, OTHER, GAMMA, TensorSpec { only_with: Some(("shift", &["yes"])), ..BETA }, GAMMA_OUT, BETA_OUT],
+        tensors: &[
+            X,
+            RESIDUAL,
+            OTHER,
+            GAMMA,
+            TensorSpec { only_with: Some(&[("shift", &["yes"])]), ..BETA },
+            GAMMA_OUT,
+            // A sandwich without shifts lacks that of its second norm, too.
+            TensorSpec { only_with: Some(&[("shift", &["yes"]), ("position", &["sandwich"])]), ..BETA_OUT },
+        ],
         derived: &[],
         output: STREAM,
         conditions: &[],
@@ -53,13 +62,6 @@ impl Variant for RmsNorm {
         })
     }
 
-    /// A sandwich without shifts lacks that of its second norm, too.
-    fn drawn(axes: &Axes) -> Vec<Placed> {
-        let shifted = name(axes, "shift") == "yes";
-        let tensors = Self::DESCRIPTOR.tensors.iter().filter(|tensor| tensor.takes_part(axes));
-        tensors.map(|tensor| tensor.placed(axes)).filter(|tensor| shifted || tensor.name != BETA_OUT.name).collect()
-    }
-
     fn exact(axes: &Axes) -> Reference {
         layer_norm(axes)
     }
@@ -73,7 +75,7 @@ impl Variant for RmsNorm {
 mod tests {
     use super::*;
     use crate::norm::layer_norm::LayerNorm;
-    use crate::testing::{axes, distance, drawn, run};
+    use crate::testing::{axes, distance, drawn, judged, run};
     use crossover_core::host::HostTensor;
 
     #[test]
@@ -85,6 +87,16 @@ mod tests {
         inputs.remove("beta");
         let bare = axes::<RmsNorm>(&[&given[..], &[("shift", "no".into())]].concat());
         assert_eq!(shifted, run::<RmsNorm>(&bare, &inputs));
+    }
+
+    #[test]
+    fn without_its_shift_it_is_judged_against_layer_norm_without_one() {
+        for position in ["plain", "sandwich", "deep-norm"] {
+            let judgement =
+                judged::<RmsNorm>(&[("n", 5.into()), ("d_model", 32.into()), ("position", position.into()), ("shift", "no".into())]);
+            let missed = judgement.method.relative.unwrap();
+            assert!(judgement.complaint.is_none() && missed > 1e-3 && missed < 0.5, "{position}: {judgement:?}");
+        }
     }
 
     #[test]
