@@ -1,24 +1,46 @@
 //! What the `config.json` beside trained weights says must be what the axes say.
 //!
 //! The shapes of tensors tell widths and the vocabulary, but not how many heads share a width, nor the base of the rotations: with another
-//! number the same file would silently be another model. What an experiment swaps on purpose (components and their parameters) is not
-//! looked at.
+//! number the same file would silently be another model. What an experiment swaps on purpose is not looked at ([`originals`] says what
+//! that is).
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crossover_core::axes::Axes;
-use crossover_core::error::{Result, shape_error};
+use crossover_core::error::{EngineError, Result, shape_error};
 use serde_json::Value;
 
+use super::naming::Naming;
+use super::originals;
 use crate::resolve::{name, number, size};
 
 /// Fails where the file, if there is one, contradicts the axes.
-pub(super) fn check(folder: &Path, axes: &Axes) -> Result<()> {
-    let path = folder.join("config.json");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
-    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", path.display()));
-    let config: Value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
-    counts(&config, axes).and_then(|()| rotations(&config, axes)).map_err(failed)
+pub(super) fn check(folder: &Path, naming: Naming, axes: &Axes) -> Result<()> {
+    let Some(config) = read(folder)? else { return Ok(()) };
+    let all = counts(&config, axes).and_then(|()| rotations(&config, axes)).and_then(|()| window(&config, axes));
+    all.and_then(|()| originals::check(&config, naming, axes)).map_err(|problem| failed(folder, &problem))
+}
+
+/// The components that the trained model has, where they are not those of these axes.
+pub(super) fn original_components(folder: &Path, axes: &Axes) -> Result<Axes> {
+    let Some(config) = read(folder)? else { return Ok(Axes::new()) };
+    originals::own(&config, axes).map_err(|problem| failed(folder, &problem))
+}
+
+const FILE: &str = "config.json";
+
+fn failed(folder: &Path, problem: &str) -> EngineError {
+    shape_error("weights", format!("{}: {problem}", folder.join(FILE).display()))
+}
+
+/// The file, if there is one: weights may come without.
+fn read(folder: &Path) -> Result<Option<Value>> {
+    let bytes = match std::fs::read(folder.join(FILE)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| failed(folder, &error.to_string()))?,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(folder, &error.to_string()))
 }
 
 /// Names of a count in the configurations of BERT and Llama, and of GPT-2.
@@ -57,6 +79,16 @@ fn rotations(config: &Value, axes: &Axes) -> std::result::Result<(), String> {
     }
 }
 
+/// A model that looks back so far only is another one beyond that length.
+fn window(config: &Value, axes: &Axes) -> std::result::Result<(), String> {
+    let used = config.get("use_sliding_window").and_then(Value::as_bool).unwrap_or(true);
+    let width = config.get("sliding_window").and_then(Value::as_u64).filter(|_| used);
+    match width.filter(|width| (size(axes, "n") + size(axes, "steps")) as u64 > *width) {
+        Some(width) => Err(format!("sliding_window is {width}: it attends to the last {width} tokens only, and more are not supported")),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -74,12 +106,15 @@ mod tests {
         }
         axes.insert("position".into(), "rope".into());
         axes.insert("rope_base".into(), AxisValue::Float(10_000.0));
-        check(folder.path(), &axes).err().map(|error| error.to_string())
+        axes.insert("n".into(), AxisValue::Int(128));
+        check(folder.path(), Naming::Llama, &axes).err().map(|error| error.to_string())
     }
 
     #[test]
     fn what_shapes_do_not_tell_must_be_said_by_the_axes() {
         assert_eq!(complaint(r#"{"num_hidden_layers": 2, "num_attention_heads": 4, "rope_theta": 10000.0, "rope_scaling": null}"#), None);
+        assert_eq!(complaint(r#"{"sliding_window": 64, "use_sliding_window": false}"#), None);
+        assert_eq!(complaint(r#"{"sliding_window": 128}"#), None);
         for (config, wanted) in [
             (r#"{"n_head": 8}"#, "set heads = 8"),
             (r#"{"num_hidden_layers": 6}"#, "set layers = 6"),
@@ -88,10 +123,20 @@ mod tests {
             (r#"{"rope_theta": 500000.0}"#, "set rope_base = 500000"),
             (r#"{"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}}"#, "set rope_base = 500000"),
             (r#"{"rope_scaling": {"type": "linear", "factor": 2.0}}"#, "scaled (linear)"),
+            (r#"{"sliding_window": 64}"#, "sliding_window is 64"),
             ("{", "EOF"),
         ] {
             let error = complaint(config).unwrap_or_default();
             assert!(error.contains(wanted), "{config}: {error}");
         }
+    }
+
+    #[test]
+    fn only_a_missing_file_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check(folder.path(), Naming::Bert, &Axes::new()).is_ok());
+        fs::create_dir(folder.path().join(FILE)).unwrap();
+        let error = check(folder.path(), Naming::Bert, &Axes::new()).unwrap_err().to_string();
+        assert!(error.contains(FILE), "{error}");
     }
 }

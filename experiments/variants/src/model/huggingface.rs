@@ -7,10 +7,11 @@
 //! mixture has several of is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use crossover_core::axes::Axes;
-use crossover_core::error::{Result, shape_error};
+use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::reference::HostInputs;
 use half::{bf16, f16};
@@ -18,21 +19,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 
 use super::config;
+use super::naming::{HEAD, Naming, Place};
 use crate::descriptor::Placed;
-
-/// What both decoders call a head of its own.
-const HEAD: &str = "lm_head.weight";
-
-/// Whose names a file uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Naming {
-    /// `encoder.layer.0.attention.self.query.weight`.
-    Bert,
-    /// `h.0.attn.c_attn.weight`, matrices transposed, q, k and v in one.
-    Gpt2,
-    /// `model.layers.0.self_attn.q_proj.weight`.
-    Llama,
-}
 
 /// One file, or the index of several.
 const WHOLE: &str = "model.safetensors";
@@ -49,143 +37,47 @@ pub fn folder(named: &str) -> Result<PathBuf> {
     })
 }
 
-/// The files of a folder, in full.
-fn files(folder: &Path) -> Result<Vec<Vec<u8>>> {
+/// The files of a folder, in full, each with its path.
+fn files(folder: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read(&path).map_err(|error| shape_error("weights", format!("{}: {error}", path.display())))
+        let bytes = std::fs::read(&path).map_err(|error| failed(&path, error))?;
+        Ok((path, bytes))
     };
     if folder.join(WHOLE).is_file() {
         return Ok(vec![read(WHOLE)?]);
     }
-    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", folder.join(INDEX).display()));
-    let index: serde_json::Value = serde_json::from_slice(&read(INDEX)?).map_err(|error| failed(error.to_string()))?;
-    let map = index.get("weight_map").and_then(serde_json::Value::as_object).ok_or_else(|| failed("it has no weight_map".to_owned()))?;
+    let (path, bytes) = read(INDEX)?;
+    let index: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| failed(&path, error))?;
+    let map = index.get("weight_map").and_then(serde_json::Value::as_object).ok_or_else(|| failed(&path, "it has no weight_map"))?;
     let names: BTreeSet<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
     names.into_iter().map(read).collect()
 }
 
+fn failed(path: &Path, problem: impl Display) -> EngineError {
+    shape_error("weights", format!("{}: {problem}", path.display()))
+}
+
 /// Those of the tensors that the folder's files have, by our names, for a model with these axes.
 pub fn load(folder: &Path, naming: Naming, wanted: &[Placed], axes: &Axes) -> Result<HostInputs> {
-    let failed = |problem: String| shape_error("weights", format!("{}: {problem}", folder.join(WHOLE).display()));
-    config::check(folder, axes)?;
+    config::check(folder, naming, axes)?;
     let bytes = files(folder)?;
-    let files = bytes.iter().map(|bytes| SafeTensors::deserialize(bytes)).collect::<std::result::Result<_, _>>();
-    let reader = Reader { files: files.map_err(|error| failed(error.to_string()))?, prefixes: ["", "bert.", "transformer."] };
-    reader.check_head(naming, wanted).map_err(failed)?;
+    let opened = bytes.iter().map(|(path, bytes)| SafeTensors::deserialize(bytes).map_err(|error| failed(path, error)));
+    let reader = Reader { files: opened.collect::<Result<_>>()?, prefixes: ["", "bert.", "transformer."] };
+    // What several files hold together is said of their index.
+    let whole = folder.join(if folder.join(WHOLE).is_file() { WHOLE } else { INDEX });
+    reader.check_head(naming, wanted).and_then(|()| reader.check_biases(naming, wanted)).map_err(|problem| failed(&whole, problem))?;
     let mut found = BTreeMap::new();
     for tensor in wanted {
         if let Some(place) = naming.place(&tensor.name) {
-            let values = reader.read(&place, &tensor.shape).map_err(|problem| failed(format!("{}: {problem}", tensor.name)))?;
+            let values = reader.read(&place, &tensor.shape).map_err(|problem| failed(&whole, format!("{}: {problem}", tensor.name)))?;
             found.insert(tensor.name.clone().into_owned(), values);
         }
     }
     if found.is_empty() {
-        return Err(failed(format!("none of its tensors belongs to the model (names as in {naming:?})")));
+        return Err(failed(&whole, format!("none of its tensors belongs to the model (names as in {naming:?})")));
     }
     Ok(found)
-}
-
-/// Where a tensor of ours stands in a file.
-#[derive(Debug, Clone, PartialEq)]
-struct Place {
-    name: String,
-    /// Stored as [inputs, outputs].
-    transposed: bool,
-    /// This part of three along the outputs.
-    third: Option<usize>,
-    /// More rows than wanted may be there.
-    cut: bool,
-    /// A tensor whose first row is added to every row.
-    plus_row_of: Option<&'static str>,
-    /// The architecture has no such tensor: ours is zero.
-    zero: bool,
-}
-
-impl Naming {
-    /// `None` for a tensor that such files do not have.
-    fn place(self, ours: &str) -> Option<Place> {
-        let plain = |name: String| Place { name, transposed: false, third: None, cut: false, plus_row_of: None, zero: false };
-        if let Some(rest) = ours.strip_prefix("layers.") {
-            let (layer, part) = rest.split_once('.')?;
-            return self.in_layer(layer, part);
-        }
-        let theirs = match (self, ours) {
-            (Self::Bert, "embedding.tokens") => "embeddings.word_embeddings.weight",
-            (Self::Bert, "embedding.positions") => {
-                let name = "embeddings.position_embeddings.weight".to_owned();
-                return Some(Place { cut: true, plus_row_of: Some("embeddings.token_type_embeddings.weight"), ..plain(name) });
-            }
-            (Self::Bert, "embedding.norm.gamma") => "embeddings.LayerNorm.weight",
-            (Self::Bert, "embedding.norm.beta") => "embeddings.LayerNorm.bias",
-            (Self::Gpt2 | Self::Llama, "head") => HEAD,
-            (Self::Gpt2, "embedding.tokens") => "wte.weight",
-            (Self::Gpt2, "embedding.positions") => return Some(Place { cut: true, ..plain("wpe.weight".to_owned()) }),
-            (Self::Gpt2, "final_norm.gamma") => "ln_f.weight",
-            (Self::Gpt2, "final_norm.beta") => "ln_f.bias",
-            (Self::Llama, "embedding.tokens") => "model.embed_tokens.weight",
-            (Self::Llama, "final_norm.gamma") => "model.norm.weight",
-            // Llama's norm shifts nothing; one that is put in its place may.
-            (Self::Llama, "final_norm.beta") => return Some(Place { zero: true, ..plain(String::new()) }),
-            _ => return None,
-        };
-        Some(plain(theirs.to_owned()))
-    }
-
-    fn in_layer(self, layer: &str, part: &str) -> Option<Place> {
-        let (module, parameter) = match part {
-            "ffn.b1" => ("ffn.w1", "bias"),
-            "ffn.b2" => ("ffn.w2", "bias"),
-            "ffn.w1" | "ffn.w2" | "ffn.w3" => (part, "weight"),
-            _ => match part.rsplit_once('.')? {
-                (module, "weight" | "gamma") => (module, "weight"),
-                (module, "bias" | "beta") => (module, "bias"),
-                _ => return None,
-            },
-        };
-        let third = ["q", "k", "v"].iter().position(|which| *which == module);
-        let theirs = match (self, module) {
-            (Self::Bert, "q") => "attention.self.query",
-            (Self::Bert, "k") => "attention.self.key",
-            (Self::Bert, "v") => "attention.self.value",
-            (Self::Bert, "o") => "attention.output.dense",
-            (Self::Bert, "attention_norm") => "attention.output.LayerNorm",
-            (Self::Bert, "ffn.w1") => "intermediate.dense",
-            (Self::Bert, "ffn.w2") => "output.dense",
-            (Self::Bert, "ffn_norm") => "output.LayerNorm",
-            (Self::Gpt2, "q" | "k" | "v") => "attn.c_attn",
-            (Self::Gpt2, "o") => "attn.c_proj",
-            (Self::Gpt2, "attention_norm") => "ln_1",
-            (Self::Gpt2, "ffn.w1") => "mlp.c_fc",
-            (Self::Gpt2, "ffn.w2") => "mlp.c_proj",
-            (Self::Gpt2, "ffn_norm") => "ln_2",
-            (Self::Llama, "q") => "self_attn.q_proj",
-            (Self::Llama, "k") => "self_attn.k_proj",
-            (Self::Llama, "v") => "self_attn.v_proj",
-            (Self::Llama, "o") => "self_attn.o_proj",
-            (Self::Llama, "attention_norm") => "input_layernorm",
-            (Self::Llama, "ffn.w1") => "mlp.gate_proj",
-            (Self::Llama, "ffn.w3") => "mlp.up_proj",
-            (Self::Llama, "ffn.w2") => "mlp.down_proj",
-            (Self::Llama, "ffn_norm") => "post_attention_layernorm",
-            _ => return None,
-        };
-        let stem = match self {
-            Self::Bert => "encoder.layer",
-            Self::Gpt2 => "h",
-            Self::Llama => "model.layers",
-        };
-        let gpt2 = self == Self::Gpt2;
-        Some(Place {
-            name: format!("{stem}.{layer}.{theirs}.{parameter}"),
-            transposed: gpt2 && parameter == "weight" && !module.ends_with("norm"),
-            third: third.filter(|_| gpt2),
-            cut: false,
-            plus_row_of: None,
-            // Llama has biases at most in its projections.
-            zero: self == Self::Llama && parameter == "bias" && !["q", "k", "v", "o"].contains(&module),
-        })
-    }
 }
 
 struct Reader<'a> {
@@ -203,13 +95,35 @@ impl Reader<'_> {
             Naming::Llama => "model.embed_tokens.weight",
         };
         let untied = wanted.iter().any(|tensor| tensor.name == "head");
-        match (self.values(HEAD), self.values(table)) {
-            (Err(_), _) if untied => Err(format!("it has no {HEAD}: set head = tied")),
-            (Ok((head, _)), Ok((table, _))) if !untied && head != table => {
+        match (self.find(HEAD)?, self.find(table)?) {
+            (None, _) if untied => Err(format!("it has no {HEAD}: set head = tied")),
+            (Some(head), Some(table)) if !untied && widened(&head)? != widened(&table)? => {
                 Err(format!("its head ({HEAD}) is not its token table: set head = untied"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// A trained bias that nobody asks for, beside a weight that is: another model. (Feed-forward layers and norms without one may be what
+    /// an experiment puts in their place; a Llama's own have none, so that nothing could take it.)
+    fn check_biases(&self, naming: Naming, wanted: &[Placed]) -> std::result::Result<(), String> {
+        let layers = wanted.iter().filter_map(|tensor| tensor.name.strip_prefix("layers.")?.split_once('.'));
+        for (layer, part) in layers {
+            let (own, way_out) = match part {
+                "q.weight" | "k.weight" | "v.weight" | "o.weight" => (part.replace("weight", "bias"), "set biases = yes"),
+                "ffn.w1" | "ffn.w2" | "ffn.w3" if naming == Naming::Llama => (part.replace('w', "b"), "which is not supported"),
+                _ => continue,
+            };
+            if wanted.iter().any(|tensor| tensor.name == format!("layers.{layer}.{own}")) && !own.starts_with("ffn") {
+                continue;
+            }
+            // The bias of `ffn.w3` has no name of ours: it stands beside its weight.
+            let place = naming.in_layer(layer, part).map(|weight| weight.name.replace(".weight", ".bias"));
+            if let Some(theirs) = place.filter(|theirs| matches!(self.find(theirs), Ok(Some(_)))) {
+                return Err(format!("it has {theirs:?}, and the cell has no such bias: {way_out}"));
+            }
+        }
+        Ok(())
     }
 
     fn read(&self, place: &Place, shape: &[usize]) -> std::result::Result<HostTensor, String> {
@@ -222,18 +136,20 @@ impl Reader<'_> {
             found = vec![columns, rows];
         }
         if let Some(third) = place.third {
+            let outputs = found.first_mut().filter(|outputs| outputs.is_multiple_of(3));
+            let outputs = outputs.ok_or_else(|| format!("{} does not hold three matrices side by side", place.name))?;
+            *outputs /= 3;
             let part = values.len() / 3;
             values = values[third * part..(third + 1) * part].to_vec();
-            found[0] /= 3;
         }
-        if let (true, &[rows, width]) = (place.cut, &found[..])
-            && rows >= shape[0]
+        if let (true, &[rows, width], &[first, _]) = (place.cut, &found[..], shape)
+            && rows >= first
         {
-            values.truncate(shape[0] * width);
-            found[0] = shape[0];
+            values.truncate(first * width);
+            found[0] = first;
         }
         // Experts start as the trained layer each (Komatsuzaki et al. 2023, section 3).
-        if let Some((&count, one)) = shape.split_first().filter(|(_, one)| found == *one) {
+        if let Some((&count, one)) = shape.split_first().filter(|(_, one)| place.repeated && found == *one) {
             values = values.repeat(count);
             found = [&[count], one].concat();
         }
@@ -241,23 +157,30 @@ impl Reader<'_> {
             return Err(format!("{} has the shape {found:?}, the cell's sizes ask for {shape:?}", place.name));
         }
         if let Some(name) = place.plus_row_of {
-            let (row, _) = self.values(name)?;
+            let (rows, found) = self.values(name)?;
             let width = shape.last().copied().unwrap_or(1);
-            values.iter_mut().enumerate().for_each(|(at, value)| *value += row[at % width]);
+            let row = rows.get(..width).filter(|_| found.get(1..) == Some(&[width][..]));
+            let row = row.ok_or_else(|| format!("{name} has the shape {found:?}, expected rows of {width}"))?;
+            values.chunks_mut(width.max(1)).flat_map(|values| values.iter_mut().zip(row)).for_each(|(value, added)| *value += added);
         }
         HostTensor::new(shape, values).map_err(|error| error.to_string())
     }
 
     fn values(&self, name: &str) -> std::result::Result<(Vec<f64>, Vec<usize>), String> {
+        let view = self.find(name)?.ok_or_else(|| format!("the tensor {name:?} is missing"))?;
+        Ok((widened(&view)?, view.shape().to_vec()))
+    }
+
+    fn find(&self, name: &str) -> std::result::Result<Option<TensorView<'_>>, String> {
         let named = self.prefixes.iter().map(|prefix| format!("{prefix}{name}"));
         let mut places = named.flat_map(|name| self.files.iter().map(move |file| file.tensor(&name)));
-        let view = places.find_map(|found| match found {
-            Ok(view) => Some(Ok(view)),
-            Err(SafeTensorError::TensorNotFound(_)) => None,
-            Err(error) => Some(Err(error.to_string())),
-        });
-        let view = view.ok_or_else(|| format!("the tensor {name:?} is missing"))??;
-        Ok((widened(&view)?, view.shape().to_vec()))
+        places
+            .find_map(|found| match found {
+                Ok(view) => Some(Ok(view)),
+                Err(SafeTensorError::TensorNotFound(_)) => None,
+                Err(error) => Some(Err(error.to_string())),
+            })
+            .transpose()
     }
 }
 
@@ -278,28 +201,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-
-    fn name_of(naming: Naming, ours: &str) -> Option<String> {
-        naming.place(ours).map(|place| place.name)
-    }
-
-    #[test]
-    fn our_names_stand_for_theirs() {
-        for (naming, ours, theirs) in [
-            (Naming::Bert, "layers.3.q.bias", "encoder.layer.3.attention.self.query.bias"),
-            (Naming::Bert, "layers.0.ffn.w2", "encoder.layer.0.output.dense.weight"),
-            (Naming::Bert, "layers.0.ffn_norm.beta", "encoder.layer.0.output.LayerNorm.bias"),
-            (Naming::Gpt2, "layers.11.ffn.b1", "h.11.mlp.c_fc.bias"),
-            (Naming::Gpt2, "layers.1.attention_norm.gamma", "h.1.ln_1.weight"),
-            (Naming::Llama, "layers.2.ffn.w3", "model.layers.2.mlp.up_proj.weight"),
-        ] {
-            assert_eq!(name_of(naming, ours).as_deref(), Some(theirs));
-        }
-        // A component's own projections are in no such file.
-        assert_eq!(name_of(Naming::Bert, "layers.0.attention.e"), None);
-        let fused = Naming::Gpt2.place("layers.0.k.weight").unwrap();
-        assert_eq!((fused.name.as_str(), fused.transposed, fused.third), ("h.0.attn.c_attn.weight", true, Some(1)));
-    }
 
     fn file(tensors: &[(&str, &[usize])]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -323,7 +224,7 @@ mod tests {
     #[test]
     fn gpt2_keeps_q_k_and_v_side_by_side_and_transposed() {
         let folder = file(&[("transformer.h.0.attn.c_attn.weight", &[2, 6]), ("transformer.h.0.attn.c_attn.bias", &[6])]);
-        let tensors = [wanted("layers.0.k.weight", &[2, 2]), wanted("layers.0.v.bias", &[2])];
+        let tensors = [wanted("layers.0.k.weight", &[2, 2]), wanted("layers.0.k.bias", &[2]), wanted("layers.0.v.bias", &[2])];
         let loaded = load(folder.path(), Naming::Gpt2, &tensors, &Axes::new()).unwrap();
         // Columns 2 and 3 of [[0..5], [6..11]], as rows.
         assert_eq!(loaded["layers.0.k.weight"].values(), [2.0, 8.0, 3.0, 9.0]);
@@ -373,6 +274,51 @@ mod tests {
         fs::write(folder.path().join(INDEX), "{}").unwrap();
         let error = load(folder.path(), Naming::Gpt2, &tensors, &Axes::new()).unwrap_err().to_string();
         assert!(error.contains("has no weight_map"), "{error}");
+    }
+
+    #[test]
+    fn malformed_files_are_errors() {
+        let scalar = file(&[("h.0.attn.c_attn.weight", &[])]);
+        let odd = file(&[("h.0.attn.c_attn.bias", &[7])]);
+        let refused =
+            |folder: &tempfile::TempDir, naming, tensor| load(folder.path(), naming, &[tensor], &Axes::new()).unwrap_err().to_string();
+        for (folder, name, shape) in [(&scalar, "layers.0.q.weight", &[1, 1][..]), (&odd, "layers.0.q.bias", &[2])] {
+            let error = refused(folder, Naming::Gpt2, wanted(name, shape));
+            assert!(error.contains("does not hold three matrices"), "{error}");
+        }
+        let positions: (&str, &[usize]) = ("embeddings.position_embeddings.weight", &[4, 3]);
+        for types in [&[2, 2][..], &[2, 4], &[3], &[], &[0, 3], &[1, 3, 1]] {
+            let narrow = file(&[positions, ("embeddings.token_type_embeddings.weight", types)]);
+            let error = refused(&narrow, Naming::Bert, wanted("embedding.positions", &[2, 3]));
+            assert!(error.contains("expected rows of 3"), "{types:?}: {error}");
+        }
+        let whole = tempfile::tempdir().unwrap();
+        fs::write(whole.path().join("part.safetensors"), "no such file").unwrap();
+        fs::write(whole.path().join(INDEX), r#"{"weight_map": {"wte.weight": "part.safetensors"}}"#).unwrap();
+        let error = refused(&whole, Naming::Gpt2, wanted("embedding.tokens", &[2, 2]));
+        assert!(error.contains("part.safetensors"), "{error}");
+        // Nothing but a mixture's layer is repeated.
+        let norm = file(&[("model.norm.weight", &[2])]);
+        let error = refused(&norm, Naming::Llama, wanted("final_norm.gamma", &[3, 2]));
+        assert!(error.contains("has the shape [2], the cell's sizes ask for [3, 2]"), "{error}");
+    }
+
+    #[test]
+    fn a_bias_that_nobody_takes_is_refused() {
+        let weight: (&str, &[usize]) = ("model.layers.0.self_attn.q_proj.weight", &[2, 2]);
+        let biased = file(&[weight, ("model.layers.0.self_attn.q_proj.bias", &[2])]);
+        let taken = [wanted("layers.0.q.weight", &[2, 2]), wanted("layers.0.q.bias", &[2])];
+        assert_eq!(load(biased.path(), Naming::Llama, &taken, &Axes::new()).unwrap().len(), 2);
+        let error = load(biased.path(), Naming::Llama, &taken[..1], &Axes::new()).unwrap_err().to_string();
+        assert!(error.contains("self_attn.q_proj.bias") && error.contains("set biases = yes"), "{error}");
+        for (weight, bias) in [("gate_proj", "ffn.w1"), ("up_proj", "ffn.w3")] {
+            let [weight, theirs] = ["weight", "bias"].map(|part| format!("model.layers.0.mlp.{weight}.{part}"));
+            let biased = file(&[(&weight, &[2, 2]), (&theirs, &[2])]);
+            let zero =
+                [wanted(if bias == "ffn.w1" { "layers.0.ffn.w1" } else { "layers.0.ffn.w3" }, &[2, 2]), wanted("layers.0.ffn.b1", &[2])];
+            let error = load(biased.path(), Naming::Llama, &zero, &Axes::new()).unwrap_err().to_string();
+            assert!(error.contains("which is not supported"), "{error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod config;
 mod double;
 pub mod huggingface;
 mod layer;
+pub mod naming;
+mod originals;
 pub mod presets;
 mod projection;
 pub mod single;

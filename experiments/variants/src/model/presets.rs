@@ -2,7 +2,7 @@
 
 use super::architecture::{Style, choices, decode_sizes, double_choices, double_sizes, sizes, stepwise_sizes};
 use super::double::{Double, DoublePreset};
-use super::huggingface::Naming;
+use super::naming::Naming;
 use super::single::{End, Preset, Single};
 use super::stepwise::{Phase, Stepwise, StepwisePreset};
 use crate::descriptor::{AxisSpec, Model};

@@ -11,10 +11,10 @@ use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{View, ViewMut};
 
 use super::architecture::{Architecture, CAUSAL_CONDITIONS, CONDITIONS};
-use super::huggingface::Naming;
+use super::naming::Naming;
 use super::stack::{self, Stack};
 use super::table::{self, Table};
-use super::{huggingface, text};
+use super::{config, huggingface, text};
 use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec};
 use crate::inputs::draw_tensors;
 use crate::resolve::{name, size};
@@ -163,6 +163,12 @@ pub(super) fn original_components(axes: &Axes, choices: &[AxisSpec]) -> Referenc
     let mut original = axes.clone();
     for choice in choices.iter().filter(|choice| matches!(choice.kind, AxisKind::Component { .. })) {
         original.extend(choice.default.value().map(|value| (choice.name.to_owned(), value)));
+    }
+    // A trained model's own are those of its file; one that cannot be read fails where its weights are.
+    if !["", "seed"].contains(&name(axes, "weights"))
+        && let Ok(own) = huggingface::folder(name(axes, "weights")).and_then(|folder| config::original_components(&folder, &original))
+    {
+        original.extend(own);
     }
     if original == *axes { Reference::Itself } else { Reference::ItselfWith(original) }
 }

@@ -30,7 +30,7 @@ use crossover_core::tensor::{View, ViewMut};
 
 use super::architecture::{Architecture, Attending, conditions};
 use super::attention_block::caches;
-use super::huggingface::Naming;
+use super::naming::Naming;
 use super::single::{TEXT, draw_with_weights, original_components};
 use super::stack::{self, Stack};
 use super::table::{self, Table};
