@@ -11,8 +11,8 @@
 //! largest logit is the next token, chosen inside the call as a decoder does it, and what hangs on a choice closer than rounding counts as
 //! undetermined.
 //!
-//! What it trades away: the cache of the prompt is made by the host's reference engine in f64 before the timer, which takes long for a
-//! large model; and a cache needs attention that is a pattern over keys (full, window, dilated and so on), not a projection of them.
+//! What it trades away: the cache of the prompt is made before the timer by the host's reference engine, from the weights as the cell has
+//! them (rounded, quantised) and without any other rounding than that of the finished cache, which takes long for a large model; and a cache needs attention that is a pattern over keys (full, window, dilated and so on), not a projection of them.
 
 use std::marker::PhantomData;
 
@@ -197,14 +197,14 @@ fn columns(tokens: &HostTensor, first: usize, count: usize) -> Result<HostTensor
     HostTensor::new(&[rows, count], values)
 }
 
-/// What the prefill variant leaves in the caches: keys and values layer by layer, in f64 on the reference engine.
+/// What the prefill variant leaves in the caches: keys and values layer by layer, from the cell's own rounded or quantised weights, computed
+/// in f64 on the reference engine.
 fn prefilled(axes: &Axes, drawn: &HostInputs) -> Result<Vec<HostTensor>> {
     type Prefill = super::presets::Prefill;
     let entry = find(Prefill::DESCRIPTOR.name).ok_or_else(|| shape_error("derive", "the prefill variant is missing"))?;
-    let mut own: Axes = axes.clone();
+    let mut own = axes.clone();
     own.retain(|axis, _| entry.descriptor.axis(axis).is_some());
-    own.insert("precision".into(), "f64".into());
-    let inputs = CellInputs::unrounded(&entry, &own, drawn.clone())?;
+    let inputs = CellInputs::new(&entry, &own, drawn.clone())?;
     let backend = RunningError::new(&config(&own))?;
     let OnEngine { mut operands, activations, .. } = on_engine(&backend, &inputs)?;
     let mut bound = Prefill::bind(&mut operands, &own)?;

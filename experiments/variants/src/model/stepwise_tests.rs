@@ -44,6 +44,20 @@ fn a_cache_changes_nothing_token_by_token() {
     }
 }
 
+/// The cache comes from the same narrow weights as the steps: what quantising changed, it changed for both alike.
+#[test]
+fn a_cache_is_that_of_the_cells_own_weights() {
+    for (precision, near) in [("int8-weight", 1e-4), ("int4", 1e-4)] {
+        let narrow = [&given(&[])[..], &[("precision", precision.into())]].concat();
+        let (cached, recomputed) = (axes::<Decode>(&narrow), axes::<DecodeRecompute>(&narrow));
+        let inputs = drawn::<Decode>(&cached);
+        let [own, other] = [run::<Decode>(&cached, &inputs), run::<DecodeRecompute>(&recomputed, &inputs)];
+        let exact = run::<Decode>(&axes::<Decode>(&given(&[])), &inputs);
+        assert!(distance(&own, &other) < near, "{precision}: {}", distance(&own, &other));
+        assert!(distance(&own, &exact) > 10.0 * near, "{precision}: {}", distance(&own, &exact));
+    }
+}
+
 /// Prefill(n) is prefill(n - m) and m steps: the logits of the whole sequence in one call, and of its last tokens in steps.
 #[test]
 fn prefill_and_steps_are_the_whole_sequence() {
