@@ -65,9 +65,9 @@ impl Variant for DecodeMla {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let Factors { latent, up_k, up_v } = Factors::of(axes, drawn)?;
+        let Factors { latent, up_k, up_v, saving } = Factors::of(axes, drawn)?;
         let (cache, new) = without_last(&latent)?;
-        let derived = Derived::default().tensor("latent_new", new).tensor("latent_cache", cache);
+        let derived = Derived::default().saved(saving).tensor("latent_new", new).tensor("latent_cache", cache);
         derived.weight("up_k", &up_k, axes)?.weight("up_v", &up_v, axes)
     }
 }

@@ -8,12 +8,12 @@
 //! truncated singular value decomposition gives the latents and the maps, which all sequences share, as trained weights are. Full rank is
 //! exact. The paper's separate rotary channels are left out: there are no positions here.
 
+use crossover_compression::Saving;
 use crossover_compression::low_rank::{Rank, Split, low_rank};
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
-use crossover_core::dtype::DType;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{AttentionSpec, LinearSpec};
@@ -22,7 +22,7 @@ use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{View, ViewMut};
 
 use crate::descriptor::{AxisDefault, AxisSpec, Condition, DerivedSpec, Dim, Role};
-use crate::resolve::size;
+use crate::resolve::{precision, size};
 use crate::variant::{Operands, source};
 
 /// Width of the latents.
@@ -54,6 +54,8 @@ pub(super) struct Factors {
     pub(super) up_k: HostTensor,
     /// [kv_heads, head_dim, rank].
     pub(super) up_v: HostTensor,
+    /// Of the keys and values side by side, which are what is compressed.
+    pub(super) saving: Saving,
 }
 
 impl Factors {
@@ -74,7 +76,7 @@ impl Factors {
         }
         let matrix = HostTensor::new(&[batch * n, 2 * heads * width], rows)?;
         // Balanced, so that narrow types hold latents and maps equally well.
-        let factors = low_rank(&matrix, Rank::Number(rank), Split::Balanced, DType::F64);
+        let factors = low_rank(&matrix, Rank::Number(rank), Split::Balanced, precision(axes).storage());
         let factors = factors.map_err(|error| shape_error("latent attention", error.to_string()))?;
         let entry = |at: usize, head: usize, channel: usize| factors.b.values()[at * 2 * heads * width + head * width + channel];
         let (mut up_k, mut up_v) = (Vec::with_capacity(heads * rank * width), Vec::with_capacity(heads * rank * width));
@@ -89,6 +91,7 @@ impl Factors {
             latent: factors.a.reshaped(&[batch, n, rank])?,
             up_k: HostTensor::new(&[heads, rank, width], up_k)?,
             up_v: HostTensor::new(&[heads, width, rank], up_v)?,
+            saving: factors.saving,
         })
     }
 }

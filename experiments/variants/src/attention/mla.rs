@@ -61,8 +61,8 @@ impl Variant for Mla {
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        let Factors { latent, up_k, up_v } = Factors::of(axes, drawn)?;
-        Derived::default().tensor("latent", latent).weight("up_k", &up_k, axes)?.weight("up_v", &up_v, axes)
+        let Factors { latent, up_k, up_v, saving } = Factors::of(axes, drawn)?;
+        Derived::default().saved(saving).tensor("latent", latent).weight("up_k", &up_k, axes)?.weight("up_v", &up_v, axes)
     }
 }
 
@@ -98,6 +98,15 @@ mod tests {
         let errors = [32, 24, 8, 1].map(error);
         assert!(errors[0] < 1e-11, "{errors:?}");
         assert!(errors.is_sorted() && errors[1] > 1e-3, "{errors:?}");
+    }
+
+    /// A latent of 8 numbers and its two maps in place of a matrix of 32 x 32.
+    #[test]
+    fn what_is_saved_of_keys_and_values_is_told() {
+        let axes = axes::<Mla>(&small(&[("rank", 8.into())]));
+        let [saving] = Mla::derive(&axes, &drawn::<Mla>(&axes)).unwrap().savings[..] else { panic!("one matrix is compressed") };
+        assert_eq!((saving.parameters_before, saving.parameters_after), (32 * 32, 2 * 8 * 32));
+        assert!(saving.relative_error > 0.1 && saving.relative_error < 1.0, "{saving:?}");
     }
 
     #[test]

@@ -7,19 +7,20 @@
 //! Units that are linear need no hidden value, so all of them together are one matrix [d_model, d_model] and one bias, made on the host.
 //!
 //! Cost: 4 d_model core d_ff + 2 d_model^2 operations a row. Traded away: the curvature of the periphery, and inputs that are not as
-//! assumed. core = 1 is the dense layer (with a periphery of zeros).
+//! assumed. core = 1 is the dense layer (with a periphery of zeros). What is saved is told; an error of the weights is not, as units that
+//! become linear have no weights of their own to be far from.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use crossover_compression::product;
-use crossover_compression::structured::{select_columns, select_rows};
+use crossover_compression::structured::{saving_of, select_columns, select_rows};
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
-use crossover_core::ops::BinaryOp;
+use crossover_core::ops::{BinaryOp, WeightForm};
 use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{View, ViewMut};
 
@@ -29,7 +30,7 @@ use super::layers::{self, PLAIN, SOURCES, TwoLayers, activation, made, made_vect
 use super::structured::best_units;
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, Model};
 use crate::linear::layer::failed;
-use crate::resolve::size;
+use crate::resolve::{precision, size};
 use crate::variant::{Bound, Derived, Operands, Reference, Variant, source, wrong_inputs};
 
 /// The variant.
@@ -87,7 +88,13 @@ impl Variant for CorePeriphery {
         let core = best_units(drawn, units(axes, "core"))?;
         let (w1, b1, w2) = (source(drawn, "w1")?, source(drawn, "b1")?, source(drawn, "w2")?);
         let (matrix, b2) = periphery(axes, drawn, &core)?;
+        let mut saving = saving_of(&[w1], w2, &core, precision(axes).weight).map_err(failed)?;
+        saving.parameters_after += matrix.len();
+        saving.bytes_after += WeightForm::of(precision(axes)).ideal_bytes(size(axes, "d_model"), size(axes, "d_model"));
+        // A unit that became linear is no nearer to or farther from its weights, which are merged with others': there is no such distance.
+        saving.relative_error = f64::NAN;
         Derived::default()
+            .saved(saving)
             .tensor("b1", select_rows(b1, &core).map_err(failed)?)
             .tensor("b2", b2)
             .weight("w1", &select_rows(w1, &core).map_err(failed)?, axes)?
@@ -248,6 +255,17 @@ mod tests {
         }
         assert!(distance(&matrix, &HostTensor::new(&[d_model, d_model], expected).unwrap()) < 1e-13);
         assert!(distance(&bias, &HostTensor::new(&[d_model], expected_bias).unwrap()) < 1e-13);
+    }
+
+    #[test]
+    fn what_is_saved_is_told_without_an_error_of_weights() {
+        let axes = axes::<CorePeriphery>(&sizes(&[("core", 0.25.into())]));
+        let derived = CorePeriphery::derive(&axes, &drawn::<CorePeriphery>(&axes)).unwrap();
+        let (d_model, d_ff) = (size(&axes, "d_model"), size(&axes, "d_ff"));
+        let [saving] = derived.savings[..] else { panic!("{:?}", derived.savings) };
+        let after = d_model * (2 * units(&axes, "core") + d_model);
+        assert_eq!((saving.parameters_before, saving.parameters_after), (2 * d_model * d_ff, after));
+        assert_eq!((saving.bytes_before, saving.bytes_after, saving.relative_error.is_nan()), (16 * d_model * d_ff, 8 * after, true));
     }
 
     #[test]
