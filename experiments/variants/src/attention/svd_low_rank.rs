@@ -9,6 +9,9 @@
 //! error of the scores in the Frobenius norm: no other map to that rank, learned ([`super::low_rank_projection`]) or random, leaves a
 //! smaller one. After softmax and the product with v that order need not hold: a map that errs more in scores which carry little
 //! weight may come out nearer to exact attention.
+//!
+//! There is no causal form: the nearest scores of low rank are made from all keys at once, so that a query's own would hold later tokens
+//! under any mask, and scores that are masked first have full rank.
 
 use crossover_compression::svd::{Svd, thin_svd};
 use crossover_core::arena::Arena;

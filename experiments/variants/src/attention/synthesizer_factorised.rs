@@ -30,9 +30,13 @@ pub struct FactorMaps<B: TransformerBackend> {
     b_a: Tensor<B::Buffer>,
     w_b: B::Weight,
     b_b: Tensor<B::Buffer>,
+    causal: bool,
 }
 
 const REST: Dim = Dim::Of("n_kv / factor", |axes| size(axes, "n_kv") / size(axes, "factor").max(1));
+
+/// Both rows have whole numbers of entries.
+pub(super) const FACTOR_DIVIDES: Condition = Condition { text: "factor must divide n_kv", holds: |axes| divides(axes, "factor", "n_kv") };
 
 impl Variant for SynthesizerFactorised {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -53,7 +57,7 @@ impl Variant for SynthesizerFactorised {
         ],
         derived: &[],
         output: QUERIES,
-        conditions: &[HEADS_DIVIDE, Condition { text: "factor must divide n_kv", holds: |axes| divides(axes, "factor", "n_kv") }],
+        conditions: &[HEADS_DIVIDE, FACTOR_DIVIDES],
         model: Model {
             flops: "batch*heads*n*((factor + n_kv/factor)*(2*head_dim + 1) + n_kv*(2*head_dim + 6))",
             scratch: "batch*heads*n*(factor + n_kv/factor + n_kv)",
@@ -63,8 +67,7 @@ impl Variant for SynthesizerFactorised {
     type Bound<B: TransformerBackend> = FactorMaps<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<FactorMaps<B>> {
-        let [w_a, w_b] = [operands.weight("w_a")?, operands.weight("w_b")?];
-        Ok(FactorMaps { w_a, b_a: operands.tensor("b_a")?, w_b, b_b: operands.tensor("b_b")? })
+        FactorMaps::bind(operands, false)
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -73,6 +76,13 @@ impl Variant for SynthesizerFactorised {
 
     fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
+    }
+}
+
+impl<B: TransformerBackend> FactorMaps<B> {
+    pub(super) fn bind(operands: &mut Operands<B>, causal: bool) -> Result<Self> {
+        let [w_a, w_b] = [operands.weight("w_a")?, operands.weight("w_b")?];
+        Ok(Self { w_a, b_a: operands.tensor("b_a")?, w_b, b_b: operands.tensor("b_b")?, causal })
     }
 }
 
@@ -97,7 +107,7 @@ impl<B: TransformerBackend> Bound<B> for FactorMaps<B> {
         let row = b.view().with(|layout| layout.unsqueeze(3))?;
         let table = scores.view_mut().with(|layout| layout.split(3, first, second))?;
         backend.binary(BinaryOp::Multiply, Operand::Of(column), row, table)?;
-        mix(backend, &mut scores, false, &operands, out)?;
+        mix(backend, &mut scores, self.causal, &operands, out)?;
         for tensor in [scores, b, a] {
             scratch.give(tensor);
         }

@@ -9,7 +9,7 @@ use crossover_core::error::Result;
 
 use super::operands::count;
 use super::synthesizer::full;
-use super::synthesizer_random::TrainedScores;
+use super::synthesizer_random::{Scores, TrainedScores};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
 use crate::resolve::size;
@@ -21,6 +21,12 @@ pub struct SynthesizerFactorisedRandom;
 const fn factor(name: &'static str, shape: &'static [Dim]) -> TensorSpec {
     TensorSpec { name, role: Role::Vector, shape, draw: DrawRule::Around(0.0, 1.0), only_with: None }
 }
+
+/// A product of two factors has no higher rank than its shorter side.
+pub(super) const RANK_FITS: Condition = Condition {
+    text: "rank must be at most n and n_kv: more columns add nothing",
+    holds: |axes| size(axes, "rank") <= size(axes, "n").min(size(axes, "n_kv")),
+};
 
 impl Variant for SynthesizerFactorisedRandom {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -39,20 +45,14 @@ impl Variant for SynthesizerFactorisedRandom {
         ],
         derived: &[],
         output: QUERIES,
-        conditions: &[
-            HEADS_DIVIDE,
-            Condition {
-                text: "rank must be at most n and n_kv: more columns add nothing",
-                holds: |axes| size(axes, "rank") <= size(axes, "n").min(size(axes, "n_kv")),
-            },
-        ],
+        conditions: &[HEADS_DIVIDE, RANK_FITS],
         model: Model { flops: "heads*n*n_kv*(5 + 2*rank + 2*batch*head_dim)", scratch: "heads*n*n_kv" },
     };
 
     type Bound<B: TransformerBackend> = TrainedScores<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<TrainedScores<B>> {
-        Ok(TrainedScores::Factors(operands.tensor("r1")?, operands.tensor("r2")?))
+        TrainedScores::of_factors(operands, false)
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -61,6 +61,12 @@ impl Variant for SynthesizerFactorisedRandom {
 
     fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
+    }
+}
+
+impl<B: TransformerBackend> TrainedScores<B> {
+    pub(super) fn of_factors(operands: &mut Operands<B>, causal: bool) -> Result<Self> {
+        Ok(Self { scores: Scores::Factors(operands.tensor("r1")?, operands.tensor("r2")?), causal })
     }
 }
 

@@ -22,11 +22,16 @@ use crate::variant::{Bound, Operands, Reference, Variant};
 pub struct SynthesizerRandom;
 
 /// Trained scores, whole or as two factors.
-pub enum TrainedScores<B: TransformerBackend> {
+pub struct TrainedScores<B: TransformerBackend> {
+    pub(super) scores: Scores<B>,
+    /// Does a query's own and what is earlier count alone?
+    pub(super) causal: bool,
+}
+
+/// Where they come from.
+pub enum Scores<B: TransformerBackend> {
     /// [heads, n, n_kv].
     Whole(Tensor<B::Buffer>),
-    /// The same, of which each query's own and earlier ones count.
-    Past(Tensor<B::Buffer>),
     /// [heads, n, rank] and [heads, n_kv, rank].
     Factors(Tensor<B::Buffer>, Tensor<B::Buffer>),
 }
@@ -60,7 +65,7 @@ impl Variant for SynthesizerRandom {
     type Bound<B: TransformerBackend> = TrainedScores<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<TrainedScores<B>> {
-        Ok(TrainedScores::Whole(operands.tensor("scores")?))
+        Ok(TrainedScores { scores: Scores::Whole(operands.tensor("scores")?), causal: false })
     }
 
     fn exact(axes: &Axes) -> Reference {
@@ -83,18 +88,21 @@ impl<B: TransformerBackend> Bound<B> for TrainedScores<B> {
         let operands = Attended::of("attention/synthesizer-random", inputs)?;
         let Attended { batch, heads, n, n_kv, .. } = operands;
         let mut weights = scratch.take(backend, backend.storage(), &[heads, n, n_kv])?;
-        match self {
-            Self::Whole(scores) => backend.softmax(SoftmaxAlgorithm::Stable, Operand::Of(scores.view()), weights.view_mut())?,
-            Self::Past(scores) => {
+        let from = match &self.scores {
+            Scores::Whole(scores) if !self.causal => Operand::Of(scores.view()),
+            Scores::Whole(scores) => {
                 backend.copy(scores.view(), weights.view_mut())?;
-                backend.mask(&AttentionPattern::Causal, 0, 0, weights.view_mut())?;
-                backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, weights.view_mut())?;
+                Operand::InPlace
             }
-            Self::Factors(left, right) => {
+            Scores::Factors(left, right) => {
                 backend.matmul(MatmulSpec::PLAIN, left.view(), right.view().transposed()?, weights.view_mut())?;
-                backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, weights.view_mut())?;
+                Operand::InPlace
             }
+        };
+        if self.causal {
+            backend.mask(&AttentionPattern::Causal, 0, 0, weights.view_mut())?;
         }
+        backend.softmax(SoftmaxAlgorithm::Stable, from, weights.view_mut())?;
         let repeated = weights.view().with(|layout| layout.unsqueeze(0)?.broadcast(&[batch, heads, n, n_kv]))?;
         weigh(backend, repeated, &operands, out)?;
         scratch.give(weights);

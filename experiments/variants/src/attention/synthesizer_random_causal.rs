@@ -9,7 +9,7 @@ use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
 use super::patterns::attention_over;
-use super::synthesizer_random::{SynthesizerRandom, TrainedScores};
+use super::synthesizer_random::{Scores, SynthesizerRandom, TrainedScores};
 use super::{HEADS_DIVIDE, SQUARE};
 use crate::descriptor::Descriptor;
 use crate::variant::{Operands, Reference, Variant};
@@ -29,7 +29,7 @@ impl Variant for SynthesizerRandomCausal {
     type Bound<B: TransformerBackend> = TrainedScores<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<TrainedScores<B>> {
-        Ok(TrainedScores::Past(operands.tensor("scores")?))
+        Ok(TrainedScores { scores: Scores::Whole(operands.tensor("scores")?), causal: true })
     }
 
     fn exact(_axes: &Axes) -> Reference {
