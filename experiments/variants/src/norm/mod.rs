@@ -9,8 +9,7 @@
 //!   comparison of its own. The error of the method is against layer norm in that position;
 //! * `norm/add-norm`: add and norm as one operation against two;
 //! * `norm/residual`: kinds of joins of x and the stream without a norm; they replace each other as trained, and each is its own truth;
-//! * `norm/stack`: stacks of joins with something left out, against the whole stack;
-//! * `norm/sandwich`, `norm/parallel`, `norm/deep-norm`: layer norm in that position under its own name.
+//! * `norm/stack`: stacks of joins with something left out, against the whole stack.
 
 pub mod add_norm;
 pub mod batch_norm;
@@ -21,7 +20,6 @@ pub mod group_norm;
 pub mod joined;
 pub mod layer_drop;
 pub mod layer_norm;
-pub mod layer_norm_placed;
 pub mod none;
 pub mod residual_dynamic;
 pub mod residual_layer_scale;
@@ -59,9 +57,6 @@ pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
     visitor.visit::<scale_norm::ScaleNorm>();
     visitor.visit::<dyt::DynamicTanh>();
     visitor.visit::<batch_norm::BatchNorm>();
-    visitor.visit::<layer_norm_placed::SandwichNorm>();
-    visitor.visit::<layer_norm_placed::ParallelNorm>();
-    visitor.visit::<layer_norm_placed::DeepNorm>();
     visitor.visit::<add_norm::AddNormFused>();
     visitor.visit::<add_norm::AddNormUnfused>();
     visitor.visit::<residual_plain::ResidualPlain>();
