@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn extreme_activations_do_not_overflow() {
         for kind in ["positive", "trigonometric"] {
-            for precision in ["f32", "bf16"] {
+            for precision in ["f32", "bf16", "f16"] {
                 let more: [(&str, AxisValue); 3] =
                     [("kind", kind.into()), ("distribution", "extreme".into()), ("precision", precision.into())];
                 let given = with(&sized(2, 64, 16), &more);
