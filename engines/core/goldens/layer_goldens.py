@@ -100,6 +100,10 @@ def two_layers(folder, variant, name, answer, note="", activation="gelu", lead=(
 
 def ffns(folder):
     """Narrower, sparser, gated, stacked and mixed feed-forward layers."""
+    for activation in ["relu", "gelu"]:
+        case = Case("ffn/dense-unbiased", f"{activation}-s7-d8-f12-batch2", activation=activation)
+        x, w1, w2 = case.draw(2, 7, 8), case.draw(12, 8, scale=8**-0.5), case.draw(8, 12, scale=12**-0.5)
+        case.save(folder, x=x, w1=w1, w2=w2, out=ACTIVATIONS[activation](x @ w1.T) @ w2.T)
     two_layers(folder, "dense", "relu-squared", lambda **w: plain(**w, activation="relu-squared"), activation="relu-squared")
     gates = {"glu": torch.sigmoid, "reglu": F.relu, "geglu": F.gelu, "swiglu": F.silu, "bilinear": lambda x: x}
     for variant, gate in gates.items():
@@ -210,12 +214,6 @@ def norms(folder):
         x.flatten(0, 1), running_mean, running_variance, gamma, beta, eps=epsilon).view_as(x)
     case_of("batch-norm", "s3-d12-batch2", fixed, *affine, streams=["x"], eps=epsilon,
             make=lambda case: {"running_mean": case.draw(12), "running_variance": case.draw(12).square()})
-    case_of("layer-norm-sandwich", "s3-d12-batch2", lambda x, residual, gamma, beta, gamma_out, beta_out:
-            residual + ln(ln(x, gamma, beta), gamma_out, beta_out), *affine, "gamma_out", "beta_out", eps=epsilon)
-    case_of("layer-norm-parallel", "s3-d12-batch2", lambda x, residual, other, gamma, beta: residual + ln(x, gamma, beta) + other, *affine,
-            streams=["x", "residual", "other"], eps=epsilon)
-    case_of("layer-norm-deep-norm", "s3-d12-batch2", lambda x, residual, gamma, beta: ln(1.7 * residual + x, gamma, beta), *affine,
-            eps=epsilon, alpha=1.7)
     for variant in ["add-norm-fused", "add-norm-unfused"]:
         case_of(variant, "s3-d12-batch2", lambda x, residual, gamma, beta: ln(x + residual, gamma, beta), *affine, eps=epsilon)
     case_of("residual-plain", "s3-d12-batch2", lambda x, residual: residual + x)
@@ -235,6 +233,46 @@ def norms(folder):
     case_of("residual-pruned", "l5-e2", **stack(lambda layer, x, made: x + made if layer % 2 == 1 else made), every=2)
     case_of("residual-stochastic-depth", "l5-s0.4", **stack(lambda layer, x, made: x + (1 - (layer + 1) / 5 * 0.6) * made), survival=0.4)
     case_of("layer-drop", "l5-e2", **stack(lambda layer, x, made: x + made if layer % 2 == 0 else x), every=2)
+
+
+def norm_positions(folder):
+    """Every norm between, beside and behind an enlarged stream, and none: the position is one mechanism in the engines, not here."""
+    epsilon, over = 1e-3, lambda x, gamma: F.rms_norm(x, (12,), gamma, 1e-3)
+    fixed = lambda x, gamma, beta, mean, variance: F.batch_norm(x.flatten(0, 1), mean, variance, gamma, beta, eps=epsilon).view_as(x)
+    kinds = {  # The norm, its vectors, single numbers, and parameters.
+        "layer-norm": (lambda x, gamma, beta: F.layer_norm(x, (12,), gamma, beta, epsilon), ["gamma", "beta"], [], {"eps": epsilon}),
+        "rms-norm": (lambda x, gamma, beta: over(x, gamma) + beta, ["gamma", "beta"], [], {"eps": epsilon}),
+        "rms-norm shift-no": (over, ["gamma"], [], {"eps": epsilon, "shift": "no"}),
+        "group-norm": (lambda x, gamma, beta: F.group_norm(x.flatten(0, 1), 4, gamma, beta, epsilon).view_as(x), ["gamma", "beta"], [],
+                       {"eps": epsilon, "groups": 4}),
+        "scale-norm": (lambda x, gamma, beta: over(x, None) * gamma.mean(), ["gamma", "beta"], [], {"eps": epsilon}),
+        "dyt": (lambda x, gamma, beta, alpha: gamma * torch.tanh(alpha * x) + beta, ["gamma", "beta"], ["alpha"], {}),
+        "batch-norm": (fixed, ["gamma", "beta", "running_mean", "running_variance"], [], {"eps": epsilon}),
+        "none": (lambda x: x, [], [], {}),
+    }
+    alpha = 6**0.25  # DeepNorm for three layers.
+    for kind, (norm, vectors, single, params) in kinds.items():
+        variant, *shift = kind.split()
+        for position in ["sandwich", "parallel", "deep-norm"] + (["plain", "post", "pre"] if shift else ["plain"] if variant == "none" else []):
+            depth = {"depth": 3} if position == "deep-norm" else {}
+            case = Case(f"norm/{variant}", "-".join([*shift, position, "d12"]), position=position, **params, **depth)
+            streams = {"plain": ["x"], "parallel": ["x", "residual", "other"]}.get(position, ["x", "residual"])
+            given = {stream: case.draw(2, 3, 12, shift=0.3) for stream in streams}
+            draw = lambda name: case.draw(12).square() if "variance" in name else case.draw(1 if name in single else 12, shift=0.7)
+            enter, leave = ([draw(name) for name in vectors + single] for _ in range(2))
+            given |= dict(zip(vectors + single, enter))
+            x, residual = given["x"], given.get("residual")
+            if position == "sandwich":
+                # No norm leaves nothing between the stream and x, in or out.
+                given |= {f"{name}_out": value for name, value in zip(vectors + single, leave)}
+                out = residual + norm(norm(x, *enter), *leave)
+            elif position == "parallel":
+                out = residual + norm(x, *enter) + given["other"]
+            elif position == "deep-norm":
+                out = norm(alpha * residual + x, *enter)
+            else:
+                out = joined(x, residual, lambda x: norm(x, *enter), position)
+            case.save(folder, **given, out=out)
 
 
 def sparsemax(x):
@@ -291,6 +329,7 @@ def output_layers(folder):
 
     case_of("output-dense", "v24", lambda x, w: F.log_softmax(x @ w.T, -1), targets=False)
     case_of("cross-entropy", "v24", lambda x, w, targets: entropy(x @ w.T, targets))
+    case_of("cross-entropy-tiled", "v24-t7", lambda x, w, targets: entropy(x @ w.T, targets), tile=7, note="the last tile has three words")
     case_of("cross-entropy-tiled", "v24-t8", lambda x, w, targets: entropy(x @ w.T, targets), tile=8)
 
     def hierarchical(x, w, targets, w_clusters):
@@ -299,6 +338,17 @@ def output_layers(folder):
         return entropy(x @ w_clusters.T, targets // 6) + inside.gather(0, own)[0]
 
     case_of("hierarchical", "v24-c4", hierarchical, make=lambda case: {"w_clusters": case.draw(4, 9)}, clusters=4)
+
+    def uneven(x, w, targets, w_clusters):
+        # Seven clusters of 24 words: the first three have four words, the others three.
+        first = [0, 4, 8, 12, 15, 18, 21, 24]
+        cluster = torch.tensor([sum(int(word) >= start for start in first[1:]) for word in targets.flatten()]).view_as(targets)
+        inside = [F.log_softmax(x @ w[start:end].T, -1) for start, end in zip(first, first[1:])]
+        word = torch.stack([inside[c][at // 7, at % 7, int(targets.flatten()[at]) - first[c]] for at, c in enumerate(cluster.flatten().tolist())])
+        return entropy(x @ w_clusters.T, cluster) - word.view(2, 7, 1)
+
+    case_of("hierarchical", "v24-c7", uneven, make=lambda case: {"w_clusters": case.draw(7, 9)}, clusters=7,
+            note="three clusters of four words and four of three")
 
     def huffman(x, nodes, targets):
         # The two rarest are joined; the rarer is on the side of +1. Inner nodes are numbered as they are made.
@@ -335,4 +385,4 @@ def output_layers(folder):
         case.save(folder, x=x, **given, out=layer.log_prob(x.flatten(0, 1)).view(2, 7, 24))
 
 
-FAMILIES = [compressed, ffns, norms, softmaxes]
+FAMILIES = [compressed, ffns, norms, norm_positions, softmaxes]

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import attention_goldens
+import causal_goldens
 import layer_goldens
 from cases import ACTIVATIONS, WRITTEN, Case, row
 
@@ -191,7 +192,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for family in [attentions, ffns, norms, softmaxes, linears, *attention_goldens.FAMILIES, *layer_goldens.FAMILIES]:
+    for family in [attentions, ffns, norms, softmaxes, linears, *attention_goldens.FAMILIES, *causal_goldens.FAMILIES, *layer_goldens.FAMILIES]:
         family(folder)
     files = sorted(folder.glob("*.safetensors"))
     strangers = [file.name for file in files if file.name not in WRITTEN]
