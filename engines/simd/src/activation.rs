@@ -1,17 +1,18 @@
 //! Activations on vectors: what products apply to a finished tile, and what elementwise operations apply to a tensor.
 //!
-//! Gated ones are x times a gate in [0, 1]: x is first raised to where the gate is 0 already, so that minus infinity times a closed gate
-//! is 0, the limit, and no NaN. Their errors are those of the gates (`vector/sigmoid.rs`, `vector/normal.rs`) and one unit.
+//! Gated ones are x times a gate in [0, 1]. Where the gate is closed, minus infinity must give 0, the limit, and no NaN: x is raised to where
+//! the gate is 0 already, or what the gate takes away is bounded. Errors: 3.5 units in the last place for SiLU; for GELU see
+//! `vector/normal.rs`; its approximation by tanh loses what the rounding of its inner polynomial y does to e^2y, (8 + 6 y) / 2 units.
 
 use crossover_core::activation::{Activation, GELU_TANH_CUBIC, GELU_TANH_SCALE};
 
 use crate::element::Real;
-use crate::vector::{Vector, normal_below, sigmoid};
+use crate::vector::{Vector, exp2, gelu, sigmoid};
 
 /// Below it e^x is 0 in every type.
 const SIGMOID_LEAST: f64 = -760.0;
-/// Below it the normal distribution and its approximation by tanh are 0 in every type.
-const NORMAL_LEAST: f64 = -40.0;
+/// From here on the approximation of the normal distribution by tanh is 0 or 1 in every type.
+const NORMAL_MOST: f64 = 40.0;
 
 /// The activation of every lane.
 #[inline(always)]
@@ -27,20 +28,17 @@ pub(crate) fn activate<V: Vector>(activation: Activation, x: V) -> V {
     }
 }
 
-/// x Phi(x).
-#[inline(always)]
-pub(crate) fn gelu<V: Vector>(x: V) -> V {
-    let x = at_least(NORMAL_LEAST, x);
-    x.mul(normal_below(x))
-}
-
-/// x (1 + tanh y) / 2 = x sigmoid(2 y), without the cancellation.
+/// x (1 + tanh y) / 2 = x sigmoid(2 y) = max(x, 0) - |x| sigmoid(-2 |y|), without the cancellation.
 #[inline(always)]
 pub(crate) fn gelu_tanh<V: Vector>(x: V) -> V {
-    let x = at_least(NORMAL_LEAST, x);
-    let [scale, cubic] = [2.0 * GELU_TANH_SCALE, GELU_TANH_CUBIC].map(|value| V::splat(V::Element::from_f64(value)));
-    let inner = scale.mul(x.mul(x).mul(x).mul_add(cubic, x));
-    x.mul(sigmoid(inner))
+    // As a power of two: 2 y log2 e.
+    let scale = -2.0 * std::f64::consts::LOG2_E * GELU_TANH_SCALE;
+    let [one, linear, cubic] = [1.0, scale, scale * GELU_TANH_CUBIC].map(|value| V::splat(V::Element::from_f64(value)));
+    // NaN stays, because it is the second operand.
+    let size = V::splat(V::Element::from_f64(NORMAL_MOST)).min(x.abs());
+    let power = exp2(size.mul(size).mul_add(cubic, linear).mul(size));
+    let lost = V::zero().sub(power.mul(one.add(power).reciprocal()));
+    size.mul_add(lost, V::zero().max(x))
 }
 
 /// x sigmoid(x).

@@ -5,8 +5,8 @@
 //! writes the sum to where it is kept, or to scratch where nobody wants it, and the others read it there. (Not to the output's row: its lines
 //! are still on their way from memory then, and the first pass would wait for them.)
 //!
-//! A row is too long for the processor to look past it, so that it would wait for memory at the start of each: the last pass asks for the
-//! lines of the next row.
+//! A row is too long for the processor to look past it, so that it would wait for memory at the start of each: the first
+//! pass asks for the lines of the output, the others for those of the next row.
 //!
 //! # What bounds it
 //! Reading the input (and the residual) once, and writing the output (and the sum) once. The passes after the first find the row in the
@@ -22,7 +22,7 @@ use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_row};
-use crate::sweep::{SquaresAround, Sum, fold};
+use crate::sweep::{SquaresAround, Sum, fold_and_ask};
 use crate::vector::{Lanes, Vector};
 
 /// Number of groups already checked to divide the width.
@@ -95,9 +95,9 @@ impl Norm {
         let mean = if self.centres { sum / number } else { V::Element::ZERO };
         // SAFETY: the caller's promise.
         unsafe {
-            let variance = fold::<V, _>(SquaresAround(mean), x, count).sum() / number;
+            let variance = fold_and_ask::<V, _, true>(SquaresAround(mean), x, next[0], count).sum() / number;
             let factor = V::Element::ONE / (variance + V::Element::from_f64(self.epsilon)).sqrt();
-            let scaling = Scaling { mean: V::splat(mean), factor: V::splat(factor), next };
+            let scaling = Scaling { mean: V::splat(mean), factor: V::splat(factor), next: next[1] };
             match (self.has_gamma, self.has_beta) {
                 (false, false) => scaling.write::<false, false>([out, x, gamma, beta], count),
                 (false, true) => scaling.write::<false, true>([out, x, gamma, beta], count),
@@ -116,7 +116,7 @@ impl<E: Lanes> RowKernel<E, 4> for Norm {
             let part = operands.map(|row| row.wrapping_add(group * count));
             // SAFETY: a part of the rows that the caller promises.
             unsafe {
-                let sum = if self.centres { fold::<V, _>(Sum, part[1], count).sum() } else { E::ZERO };
+                let sum = if self.centres { fold_and_ask::<V, _, true>(Sum, part[1], part[0], count).sum() } else { E::ZERO };
                 self.part::<V>(part, [part[1].wrapping_add(width); 2], sum, count);
             }
         }
@@ -127,7 +127,7 @@ impl<E: Lanes> RowKernel<E, 4> for Norm {
 struct Scaling<V: Vector> {
     mean: V,
     factor: V,
-    next: [*mut V::Element; 2],
+    next: *mut V::Element,
 }
 
 impl<V: Vector> Scaling<V> {
@@ -137,8 +137,7 @@ impl<V: Vector> Scaling<V> {
         // SAFETY: all accesses are below `count`, by the caller's promise; weights are only read where there are any.
         unsafe {
             while at + V::LANES <= count {
-                V::prefetch(self.next[0].wrapping_add(at));
-                V::prefetch(self.next[1].wrapping_add(at));
+                V::prefetch(self.next.wrapping_add(at));
                 let gamma = if GAMMA { V::load(gamma.add(at)) } else { self.mean };
                 let beta = if BETA { V::load(beta.add(at)) } else { self.mean };
                 self.of::<GAMMA, BETA>(V::load(x.add(at)), gamma, beta).store(out.add(at));
@@ -176,22 +175,23 @@ impl<E: Lanes> RowKernel<E, 6> for AddNorm {
             let [out, sum, x, residual, gamma, beta] = operands.map(|row| row.wrapping_add(group * count));
             // SAFETY: a part of the rows that the caller promises.
             unsafe {
-                let total = add::<V>([sum, x, residual], count);
+                let total = add::<V>([sum, x, residual], out, count);
                 self.0.part::<V>([out, sum, gamma, beta], [x, residual].map(|row| row.wrapping_add(width)), total, count);
             }
         }
     }
 }
 
-/// out = x + y, and the sum of it.
+/// out = x + y, and the sum of it; `ask` is asked for.
 #[inline(always)]
-unsafe fn add<V: Vector>([out, x, y]: [*mut V::Element; 3], count: usize) -> V::Element {
+unsafe fn add<V: Vector>([out, x, y]: [*mut V::Element; 3], ask: *const V::Element, count: usize) -> V::Element {
     let (mut totals, mut at) = ([V::zero(); 4], 0);
     // SAFETY: all accesses are below `count`, by the caller's promise.
     unsafe {
         while at + 4 * V::LANES <= count {
             for (chain, total) in totals.iter_mut().enumerate() {
                 let place = at + chain * V::LANES;
+                V::prefetch(ask.wrapping_add(place));
                 let sum = V::load(x.add(place)).add(V::load(y.add(place)));
                 sum.store(out.add(place));
                 *total = total.add(sum);

@@ -33,6 +33,10 @@ impl<E: Lanes> RowKernel<E, 4> for Rotary {
         // SAFETY: all accesses are below half of the width, or of the upper half; the caller promises both.
         unsafe {
             while at + V::LANES <= half {
+                // The next row: a row is six short streams, too short for the processor to see where they lead.
+                for ahead in [x.wrapping_add(width), x.wrapping_add(width + half), cosines.wrapping_add(half), sines.wrapping_add(half)] {
+                    V::prefetch(ahead.wrapping_add(at));
+                }
                 let (first, second) = (V::load(x.add(at)), V::load(x.add(half + at)));
                 let (cosine, sine) = (V::load(cosines.add(at)), V::load(sines.add(at)));
                 first.mul(cosine).sub(second.mul(sine)).store(out.add(at));

@@ -1,10 +1,12 @@
 //! Softmax over rows, by exactly the recurrence that was asked for: stable is three passes over a row (maximum, shifted sum, quotient),
 //! online is one for maximum and sum together and one for the quotient (Milakov and Gimelshein, 2018), naive does not shift.
 //!
-//! Exponentials and sums are in the compute type. The stable form keeps the exponentials of its second pass in the output row (in scratch,
-//! where the output has another type, so that nothing narrow stands between); the online form has none to keep and computes them again.
+//! Exponentials and sums are in the compute type. The stable form keeps the exponentials of its second pass in a row of scratch (not in the
+//! output, whose lines would have to come from memory first); the online form has none to keep and computes them again.
 //! The online recurrence runs in every lane on its own, a block of vectors a step, and the lanes are merged by the same rule: one
 //! exponential for the rescaling of each block.
+//!
+//! A row is too long for the processor to look past it: while one is worked on, the lines of its output and of the next row are asked for.
 //!
 //! A row of only minus infinity gives zeros. Plus infinity is whatever IEEE arithmetic makes of the recurrence: inf - inf is NaN, so the
 //! shifted forms give a row of NaN, and the naive form gives NaN (inf / inf) at that place and 0 beside it. A NaN makes the whole row NaN.
@@ -24,7 +26,7 @@ use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_row};
-use crate::sweep::{Fold, Largest, fold, load_last, map};
+use crate::sweep::{Fold, Largest, fold, fold_and_ask, load_last, map, map_and_ask};
 use crate::vector::{Function, Lanes, Vector, exp, exp_of_negative};
 
 /// Vectors whose maximum is taken together by the online form.
@@ -36,25 +38,27 @@ pub(crate) fn softmax<E: Lanes + Plain>(
     x: Operand<'_, SimdBuffer>,
     out: ViewMut<'_, SimdBuffer>,
 ) -> Result<()> {
-    for_each_row::<E, _, 2>(engine, &Softmax(algorithm), [Part::Write(out), x.into()])
+    for_each_row::<E, _, 3>(engine, &Softmax(algorithm), [Part::Write(out), x.into(), Part::Scratch])
 }
 
 struct Softmax(SoftmaxAlgorithm);
 
-impl<E: Lanes> RowKernel<E, 2> for Softmax {
+impl<E: Lanes> RowKernel<E, 3> for Softmax {
     #[inline(always)]
-    unsafe fn row<V: Vector<Element = E>>(&self, _: usize, [out, x]: [*mut E; 2], width: usize) {
+    unsafe fn row<V: Vector<Element = E>>(&self, _: usize, [out, x, powers]: [*mut E; 3], width: usize) {
         // SAFETY: the caller's promise.
         unsafe {
             match self.0 {
-                SoftmaxAlgorithm::Naive => naive::<V>(x, out, width),
+                SoftmaxAlgorithm::Naive => naive::<V>(x, powers, out, width),
                 SoftmaxAlgorithm::Stable => {
-                    let sum = exponentials::<V>(fold::<V, _>(Largest, x, width).largest(), x, out, width);
-                    map::<V, _>(Times(share(sum)), out, out, width);
+                    let maximum = fold_and_ask::<V, _, true>(Largest, x, out, width).largest();
+                    let sum = exponentials::<V>(maximum, x, powers, width);
+                    map::<V, _>(Times(share(sum)), powers, out, width);
                 }
                 SoftmaxAlgorithm::Online => {
-                    let (maximum, sum) = online::<V>(x, width);
-                    map::<V, _>(ShiftedTimes { maximum, share: share(sum) }, x, out, width);
+                    let (maximum, sum) = online::<V>(x, out, width);
+                    let next = x.wrapping_add(width);
+                    map_and_ask::<V, _, true>(ShiftedTimes { maximum, share: share(sum) }, x, out, next, width);
                 }
             }
         }
@@ -63,14 +67,13 @@ impl<E: Lanes> RowKernel<E, 2> for Softmax {
 
 /// exp(x) / sum exp(x): overflows above 88.7 in f32, and divides 0 by 0 where everything underflows.
 #[inline(always)]
-unsafe fn naive<V: Vector>(x: *const V::Element, out: *mut V::Element, width: usize) {
+unsafe fn naive<V: Vector>(x: *const V::Element, powers: *mut V::Element, out: *mut V::Element, width: usize) {
     let zero = V::Element::ZERO;
     // SAFETY: the caller's promise.
     unsafe {
-        // Before the row is overwritten, where it is its own output.
-        let masked = fold::<V, _>(Unmasked, x, width).sum() == zero;
-        let sum = exponentials::<V>(zero, x, out, width);
-        map::<V, _>(Over(if masked { V::Element::ONE } else { sum }), out, out, width);
+        let sum = exponentials::<V>(zero, x, powers, width);
+        let masked = sum == zero && fold::<V, _>(Unmasked, x, width).sum() == zero;
+        map::<V, _>(Over(if masked { V::Element::ONE } else { sum }), powers, out, width);
     }
 }
 
@@ -108,7 +111,7 @@ pub(crate) unsafe fn exponentials<V: Vector>(shift: V::Element, x: *const V::Ele
 
 /// Maximum and sum of shifted exponentials in one pass: the sum is rescaled whenever the maximum may have grown.
 #[inline(always)]
-unsafe fn online<V: Vector>(x: *const V::Element, width: usize) -> (V::Element, V::Element) {
+unsafe fn online<V: Vector>(x: *const V::Element, ask: *const V::Element, width: usize) -> (V::Element, V::Element) {
     let masked = V::splat(V::Element::NEG_INFINITY);
     let (mut maxima, mut sums, mut at) = (V::splat(V::Element::LOWEST), V::zero(), 0);
     // SAFETY: all accesses are below `width`, by the caller's promise.
@@ -116,6 +119,7 @@ unsafe fn online<V: Vector>(x: *const V::Element, width: usize) -> (V::Element, 
         while at + BLOCK * V::LANES <= width {
             let (mut block, mut higher) = ([masked; BLOCK], maxima);
             for (vector, part) in block.iter_mut().enumerate() {
+                V::prefetch(ask.wrapping_add(at + vector * V::LANES));
                 *part = V::load(x.add(at + vector * V::LANES));
                 higher = higher.max(*part);
             }

@@ -34,6 +34,21 @@ pub(crate) unsafe fn load_last<V: Vector>(from: *const V::Element, count: usize,
 /// The row must be readable.
 #[inline(always)]
 pub(crate) unsafe fn fold<V: Vector, F: Fold<V::Element>>(fold: F, x: *const V::Element, width: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { fold_and_ask::<V, F, false>(fold, x, x, width) }
+}
+
+/// The same, asking for the lines of another row on the way (if `ASK`), which may be anywhere.
+///
+/// # Safety
+/// The row must be readable.
+#[inline(always)]
+pub(crate) unsafe fn fold_and_ask<V: Vector, F: Fold<V::Element>, const ASK: bool>(
+    fold: F,
+    x: *const V::Element,
+    ask: *const V::Element,
+    width: usize,
+) -> V {
     let [start, beyond] = fold.neutral::<V>();
     let mut states = [start; CHAINS];
     let mut at = 0;
@@ -41,6 +56,9 @@ pub(crate) unsafe fn fold<V: Vector, F: Fold<V::Element>>(fold: F, x: *const V::
     unsafe {
         while at + CHAINS * V::LANES <= width {
             for (chain, state) in states.iter_mut().enumerate() {
+                if ASK {
+                    V::prefetch(ask.wrapping_add(at + chain * V::LANES));
+                }
                 *state = fold.step(*state, V::load(x.add(at + chain * V::LANES)));
             }
             at += CHAINS * V::LANES;
@@ -62,10 +80,29 @@ pub(crate) unsafe fn fold<V: Vector, F: Fold<V::Element>>(fold: F, x: *const V::
 /// The rows must be readable and writable.
 #[inline(always)]
 pub(crate) unsafe fn map<V: Vector, F: Function<V::Element>>(function: F, x: *const V::Element, out: *mut V::Element, width: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { map_and_ask::<V, F, false>(function, x, out, x, width) }
+}
+
+/// The same, asking for the lines of another row on the way (if `ASK`), which may be anywhere.
+///
+/// # Safety
+/// The rows must be readable and writable.
+#[inline(always)]
+pub(crate) unsafe fn map_and_ask<V: Vector, F: Function<V::Element>, const ASK: bool>(
+    function: F,
+    x: *const V::Element,
+    out: *mut V::Element,
+    ask: *const V::Element,
+    width: usize,
+) {
     let mut at = 0;
     // SAFETY: all accesses are below `width`, by the caller's promise.
     unsafe {
         while at + V::LANES <= width {
+            if ASK {
+                V::prefetch(ask.wrapping_add(at));
+            }
             function.of(V::load(x.add(at))).store(out.add(at));
             at += V::LANES;
         }

@@ -9,13 +9,13 @@ use crossover_core::error::Result;
 use crossover_core::ops::UnaryOp;
 use crossover_core::tensor::ViewMut;
 
-use crate::activation::{gelu, gelu_tanh, relu_squared, silu};
+use crate::activation::{gelu_tanh, relu_squared, silu};
 use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_piece};
 use crate::sweep::map;
-use crate::vector::{Exponential, Function, Lanes, Vector, by_lane, exp, exp2, function, log, sigmoid, tanh};
+use crate::vector::{Exponential, Function, Lanes, Vector, by_lane, exp, exp2, function, gelu, log, sigmoid, tanh};
 
 /// A function of every element.
 struct Map<F>(F);

@@ -106,7 +106,7 @@ pub(crate) fn exp2<V: Vector>(t: V) -> V {
     // NaN stays, because both are the second operand where one of them is NaN.
     let t = V::splat(V::Element::LEAST_EXPONENT).max(V::splat(V::Element::MOST_EXPONENT).min(t));
     let whole = t.round();
-    one_and(V::Element::COEFFICIENTS, t.sub(whole)).scale_by_power(whole)
+    two_to(t.sub(whole)).scale_by_power(whole)
 }
 
 /// e^x.
@@ -130,6 +130,12 @@ fn natural<V: Vector>(x: V) -> V {
     let whole = x.mul(V::splat(V::Element::LOG2_E)).round();
     let rest = whole.mul_add(V::splat(V::Element::ZERO - low), whole.mul_add(V::splat(V::Element::ZERO - high), x));
     one_and(V::Element::NATURAL, rest).scale_by_power(whole)
+}
+
+/// 2^r for |r| up to a little more than 1/2.
+#[inline(always)]
+pub(super) fn two_to<V: Vector>(r: V) -> V {
+    one_and(V::Element::COEFFICIENTS, r)
 }
 
 /// 1 + r q(r).

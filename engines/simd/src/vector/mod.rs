@@ -29,7 +29,7 @@ pub(crate) use choose::Choose;
 pub(crate) use exponential::{Exponential, exp, exp_of_negative, exp2};
 pub(crate) use function::{Function, MOST_LANES, by_lane, function};
 pub(crate) use logarithm::log;
-pub(crate) use normal::normal_below;
+pub(crate) use normal::gelu;
 pub(crate) use scalar::Scalar;
 pub(crate) use sigmoid::{sigmoid, tanh};
 
