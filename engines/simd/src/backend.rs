@@ -13,9 +13,7 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
-use crossover_core::ops::{
-    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
-};
+use crossover_core::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -165,7 +163,7 @@ impl TransformerBackend for SimdBackend {
 
     fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::rows("softmax", &out.layout)?;
-        let x = self.like_output("softmax", x, &out)?;
+        let x = self.types.like_output("softmax", x, &out)?;
         in_compute_type!(self, R => softmax::softmax::<R>(&self.engine, algorithm, x, out))
     }
 
@@ -176,14 +174,14 @@ impl TransformerBackend for SimdBackend {
         weights: NormWeights<'_, SimdBuffer>,
         out: ViewMut<'_, SimdBuffer>,
     ) -> Result<()> {
-        self.expect_norm(spec, weights, &out)?;
-        let x = self.like_output("normalize", x, &out)?;
+        self.types.norm(spec, weights, &out)?;
+        let x = self.types.like_output("normalize", x, &out)?;
         in_compute_type!(self, R => normalize::normalize::<R>(&self.engine, spec, x, weights, out))
     }
 
     fn unary(&self, op: UnaryOp, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
-        let x = self.like_output("unary", x, &out)?;
+        let x = self.types.like_output("unary", x, &out)?;
         in_compute_type!(self, R => elementwise::unary::<R>(&self.engine, op, x, out))
     }
 
@@ -195,7 +193,7 @@ impl TransformerBackend for SimdBackend {
         };
         let b = View { layout: stretched(b)?, ..b };
         self.types.inputs("binary", [&b])?;
-        let a = self.like_output("binary", a, &out)?;
+        let a = self.types.like_output("binary", a, &out)?;
         in_compute_type!(self, R => elementwise::binary::<R>(&self.engine, op, a, b, out))
     }
 
@@ -314,7 +312,7 @@ impl TransformerBackend for SimdBackend {
         sum: Option<ViewMut<'_, SimdBuffer>>,
         out: ViewMut<'_, SimdBuffer>,
     ) -> Result<()> {
-        self.expect_norm(spec, weights, &out)?;
+        self.types.norm(spec, weights, &out)?;
         if let Some(sum) = &sum {
             check::same_shape("add+norm", &sum.layout, &out.layout)?;
             self.types.output("add+norm", sum)?;
@@ -344,17 +342,10 @@ impl TransformerBackend for SimdBackend {
         out: ViewMut<'_, SimdBuffer>,
         _: &mut Arena<SimdBuffer>,
     ) -> Result<()> {
-        let (rank, width) = (x.layout.rank(), x.layout.dim_from_end(0));
-        if rank < 2 || !width.is_multiple_of(2) {
-            return Err(shape_error("rotary", format!("{:?} needs rows of an even width", x.shape())));
-        }
-        check::same_shape("rotary", &x.layout, &out.layout)?;
-        let half = x.layout.narrow(rank - 1, 0, width / 2)?;
-        let [cosines, sines] =
-            [cosines.with(|layout| layout.broadcast(half.shape()))?, sines.with(|layout| layout.broadcast(half.shape()))?];
-        self.types.inputs("rotary", [&x, &cosines, &sines])?;
+        let tables = rotary::tables(&x, [cosines, sines], &out)?;
+        self.types.inputs("rotary", [&x, &tables[0], &tables[1]])?;
         self.types.output("rotary", &out)?;
-        in_compute_type!(self, R => rotary::rotary::<R>(&self.engine, x, [cosines, sines], out))
+        in_compute_type!(self, R => rotary::rotary::<R>(&self.engine, x, tables, out))
     }
 }
 
@@ -385,31 +376,6 @@ impl SimdBackend {
         let layout = index.layout;
         let indices = (indices_mut("top-k", index, width)?, layout);
         in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, softmax, x, values, indices))
-    }
-
-    /// Checks a normalisation against the width of its output.
-    fn expect_norm(&self, spec: NormSpec, weights: NormWeights<'_, SimdBuffer>, out: &ViewMut<'_, SimdBuffer>) -> Result<()> {
-        let (_, width) = check::rows("normalize", &out.layout)?;
-        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
-        if let NormKind::Group { groups } = spec.kind {
-            check::norm_groups(width, groups)?;
-        }
-        [&weights.gamma, &weights.beta].into_iter().flatten().try_for_each(|weight| self.types.inputs("normalize", [weight]))
-    }
-
-    /// Checks an operand that has the output's shape, and the output.
-    fn like_output<'a>(
-        &self,
-        operation: &'static str,
-        x: Operand<'a, SimdBuffer>,
-        out: &ViewMut<'_, SimdBuffer>,
-    ) -> Result<Operand<'a, SimdBuffer>> {
-        self.types.output(operation, out)?;
-        if let Operand::Of(x) = &x {
-            check::same_shape(operation, &x.layout, &out.layout)?;
-            self.types.inputs(operation, [x])?;
-        }
-        Ok(x)
     }
 }
 

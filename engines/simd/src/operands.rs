@@ -1,8 +1,11 @@
 //! What every operation checks of its operands before it touches them: their types, and that views stay inside their buffers.
 
+use crossover_core::backend::{NormWeights, Operand};
+use crossover_core::check;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::layout::Layout;
+use crossover_core::ops::{NormKind, NormSpec};
 use crossover_core::tensor::{Buffer, View, ViewMut};
 
 use crate::buffer::SimdBuffer;
@@ -27,6 +30,31 @@ impl Types {
     /// A floating operand that is written.
     pub(crate) fn output(self, operation: &'static str, view: &ViewMut<'_, SimdBuffer>) -> Result<()> {
         self.floating(operation, view.buffer, &view.layout)
+    }
+
+    /// An operand that has the output's shape, and the output.
+    pub(crate) fn like_output<'a>(
+        self,
+        operation: &'static str,
+        x: Operand<'a, SimdBuffer>,
+        out: &ViewMut<'_, SimdBuffer>,
+    ) -> Result<Operand<'a, SimdBuffer>> {
+        self.output(operation, out)?;
+        if let Operand::Of(x) = &x {
+            check::same_shape(operation, &x.layout, &out.layout)?;
+            self.inputs(operation, [x])?;
+        }
+        Ok(x)
+    }
+
+    /// A normalisation against the width of its output.
+    pub(crate) fn norm(self, spec: NormSpec, weights: NormWeights<'_, SimdBuffer>, out: &ViewMut<'_, SimdBuffer>) -> Result<()> {
+        let (_, width) = check::rows("normalize", &out.layout)?;
+        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
+        if let NormKind::Group { groups } = spec.kind {
+            check::norm_groups(width, groups)?;
+        }
+        [&weights.gamma, &weights.beta].into_iter().flatten().try_for_each(|weight| self.inputs("normalize", [weight]))
     }
 
     fn floating(self, operation: &'static str, buffer: &SimdBuffer, layout: &Layout) -> Result<()> {

@@ -4,7 +4,8 @@
 //! Reading the rows and the tables once and writing the rows once; the tables of one position serve all heads, and are in a cache for all
 //! but the first.
 
-use crossover_core::error::Result;
+use crossover_core::check;
+use crossover_core::error::{Result, shape_error};
 use crossover_core::tensor::{View, ViewMut};
 
 use crate::aligned::Plain;
@@ -12,6 +13,22 @@ use crate::buffer::SimdBuffer;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::vector::{Lanes, Vector};
+
+/// The tables, repeated for all rows of x, or what does not fit.
+pub(crate) fn tables<'a>(
+    x: &View<'_, SimdBuffer>,
+    tables: [View<'a, SimdBuffer>; 2],
+    out: &ViewMut<'_, SimdBuffer>,
+) -> Result<[View<'a, SimdBuffer>; 2]> {
+    let (rank, width) = (x.layout.rank(), x.layout.dim_from_end(0));
+    if rank < 2 || !width.is_multiple_of(2) {
+        return Err(shape_error("rotary", format!("{:?} needs rows of an even width", x.shape())));
+    }
+    check::same_shape("rotary", &x.layout, &out.layout)?;
+    let half = x.layout.narrow(rank - 1, 0, width / 2)?;
+    let [cosines, sines] = tables;
+    Ok([cosines.with(|layout| layout.broadcast(half.shape()))?, sines.with(|layout| layout.broadcast(half.shape()))?])
+}
 
 /// x and out [.., n, width], an even width; cosines and sines repeated to [.., n, width / 2].
 pub(crate) fn rotary<E: Lanes + Plain>(
