@@ -33,6 +33,8 @@ unsafe impl Plain for i32 {}
 // SAFETY: likewise.
 unsafe impl Plain for u64 {}
 // SAFETY: likewise.
+unsafe impl Plain for u32 {}
+// SAFETY: likewise.
 unsafe impl Plain for i8 {}
 // SAFETY: likewise.
 unsafe impl Plain for u8 {}

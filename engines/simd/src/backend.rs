@@ -21,7 +21,8 @@ use crossover_core::weights::HostWeight;
 
 use crate::buffer::SimdBuffer;
 use crate::gemm::{Blocking, Engine};
-use crate::isa::Isa;
+use crate::isa::{Extras, Isa};
+use crate::narrow::Panels;
 use crate::operands::{Types, indices, indices_mut, inside};
 use crate::pool::Pool;
 use crate::walk::rows_of;
@@ -63,15 +64,15 @@ impl TransformerBackend for SimdBackend {
     fn new(config: &EngineConfig) -> Result<Self> {
         support::check_configuration(config)?;
         let (isa, pool) = (Isa::chosen(config.isa)?, Pool::new(config.threads)?);
-        let (workspace, blocking) = (Workspace::new(pool.threads()), Blocking::of_machine(pool.threads()));
-        Ok(Self { config: *config, types: Types::of(config.precision), engine: Engine { isa, pool, workspace, blocking } })
+        let (extras, workspace, blocking) = (Extras::of(isa), Workspace::new(pool.threads()), Blocking::of_machine(pool.threads()));
+        Ok(Self { config: *config, types: Types::of(config.precision), engine: Engine { isa, extras, pool, workspace, blocking } })
     }
 
     fn describe() -> EngineDescription {
         EngineDescription {
             name: NAME,
             summary: "own vector kernels, packed weights, a pool of threads",
-            isa: Cow::Borrowed(Isa::best().name()),
+            isa: Cow::Owned(Extras::of(Isa::best()).name(Isa::best())),
             native: support::native_precisions(),
         }
     }
@@ -85,11 +86,11 @@ impl TransformerBackend for SimdBackend {
     }
 
     fn isa(&self) -> Cow<'static, str> {
-        Cow::Borrowed(self.engine.isa.name())
+        Cow::Owned(self.engine.extras.name(self.engine.isa))
     }
 
     fn supports(&self, operation: &OpSpec) -> Support {
-        support::supports(self.precision(), operation)
+        support::supports(self.engine.extras, self.precision(), operation)
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -155,10 +156,16 @@ impl TransformerBackend for SimdBackend {
         self.types.inputs("linear", [&x])?;
         self.types.inputs("linear", [bias.as_ref().unwrap_or(&x)])?;
         self.types.output("linear", &out)?;
-        match &weight.packed {
-            Packed::F64(panels) => linear::linear(&self.engine, spec, x, (weight, panels), bias, out),
-            Packed::F32(panels) => linear::linear(&self.engine, spec, x, (weight, panels), bias, out),
-        }
+        let integer = self.precision().activation == DType::I8;
+        let panels = match &weight.packed {
+            Packed::F64(panels) => return linear::linear(&self.engine, spec, x, (weight, panels), bias, out),
+            Packed::F32(panels) if [x.dtype(), bias.as_ref().map_or(DType::F32, View::dtype), out.dtype()] == [DType::F32; 3] => {
+                return linear::linear(&self.engine, spec, x, (weight, panels), bias, out);
+            }
+            Packed::F32(panels) => Panels::of_singles(panels, weight.inputs),
+            Packed::Coded(coded) => coded.panels(),
+        };
+        linear::narrow(&self.engine, (spec, integer), x, (weight, panels), bias, out)
     }
 
     fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -285,10 +292,12 @@ impl TransformerBackend for SimdBackend {
         scratch: &mut Arena<SimdBuffer>,
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
+        let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
+        self.expect(|| OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs: 0 })?;
         if !attention::suits(&sizes) {
             return compose::attention::streamed(self, spec, operands, outputs, scratch);
         }
-        expect_positions("attention", spec.query_offset, sizes.queries)?;
+        expect_positions("attention", spec.query_offset, queries)?;
         self.types.inputs("attention", [&operands.q, &operands.k, &operands.v])?;
         self.types.output("attention", &outputs.out)?;
         if let Some(log_sum_exp) = &outputs.log_sum_exp {

@@ -27,6 +27,34 @@ pub(crate) enum Isa {
     Avx512,
 }
 
+/// Instructions beside a family that some of its processors have: asked for by the kernels that need them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// Products of pairs of bf16 numbers, 512 bits.
+    pub(crate) bf16: bool,
+    /// Products of four int8 codes, as wide as the family's vectors.
+    pub(crate) vnni: bool,
+}
+
+impl Extras {
+    /// Those of this machine that go with a path; a forced lower path has those of its own width only.
+    pub(crate) fn of(isa: Isa) -> Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Self { bf16: is_x86_feature_detected!("avx512bf16"), vnni: is_x86_feature_detected!("avx512vnni") },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Self { bf16: false, vnni: is_x86_feature_detected!("avxvnni") },
+            _ => Self { bf16: false, vnni: false },
+        }
+    }
+
+    /// The path's name in records, such as `avx512+bf16+vnni`.
+    pub(crate) fn name(self, isa: Isa) -> String {
+        let extras = [(self.bf16, "+bf16"), (self.vnni, "+vnni")];
+        extras.iter().filter(|(has, _)| *has).fold(isa.name().to_owned(), |name, (_, extra)| name + extra)
+    }
+}
+
 /// Work to be compiled for every instruction set.
 pub(crate) trait Kernel<E> {
     /// What it returns.
@@ -139,6 +167,12 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extras_are_named_behind_the_family() {
+        assert_eq!(Extras { bf16: true, vnni: true }.name(Isa::Scalar), "scalar+bf16+vnni");
+        assert_eq!(Extras::of(Isa::Scalar).name(Isa::Scalar), "scalar");
+    }
 
     #[test]
     fn the_best_is_there_and_what_is_not_there_is_refused() {

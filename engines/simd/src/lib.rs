@@ -10,6 +10,7 @@
 //! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
 //! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
+//! | `narrow/` | products of bf16, f16 and int8 operands and of weights held as codes |
 //! | `attention/` | attention over a pattern in one kernel |
 //! | `activation.rs` | activations on vectors |
 //! | `rowwise.rs`, `sweep.rs` | rows of any layout for kernels that take dense ones, on threads; loops over a dense row |
@@ -24,7 +25,8 @@
 //!   and to its three files.
 //! * A vectorised operation: its file takes `&Engine` and the views; `backend.rs` passes `&self.engine`. Scratch without an arena comes from
 //!   `engine.workspace`, reserved before threads start.
-//! * A precision: `support.rs` admits it, `weight.rs` gets an arm of `Packed`, `linear.rs` and `matmul.rs` choose the kernel.
+//! * A precision: `support.rs` admits it, `narrow/codes.rs` gets a code for its weights and `narrow/unit.rs` a unit that multiplies them,
+//!   `linear.rs` and `matmul.rs` choose the unit.
 //! * An instruction set: an arm of `Isa`, a type in `vector/`, and the choice in `Isa::chosen`. Extras of one (bf16, VNNI, tiles) are
 //!   detected beside it and asked for by the kernels that need them.
 
@@ -42,6 +44,7 @@ mod gemm;
 mod isa;
 mod linear;
 mod matmul;
+mod narrow;
 mod normalize;
 mod operands;
 mod pool;

@@ -1,4 +1,4 @@
-//! y = activation(x W^T + bias) with a packed weight, on the products of [`crate::gemm`].
+//! y = activation(x W^T + bias) with a packed weight, on the products of [`crate::gemm`] or of [`crate::narrow`].
 //!
 //! The leading dimensions of x and y are rows of one product wherever their strides let them be merged; else each matrix of the last two
 //! is a product of its own.
@@ -7,15 +7,59 @@ use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result};
 use crossover_core::layout::Layout;
 use crossover_core::ops::LinearSpec;
-use crossover_core::tensor::{View, ViewMut};
+use crossover_core::tensor::{Buffer, View, ViewMut};
 
 use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
-use crate::gemm::{Engine, Epilogue, Product, Right, Source, Target, multiply};
+use crate::gemm::{self, Engine, Epilogue, Source, Target, multiply};
 use crate::matmul::{last_two, leading};
+use crate::narrow::{Choice, Code, Kind, Matrix, Panels, Product, Right, multiply as multiply_narrow};
 use crate::pool::Shared;
 use crate::vector::Lanes;
 use crate::weight::SimdWeight;
+
+/// With operands and a weight of any types whose compute type is f32; `integer` if activations become codes.
+pub(crate) fn narrow(
+    engine: &Engine,
+    (spec, integer): (LinearSpec, bool),
+    x: View<'_, SimdBuffer>,
+    (weight, panels): (&SimdWeight, Panels<'_>),
+    bias: Option<View<'_, SimdBuffer>>,
+    out: ViewMut<'_, SimdBuffer>,
+) -> Result<()> {
+    let place = |buffer: &SimdBuffer| {
+        let wrong = EngineError::ElementType { operation: "linear", expected: DType::F32, found: buffer.dtype() };
+        Kind::of(buffer).ok_or(wrong)
+    };
+    let (x_at, found) = (place(x.buffer)?, out.dtype());
+    let out_at = Kind::of_mut(out.buffer).ok_or(EngineError::ElementType { operation: "linear", expected: DType::F32, found })?;
+    let bias = match bias {
+        Some(bias) => Some(Matrix::at(place(bias.buffer)?, bias.layout.offset(), [0, bias.layout.strides()[0]])),
+        None => None,
+    };
+    let choice = match panels.code {
+        Code::Int8 if integer => Choice::int8(engine.isa, engine.extras),
+        Code::Bf16 if x_at.0 == Kind::Bf16 => Choice::bf16(engine.isa, engine.extras),
+        _ => Choice::Wide,
+    };
+    let (x_layout, out_layout) = rows_together(x.layout, out.layout)?;
+    let (batch, m) = (x_layout.shape()[..x_layout.rank() - 2].iter().product(), x_layout.dim_from_end(1));
+    // Addresses cross to other threads inside of products only.
+    let (x_at, out_at) = (Matrix::at(x_at, 0, last_two(&x_layout)), Matrix::at(out_at, 0, last_two(&out_layout)));
+    let template = Product {
+        m,
+        n: weight.outputs,
+        k: weight.inputs,
+        a: x_at,
+        right: Right::Panels(panels),
+        c: out_at,
+        alpha: 1.0,
+        beta: 0.0,
+        bias,
+        activation: spec.activation,
+    };
+    multiply_narrow(engine, choice, batch, |at| template.moved([leading(&x_layout, at), 0, leading(&out_layout, at)]))
+}
 
 /// With a weight whose panels are of the compute type.
 pub(crate) fn linear<E: Lanes + Plain>(
@@ -46,7 +90,7 @@ pub(crate) fn linear<E: Lanes + Plain>(
         let ([row, column], [out_row, out_column]) = (last_two(&x_layout), last_two(&out_layout));
         let a = Source { pointer: x_values.as_ptr().wrapping_add(leading(&x_layout, at)), row, column };
         let c = Target { pointer: to.pointer().wrapping_add(leading(&out_layout, at)), row: out_row, column: out_column };
-        Product { m, n: weight.outputs, k: weight.inputs, a, b: Right::Panels(panels.as_ptr()), c, epilogue }
+        gemm::Product { m, n: weight.outputs, k: weight.inputs, a, b: gemm::Right::Panels(panels.as_ptr()), c, epilogue }
     })
 }
 

@@ -1,46 +1,70 @@
 //! What this engine can be built for, and how it does each operation.
 //!
-//! A precision without kernels is refused when the engine is built, so that nothing is computed in another one unsaid.
+//! # What is called native
+//! An operation on rows (softmax, norms, elementwise) computes in f32 and rounds once, which is what every precision asks for: native. A
+//! product is native where a kernel multiplies operands of the asked types: f32 and f64; bf16 by the instruction for pairs of bf16; int8 codes in
+//! integers; and weights held narrow (codes, 16-bit floats) under f32 activations, where the precision itself asks for f32 products of what
+//! the weights stand for. A product of 16-bit activations without an instruction for them is widened and multiplied as singles. Its results
+//! are those of exact products with f32 sums, but its speed is that of f32: emulated. So is attention on 16-bit operands, whose kernel
+//! multiplies singles.
 
 use crossover_core::backend::EngineConfig;
-use crossover_core::dtype::{PRECISION_PRESETS, Precision};
+use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::ops::{OpSpec, WeightForm};
 use crossover_core::support::Support;
 
 use crate::backend::NAME;
+use crate::isa::{Extras, Isa};
 
-/// The precisions that have kernels.
-const PRECISIONS: [Precision; 2] = [Precision::F64, Precision::F32];
+/// Most inputs for which a sum of int8 products cannot leave i32.
+const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
 
-/// Their names.
+/// The precisions whose layers are native on this machine.
 pub(crate) fn native_precisions() -> Vec<&'static str> {
-    PRECISION_PRESETS.iter().filter(|(_, precision)| PRECISIONS.contains(precision)).map(|(name, _)| *name).collect()
+    let extras = Extras::of(Isa::best());
+    let native = |precision: Precision| linear(extras, precision, WeightForm::of(precision), 1) == Support::Native;
+    PRECISION_PRESETS.iter().filter(|(_, precision)| native(*precision)).map(|(name, _)| *name).collect()
 }
 
 /// Refuses configurations that the kernels do not cover.
 pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     let precision = config.precision;
-    let refused = |reason: String| {
-        Err(EngineError::Unsupported { engine: NAME, operation: format!("precision {precision} on {} threads", config.threads), reason })
+    let refused = |reason: &str| {
+        let operation = format!("precision {precision} on {} threads", config.threads);
+        Err(EngineError::Unsupported { engine: NAME, operation, reason: reason.into() })
     };
     if config.threads == 0 {
-        return refused("a call needs at least one thread".into());
+        return refused("a call needs at least one thread");
     }
-    if !PRECISIONS.contains(&precision) {
-        return refused(format!("it has kernels for {}", native_precisions().join(", ")));
+    let integer_activations = precision.activation == DType::I8;
+    if integer_activations != (precision.accumulate == DType::I32) || (integer_activations && precision.weight != DType::I8) {
+        return refused("int8 activations go with int8 weights and i32 sums, and only with them");
     }
-    Ok(())
+    if precision.weight == DType::I32 {
+        return refused("weights are floating, int8 or int4");
+    }
+    match (precision.compute(), precision.storage()) {
+        (DType::F64, DType::F64) => Ok(()),
+        (DType::F64, _) => refused("sums in f64 are of f64 activations only"),
+        (DType::F32, DType::F32 | DType::Bf16 | DType::F16) if precision.weight != DType::F64 => Ok(()),
+        _ => refused("sums are in f64 or f32, and their operands are no wider"),
+    }
 }
 
 /// How an operation is done at this precision.
-pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
+pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec) -> Support {
     match operation {
-        OpSpec::Linear { form, .. } => linear(precision, *form),
-        OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } => Support::Composed,
+        OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs),
+        OpSpec::Matmul { .. } => of_activations(extras, precision),
+        OpSpec::LinearAttention { .. } => of_activations(extras, precision).and(Support::Composed),
+        OpSpec::Attention { .. } => of_activations(Extras { bf16: false, ..extras }, precision).and(Support::Composed),
+        OpSpec::GatedFfn { width, hidden, .. } => {
+            let form = WeightForm::of(precision);
+            linear(extras, precision, form, *width).and(linear(extras, precision, form, *hidden)).and(Support::Composed)
+        }
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
-        OpSpec::Matmul { .. }
-        | OpSpec::Softmax { .. }
+        OpSpec::Softmax { .. }
         | OpSpec::Normalize { .. }
         | OpSpec::AddNorm { .. }
         | OpSpec::SoftmaxTopK { .. }
@@ -59,10 +83,77 @@ pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
     }
 }
 
+/// A product of two activations.
+fn of_activations(extras: Extras, precision: Precision) -> Support {
+    match precision.activation {
+        DType::I8 => Support::Unsupported(
+            "there is no weight to quantise: a product of two activations has no int8 meaning here; use a floating precision or a \
+             weight-only one such as int8-weight"
+                .into(),
+        ),
+        DType::Bf16 if extras.bf16 => Support::Native,
+        narrow @ (DType::Bf16 | DType::F16) => widened(narrow),
+        _ => Support::Native,
+    }
+}
+
+fn widened(narrow: DType) -> Support {
+    Support::Emulated(format!("{narrow} operands are widened and multiplied as f32"))
+}
+
 /// A product with a weight of this form.
-fn linear(precision: Precision, form: WeightForm) -> Support {
-    match form {
-        WeightForm::Dense(dtype) if dtype == precision.compute() => Support::Native,
-        _ => Support::Unsupported(format!("there is no kernel for weights held as {form:?} at {precision}")),
+fn linear(extras: Extras, precision: Precision, form: WeightForm, inputs: usize) -> Support {
+    match (precision.activation, form) {
+        (DType::I8, WeightForm::Int8PerChannel) if inputs > LONGEST_INT8_SUM => {
+            Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
+        }
+        (DType::I8, WeightForm::Int8PerChannel) => Support::Native,
+        (DType::I8, _) => Support::Unsupported("int8 activations multiply int8 weights only".into()),
+        (DType::F64, WeightForm::Dense(DType::F64)) => Support::Native,
+        (DType::F64, _) => Support::Emulated("the weight is widened to dense f64 when it is prepared".into()),
+        (_, WeightForm::Dense(DType::F64) | WeightForm::Sparse { dtype: DType::F64, .. }) => {
+            Support::Unsupported(format!("weights in f64 do not fit sums in {}", precision.compute()))
+        }
+        (_, WeightForm::Sparse { .. }) => Support::Emulated("the weight is held dense, and its zeros are multiplied".into()),
+        (DType::Bf16, WeightForm::Dense(DType::Bf16)) if extras.bf16 => Support::Native,
+        (narrow @ (DType::Bf16 | DType::F16), _) => widened(narrow),
+        _ => Support::Native,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_is_native_where_there_is_an_instruction_for_it() {
+        let bf16: Precision = "bf16".parse().unwrap();
+        let product = OpSpec::Matmul { batch: 1, m: 1, n: 1, k: 1 };
+        let with = |bf16: bool| Extras { bf16, vnni: false };
+        assert_eq!(supports(with(true), bf16, &product), Support::Native);
+        assert!(matches!(supports(with(false), bf16, &product), Support::Emulated(_)));
+        let mixed = WeightForm::Int8PerChannel;
+        assert!(matches!(linear(with(true), bf16, mixed, 8), Support::Emulated(_)), "bf16 times what int8 stands for");
+    }
+
+    #[test]
+    fn every_preset_is_taken_and_senseless_triples_are_not() {
+        for (name, precision) in PRECISION_PRESETS {
+            check_configuration(&EngineConfig::new(precision, 1)).unwrap();
+            let own = linear(Extras { bf16: true, vnni: true }, precision, WeightForm::of(precision), 64);
+            assert_eq!(own == Support::Native, name != "f16", "{name}: {own:?}");
+        }
+        for (weight, activation, accumulate) in
+            [(DType::F64, DType::F32, DType::F32), (DType::I4, DType::I8, DType::I32), (DType::F32, DType::Bf16, DType::F64)]
+        {
+            assert!(check_configuration(&EngineConfig::new(Precision::new(weight, activation, accumulate), 1)).is_err());
+        }
+    }
+
+    #[test]
+    fn sums_that_can_leave_i32_are_refused() {
+        let (int8, extras) = ("int8".parse().unwrap(), Extras { bf16: false, vnni: false });
+        assert_eq!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM), Support::Native);
+        assert!(matches!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM + 1), Support::Unsupported(_)));
     }
 }

@@ -1,11 +1,13 @@
 //! Prepared weights.
 //!
 //! A dense weight [outputs, inputs] is the B of a product, transposed, and is packed into the micro-kernel's panels here, before the
-//! timer: all of its inputs for one tile of outputs behind each other. A product with few rows streams the same panels.
+//! timer: all of its inputs for one tile of outputs behind each other. A product with few rows streams the same panels. Weights in narrow
+//! types are panels of words ([`crate::narrow`]); under f64 every weight is panels of doubles.
 
 use crossover_core::backend::PreparedWeight;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::host::HostTensor;
 use crossover_core::ops::WeightForm;
 use crossover_core::weights::HostWeight;
 
@@ -14,6 +16,7 @@ use crate::backend::NAME;
 use crate::element::Element;
 use crate::gemm::{Source, TileColumns, pack_columns};
 use crate::isa::Isa;
+use crate::narrow::Coded;
 use crate::vector::Lanes;
 
 /// A weight [outputs, inputs] as this engine holds it.
@@ -32,6 +35,8 @@ pub(crate) enum Packed {
     F64(Aligned<f64>),
     /// Panels of singles.
     F32(Aligned<f32>),
+    /// Panels of words: 16-bit floats or codes.
+    Coded(Coded),
 }
 
 impl PreparedWeight for SimdWeight {
@@ -39,6 +44,7 @@ impl PreparedWeight for SimdWeight {
         match &self.packed {
             Packed::F64(panels) => size_of_val(&**panels),
             Packed::F32(panels) => size_of_val(&**panels),
+            Packed::Coded(coded) => coded.bytes(),
         }
     }
 
@@ -55,23 +61,54 @@ impl SimdWeight {
     /// Packs a host weight; its fields are public, so what is relied on is checked here.
     pub(crate) fn prepare(weight: &HostWeight, precision: Precision, isa: Isa) -> Result<Self> {
         let (outputs, inputs, form) = (weight.outputs(), weight.inputs(), weight.form());
-        let packed = match weight {
-            HostWeight::Dense { values, dtype } if *dtype == precision.compute() => {
-                let &[_, _] = values.shape() else {
-                    return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
-                };
-                match dtype {
-                    DType::F64 => Packed::F64(panels(isa, *dtype, values.values(), [outputs, inputs])?),
-                    _ => Packed::F32(panels(isa, *dtype, values.values(), [outputs, inputs])?),
-                }
+        if let HostWeight::Dense { values, .. } = weight {
+            let &[_, _] = values.shape() else {
+                return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
+            };
+        }
+        let width = isa.run::<f32, _>(TileColumns);
+        let refused = |reason: &str| {
+            let operation = format!("a weight held as {form:?} at {precision}");
+            Err(EngineError::Unsupported { engine: NAME, operation, reason: reason.into() })
+        };
+        let packed = match (precision.compute(), weight) {
+            _ if precision.activation == DType::I8 && form != WeightForm::Int8PerChannel => {
+                return refused("int8 activations multiply int8 weights only");
             }
-            _ => {
-                let operation = format!("a weight held as {form:?} at {precision}");
-                return Err(EngineError::Unsupported { engine: NAME, operation, reason: "it has no kernel for this form".into() });
+            (DType::F64, _) => Packed::F64(panels(isa, DType::F64, checked(weight)?.values(), [outputs, inputs])?),
+            (_, HostWeight::Dense { dtype: DType::F64, .. }) => return refused("weights in f64 do not fit sums in f32"),
+            (_, HostWeight::Sparse(sparse)) if sparse.dtype == DType::F64 => return refused("weights in f64 do not fit sums in f32"),
+            (_, HostWeight::Dense { values, dtype: dtype @ (DType::Bf16 | DType::F16) }) => {
+                Packed::Coded(Coded::halves(values, *dtype, width)?)
             }
+            (_, HostWeight::Int8(rows)) => Packed::Coded(Coded::int8(rows, width)?),
+            (_, HostWeight::Int4(codes)) => Packed::Coded(Coded::int4(codes, width)?),
+            (_, HostWeight::Palette(palette)) => Packed::Coded(Coded::palette(palette, width)?),
+            _ => Packed::F32(panels(isa, DType::F32, checked(weight)?.values(), [outputs, inputs])?),
         };
         Ok(Self { outputs, inputs, form, packed })
     }
+}
+
+/// What a weight stands for. The fields of host weights are public, so extents are checked before they are relied on.
+fn checked(weight: &HostWeight) -> Result<HostTensor> {
+    let fits = match weight {
+        HostWeight::Dense { .. } => true,
+        HostWeight::Int8(rows) => rows.codes.len() == rows.outputs.saturating_mul(rows.inputs) && rows.scales.len() == rows.outputs,
+        HostWeight::Int4(codes) => {
+            let groups = codes.outputs.saturating_mul(codes.inputs.div_ceil(codes.group.max(1)));
+            codes.group > 0 && codes.codes.len() == codes.outputs.saturating_mul(codes.inputs) && codes.scales.len() == groups
+        }
+        HostWeight::Sparse(sparse) => {
+            sparse.check()?;
+            true
+        }
+        HostWeight::Palette(palette) => {
+            palette.check()?;
+            true
+        }
+    };
+    if fits { Ok(weight.dequantized()) } else { Err(shape_error("weight", "codes and scales do not fit its extents")) }
 }
 
 /// The panels of a dense weight, each value rounded once.

@@ -40,7 +40,7 @@ fn values(shape: &[usize]) -> HostTensor {
 
 #[test]
 fn warm_products_allocate_nothing() {
-    for precision in ["f32", "f64"] {
+    for precision in ["f32", "f64", "bf16", "f16", "int8-weight", "int4", "bf16-weight"] {
         let engine = SimdBackend::new(&EngineConfig::new(precision.parse().unwrap(), 1)).unwrap();
         // Packed on both sides, and with few rows.
         for [m, n, k] in [[70, 90, 300], [3, 90, 300], [90, 2, 300]] {

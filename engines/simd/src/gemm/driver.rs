@@ -11,7 +11,7 @@ use super::block::{BufferSizes, Part, TileColumns, TileRows};
 use super::few::{FewRows, suits};
 use super::{Blocking, Product, Right, Source, Target};
 use crate::aligned::Plain;
-use crate::isa::Isa;
+use crate::isa::{Extras, Isa};
 use crate::pool::Pool;
 use crate::vector::Lanes;
 use crate::workspace::Workspace;
@@ -20,6 +20,7 @@ use crate::workspace::Workspace;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) isa: Isa,
+    pub(crate) extras: Extras,
     pub(crate) pool: Pool,
     pub(crate) workspace: Workspace,
     pub(crate) blocking: Blocking,
@@ -107,10 +108,10 @@ fn turned<E: Copy>(product: Product<E>) -> Product<E> {
 
 /// An extent cut into parts of whole tiles.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
+pub(crate) struct Cut {
     extent: usize,
     tile: usize,
-    parts: usize,
+    pub(crate) parts: usize,
 }
 
 /// How one product is cut.
@@ -120,21 +121,21 @@ struct Grid {
 }
 
 impl Cut {
-    fn new(extent: usize, tile: usize, parts: usize) -> Self {
+    pub(crate) fn new(extent: usize, tile: usize, parts: usize) -> Self {
         Self { extent, tile, parts: parts.clamp(1, extent.div_ceil(tile).max(1)) }
     }
 
-    fn whole(extent: usize) -> Self {
+    pub(crate) fn whole(extent: usize) -> Self {
         Self::new(extent, extent.max(1), 1)
     }
 
-    fn range(self, part: usize) -> Range<usize> {
+    pub(crate) fn range(self, part: usize) -> Range<usize> {
         let tiles = self.extent.div_ceil(self.tile);
         let end = |part: usize| (part * tiles / self.parts * self.tile).min(self.extent);
         end(part)..end(part + 1)
     }
 
-    fn largest(self) -> usize {
+    pub(crate) fn largest(self) -> usize {
         (0..self.parts).map(|part| self.range(part).len()).max().unwrap_or(0)
     }
 }

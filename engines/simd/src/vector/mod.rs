@@ -8,6 +8,7 @@
 //! | `choose/` | choices and bits, for all of them |
 //! | `exponential.rs`, `logarithm.rs`, `sigmoid.rs`, `normal.rs`, `coefficients.rs` | elementary functions |
 //! | `function.rs` | functions as values, for kernels that take any |
+//! | `narrow.rs` | 16-bit floats, and codes several to a word |
 //!
 //! Every method is `#[inline(always)]` and must only be called from a [`Kernel`](crate::isa::Kernel) that runs on its instruction set;
 //! that is why no method is `unsafe` for the instruction's sake. Those that take pointers are, for the pointer's.
@@ -17,6 +18,7 @@ mod coefficients;
 mod exponential;
 mod function;
 mod logarithm;
+mod narrow;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod normal;
@@ -161,4 +163,86 @@ pub(crate) trait Vector: Choose {
     /// Asks for a cache line in the first level.
     #[inline(always)]
     fn prefetch(_address: *const Self::Element) {}
+
+    /// Loads `LANES` bf16 numbers, exactly.
+    ///
+    /// # Safety
+    /// All of them must be readable.
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|at| narrow::of_bf16(unsafe { *from.add(at) }))
+    }
+    /// Loads `LANES` halves, exactly.
+    ///
+    /// # Safety
+    /// All of them must be readable.
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|at| narrow::of_f16(unsafe { *from.add(at) }))
+    }
+    /// Stores `LANES` bf16 numbers, each rounded once (of singles).
+    ///
+    /// # Safety
+    /// All of them must be writable.
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut u16) {
+        // SAFETY: promised by the caller.
+        narrow::each_lane(self, |at, lane| unsafe { *to.add(at) = half::bf16::from_f32(lane).to_bits() });
+    }
+    /// Stores `LANES` halves, each rounded once (of singles).
+    ///
+    /// # Safety
+    /// All of them must be writable.
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut u16) {
+        // SAFETY: promised by the caller.
+        narrow::each_lane(self, |at, lane| unsafe { *to.add(at) = half::f16::from_f32(lane).to_bits() });
+    }
+    /// Loads `LANES` integers, each rounded once.
+    ///
+    /// # Safety
+    /// All of them must be readable.
+    #[inline(always)]
+    unsafe fn from_i32(from: *const i32) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|at| unsafe { *from.add(at) } as f32)
+    }
+    /// The bf16 number `at < 2` of each of `LANES` words.
+    ///
+    /// # Safety
+    /// All of them must be readable.
+    #[inline(always)]
+    unsafe fn bf16_of_word(from: *const u32, at: usize) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|lane| narrow::of_bf16((unsafe { *from.add(lane) } >> (16 * at)) as u16))
+    }
+    /// The signed byte `at < 4` of each of `LANES` words.
+    ///
+    /// # Safety
+    /// All of them must be readable.
+    #[inline(always)]
+    unsafe fn int8_of_word(from: *const u32, at: usize) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|lane| narrow::int8_of(unsafe { *from.add(lane) }, at))
+    }
+    /// The level that the four bits `at < 8` of each of `LANES` words stand for.
+    ///
+    /// # Safety
+    /// All of the words, and 16 levels, must be readable.
+    #[inline(always)]
+    unsafe fn level_of_nibble(from: *const u32, at: usize, table: *const f32) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|lane| unsafe { *table.add((*from.add(lane) >> (4 * at)) as usize & 15) })
+    }
+    /// The level that byte `at < 4` of each of `LANES` words stands for.
+    ///
+    /// # Safety
+    /// All of the words, and 256 levels, must be readable.
+    #[inline(always)]
+    unsafe fn level_of_byte(from: *const u32, at: usize, table: *const f32) -> Self {
+        // SAFETY: promised by the caller.
+        narrow::by_lane(|lane| unsafe { *table.add((*from.add(lane) >> (8 * at)) as usize & 255) })
+    }
 }

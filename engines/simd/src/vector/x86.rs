@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Vector;
+use super::narrow::narrow_512;
 
 /// Lane masks for partial 256-bit loads: `count` set lanes start `8 - count` entries into it.
 static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -138,6 +139,7 @@ impl Vector for Avx512F32 {
         _mm512_min_ps,
         _mm512_fmadd_ps
     );
+    narrow_512!();
     masked_512!(
         __mmask16,
         _mm512_maskz_loadu_ps,

@@ -1,0 +1,160 @@
+//! Products in which something is narrower than the singles that results are computed in: bf16 or f16 operands, int8 codes on both sides,
+//! weights held as 16-bit floats, int8 or int4 codes or codes of a palette.
+//!
+//! The scheme is that of [`crate::gemm`] with two changes. Whatever comes is packed into words of 32 bits (singles, pairs of bf16, four
+//! int8 codes), so that one micro-kernel serves all units that multiply ([`unit`]). And k is not cut into blocks: results are rounded to
+//! the output's type once, so partial sums would need a matrix of their own.
+//!
+//! | file | what |
+//! |---|---|
+//! | `matrix.rs` | operands of three types |
+//! | `unit.rs`, `unit_x86.rs` | what multiplies words |
+//! | `codes.rs`, `decode.rs` | weights as panels of words, and back to numbers |
+//! | `pack.rs` | operands as words; int8 codes of activations |
+//! | `tile.rs`, `part.rs` | micro-kernel, and the loops of one thread |
+//! | `stream.rs` | few rows |
+//!
+//! # What it computes
+//! Floating activations: products of widened numbers are exact or rounded once with the sum (see [`unit`] for bf16 pairs), sums are f32.
+//! A weight is its level times its scale, rounded to f32 where rows are many; where they are few, scales are applied to the sums of a
+//! group. int8 activations: each row has the scale max |x| / 127 and codes x / scale rounded half to even, sums are exact in i32, and
+//! sum (scale_x scale_w) + bias is computed in f32.
+
+mod codes;
+mod decode;
+mod matrix;
+mod pack;
+mod part;
+mod stream;
+mod tile;
+mod unit;
+#[cfg(target_arch = "x86_64")]
+mod unit_x86;
+
+use crossover_core::activation::Activation;
+use crossover_core::error::Result;
+
+pub(crate) use codes::{Code, Coded, Panels};
+pub(crate) use matrix::{Kind, Matrix};
+pub(crate) use unit::Choice;
+
+use crate::gemm::{Cut, Engine};
+use crate::isa::{Extras, Isa};
+use part::{Part, ShapeOf};
+use stream::Stream;
+
+/// B as it comes, or a weight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Right<'a> {
+    Plain(Matrix),
+    Panels(Panels<'a>),
+}
+
+/// C = activation(alpha A B + beta C + bias).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) a: Matrix,
+    pub(crate) right: Right<'a>,
+    pub(crate) c: Matrix,
+    pub(crate) alpha: f32,
+    pub(crate) beta: f32,
+    pub(crate) bias: Option<Matrix>,
+    pub(crate) activation: Activation,
+}
+
+// SAFETY: addresses and sizes only. Threads read A, B and bias, which nobody writes meanwhile, and write disjoint parts of C.
+unsafe impl Send for Product<'_> {}
+// SAFETY: likewise.
+unsafe impl Sync for Product<'_> {}
+
+impl Product<'_> {
+    /// The same with A, a plain B and C so many elements further on.
+    pub(crate) fn moved(mut self, [a, b, c]: [usize; 3]) -> Self {
+        self.a = self.a.moved(a);
+        self.c = self.c.moved(c);
+        if let Right::Plain(plain) = &mut self.right {
+            *plain = plain.moved(b);
+        }
+        self
+    }
+}
+
+impl Choice {
+    /// For int8 codes on both sides.
+    pub(crate) fn int8(isa: Isa, extras: Extras) -> Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if extras.vnni => Self::Vnni512,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if extras.vnni => Self::Vnni256,
+            _ => Self::Int8,
+        }
+    }
+
+    /// For bf16 numbers on both sides.
+    pub(crate) fn bf16(isa: Isa, extras: Extras) -> Self {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if extras.bf16 => Self::Bf16Pairs,
+            _ => Self::Wide,
+        }
+    }
+}
+
+/// Multiply-adds below which waking a thread costs more than it saves.
+const LEAST_FOR_THREADS: usize = 1 << 20;
+/// Weights below which the same holds where they are read once.
+const LEAST_READ_FOR_THREADS: usize = 1 << 15;
+/// Tiles of rows for which a panel of B should be used before the next one comes.
+const LEAST_TILES: usize = 4;
+/// Parts for each thread, where parts cost nothing.
+const PARTS: usize = 4;
+
+/// `batch` products of the same extents, strides and types on one unit; `product_of` says where each of them lies.
+pub(crate) fn multiply<'a>(engine: &Engine, choice: Choice, batch: usize, product_of: impl Fn(usize) -> Product<'a> + Sync) -> Result<()> {
+    if batch == 0 {
+        return Ok(());
+    }
+    let first = product_of(0);
+    let Product { m, n, k, .. } = first;
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let shape = choice.run(engine.isa, ShapeOf);
+    let few = m <= LEAST_TILES * shape.rows;
+    let small = batch * m * n * k < LEAST_FOR_THREADS && !(few && batch * n * k >= LEAST_READ_FOR_THREADS);
+    let threads = if small { 1 } else { engine.pool.threads() };
+    let (rows, columns) = match &first.right {
+        _ if threads == 1 => (Cut::whole(m), Cut::whole(n)),
+        Right::Panels(_) if m >= LEAST_TILES * shape.rows * threads => {
+            let parts = (m / (LEAST_TILES * shape.rows) / threads * threads).min(PARTS * threads);
+            (Cut::new(m, shape.rows, parts), Cut::whole(n))
+        }
+        Right::Plain(_) if batch >= PARTS * threads => (Cut::whole(m), Cut::whole(n)),
+        _ => (Cut::whole(m), Cut::new(n, shape.columns, if few { PARTS * threads } else { threads })),
+    };
+    let streams = choice == Choice::Wide && stream::suits(&first);
+    let scratch = if streams { [stream::scratch(&first), 0] } else { shape.scratch(&first, rows.largest(), columns.largest()) };
+    engine.workspace.reserve::<f32>(scratch)?;
+    let parts = rows.parts * columns.parts;
+    let work = |participant: usize, task: usize| {
+        let product = product_of(task / parts);
+        let (rows, columns) = (rows.range(task % parts / columns.parts), columns.range(task % columns.parts));
+        let mut piece = engine.workspace.piece(participant);
+        if streams {
+            let (scratch, _) = piece.split::<f32>(scratch);
+            engine.isa.run(Stream { product: &product, columns, scratch });
+        } else {
+            choice.run(engine.isa, Part { product: &product, rows, columns, scratch: piece.split::<u32>(scratch) });
+        }
+    };
+    if threads == 1 {
+        (0..batch * parts).for_each(|task| work(0, task));
+    } else {
+        engine.pool.for_each(batch * parts, work);
+    }
+    Ok(())
+}
