@@ -1,4 +1,5 @@
-//! Shares of the machine's ceilings that products reach: multiply-adds for large ones, reading for one row.
+//! Shares of the machine's ceilings that products reach: multiply-adds (or products of pairs of bf16, or of four int8 codes, where the
+//! processor has them and that is the precision) for large ones, reading for one row; and sparse layers against dense ones.
 //!
 //! The ceiling and the product are timed in turns of a few milliseconds, and the best of each counts, so that a busy neighbour or a changing
 //! clock hits both alike. One thread is timed by the processor time that it used, several by the clock on the wall. `cargo run --release -p crossover-simd --example share_of_ceiling -- [THREADS] [PRECISION] [FILTER]`
@@ -7,9 +8,11 @@ use std::hint::black_box;
 use std::sync::Barrier;
 
 use crossover_core::activation::Activation;
-use crossover_core::backend::{EngineConfig, TransformerBackend};
+use crossover_core::backend::{EngineConfig, PreparedWeight, TransformerBackend};
+use crossover_core::dtype::DType;
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{LinearSpec, MatmulSpec};
+use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::tensor::Tensor;
 use crossover_core::weights::HostWeight;
 use crossover_simd::SimdBackend;
@@ -26,6 +29,57 @@ fn now(threads: usize) -> f64 {
     let clock = if threads == 1 { ClockId::ThreadCPUTime } else { ClockId::Monotonic };
     let time = clock_gettime(clock);
     time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
+}
+
+/// Likewise of pairs of bf16 (64 operations an instruction) or of four codes (128); nothing where the processor lacks them.
+#[cfg(target_arch = "x86_64")]
+fn narrow_round(precision: &str, threads: usize) -> Option<(f64, f64)> {
+    use std::arch::x86_64::*;
+    const STEPS: usize = 60_000;
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn pairs() {
+        let one = black_box([0x3f80_3f80u32; 16]);
+        // SAFETY: 64 bytes without a meaning of their own.
+        let one = unsafe { std::mem::transmute::<[u32; 16], __m512bh>(one) };
+        let mut chains = [_mm512_set1_ps(black_box(1.0)); 12];
+        for _ in 0..STEPS {
+            for chain in &mut chains {
+                *chain = _mm512_dpbf16_ps(*chain, one, one);
+            }
+        }
+        black_box(chains);
+    }
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn codes() {
+        let one = _mm512_set1_epi32(black_box(0x0101_0101));
+        let mut chains = [_mm512_set1_epi32(black_box(1)); 12];
+        for _ in 0..STEPS {
+            for chain in &mut chains {
+                *chain = _mm512_dpbusd_epi32(*chain, one, one);
+            }
+        }
+        black_box(chains);
+    }
+    let start = now(threads);
+    let operations = match precision {
+        // SAFETY: just detected.
+        "bf16" if is_x86_feature_detected!("avx512bf16") => unsafe {
+            pairs();
+            64
+        },
+        // SAFETY: just detected.
+        "int8" if is_x86_feature_detected!("avx512vnni") => unsafe {
+            codes();
+            128
+        },
+        _ => return None,
+    };
+    Some(((STEPS * 12 * operations) as f64, now(threads) - start))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn narrow_round(_: &str, _: usize) -> Option<(f64, f64)> {
+    None
 }
 
 /// Wide, independent chains of multiply-adds; returns seconds for a floating-point operation of one thread.
@@ -150,10 +204,10 @@ fn main() {
         let flops = 2.0 * (m * n * k) as f64;
         let (a, b, turned, mut out) =
             (tensor(&engine, &[m, k]), tensor(&engine, &[k, n]), tensor(&engine, &[n, k]), tensor(&engine, &[m, n]));
-        let ceiling = || on_all(threads, |_| fma_round(double, threads));
+        let ceiling = || on_all(threads, |_| narrow_round(&precision, threads).unwrap_or_else(|| fma_round(double, threads)));
         let turned = turned.view().transposed().unwrap();
         for (name, b) in [("plain", b.view()), ("transposed", turned)] {
-            if name.contains(&filter) {
+            if name.contains(&filter) && precision != "int8" {
                 let call = || engine.matmul(MatmulSpec::PLAIN, a.view(), b, out.view_mut()).unwrap();
                 report(name, shape, duel(threads, flops, ceiling, call), "FLOP");
             }
@@ -172,18 +226,60 @@ fn main() {
             let (x, mut out) = (tensor(&engine, &[m, k]), tensor(&engine, &[m, n]));
             let spec = LinearSpec { activation: Activation::None };
             let call = || engine.linear(spec, x.view(), &weight, None, out.view_mut()).unwrap();
-            let bytes = (n * k * if double { 8 } else { 4 }) as f64;
+            let bytes = weight.bytes() as f64;
             report("step", shape, duel(threads, bytes, || on_all(threads, |at| read_round(&memory[at], threads)), call), "B");
         }
-        if "vector".contains(&filter) {
+        if "vector".contains(&filter) && precision != "int8" {
             let (a, b, turned, mut out) =
                 (tensor(&engine, &[m, k]), tensor(&engine, &[k, n]), tensor(&engine, &[n, k]), tensor(&engine, &[m, n]));
             let turned = turned.view().transposed().unwrap();
-            let bytes = (n * k * if double { 8 } else { 4 }) as f64;
+            let bytes = engine.storage().bytes(n * k).unwrap() as f64;
             for (name, b) in [("vector", b.view()), ("vector-dots", turned)] {
                 let call = || engine.matmul(MatmulSpec::PLAIN, a.view(), b, out.view_mut()).unwrap();
                 report(name, shape, duel(threads, bytes, || on_all(threads, |at| read_round(&memory[at], threads)), call), "B");
             }
+        }
+    }
+    if "sparse".contains(&filter) {
+        sparse_against_dense(&engine, threads);
+    }
+}
+
+/// Seconds of layers of 128 rows on [768, 3072] and back, some of whose entries are stored, against the dense layer, in turns.
+fn sparse_against_dense(engine: &SimdBackend, threads: usize) {
+    for [outputs, inputs] in [[768, 3072], [3072, 768]] {
+        let dense_values = values(&[outputs, inputs]);
+        let nm = Structure::NofM { n: 2, m: 4 };
+        let blocks = Structure::Blocks { rows: 16, columns: 16 };
+        let cases = [
+            ("csr 50 %", Structure::Unstructured, 2, 1),
+            ("csr 80 %", Structure::Unstructured, 5, 1),
+            ("csr 90 %", Structure::Unstructured, 10, 1),
+            ("2:4", nm, 0, 1),
+            ("blocks 50 %", blocks, 2, 16),
+            ("blocks 90 %", blocks, 10, 16),
+        ];
+        let (x, mut out) = (tensor(engine, &[128, inputs]), tensor(engine, &[128, outputs]));
+        let spec = LinearSpec { activation: Activation::None };
+        let dense = engine.prepare_weight(&HostWeight::for_precision(&dense_values, engine.config().precision).unwrap()).unwrap();
+        for (name, structure, one_in, block) in cases {
+            let kept = |at: usize| match one_in {
+                0 => at % 4 < 2,
+                _ => (at / inputs / block * 7919 + at % inputs / block * 104_729) % 1009 % one_in == 0,
+            };
+            let kept: Vec<bool> = (0..outputs * inputs).map(kept).collect();
+            let host = SparseWeight::masked(&dense_values, &kept, structure, DType::F32).unwrap();
+            let sparse = engine.prepare_weight(&HostWeight::Sparse(host)).unwrap();
+            let mut best = [f64::INFINITY; 2];
+            for _ in 0..40 {
+                for (weight, best) in [&dense, &sparse].into_iter().zip(&mut best) {
+                    let start = now(threads);
+                    engine.linear(spec, x.view(), weight, None, out.view_mut()).unwrap();
+                    *best = best.min(now(threads) - start);
+                }
+            }
+            let [dense, sparse] = best.map(|seconds| 1e6 * seconds);
+            println!("{name:12} 128 {outputs:5} {inputs:5}  dense {dense:8.0} us, sparse {sparse:8.0} us: {:.2} x", dense / sparse);
         }
     }
 }

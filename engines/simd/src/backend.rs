@@ -22,6 +22,7 @@ use crossover_core::weights::HostWeight;
 use crate::buffer::SimdBuffer;
 use crate::gemm::{Blocking, Engine};
 use crate::isa::{Extras, Isa};
+use crate::linear::Held;
 use crate::narrow::Panels;
 use crate::operands::{Types, indices, indices_mut, inside};
 use crate::pool::Pool;
@@ -157,15 +158,16 @@ impl TransformerBackend for SimdBackend {
         self.types.inputs("linear", [bias.as_ref().unwrap_or(&x)])?;
         self.types.output("linear", &out)?;
         let integer = self.precision().activation == DType::I8;
-        let panels = match &weight.packed {
+        let held = match &weight.packed {
             Packed::F64(panels) => return linear::linear(&self.engine, spec, x, (weight, panels), bias, out),
             Packed::F32(panels) if [x.dtype(), bias.as_ref().map_or(DType::F32, View::dtype), out.dtype()] == [DType::F32; 3] => {
                 return linear::linear(&self.engine, spec, x, (weight, panels), bias, out);
             }
-            Packed::F32(panels) => Panels::of_singles(panels, weight.inputs),
-            Packed::Coded(coded) => coded.panels(),
+            Packed::F32(panels) => Held::Panels(Panels::of_singles(panels, weight.inputs)),
+            Packed::Coded(coded) => Held::Panels(coded.panels()),
+            Packed::Sparse(sparse) => Held::Sparse(sparse),
         };
-        linear::narrow(&self.engine, (spec, integer), x, (weight, panels), bias, out)
+        linear::narrow(&self.engine, (spec, integer), x, (weight, held), bias, out)
     }
 
     fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {

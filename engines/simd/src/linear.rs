@@ -13,17 +13,25 @@ use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
 use crate::gemm::{self, Engine, Epilogue, Source, Target, multiply};
 use crate::matmul::{last_two, leading};
+use crate::narrow::sparse::{self, Sparse};
 use crate::narrow::{Choice, Code, Kind, Matrix, Panels, Product, Right, multiply as multiply_narrow};
 use crate::pool::Shared;
 use crate::vector::Lanes;
 use crate::weight::SimdWeight;
+
+/// A weight that is not panels of the compute type.
+#[derive(Clone, Copy)]
+pub(crate) enum Held<'a> {
+    Panels(Panels<'a>),
+    Sparse(&'a Sparse),
+}
 
 /// With operands and a weight of any types whose compute type is f32; `integer` if activations become codes.
 pub(crate) fn narrow(
     engine: &Engine,
     (spec, integer): (LinearSpec, bool),
     x: View<'_, SimdBuffer>,
-    (weight, panels): (&SimdWeight, Panels<'_>),
+    (weight, held): (&SimdWeight, Held<'_>),
     bias: Option<View<'_, SimdBuffer>>,
     out: ViewMut<'_, SimdBuffer>,
 ) -> Result<()> {
@@ -37,28 +45,33 @@ pub(crate) fn narrow(
         Some(bias) => Some(Matrix::at(place(bias.buffer)?, bias.layout.offset(), [0, bias.layout.strides()[0]])),
         None => None,
     };
-    let choice = match panels.code {
-        Code::Int8 if integer => Choice::int8(engine.isa, engine.extras),
-        Code::Bf16 if x_at.0 == Kind::Bf16 => Choice::bf16(engine.isa, engine.extras),
-        _ => Choice::Wide,
-    };
     let (x_layout, out_layout) = rows_together(x.layout, out.layout)?;
     let (batch, m) = (x_layout.shape()[..x_layout.rank() - 2].iter().product(), x_layout.dim_from_end(1));
-    // Addresses cross to other threads inside of products only.
-    let (x_at, out_at) = (Matrix::at(x_at, 0, last_two(&x_layout)), Matrix::at(out_at, 0, last_two(&out_layout)));
     let template = Product {
         m,
         n: weight.outputs,
         k: weight.inputs,
-        a: x_at,
-        right: Right::Panels(panels),
-        c: out_at,
+        a: Matrix::at(x_at, 0, last_two(&x_layout)),
+        right: (),
+        c: Matrix::at(out_at, 0, last_two(&out_layout)),
         alpha: 1.0,
         beta: 0.0,
         bias,
         activation: spec.activation,
     };
-    multiply_narrow(engine, choice, batch, |at| template.moved([leading(&x_layout, at), 0, leading(&out_layout, at)]))
+    let product = |at: usize| template.moved([leading(&x_layout, at), leading(&out_layout, at)]);
+    match held {
+        Held::Sparse(sparse) => sparse::multiply(engine, batch, |at| product(at).with(sparse)),
+        Held::Panels(panels) => {
+            let choice = match panels.code {
+                Code::Int8 if integer => Choice::int8(engine.isa, engine.extras),
+                Code::Bf16 if x_at.0 == Kind::Bf16 => Choice::bf16(engine.isa, engine.extras),
+                _ => Choice::Wide,
+            };
+            let right = Right::Panels(panels);
+            multiply_narrow(engine, choice, batch, |at| product(at).with(right))
+        }
+    }
 }
 
 /// With a weight whose panels are of the compute type.

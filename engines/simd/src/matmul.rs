@@ -72,15 +72,18 @@ fn narrow(
         n,
         k,
         a: Matrix::at(a_at, 0, last_two(&a.layout)),
-        right: narrow::Right::Plain(Matrix::at(b_at, 0, last_two(&b.layout))),
+        right: (),
         c: Matrix::at(c_at, 0, last_two(&c.layout)),
         alpha: spec.alpha as f32,
         beta: spec.beta as f32,
         bias: None,
         activation: Activation::None,
     };
-    let place = |at: usize| [leading(&a.layout, at), leading(&b.layout, at), leading(&c.layout, at)];
-    narrow::multiply(engine, choice, batch, |at| template.moved(place(at)))
+    let b_matrix = Matrix::at(b_at, 0, last_two(&b.layout));
+    narrow::multiply(engine, choice, batch, |at| {
+        let right = narrow::Right::Plain(b_matrix.moved(leading(&b.layout, at)));
+        template.moved([leading(&a.layout, at), leading(&c.layout, at)]).with(right)
+    })
 }
 
 /// Distances of rows and of columns.

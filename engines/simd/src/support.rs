@@ -114,7 +114,9 @@ fn linear(extras: Extras, precision: Precision, form: WeightForm, inputs: usize)
         (_, WeightForm::Dense(DType::F64) | WeightForm::Sparse { dtype: DType::F64, .. }) => {
             Support::Unsupported(format!("weights in f64 do not fit sums in {}", precision.compute()))
         }
-        (_, WeightForm::Sparse { .. }) => Support::Emulated("the weight is held dense, and its zeros are multiplied".into()),
+        (DType::F32, WeightForm::Sparse { dtype: narrow @ (DType::Bf16 | DType::F16), .. }) => {
+            Support::Emulated(format!("stored entries in {narrow} are held as f32"))
+        }
         (DType::Bf16, WeightForm::Dense(DType::Bf16)) if extras.bf16 => Support::Native,
         (narrow @ (DType::Bf16 | DType::F16), _) => widened(narrow),
         _ => Support::Native,

@@ -17,6 +17,7 @@ use crate::element::Element;
 use crate::gemm::{Source, TileColumns, pack_columns};
 use crate::isa::Isa;
 use crate::narrow::Coded;
+use crate::narrow::sparse::Sparse;
 use crate::vector::Lanes;
 
 /// A weight [outputs, inputs] as this engine holds it.
@@ -37,6 +38,8 @@ pub(crate) enum Packed {
     F32(Aligned<f32>),
     /// Panels of words: 16-bit floats or codes.
     Coded(Coded),
+    /// Stored entries.
+    Sparse(Sparse),
 }
 
 impl PreparedWeight for SimdWeight {
@@ -45,6 +48,7 @@ impl PreparedWeight for SimdWeight {
             Packed::F64(panels) => size_of_val(&**panels),
             Packed::F32(panels) => size_of_val(&**panels),
             Packed::Coded(coded) => coded.bytes(),
+            Packed::Sparse(sparse) => sparse.bytes(),
         }
     }
 
@@ -83,8 +87,9 @@ impl SimdWeight {
             }
             (_, HostWeight::Int8(rows)) => Packed::Coded(Coded::int8(rows, width)?),
             (_, HostWeight::Int4(codes)) => Packed::Coded(Coded::int4(codes, width)?),
+            (_, HostWeight::Sparse(sparse)) => Packed::Sparse(Sparse::prepare(sparse)?),
             (_, HostWeight::Palette(palette)) => Packed::Coded(Coded::palette(palette, width)?),
-            _ => Packed::F32(panels(isa, DType::F32, checked(weight)?.values(), [outputs, inputs])?),
+            (_, HostWeight::Dense { values, .. }) => Packed::F32(panels(isa, DType::F32, values.values(), [outputs, inputs])?),
         };
         Ok(Self { outputs, inputs, form, packed })
     }

@@ -13,6 +13,7 @@
 //! | `pack.rs` | operands as words; int8 codes of activations |
 //! | `tile.rs`, `part.rs` | micro-kernel, and the loops of one thread |
 //! | `stream.rs` | few rows |
+//! | `sparse.rs` | weights of which only some entries are stored |
 //!
 //! # What it computes
 //! Floating activations: products of widened numbers are exact or rounded once with the sum (see [`unit`] for bf16 pairs), sums are f32.
@@ -25,6 +26,7 @@ mod decode;
 mod matrix;
 mod pack;
 mod part;
+pub(crate) mod sparse;
 mod stream;
 mod tile;
 mod unit;
@@ -52,12 +54,12 @@ pub(crate) enum Right<'a> {
 
 /// C = activation(alpha A B + beta C + bias).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Product<'a> {
+pub(crate) struct Product<R> {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
     pub(crate) a: Matrix,
-    pub(crate) right: Right<'a>,
+    pub(crate) right: R,
     pub(crate) c: Matrix,
     pub(crate) alpha: f32,
     pub(crate) beta: f32,
@@ -65,20 +67,21 @@ pub(crate) struct Product<'a> {
     pub(crate) activation: Activation,
 }
 
-// SAFETY: addresses and sizes only. Threads read A, B and bias, which nobody writes meanwhile, and write disjoint parts of C.
-unsafe impl Send for Product<'_> {}
+// SAFETY: addresses and sizes only, of what is read and nobody writes meanwhile.
+unsafe impl Send for Right<'_> {}
 // SAFETY: likewise.
-unsafe impl Sync for Product<'_> {}
+unsafe impl Sync for Right<'_> {}
 
-impl Product<'_> {
-    /// The same with A, a plain B and C so many elements further on.
-    pub(crate) fn moved(mut self, [a, b, c]: [usize; 3]) -> Self {
-        self.a = self.a.moved(a);
-        self.c = self.c.moved(c);
-        if let Right::Plain(plain) = &mut self.right {
-            *plain = plain.moved(b);
-        }
-        self
+impl<R> Product<R> {
+    /// The same with A and C so many elements further on.
+    pub(crate) fn moved(self, [a, c]: [usize; 2]) -> Self {
+        Self { a: self.a.moved(a), c: self.c.moved(c), ..self }
+    }
+
+    /// The same with another B.
+    pub(crate) fn with<S>(self, right: S) -> Product<S> {
+        let Self { m, n, k, a, c, alpha, beta, bias, activation, .. } = self;
+        Product { m, n, k, a, right, c, alpha, beta, bias, activation }
     }
 }
 
@@ -114,7 +117,12 @@ const LEAST_TILES: usize = 4;
 const PARTS: usize = 4;
 
 /// `batch` products of the same extents, strides and types on one unit; `product_of` says where each of them lies.
-pub(crate) fn multiply<'a>(engine: &Engine, choice: Choice, batch: usize, product_of: impl Fn(usize) -> Product<'a> + Sync) -> Result<()> {
+pub(crate) fn multiply<'a>(
+    engine: &Engine,
+    choice: Choice,
+    batch: usize,
+    product_of: impl Fn(usize) -> Product<Right<'a>> + Sync,
+) -> Result<()> {
     if batch == 0 {
         return Ok(());
     }

@@ -50,7 +50,7 @@ impl Shape {
     }
 
     /// Words of scratch for A with its scales and for B.
-    pub(super) fn scratch(self, product: &Product<'_>, rows: usize, columns: usize) -> [usize; 2] {
+    pub(super) fn scratch(self, product: &Product<Right<'_>>, rows: usize, columns: usize) -> [usize; 2] {
         let (k, tiles) = (product.k, self.row_tiles(rows, product.k));
         let distance = row_words(k, self.word)[1];
         let a = tiles * (distance * PANEL_STEP + PANEL_STEP) + scratch_words(k, self.word);
@@ -74,7 +74,7 @@ impl Shape {
 
 /// Rows and columns of C.
 pub(super) struct Part<'a> {
-    pub(super) product: &'a Product<'a>,
+    pub(super) product: &'a Product<Right<'a>>,
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
     pub(super) scratch: (&'a mut [u32], &'a mut [u32]),
@@ -147,7 +147,7 @@ fn widened<V: Vector<Element = f32>>(panels: &Panels<'_>, panel: usize, into: &m
 
 /// All packed rows with one panel of B.
 #[inline(always)]
-unsafe fn multiply<U: Unit>(product: &Product<'_>, packed: &Packed<'_>, columns: Range<usize>, words: usize, panel: *const u32) {
+unsafe fn multiply<U: Unit>(product: &Product<Right<'_>>, packed: &Packed<'_>, columns: Range<usize>, words: usize, panel: *const u32) {
     let (tile, distance) = (tile_rows::<U>(), row_words(product.k, U::WORD)[1]);
     let of_columns = match &product.right {
         Right::Panels(Panels { scales: Some(scales), corrections, .. }) if U::WORD.is_integer() => {

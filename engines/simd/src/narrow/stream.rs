@@ -20,14 +20,14 @@ pub(super) const MOST_ROWS: usize = 4;
 
 /// Some columns of a product with few rows.
 pub(super) struct Stream<'a> {
-    pub(super) product: &'a Product<'a>,
+    pub(super) product: &'a Product<Right<'a>>,
     pub(super) columns: Range<usize>,
     /// Room for the rows of x.
     pub(super) scratch: &'a mut [f32],
 }
 
 /// Can it be done by this kernel? A word must not straddle two groups.
-pub(super) fn suits(product: &Product<'_>) -> bool {
+pub(super) fn suits(product: &Product<Right<'_>>) -> bool {
     match &product.right {
         Right::Panels(panels) => {
             let whole = panels.scales.is_none() || panels.group >= panels.k || panels.group.is_multiple_of(panels.code.steps());
@@ -38,7 +38,7 @@ pub(super) fn suits(product: &Product<'_>) -> bool {
 }
 
 /// Elements of scratch.
-pub(super) fn scratch(product: &Product<'_>) -> usize {
+pub(super) fn scratch(product: &Product<Right<'_>>) -> usize {
     MOST_ROWS * product.k.next_multiple_of(16)
 }
 
