@@ -367,8 +367,8 @@ impl SimdBackend {
 
     /// The operation, or the error that says why not.
     fn expect(&self, operation: impl Fn() -> OpSpec) -> Result<()> {
-        match self.supports(&operation()) {
-            Support::Unsupported(reason) => Err(unsupported(NAME, &operation(), reason)),
+        match support::refusal(self.engine.extras, self.precision(), &operation()) {
+            Some(Support::Unsupported(reason)) => Err(unsupported(NAME, &operation(), reason)),
             _ => Ok(()),
         }
     }

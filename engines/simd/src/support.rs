@@ -23,7 +23,7 @@ const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
 /// The precisions whose layers are native on this machine.
 pub(crate) fn native_precisions() -> Vec<&'static str> {
     let extras = Extras::of(Isa::best());
-    let native = |precision: Precision| linear(extras, precision, WeightForm::of(precision), 1) == Support::Native;
+    let native = |precision: Precision| linear(extras, precision, WeightForm::of(precision), 1) == Way::Native;
     PRECISION_PRESETS.iter().filter(|(_, precision)| native(*precision)).map(|(name, _)| *name).collect()
 }
 
@@ -52,16 +52,65 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     }
 }
 
+/// Why an operation is not native. A value: operations ask before each call, and a warm call allocates nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Native,
+    Widened(DType),
+    WidenedWeight,
+    WidenedEntries(DType),
+    NoWeight,
+    Int8Only,
+    TooLong(usize),
+    TooWide,
+}
+
+impl Way {
+    fn refuses(self) -> bool {
+        matches!(self, Self::NoWeight | Self::Int8Only | Self::TooLong(_) | Self::TooWide)
+    }
+
+    fn support(self) -> Support {
+        match self {
+            Self::Native => Support::Native,
+            Self::Widened(narrow) => Support::Emulated(format!("{narrow} operands are widened and multiplied as f32")),
+            Self::WidenedWeight => Support::Emulated("the weight is widened to dense f64 when it is prepared".into()),
+            Self::WidenedEntries(narrow) => Support::Emulated(format!("stored entries in {narrow} are held as f32")),
+            Self::NoWeight => Support::Unsupported(
+                "there is no weight to quantise: a product of two activations has no int8 meaning here; use a floating precision or a \
+                 weight-only one such as int8-weight"
+                    .into(),
+            ),
+            Self::Int8Only => Support::Unsupported("int8 activations multiply int8 weights only".into()),
+            Self::TooLong(inputs) => {
+                Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
+            }
+            Self::TooWide => Support::Unsupported("weights in f64 do not fit sums in f32".into()),
+        }
+    }
+}
+
+/// Why a product must not be called, if so.
+pub(crate) fn refusal(extras: Extras, precision: Precision, operation: &OpSpec) -> Option<Support> {
+    let way = match operation {
+        OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs),
+        OpSpec::Matmul { .. } | OpSpec::Attention { .. } => of_activations(extras, precision),
+        OpSpec::Unary { op, .. } => return op.undefined().map(Support::Unsupported),
+        _ => return None,
+    };
+    way.refuses().then(|| way.support())
+}
+
 /// How an operation is done at this precision.
 pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec) -> Support {
     match operation {
-        OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs),
-        OpSpec::Matmul { .. } => of_activations(extras, precision),
-        OpSpec::LinearAttention { .. } => of_activations(extras, precision).and(Support::Composed),
-        OpSpec::Attention { .. } => of_activations(Extras { bf16: false, ..extras }, precision).and(Support::Composed),
+        OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs).support(),
+        OpSpec::Matmul { .. } => of_activations(extras, precision).support(),
+        OpSpec::LinearAttention { .. } => of_activations(extras, precision).support().and(Support::Composed),
+        OpSpec::Attention { .. } => of_activations(Extras { bf16: false, ..extras }, precision).support().and(Support::Composed),
         OpSpec::GatedFfn { width, hidden, .. } => {
-            let form = WeightForm::of(precision);
-            linear(extras, precision, form, *width).and(linear(extras, precision, form, *hidden)).and(Support::Composed)
+            let way = |inputs: usize| linear(extras, precision, WeightForm::of(precision), inputs).support();
+            way(*width).and(way(*hidden)).and(Support::Composed)
         }
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
         OpSpec::Softmax { .. }
@@ -84,42 +133,28 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
 }
 
 /// A product of two activations.
-fn of_activations(extras: Extras, precision: Precision) -> Support {
+fn of_activations(extras: Extras, precision: Precision) -> Way {
     match precision.activation {
-        DType::I8 => Support::Unsupported(
-            "there is no weight to quantise: a product of two activations has no int8 meaning here; use a floating precision or a \
-             weight-only one such as int8-weight"
-                .into(),
-        ),
-        DType::Bf16 if extras.bf16 => Support::Native,
-        narrow @ (DType::Bf16 | DType::F16) => widened(narrow),
-        _ => Support::Native,
+        DType::I8 => Way::NoWeight,
+        DType::Bf16 if extras.bf16 => Way::Native,
+        narrow @ (DType::Bf16 | DType::F16) => Way::Widened(narrow),
+        _ => Way::Native,
     }
 }
 
-fn widened(narrow: DType) -> Support {
-    Support::Emulated(format!("{narrow} operands are widened and multiplied as f32"))
-}
-
 /// A product with a weight of this form.
-fn linear(extras: Extras, precision: Precision, form: WeightForm, inputs: usize) -> Support {
+fn linear(extras: Extras, precision: Precision, form: WeightForm, inputs: usize) -> Way {
     match (precision.activation, form) {
-        (DType::I8, WeightForm::Int8PerChannel) if inputs > LONGEST_INT8_SUM => {
-            Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
-        }
-        (DType::I8, WeightForm::Int8PerChannel) => Support::Native,
-        (DType::I8, _) => Support::Unsupported("int8 activations multiply int8 weights only".into()),
-        (DType::F64, WeightForm::Dense(DType::F64)) => Support::Native,
-        (DType::F64, _) => Support::Emulated("the weight is widened to dense f64 when it is prepared".into()),
-        (_, WeightForm::Dense(DType::F64) | WeightForm::Sparse { dtype: DType::F64, .. }) => {
-            Support::Unsupported(format!("weights in f64 do not fit sums in {}", precision.compute()))
-        }
-        (DType::F32, WeightForm::Sparse { dtype: narrow @ (DType::Bf16 | DType::F16), .. }) => {
-            Support::Emulated(format!("stored entries in {narrow} are held as f32"))
-        }
-        (DType::Bf16, WeightForm::Dense(DType::Bf16)) if extras.bf16 => Support::Native,
-        (narrow @ (DType::Bf16 | DType::F16), _) => widened(narrow),
-        _ => Support::Native,
+        (DType::I8, WeightForm::Int8PerChannel) if inputs > LONGEST_INT8_SUM => Way::TooLong(inputs),
+        (DType::I8, WeightForm::Int8PerChannel) => Way::Native,
+        (DType::I8, _) => Way::Int8Only,
+        (DType::F64, WeightForm::Dense(DType::F64)) => Way::Native,
+        (DType::F64, _) => Way::WidenedWeight,
+        (_, WeightForm::Dense(DType::F64) | WeightForm::Sparse { dtype: DType::F64, .. }) => Way::TooWide,
+        (DType::F32, WeightForm::Sparse { dtype: narrow @ (DType::Bf16 | DType::F16), .. }) => Way::WidenedEntries(narrow),
+        (DType::Bf16, WeightForm::Dense(DType::Bf16)) if extras.bf16 => Way::Native,
+        (narrow @ (DType::Bf16 | DType::F16), _) => Way::Widened(narrow),
+        _ => Way::Native,
     }
 }
 
@@ -135,7 +170,7 @@ mod tests {
         assert_eq!(supports(with(true), bf16, &product), Support::Native);
         assert!(matches!(supports(with(false), bf16, &product), Support::Emulated(_)));
         let mixed = WeightForm::Int8PerChannel;
-        assert!(matches!(linear(with(true), bf16, mixed, 8), Support::Emulated(_)), "bf16 times what int8 stands for");
+        assert_eq!(linear(with(true), bf16, mixed, 8), Way::Widened(DType::Bf16), "bf16 times what int8 stands for");
     }
 
     #[test]
@@ -143,7 +178,7 @@ mod tests {
         for (name, precision) in PRECISION_PRESETS {
             check_configuration(&EngineConfig::new(precision, 1)).unwrap();
             let own = linear(Extras { bf16: true, vnni: true }, precision, WeightForm::of(precision), 64);
-            assert_eq!(own == Support::Native, name != "f16", "{name}: {own:?}");
+            assert_eq!(own == Way::Native, name != "f16", "{name}: {own:?}");
         }
         for (weight, activation, accumulate) in
             [(DType::F64, DType::F32, DType::F32), (DType::I4, DType::I8, DType::I32), (DType::F32, DType::Bf16, DType::F64)]
@@ -155,7 +190,7 @@ mod tests {
     #[test]
     fn sums_that_can_leave_i32_are_refused() {
         let (int8, extras) = ("int8".parse().unwrap(), Extras { bf16: false, vnni: false });
-        assert_eq!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM), Support::Native);
-        assert!(matches!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM + 1), Support::Unsupported(_)));
+        assert_eq!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM), Way::Native);
+        assert!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM + 1).refuses());
     }
 }

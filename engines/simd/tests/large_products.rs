@@ -3,6 +3,7 @@
 
 use crossover_core::activation::Activation;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
+use crossover_core::dtype::DType;
 use crossover_core::error::EngineError;
 use crossover_core::host::HostTensor;
 use crossover_core::isa::IsaChoice;
@@ -42,11 +43,12 @@ fn turned(values: &[f64], columns: usize) -> Vec<f64> {
 
 fn check(engine: &SimdBackend, shape: [usize; 3]) {
     let [m, n, k] = shape;
+    let rounded = |values: Vec<f64>| -> Vec<f64> { values.into_iter().map(|value| engine.storage().round(value)).collect() };
     let tensor =
         |shape: &[usize], values: &[f64]| engine.upload(&HostTensor::new(shape, values.to_vec()).unwrap(), engine.storage()).unwrap();
     let (a, b, before) = (integers(1, m * k), integers(2, k * n), integers(3, m * n));
     let expected = product(shape, &a, &b);
-    let summed: Vec<f64> = expected.iter().zip(&before).map(|(sum, before)| sum + before).collect();
+    let summed = rounded(expected.iter().zip(&before).map(|(sum, before)| sum + before).collect());
     let (rows_a, columns_a) = (tensor(&[m, k], &a), tensor(&[k, m], &turned(&a, k)));
     let (rows_b, columns_b) = (tensor(&[k, n], &b), tensor(&[n, k], &turned(&b, n)));
     for a in [rows_a.view(), columns_a.view().transposed().unwrap()] {
@@ -59,24 +61,45 @@ fn check(engine: &SimdBackend, shape: [usize; 3]) {
             assert!(engine.download(c.view()).unwrap().values() == turned(&summed, n), "{shape:?} turned, of {:?}", engine.config());
         }
     }
-    let bias = integers(4, n);
-    let positive: Vec<f64> = expected.iter().enumerate().map(|(at, sum)| (sum + bias[at % n]).max(0.0)).collect();
-    let weight = HostTensor::new(&[n, k], turned(&b, n)).unwrap();
-    let weight = engine.prepare_weight(&HostWeight::for_precision(&weight, engine.config().precision).unwrap()).unwrap();
-    let mut out = tensor(&[m, n], &vec![f64::NAN; m * n]);
-    let bias = tensor(&[n], &bias);
-    engine.linear(LinearSpec { activation: Activation::Relu }, rows_a.view(), &weight, Some(bias.view()), out.view_mut()).unwrap();
-    assert!(engine.download(out.view()).unwrap().values() == positive, "linear {shape:?} of {:?}", engine.config());
+}
+
+/// Every row (and every group of an int4 weight) has the largest code, so that codes are the integers themselves.
+fn check_layer(engine: &SimdBackend, [m, n, k]: [usize; 3]) {
+    let precision = engine.config().precision;
+    let whole = |seed: usize, rows: usize, largest: f64, every: usize| {
+        let mut values = integers(seed, rows * k);
+        values.chunks_mut(k).for_each(|row| row.iter_mut().step_by(every).for_each(|value| *value = largest));
+        values
+    };
+    let (largest, every) = if precision.weight == DType::I4 { (7.0, 32) } else { (127.0, k) };
+    let (x, w, bias) = (whole(1, m, 127.0, k), whole(2, n, largest, every), integers(4, n));
+    let sums = product([m, n, k], &x, &turned(&w, k));
+    let round = |value: f64| engine.storage().round(value);
+    let expected: Vec<f64> = sums.iter().enumerate().map(|(at, sum)| round((sum + bias[at % n]).max(0.0))).collect();
+    let tensor =
+        |shape: &[usize], values: &[f64]| engine.upload(&HostTensor::new(shape, values.to_vec()).unwrap(), engine.storage()).unwrap();
+    let weight = HostWeight::for_precision(&HostTensor::new(&[n, k], w).unwrap(), precision).unwrap();
+    let weight = engine.prepare_weight(&weight).unwrap();
+    let (x, bias, mut out) = (tensor(&[m, k], &x), tensor(&[n], &bias), tensor(&[m, n], &vec![f64::NAN; m * n]));
+    engine.linear(LinearSpec { activation: Activation::Relu }, x.view(), &weight, Some(bias.view()), out.view_mut()).unwrap();
+    assert!(engine.download(out.view()).unwrap().values() == expected, "linear {:?} of {:?}", [m, n, k], engine.config());
 }
 
 #[test]
 fn blocks_of_every_direction_meet_exactly() {
     let mut paths = 0;
     for isa in IsaChoice::ALL {
-        for (precision, threads) in [("f32", 1), ("f32", 3), ("f64", 1)] {
+        let cases = [("f32", 1), ("f32", 3), ("f64", 1), ("bf16", 1), ("bf16", 3), ("f16", 1), ("int8", 1), ("int8", 3)];
+        for (precision, threads) in cases.into_iter().chain([("int4", 1), ("int8-weight", 1), ("bf16-weight", 2)]) {
             match SimdBackend::new(&EngineConfig { isa, ..EngineConfig::new(precision.parse().unwrap(), threads) }) {
                 Ok(engine) => {
-                    SHAPES.into_iter().for_each(|shape| check(&engine, shape));
+                    for shape in SHAPES {
+                        check_layer(&engine, shape);
+                        // Where weights alone are narrow, products of activations are those of f32.
+                        if !precision.starts_with("int") && precision != "bf16-weight" {
+                            check(&engine, shape);
+                        }
+                    }
                     paths += 1;
                 }
                 Err(EngineError::Unsupported { .. }) => {}
@@ -84,5 +107,5 @@ fn blocks_of_every_direction_meet_exactly() {
             }
         }
     }
-    assert!(paths >= 6, "auto and scalar are everywhere");
+    assert!(paths >= 22, "auto and scalar are everywhere");
 }

@@ -16,6 +16,9 @@ const ROWS_BYTES: usize = 320 << 10;
 /// Bytes of the panels of a plain B that are packed together.
 const COLUMNS_BYTES: usize = 4 << 20;
 
+/// As wide as any tile.
+static NOTHING_TO_TAKE_OFF: [i32; 32] = [0; 32];
+
 /// What a unit's tiles look like.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -151,9 +154,12 @@ unsafe fn multiply<U: Unit>(product: &Product<Right<'_>>, packed: &Packed<'_>, c
     let (tile, distance) = (tile_rows::<U>(), row_words(product.k, U::WORD)[1]);
     let of_columns = match &product.right {
         Right::Panels(Panels { scales: Some(scales), corrections, .. }) if U::WORD.is_integer() => {
-            let corrections = if U::WORD == Word::BiasedInt8 { corrections.as_ptr() } else { std::ptr::null() };
-            let of_column = if corrections.is_null() { corrections } else { corrections.wrapping_add(columns.start) };
-            Some((scales.as_ptr().wrapping_add(columns.start), of_column))
+            // Without a bias of A's codes there is nothing to take off; the same zeros serve every panel.
+            let corrections = match U::WORD {
+                Word::BiasedInt8 => corrections.as_ptr().wrapping_add(columns.start),
+                _ => NOTHING_TO_TAKE_OFF.as_ptr(),
+            };
+            Some((scales.as_ptr().wrapping_add(columns.start), corrections))
         }
         _ => None,
     };

@@ -236,20 +236,21 @@ unsafe fn add_entries<V: Vector<Element = f32>, const N: usize>(inputs: &[u8], v
         for (pair, inputs) in pairs.iter().zip(input_pairs) {
             for chain in 0..2 {
                 let (value, x) = (V::splat(pair[chain]), x.add(usize::from(inputs[chain]) * N * V::LANES));
-                for at in 0..N {
-                    sums[chain][at] = value.mul_add(V::load(x.add(at * V::LANES)), sums[chain][at]);
+                for (at, sum) in sums[chain].iter_mut().enumerate() {
+                    *sum = value.mul_add(V::load(x.add(at * V::LANES)), *sum);
                 }
             }
         }
         if let (&[value], &[input]) = (last, last_input) {
             let (value, x) = (V::splat(value), x.add(usize::from(input) * N * V::LANES));
-            for at in 0..N {
-                sums[0][at] = value.mul_add(V::load(x.add(at * V::LANES)), sums[0][at]);
+            for (at, sum) in sums[0].iter_mut().enumerate() {
+                *sum = value.mul_add(V::load(x.add(at * V::LANES)), *sum);
             }
         }
-        for at in 0..N {
+        let [first, second] = sums;
+        for (at, (first, second)) in first.into_iter().zip(second).enumerate() {
             let to = to.add(at * V::LANES);
-            V::load(to).add(sums[0][at].add(sums[1][at])).store(to);
+            V::load(to).add(first.add(second)).store(to);
         }
     }
 }

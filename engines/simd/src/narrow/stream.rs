@@ -6,6 +6,7 @@
 //! # What bounds it
 //! int4 has the least time: 128 bytes are 16 vectors of weights, each of which takes a shift, a look-up and a multiply-add.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::codes::Panels;
@@ -15,8 +16,10 @@ use super::{Product, Right};
 use crate::isa::Kernel;
 use crate::vector::Vector;
 
+/// Rows that meet a panel together, as many as leave registers for the codes.
+const ROWS_TOGETHER: usize = 4;
 /// The most rows; more are worth widening a panel once for all of them.
-pub(super) const MOST_ROWS: usize = 4;
+const MOST_ROWS: usize = 2 * ROWS_TOGETHER;
 
 /// Some columns of a product with few rows.
 pub(super) struct Stream<'a> {
@@ -56,15 +59,18 @@ impl Kernel<f32> for Stream<'_> {
         }
         for column in self.columns.clone().step_by(width) {
             let mut sums = Sums::zeros();
-            let one = OnePanel::<V> {
-                panels,
-                panel: column / width,
-                x: self.scratch,
-                rows: product.m,
-                sums: &mut sums,
-                vectors: Default::default(),
-            };
-            with_decoder(panels, one);
+            for first in (0..product.m).step_by(ROWS_TOGETHER) {
+                let one = OnePanel::<V> {
+                    panels,
+                    panel: column / width,
+                    x: &self.scratch[first * distance..],
+                    first,
+                    rows: ROWS_TOGETHER.min(product.m - first),
+                    sums: &mut sums,
+                    vectors: PhantomData,
+                };
+                with_decoder(panels, one);
+            }
             let columns = width.min(self.columns.end - column);
             let finish = Finish {
                 alpha: product.alpha,
@@ -84,9 +90,11 @@ struct OnePanel<'a, V> {
     panels: &'a Panels<'a>,
     panel: usize,
     x: &'a [f32],
+    /// Its first row among the product's.
+    first: usize,
     rows: usize,
     sums: &'a mut Sums,
-    vectors: std::marker::PhantomData<V>,
+    vectors: PhantomData<V>,
 }
 
 impl<V: Vector<Element = f32>> WithDecoder for OnePanel<'_, V> {
@@ -95,7 +103,7 @@ impl<V: Vector<Element = f32>> WithDecoder for OnePanel<'_, V> {
         match self.rows {
             1 => self.rows::<D, 1, 4>(decoder),
             2 => self.rows::<D, 2, 2>(decoder),
-            _ => self.rows::<D, MOST_ROWS, 1>(decoder),
+            _ => self.rows::<D, ROWS_TOGETHER, 1>(decoder),
         }
     }
 }
@@ -145,7 +153,7 @@ impl<V: Vector<Element = f32>> OnePanel<'_, V> {
         for (row, totals) in totals.iter().enumerate() {
             for (vector, &total) in totals.iter().enumerate() {
                 // SAFETY: room for a vector.
-                unsafe { total.store(self.sums.place::<V>(row, vector).cast()) };
+                unsafe { total.store(self.sums.place::<V>(self.first + row, vector).cast()) };
             }
         }
     }
@@ -162,7 +170,7 @@ unsafe fn add_word<V: Vector<Element = f32>, D: Decoder, const ROWS: usize, cons
     sums: &mut [[[V; 2]; ROWS]; CHAINS],
 ) {
     /// Rows of words by which it reads ahead.
-    const AHEAD: usize = 16;
+    const AHEAD: usize = 32;
     V::prefetch(row.wrapping_add(AHEAD * 2 * V::LANES).cast());
     V::prefetch(row.wrapping_add((AHEAD * 2 + 1) * V::LANES).cast());
     for step in 0..D::STEPS {

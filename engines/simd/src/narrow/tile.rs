@@ -76,16 +76,16 @@ impl Sums {
 
     #[inline(always)]
     unsafe fn rows<U: Unit, const ROWS: usize>(&mut self, words: usize, a: *const u32, b: *const u32) {
-        /// Steps by which it reads ahead.
-        const AHEAD: usize = 12;
+        // Steps by which it reads ahead: with few rows the panel comes from memory, else from the second-level cache.
+        let ahead = if ROWS <= 4 { 32 } else { 12 };
         let width = 2 * U::V::LANES;
         let mut sums = [[U::zero(); 2]; ROWS];
         let (mut a, mut b) = (a, b);
         for _ in 0..words {
             // SAFETY: a step of each panel by the caller's promise.
             unsafe {
-                U::V::prefetch(b.wrapping_add(AHEAD * width).cast());
-                U::V::prefetch(b.wrapping_add(AHEAD * width + U::V::LANES).cast());
+                U::V::prefetch(b.wrapping_add(ahead * width).cast());
+                U::V::prefetch(b.wrapping_add(ahead * width + U::V::LANES).cast());
                 let right = [U::load(b), U::load(b.add(U::V::LANES))];
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let left = U::splat(*a.add(row));
@@ -152,19 +152,11 @@ impl Sums {
 
 /// Sums of products of codes, as numbers.
 #[inline(always)]
-unsafe fn codes<V: Vector<Element = f32>>(sums: *mut u32, row: usize, at: usize, finish: &Finish<'_>) -> V {
-    let Some((scales, corrections)) = finish.columns else {
-        // SAFETY: a vector of sums.
-        return unsafe { V::from_i32(sums.cast()) };
-    };
-    let row_scale = finish.row_scales.map_or(1.0, |scales| scales[row]);
+unsafe fn codes<V: Vector<Element = f32>>(sums: *const u32, row: usize, at: usize, finish: &Finish<'_>) -> V {
+    let (Some((scales, corrections)), Some(row_scales)) = (finish.columns, finish.row_scales) else { return V::zero() };
     // SAFETY: a vector of sums, of scales and of corrections by the caller's promise.
     unsafe {
-        if !corrections.is_null() {
-            for lane in 0..V::LANES {
-                *sums.add(lane) = (*sums.add(lane)).wrapping_sub(*corrections.add(at + lane) as u32);
-            }
-        }
-        V::from_i32(sums.cast()).mul(V::splat(row_scale).mul(V::load(scales.add(at))))
+        let sums = V::difference_of_i32(sums.cast(), corrections.add(at));
+        sums.mul(V::splat(row_scales[row]).mul(V::load(scales.add(at))))
     }
 }

@@ -200,14 +200,14 @@ pub(crate) trait Vector: Choose {
         // SAFETY: promised by the caller.
         narrow::each_lane(self, |at, lane| unsafe { *to.add(at) = half::f16::from_f32(lane).to_bits() });
     }
-    /// Loads `LANES` integers, each rounded once.
+    /// Differences of `LANES` integers, modulo 2^32 and then each rounded once.
     ///
     /// # Safety
     /// All of them must be readable.
     #[inline(always)]
-    unsafe fn from_i32(from: *const i32) -> Self {
+    unsafe fn difference_of_i32(from: *const i32, less: *const i32) -> Self {
         // SAFETY: promised by the caller.
-        narrow::by_lane(|at| unsafe { *from.add(at) } as f32)
+        narrow::by_lane(|at| unsafe { (*from.add(at)).wrapping_sub(*less.add(at)) } as f32)
     }
     /// The bf16 number `at < 2` of each of `LANES` words.
     ///

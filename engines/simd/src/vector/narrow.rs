@@ -86,9 +86,9 @@ macro_rules! narrow_512 {
             unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<0>(self.0)) }
         }
         #[inline(always)]
-        unsafe fn from_i32(from: *const i32) -> Self {
+        unsafe fn difference_of_i32(from: *const i32, less: *const i32) -> Self {
             // SAFETY: as above.
-            unsafe { Self(_mm512_cvtepi32_ps(_mm512_loadu_si512(from.cast()))) }
+            unsafe { Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(from.cast()), _mm512_loadu_si512(less.cast())))) }
         }
         #[inline(always)]
         unsafe fn bf16_of_word(from: *const u32, at: usize) -> Self {
