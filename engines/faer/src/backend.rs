@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::backend::{EngineConfig, EngineDescription, NormWeights, Operand, TransformerBackend, unsupported};
 use crossover_core::check;
@@ -15,7 +16,6 @@ use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 use crossover_core::weights::HostWeight;
-use crossover_core::activation::Activation;
 use crossover_simd::SimdBackend;
 use crossover_simd::buffer::SimdBuffer;
 
@@ -79,7 +79,9 @@ impl TransformerBackend for FaerBackend {
             OpSpec::Matmul { .. } => Support::Native,
             OpSpec::Linear { form: WeightForm::Dense(dtype), .. } if *dtype == self.compute() => Support::Native,
             OpSpec::Linear { form, .. } => Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form:?}")),
-            OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } | OpSpec::AddNorm { .. } => Support::Composed,
+            OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } | OpSpec::AddNorm { .. } => {
+                Support::Composed
+            }
             _ => self.rest.supports(operation),
         }
     }

@@ -88,7 +88,9 @@ impl Matrices {
     fn get_mut<'a, E: Number>(&self, values: &'a mut [E], at: usize) -> MatMut<'a, E> {
         let [rows, columns] = self.extents;
         // SAFETY: as above; the output is no broadcast view, so that its elements are distinct.
-        unsafe { MatMut::from_raw_parts_mut(values.as_mut_ptr().wrapping_add(self.starts[at]), rows, columns, self.strides[0], self.strides[1]) }
+        unsafe {
+            MatMut::from_raw_parts_mut(values.as_mut_ptr().wrapping_add(self.starts[at]), rows, columns, self.strides[0], self.strides[1])
+        }
     }
 }
 
