@@ -59,7 +59,7 @@ fn line_through_cat() -> Duration {
 fn less_than_a_hundredth_for_calls_over_a_millisecond() {
     let _turn = alone();
     let mut launcher = ProcessLauncher::new(common::WORKER.into(), BTreeMap::new(), None, Arc::default());
-    let mut worker = launcher.start("sleeps", DEADLINE).unwrap().conversation;
+    let mut worker = launcher.start("sleeps", 1, DEADLINE).unwrap().conversation;
     let cell = Cell { id: "0".into(), variant: "softmax/stable".into(), engine: "sleeps".into(), axes: Axes::new() };
     steps::prepare(worker.as_mut(), cell, None, DEADLINE).unwrap();
     // 25 calls of 2 ms: a batch as the scheduler asks for.
@@ -94,7 +94,7 @@ fn a_worker_is_ready_within_thirty_milliseconds() {
         start();
         began.elapsed()
     };
-    let ours = median((0..11).map(|_| timed(&mut || drop(launcher.start("ok", DEADLINE).unwrap().conversation.quit()))).collect());
+    let ours = median((0..11).map(|_| timed(&mut || drop(launcher.start("ok", 1, DEADLINE).unwrap().conversation.quit()))).collect());
     let mut cat = || assert!(Command::new("cat").stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success());
     let floor = median((0..11).map(|_| timed(&mut cat)).collect());
     println!("start, hello and quit take {ours:?} (median); cat starts and ends in {floor:?}");
