@@ -44,14 +44,19 @@ impl Saving {
         Self::new(weight, dtype, weight.len(), became.ideal_bytes(), &became.dequantized())
     }
 
-    /// Over several weights together: sums of the sizes, and the largest of the errors. None of no weights.
+    /// Over several weights together: sums of the sizes, and the largest of the errors; NaN if one of them is. None of no weights.
     pub fn total(savings: &[Self]) -> Option<Self> {
         savings.iter().copied().reduce(|all, one| Self {
             parameters_before: all.parameters_before + one.parameters_before,
             parameters_after: all.parameters_after + one.parameters_after,
             bytes_before: all.bytes_before + one.bytes_before,
             bytes_after: all.bytes_after + one.bytes_after,
-            relative_error: all.relative_error.max(one.relative_error),
+            // `f64::max` passes over NaN, and a weight that came to nothing would hide among others.
+            relative_error: if all.relative_error.is_nan() || all.relative_error > one.relative_error {
+                all.relative_error
+            } else {
+                one.relative_error
+            },
         })
     }
 
@@ -115,6 +120,14 @@ mod tests {
         let two = Saving { parameters_before: 4, parameters_after: 4, bytes_before: 16, bytes_after: 4, relative_error: 0.25 };
         let sum = Saving { parameters_before: 12, parameters_after: 6, bytes_before: 48, bytes_after: 12, relative_error: 0.5 };
         assert_eq!((Saving::total(&[one, two]), Saving::total(&[])), (Some(sum), None));
+    }
+
+    #[test]
+    fn one_broken_weight_is_not_hidden_by_the_others() {
+        let of = |relative_error| Saving { parameters_before: 1, parameters_after: 1, bytes_before: 4, bytes_after: 4, relative_error };
+        for order in [[f64::NAN, 0.5, 0.25], [0.5, f64::NAN, 0.25], [0.5, 0.25, f64::NAN]] {
+            assert!(Saving::total(&order.map(of)).unwrap().relative_error.is_nan(), "{order:?}");
+        }
     }
 
     #[test]
