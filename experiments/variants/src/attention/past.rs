@@ -5,13 +5,23 @@
 //! price of an order that is data.
 
 use crossover_core::arena::Arena;
+use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, UnaryOp};
 use crossover_core::tensor::{View, ViewMut};
 
+use crate::descriptor::Condition;
+use crate::resolve::size;
+
+/// Half a place behind a position is exact in f32 below 2^23 only; from there on a query would lose its own key.
+pub(super) const TOLD_APART: Condition = Condition {
+    text: "positions are compared in f32, half a place apart: n must not exceed 2^23",
+    holds: |axes: &Axes| size(axes, "n") <= 1 << 23,
+};
+
 /// Sets bias [.., rows, columns] to minus infinity where the key's position [.., columns] lies behind the query's [.., rows]; the other
-/// entries stay. Positions are i32, and compared in the compute type, which holds them up to 2^24.
+/// entries stay. Positions are i32, and compared in the compute type ([`TOLD_APART`]).
 pub(super) fn hide_later<B: TransformerBackend>(
     backend: &B,
     queries: View<'_, B::Buffer>,

@@ -72,6 +72,11 @@ pub(super) const PARAMETERS: &[AxisSpec] = &[
 const TWO_CHUNKS: Dim = Dim::Of("2 * chunk", |axes| 2 * size(axes, "chunk"));
 const HALF_THE_BUCKETS: Dim = Dim::Of("buckets / 2", |axes| size(axes, "buckets") / 2);
 
+pub(super) const EVEN_BUCKETS: Condition =
+    Condition { text: "buckets must be even: each direction has its opposite", holds: |axes| size(axes, "buckets").is_multiple_of(2) };
+
+pub(super) const CHUNK_DIVIDES: Condition = Condition { text: "chunk must divide n", holds: |axes| divides(axes, "chunk", "n") };
+
 impl Variant for Reformer {
     const DESCRIPTOR: Descriptor = Descriptor {
         name: "attention/reformer",
@@ -94,16 +99,7 @@ impl Variant for Reformer {
         ],
         derived: &[DerivedSpec { name: "self_bias", role: Role::Vector, shape: &[Dim::Axis("chunk"), TWO_CHUNKS], form: None }],
         output: QUERIES,
-        conditions: &[
-            HEADS_DIVIDE,
-            EQUAL_HEADS,
-            EQUAL_LENGTHS,
-            Condition {
-                text: "buckets must be even: each direction has its opposite",
-                holds: |axes| size(axes, "buckets").is_multiple_of(2),
-            },
-            Condition { text: "chunk must divide n", holds: |axes| divides(axes, "chunk", "n") },
-        ],
+        conditions: &[HEADS_DIVIDE, EQUAL_HEADS, EQUAL_LENGTHS, EVEN_BUCKETS, CHUNK_DIVIDES],
         model: Model {
             flops: "batch*heads*(hashes*((1 + is(shared_qk, no))*n*(buckets*(2*head_dim + 1) + floor(log2(max(n, 2)))) \
                     + n*floor(log2(max(n, 2))) + chunk*(2*n - chunk)*(4*head_dim + 5) + n*(2*head_dim + 5)) \

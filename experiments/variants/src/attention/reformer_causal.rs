@@ -15,8 +15,11 @@ use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::reference::HostInputs;
 
+use super::HEADS_DIVIDE;
+use super::operands::{EQUAL_HEADS, EQUAL_LENGTHS};
+use super::past::TOLD_APART;
 use super::patterns::attention_over;
-use super::reformer::{Hashed, Reformer};
+use super::reformer::{CHUNK_DIVIDES, EVEN_BUCKETS, Hashed, Reformer};
 use crate::descriptor::{Descriptor, Model, Placed};
 use crate::variant::{Derived, Operands, Reference, Variant};
 
@@ -28,6 +31,7 @@ impl Variant for ReformerCausal {
         name: "attention/reformer-causal",
         summary: "causal attention inside chunks of tokens sorted by a hash of their direction",
         task: "attention/causal",
+        conditions: &[HEADS_DIVIDE, EQUAL_HEADS, EQUAL_LENGTHS, EVEN_BUCKETS, CHUNK_DIVIDES, TOLD_APART],
         model: Model {
             flops: "batch*heads*(hashes*((1 + is(shared_qk, no))*n*(buckets*(2*head_dim + 1) + floor(log2(max(n, 2)))) \
                     + n*floor(log2(max(n, 2))) + chunk*(2*n - chunk)*(4*head_dim + 7) + n*(2*head_dim + 5) + 2*n - chunk) \

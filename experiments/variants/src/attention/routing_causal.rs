@@ -11,6 +11,7 @@ use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
 use super::operands::EQUAL_HEADS;
+use super::past::TOLD_APART;
 use super::patterns::attention_over;
 use super::routing::{CLUSTERS_DIVIDE, Centroids, Routing};
 use super::{HEADS_DIVIDE, SQUARE};
@@ -25,7 +26,7 @@ impl Variant for RoutingCausal {
         name: "attention/routing-causal",
         summary: "causal attention inside balanced clusters of queries and keys",
         task: "attention/causal",
-        conditions: &[HEADS_DIVIDE, SQUARE, EQUAL_HEADS, CLUSTERS_DIVIDE],
+        conditions: &[HEADS_DIVIDE, SQUARE, EQUAL_HEADS, CLUSTERS_DIVIDE, TOLD_APART],
         model: Model {
             flops: "batch*heads*(2*n*head_dim*(7 + 2*clusters) + 2*clusters*n*floor(log2(max(n, 2))) \
                     + n^2/clusters*(4*head_dim + 7) + n + 2*n*(head_dim + 1))",
