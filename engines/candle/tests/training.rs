@@ -115,7 +115,7 @@ fn slopes<V: Variant>(directions: usize) -> Result<Slopes> {
     let axes = axes_of(&entry);
     let drawn = entry.draw(&axes)?;
     let inputs = CellInputs::new(&entry, &axes, drawn)?;
-    let engine = CandleBackend::for_training(&EngineConfig { threads: 1, ..config(&axes) })?;
+    let engine = CandleBackend::for_training(&EngineConfig { threads: 1, ..config(&axes)? })?;
     let trained = train::<V>(&engine, &axes, &inputs, true)?;
     // The recorded operations are other ones than the timed ones: they must give the same.
     let judgement = judge(&entry, &axes, &inputs, &trained.output)?;

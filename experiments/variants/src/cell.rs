@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use crossover_core::arena::Arena;
-use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::axes::Axes;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result, shape_error};
@@ -19,7 +19,7 @@ use crossover_core::tensor::{Tensor, View};
 
 use crate::descriptor::{Placed, Role};
 use crate::inputs::CellInputs;
-use crate::resolve::{expect_resolved, precision, shape_of, size};
+use crate::resolve::{expect_resolved, name, precision, shape_of, size};
 use crate::variant::{Bound, Operands, Variant};
 
 /// Bytes by name, as declared.
@@ -67,10 +67,14 @@ struct TypedCell<B: TransformerBackend, V: Variant> {
 }
 
 /// The engine configuration of resolved axes.
-pub fn config(axes: &Axes) -> EngineConfig {
-    // Axes that were never resolved (a test's) have no isa.
-    let isa = axes.get("isa").and_then(AxisValue::as_text).and_then(IsaChoice::from_name).unwrap_or_default();
-    EngineConfig { isa, ..EngineConfig::new(precision(axes), size(axes, "threads").max(1)) }
+///
+/// # Errors
+/// When they name no instruction set: nothing is chosen in the place of what was asked for.
+pub fn config(axes: &Axes) -> Result<EngineConfig> {
+    let given = name(axes, "isa");
+    let unknown = || shape_error("engine", format!("isa = {given:?} is no instruction set: the axes are not resolved"));
+    let isa = IsaChoice::from_name(given).ok_or_else(unknown)?;
+    Ok(EngineConfig { isa, ..EngineConfig::new(precision(axes), size(axes, "threads").max(1)) })
 }
 
 fn check_resolved<V: Variant>(axes: &Axes) -> Result<()> {
@@ -91,12 +95,12 @@ fn named(variant: &'static str, error: EngineError) -> EngineError {
 /// Builds the engine and puts the variant on it.
 pub fn prepare<B: TransformerBackend, V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<Box<dyn PreparedCell>> {
     check_resolved::<V>(axes)?;
-    Ok(Box::new(TypedCell::<B, V>::new(B::new(&config(axes))?, axes, inputs)?))
+    Ok(Box::new(TypedCell::<B, V>::new(B::new(&config(axes)?)?, axes, inputs)?))
 }
 
 /// Runs the variant on the reference engine: its output in f64, and how far rounding may throw each value.
 pub fn run_reference<V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<(HostTensor, HostTensor)> {
-    let mut cell = TypedCell::<RunningError, V>::new(RunningError::new(&config(axes))?, axes, inputs)?;
+    let mut cell = TypedCell::<RunningError, V>::new(RunningError::new(&config(axes)?)?, axes, inputs)?;
     cell.call()?;
     cell.backend.download_with_deviation(cell.out.view())
 }
@@ -242,7 +246,7 @@ pub struct DryRun {
 /// Runs the variant on shapes alone.
 pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     check_resolved::<V>(axes)?;
-    let backend = ShapeOnly::new(&config(axes))?;
+    let backend = ShapeOnly::new(&config(axes)?)?;
     let (mut operands, mut inputs, mut elements) = (Operands::new(), Vec::new(), 0u64);
     let derived = V::derived(axes);
     let drawn = V::drawn(axes);

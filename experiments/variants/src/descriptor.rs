@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::isa::IsaChoice;
 use crossover_core::ops::WeightForm;
 use serde::{Serialize, Serializer};
 
@@ -251,6 +252,17 @@ impl Placed {
     }
 }
 
+/// The names of all choices of an instruction set.
+const INSTRUCTION_SETS: [&str; IsaChoice::ALL.len()] = {
+    let mut names = [""; IsaChoice::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = IsaChoice::ALL[at].name();
+        at += 1;
+    }
+    names
+};
+
 /// Axes that every cell has, whatever its variant.
 pub const COMMON_AXES: &[AxisSpec] = &[
     AxisSpec {
@@ -268,7 +280,7 @@ pub const COMMON_AXES: &[AxisSpec] = &[
     AxisSpec {
         name: "isa",
         doc: "instruction set that the engine is to use: the best of the machine, or a lower path",
-        kind: AxisKind::Choice { of: &["auto", "scalar", "avx2", "avx512", "amx", "neon"] },
+        kind: AxisKind::Choice { of: &INSTRUCTION_SETS },
         default: AxisDefault::Text("auto"),
     },
     AxisSpec {

@@ -65,7 +65,7 @@ struct Ask<'a> {
 impl EngineVisitor for Ask<'_> {
     fn visit<B: TransformerBackend>(&mut self) {
         if B::describe().name == self.engine {
-            self.answer = Some(cell::support::<B>(self.operations, &cell::config(self.axes)));
+            self.answer = Some(cell::config(self.axes).and_then(|config| cell::support::<B>(self.operations, &config)));
         }
     }
 }

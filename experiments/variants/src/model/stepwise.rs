@@ -205,7 +205,7 @@ fn prefilled(axes: &Axes, drawn: &HostInputs) -> Result<Vec<HostTensor>> {
     let mut own = axes.clone();
     own.retain(|axis, _| entry.descriptor.axis(axis).is_some());
     let inputs = CellInputs::new(&entry, &own, drawn.clone())?;
-    let backend = RunningError::new(&config(&own))?;
+    let backend = RunningError::new(&config(&own)?)?;
     let OnEngine { mut operands, activations, .. } = on_engine(&backend, &inputs)?;
     let mut bound = Prefill::bind(&mut operands, &own)?;
     let prompt = activations.first().ok_or_else(|| shape_error("derive", "the prompt is missing"))?;
