@@ -11,8 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crossover_core::axes::{Axes, AxisValue};
-use crossover_core::error::Result;
+use crossover_core::error::{EngineError, Result};
 use crossover_core::ops::WeightForm;
+use thiserror::Error;
 
 use crate::adapt::{divisors_of_sizes, sizes};
 use crate::cell::kept;
@@ -21,8 +22,8 @@ use crate::registry::Entry;
 use crate::resolve::{AxisError, resolve};
 
 /// Parameters that set a variant's size, in order of preference: of those that a variant has and nobody has set, the first that brings it
-/// near the target is turned, or where none does the one that comes nearest. Parameters that set a schedule (`chunk`, `tile`) or the quality of a function (`degree`, `bits`,
-/// `iterations`) are no knobs: with them a variant would be made dearer without doing more.
+/// near the target is turned, or where none does the one that comes nearest. Parameters that set a schedule (`chunk`, `tile`) or the quality
+/// of a function (`degree`, `bits`, `iterations`) are no knobs: with them a variant would be made dearer without doing more.
 pub const KNOBS: &[&str] = &[
     "rank",
     "window",
@@ -83,14 +84,18 @@ impl MatchMode {
 }
 
 /// Elements of all weights as the engine gets them: of sparse ones those that are stored. Biases and scales (of one dimension) are left
-/// out, as no variant saves on them.
+/// out, as no variant saves on them; so are tables that the host makes (rotations, sinusoids, biases by distance), as nobody trains them.
+/// What the host only lays out anew counts as it was drawn.
 pub fn parameters(entry: &Entry, axes: &Axes) -> u64 {
     let (drawn, derived) = (entry.drawn(axes), entry.derived(axes));
-    kept(&drawn, &derived).map(elements).fold(0, u64::saturating_add)
+    let becomes_weight = |tensor: &Placed| derived.iter().any(|other| other.name == tensor.name && other.role == Role::Weight);
+    let weights = kept(&drawn, &derived).filter(|tensor| tensor.role == Role::Weight);
+    let vectors = drawn.iter().filter(|tensor| tensor.role == Role::Vector && !becomes_weight(tensor));
+    weights.chain(vectors).map(elements).fold(0, u64::saturating_add)
 }
 
 fn elements(tensor: &Placed) -> u64 {
-    let counts = matches!(tensor.role, Role::Weight | Role::Vector) && tensor.shape.len() > 1;
+    let counts = tensor.shape.len() > 1;
     let all = tensor.shape.iter().fold(1u64, |all, &extent| all.saturating_mul(extent as u64));
     match (counts, tensor.form) {
         (false, _) => 0,
@@ -117,11 +122,27 @@ pub struct Matched {
     pub knob: std::result::Result<&'static str, String>,
 }
 
+/// Why a variant cannot be brought to any cost.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum MatchError {
+    /// The axes cannot be run.
+    #[error(transparent)]
+    Axes(#[from] AxisError),
+    /// Nothing says what it costs.
+    #[error("{variant} cannot be priced at these sizes: {source}")]
+    Unpriced {
+        /// The variant.
+        variant: &'static str,
+        /// What the dry run says.
+        source: EngineError,
+    },
+}
+
 /// Turns the knob of a variant until it costs `target`, or as near to it as it gets. `given` are the axes that somebody has set.
 ///
 /// # Errors
-/// When the given axes cannot be run, whatever the knob.
-pub fn matched(entry: &Entry, given: &Axes, mode: MatchMode, target: u64) -> std::result::Result<Matched, AxisError> {
+/// When the given axes cannot be run, whatever the knob; or have no knob to turn, nor a cost.
+pub fn matched(entry: &Entry, given: &Axes, mode: MatchMode, target: u64) -> std::result::Result<Matched, MatchError> {
     let start = resolve(entry.descriptor, given)?;
     let own: Vec<&'static AxisSpec> =
         KNOBS.iter().filter_map(|name| entry.descriptor.parameters.iter().find(|axis| axis.name == *name && is_number(axis))).collect();
@@ -143,7 +164,7 @@ pub fn matched(entry: &Entry, given: &Axes, mode: MatchMode, target: u64) -> std
         Some(axis) => format!("{} is set by the experiment", axis.name),
         None => format!("no parameter of it sets its {}", mode.name()),
     };
-    let cost = mode.cost(entry, &start).unwrap_or(0);
+    let cost = mode.cost(entry, &start).map_err(|source| MatchError::Unpriced { variant: entry.descriptor.name, source })?;
     Ok(Matched { axes: start, cost, knob: Err(why) })
 }
 
@@ -282,6 +303,30 @@ mod tests {
         assert_eq!(cost("attention/dense", &[], MatchMode::Parameters), 0);
     }
 
+    #[test]
+    fn tables_that_nobody_trains_are_no_parameters() {
+        let encoder = |position: &str| {
+            let entry = find("model/encoder").unwrap();
+            let mut given = at(&[("n", 16), ("d_model", 32), ("heads", 2), ("d_ff", 48), ("layers", 2)]);
+            given.insert("position".to_owned(), position.into());
+            MatchMode::Parameters.cost(&entry, &resolve(entry.descriptor, &given).unwrap()).unwrap()
+        };
+        let none = encoder("none");
+        assert!(none > 0);
+        assert_eq!([encoder("sinusoidal"), encoder("rope"), encoder("alibi")], [none; 3]);
+        assert_eq!(encoder("learned"), none + 16 * 32);
+        // Laid out anew with empty places, 10 words in 3 clusters are still 10 words.
+        let sizes = [("vocabulary", 10), ("d_model", 4), ("clusters", 3)];
+        assert_eq!(cost("softmax/hierarchical", &sizes, MatchMode::Parameters), (10 + 3) * 4);
+    }
+
+    #[test]
+    fn what_cannot_be_priced_is_an_error_and_not_free() {
+        let sizes = [("n", 1 << 31), ("n_kv", 1 << 31), ("heads", 1), ("head_dim", 1)];
+        let error = matched(&find("attention/dense").unwrap(), &at(&sizes), MatchMode::Flops, 1).unwrap_err();
+        assert!(matches!(error, MatchError::Unpriced { variant: "attention/dense", .. }), "{error}");
+    }
+
     /// rank (d_in + d_out) = share d_in d_out.
     #[test]
     fn the_rank_of_a_low_rank_layer_is_the_one_reckoned_by_hand() {
@@ -310,8 +355,7 @@ mod tests {
     fn of_values_that_must_divide_the_nearest_is_taken() {
         // blocks of 30: (30 / b) (30 / b) b twice is 1800 / b; of b = 1, 2, 3, 5, 6, .. 6 gives 300.
         let found = turned("linear/monarch", &[("d_in", 30), ("d_out", 30)], MatchMode::Parameters, 310);
-        assert!(30 % found.axes["blocks"].as_int().unwrap() == 0);
-        assert_eq!(found.knob, Ok("blocks"));
+        assert_eq!((found.axes["blocks"].clone(), found.cost, found.knob), (AxisValue::Int(6), 300, Ok("blocks")));
     }
 
     #[test]

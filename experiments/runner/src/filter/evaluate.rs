@@ -39,6 +39,11 @@ impl Filter {
     pub fn keeps(&self, row: &Row<'_>) -> bool {
         self.0.holds(row)
     }
+
+    /// Does it look at this axis?
+    pub fn reads(&self, axis: &str) -> bool {
+        self.0.reads(axis)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +117,17 @@ impl Operand {
 }
 
 impl Expression {
+    fn reads(&self, axis: &str) -> bool {
+        let is_it = |operand: &Operand| matches!(operand, Operand::Axis(name) if *name == axis);
+        match self {
+            Self::Any(parts) | Self::All(parts) => parts.iter().any(|part| part.reads(axis)),
+            Self::Not(inner) => inner.reads(axis),
+            Self::Truth(operand) => is_it(operand),
+            Self::Compare(left, _, right) => is_it(left) || is_it(right),
+            Self::In(left, items) => is_it(left) || items.iter().any(is_it),
+        }
+    }
+
     fn holds(&self, row: &Row<'_>) -> bool {
         match self {
             Self::Any(parts) => parts.iter().any(|part| part.holds(row)),

@@ -59,6 +59,19 @@ pub enum PlanError {
         /// What does not fit.
         source: Box<AxisError>,
     },
+    /// Variants to be matched, and no baseline that solves their problem.
+    #[error(
+        "{place}: {variant} has no baseline here whose cost it could have: its task is {task}\n  \
+         add a baseline of that task with the same problem axes, or move the variant to a sweep without match"
+    )]
+    NoBaseline {
+        /// Where it was asked for.
+        place: String,
+        /// The variant.
+        variant: &'static str,
+        /// What it computes.
+        task: &'static str,
+    },
     /// A baseline that costs nothing of what shall be equal.
     #[error("{place}: the baseline {baseline} has no {mode} of which the others could have a share\n  {help}")]
     NothingToMatch {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crossover_core::axes::{Axes, AxisValue};
-use crossover_variants::matching::{MatchMode, matched};
+use crossover_variants::matching::{MatchError, MatchMode, matched};
 use crossover_variants::resolve::{AxisError, resolve};
 
 use crate::definition::Matching;
@@ -54,7 +54,7 @@ pub(super) struct Fit {
 #[derive(Debug, Default)]
 pub(super) struct Fits {
     found: RefCell<HashMap<(usize, u64), Rc<Fit>>>,
-    targets: RefCell<HashMap<(usize, u64), Option<u64>>>,
+    targets: RefCell<HashMap<(usize, u64), Result<u64, MatchError>>>,
 }
 
 /// One point of the product of a grid, for one member: the row as the walk has written it, and the digits behind it.
@@ -69,6 +69,12 @@ pub(super) struct Point<'a> {
 }
 
 impl Fits {
+    /// How many points took a search.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
+    }
+
     /// What is to be known about a point.
     pub(super) fn of(&self, point: &Point<'_>) -> Result<Rc<Fit>, PlanError> {
         let matching = point.grid.matching.as_ref().filter(|_| !point.member.baseline);
@@ -90,7 +96,10 @@ impl Fits {
     }
 
     fn matched(&self, point: &Point<'_>, matching: &Matching) -> Result<Fit, PlanError> {
-        let Some(target) = self.target(point, matching)? else { return Ok(point.resolved()) };
+        let target = match self.target(point, matching)? {
+            Ok(target) => target,
+            Err(error) => return Ok(Fit::refused(error).because("its cost cannot be matched")),
+        };
         let Matching { mode, share, .. } = *matching;
         Ok(match matched(&point.member.entry, &point.given(), mode, target) {
             Ok(found) => {
@@ -101,36 +110,48 @@ impl Fits {
         })
     }
 
-    /// The cost that all members are to have at this point: a share of the baseline's, at the first of its own values. None where no
-    /// baseline solves the same problem, or where it cannot be run.
-    fn target(&self, point: &Point<'_>, matching: &Matching) -> Result<Option<u64>, PlanError> {
-        let Some(baseline) = point.grid.members.iter().find(|member| member.baseline) else { return Ok(None) };
+    /// The cost that all members are to have at this point: a share of the baseline's, at the first of its own values; or why the baseline
+    /// has none there.
+    fn target(&self, point: &Point<'_>, matching: &Matching) -> Result<Result<u64, MatchError>, PlanError> {
+        let Some(baseline) = point.grid.members.iter().find(|member| member.baseline) else {
+            let (place, variant) = (matching.place.clone(), point.member.entry.descriptor);
+            return Err(PlanError::NoBaseline { place, variant: variant.name, task: variant.task });
+        };
         let mut given = given(&point.grid.outer, point.outer);
         given.extend(self::given(&baseline.inner, &vec![0; baseline.inner.len()]));
         let descriptor = baseline.entry.descriptor;
         let key = (point.at, fingerprint(descriptor.name, "", &given));
         if let Some(known) = self.targets.borrow().get(&key) {
-            return Ok(*known);
+            return Ok(known.clone());
         }
-        let cost = resolve(descriptor, &given).ok().and_then(|axes| matching.mode.cost(&baseline.entry, &axes).ok());
-        if cost == Some(0) {
+        let priced = |axes| {
+            let cost = matching.mode.cost(&baseline.entry, &axes);
+            cost.map_err(|source| MatchError::Unpriced { variant: descriptor.name, source })
+        };
+        let cost = resolve(descriptor, &given).map_err(MatchError::from).and_then(priced);
+        if cost == Ok(0) {
             let help = "name another baseline, or match something else: attention and norms are compared by \"flops\"";
             let (place, baseline, mode) = (matching.place.clone(), descriptor.name, matching.mode.name());
             return Err(PlanError::NothingToMatch { place, baseline, mode, help });
         }
         let target = cost.map(|cost| ((cost as f64 * matching.share).round() as u64).max(1));
-        self.targets.borrow_mut().insert(key, target);
+        self.targets.borrow_mut().insert(key, target.clone());
         Ok(target)
     }
 }
 
 impl Fit {
     /// Where nobody is to blame the cell is skipped.
-    fn refused(error: AxisError) -> Self {
-        match error {
-            AxisError::Unfit { .. } => Self { unfit: Some(error.to_string()), ..Self::default() },
-            _ => Self { fault: Some(error), ..Self::default() },
+    fn refused(error: impl Into<MatchError>) -> Self {
+        match error.into() {
+            MatchError::Axes(fault) if !matches!(fault, AxisError::Unfit { .. }) => Self { fault: Some(fault), ..Self::default() },
+            nobodys => Self { unfit: Some(nobodys.to_string()), ..Self::default() },
         }
+    }
+
+    /// With more about why it is skipped.
+    fn because(self, of_what: &str) -> Self {
+        Self { unfit: self.unfit.map(|reason| format!("{of_what}: {reason}")), ..self }
     }
 }
 

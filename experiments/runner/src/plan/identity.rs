@@ -7,8 +7,13 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::isa::IsaChoice;
 use crossover_variants::descriptor::{COMMON_AXES, Descriptor};
 
+/// Axes that are left out of ids at this value. They came when there were runs already and every cell has them: so ids stay what they were
+/// where the axis changes nothing. Other axes that came later are in the id whatever their value, and made new ids of the cells that have
+/// them: those are measured again.
+pub const SILENT: [(&str, &str); 1] = [("isa", IsaChoice::Auto.name())];
+
 /// The id of a cell with resolved axes: the first 16 hex digits of the BLAKE3 hash over `variant\nengine\nname=value\n...`, axes
-/// sorted by name, without `isa=auto`.
+/// sorted by name, without those of [`SILENT`] at the value given there.
 pub fn cell_id(variant: &str, engine: &str, axes: &Axes) -> String {
     hex(cell_hash(&mut String::new(), variant, engine, axes))
 }
@@ -42,8 +47,7 @@ pub(super) fn hex(hash: u64) -> String {
 }
 
 fn write_axis(text: &mut String, name: &str, value: &AxisValue) {
-    // The axis came when there were runs already: where it forces nothing it is left out, so that their ids stay what they are.
-    if name == "isa" && value.as_text() == Some(IsaChoice::Auto.name()) {
+    if SILENT.iter().any(|(silent, default)| *silent == name && value.as_text() == Some(*default)) {
         return;
     }
     text.push_str(name);

@@ -1,13 +1,15 @@
 //! The plan: from a definition to cells, in groups that are measured together.
 //!
-//! A cell is a variant, an engine and the values of all axes; its id is a hash of exactly these. Cells of one group solve the same
-//! problem (family, sizes, precision, threads, seed, distribution) and differ in variant, engine and parameters.
+//! A cell is a variant, an engine and the values of all axes; its id is a hash of these, without the axes that say nothing at their
+//! default ([`SILENT`]). Cells of one group solve the same problem (task, sizes, precision, threads, seed, distribution) and differ in
+//! variant, engine and parameters.
 //!
-//! Nothing here holds the cells: a plan is the lists of values, and a walk over their product. So a million cells cost a walk and
+//! A plan does not hold its cells: it is the lists of values, and a walk over their product. So a million cells cost a walk and
 //! not a gigabyte, at the price of walking twice: once to check and count everything before anything runs, once to run.
 //!
 //! Where the usual defaults of a variant do not go with the sizes, or where variants are to be compared at equal cost, the axes of a cell
-//! take a search (`fit`); everywhere else they are just written down.
+//! take a search (`fit`); everywhere else they are just written down. What a search has found is kept, so that the second walk need not
+//! search again: such cells do cost memory, some hundred bytes each. Filters that look at no parameter come before any search.
 //!
 //! The order is the file's: sweeps, then problem and common axes with the first one varying slowest, and inside a group the
 //! variants, their parameters and the engines. A cell that an earlier sweep has already is left out.
@@ -27,7 +29,7 @@ use crate::filter::Filter;
 
 pub use error::PlanError;
 pub use fit::Match;
-pub use identity::{cell_id, group_id};
+pub use identity::{SILENT, cell_id, group_id};
 pub use selection::{Override, Selection, Shard};
 pub use walk::Groups;
 
@@ -55,7 +57,8 @@ pub struct PlannedCell {
     pub axes: Axes,
     /// How it was brought to the cost of the others, where the sweep asks for it.
     pub matched: Option<Match>,
-    /// Why it cannot be run although nobody asked for anything wrong: no default of the variant fits these sizes.
+    /// Why it cannot be run although nobody asked for anything wrong: no default of the variant fits these sizes, or the baseline has no
+    /// cost there that it could match.
     pub unfit: Option<String>,
 }
 

@@ -180,11 +180,13 @@ impl<'a> Walk<'a> {
             loop {
                 place(row, &member.inner, &inner);
                 follow(row, &member.followers);
-                let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
-                let axes = fit.axes.as_ref().unwrap_or(row);
-                for engine in &grid.engines {
-                    if keeps(self.plan, &mut self.seen, member, engine, axes) {
-                        visit(Candidate { grid, member, engine, axes, fit: &fit, outer, inner: &inner })?;
+                if !is_out(self.plan, grid, member, row) {
+                    let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
+                    let axes = fit.axes.as_ref().unwrap_or(row);
+                    for engine in &grid.engines {
+                        if keeps(self.plan, &mut self.seen, member, engine, axes) {
+                            visit(Candidate { grid, member, engine, axes, fit: &fit, outer, inner: &inner })?;
+                        }
                     }
                 }
                 if !advance(&mut inner, &member.inner) {
@@ -196,10 +198,23 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn keeps(plan: &Plan, seen: &mut HashSet<u64>, member: &Member, engine: &str, axes: &Axes) -> bool {
+/// Is it certain before any search that the filters remove the point on every engine? A search moves parameters and nothing else, so
+/// each filter that looks at none has its answer already.
+fn is_out(plan: &Plan, grid: &Grid, member: &Member, axes: &Axes) -> bool {
+    let descriptor = member.entry.descriptor;
+    let mut settled = plan.filters.iter().filter(|filter| !descriptor.parameters.iter().any(|axis| filter.reads(axis.name)));
+    settled.any(|filter| grid.engines.iter().all(|engine| !filter.keeps(&shown(plan, member, engine, axes))))
+}
+
+/// What filters see.
+fn shown<'a>(plan: &'a Plan, member: &'a Member, engine: &'a str, axes: &'a Axes) -> Row<'a> {
     let descriptor = member.entry.descriptor;
     let (variant, family) = (descriptor.name, descriptor.family());
-    let row = Row { variant, family, engine, experiment: &plan.experiment, baseline: member.baseline, axes };
+    Row { variant, family, engine, experiment: &plan.experiment, baseline: member.baseline, axes }
+}
+
+fn keeps(plan: &Plan, seen: &mut HashSet<u64>, member: &Member, engine: &str, axes: &Axes) -> bool {
+    let (row, variant) = (shown(plan, member, engine, axes), member.entry.descriptor.name);
     plan.filters.iter().all(|filter| filter.keeps(&row)) && (!member.repeated || seen.insert(fingerprint(variant, engine, axes)))
 }
 
