@@ -94,7 +94,7 @@ pub struct PreparedReply {
     pub support: SupportLevel,
     /// The reason, where `support` is `emulated`.
     pub reason: Option<String>,
-    /// Time spent on packing, quantising and uploading weights.
+    /// Time spent on packing, quantising and uploading weights. (Our own worker has quantised before, with the inputs.)
     pub prepare_ns: u64,
     /// Time spent on the variant's host transforms, where it has any and the worker makes them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

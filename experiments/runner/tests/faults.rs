@@ -46,6 +46,11 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
         ("says-oom", Status::Oom, "prepare: a terabyte is needed"),
         // Seen before the next request as speech unasked, after it as a wrong answer: it depends on who is quicker.
         ("talkative", Status::Crashed, "account: the worker"),
+        (
+            "untimed-transform",
+            Status::Crashed,
+            "prepare: the worker's answer does not fit the request: `transform` without the `derive_ns` that it took",
+        ),
         ("too-few", Status::Crashed, "measure: the worker's answer does not fit the request: 0 samples where 1 were asked for"),
         ("liar", Status::Crashed, "measure: the worker's answer does not fit the request: samples of"),
         ("beyond-integers", Status::Crashed, "beyond the signed 64-bit range"),
@@ -74,7 +79,7 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
     assert_eq!(records["disturbed"].speed.as_ref().unwrap().stop, "budget");
     assert_eq!((records["emulated"].status, records["emulated"].reason.as_deref()), (Status::Emulated, Some("computed in f32")));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("tiny: 20 of 20 cells") && text.contains("and 7 more"), "{}", said(&output));
+    assert!(text.contains("tiny: 21 of 21 cells") && text.contains("and 8 more"), "{}", said(&output));
     assert!(!bench.run_folder().join("tmp").exists());
     assert!(bench.run_folder().join("cells.parquet").is_file());
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossover_core::axes::AxisValue;
 use crossover_protocol::{
     AccuracyFigures, Capabilities, Cell, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION,
-    PreparedReply, ReadLine, Request, Response, SupportLevel, read_message, write_message,
+    PreparedReply, ReadLine, Request, Response, SupportLevel, TransformFigures, read_message, write_message,
 };
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, set_parent_process_death_signal, setrlimit};
 
@@ -39,6 +39,7 @@ const ENGINES: &[&str] = &[
     "exit-zero",
     "closed-stdout",
     "talkative",
+    "untimed-transform",
     "too-few",
     "liar",
     "beyond-integers",
@@ -136,12 +137,13 @@ impl Worker {
             _ => {}
         }
         let emulated = self.behaviour == "emulated";
+        let saved = TransformFigures { parameters_before: 8, parameters_after: 4, bytes_before: 32, bytes_after: 16, error: None };
         Ok(Response::Prepared(PreparedReply {
             support: if emulated { SupportLevel::Emulated } else { SupportLevel::Native },
             reason: emulated.then(|| "computed in f32".to_owned()),
             prepare_ns: 1,
             derive_ns: None,
-            transform: None,
+            transform: (self.behaviour == "untimed-transform").then_some(saved),
             flops: 1000,
             bytes: 100,
             threads_used: 1,

@@ -58,6 +58,9 @@ pub fn prepare(worker: &mut dyn Conversation, cell: Cell, inputs: Option<PathBuf
         Response::Prepared(reply) if reply.support == SupportLevel::Emulated && reply.reason.is_none() => {
             Err(misfit(worker, &request, "`emulated` without a reason".to_owned()))
         }
+        Response::Prepared(reply) if reply.transform.is_some() && reply.derive_ns.is_none() => {
+            Err(misfit(worker, &request, "`transform` without the `derive_ns` that it took".to_owned()))
+        }
         Response::Prepared(reply) => Ok(reply),
         other => Err(unexpected(worker, &request, &other)),
     }
