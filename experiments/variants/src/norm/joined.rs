@@ -47,7 +47,8 @@ pub(super) const POSITIONS: &[&str] = &["plain", "post", "pre", "sandwich", "par
 
 const DEPTH: AxisSpec = AxisSpec {
     name: "depth",
-    doc: "layers of the stack that deep-norm is for, whose stream it enlarges by (2 depth)^(1/4)",
+    doc: "layers of the stack that deep-norm is for, whose stream it enlarges by (2 depth)^(1/4); other positions do not read it, so set it \
+          for deep-norm only, or they are run once for each value",
     kind: AxisKind::Int { min: 1, max: 1 << 16 },
     default: AxisDefault::Int(12),
 };
