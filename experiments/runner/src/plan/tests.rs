@@ -252,7 +252,10 @@ fn knobs_are_turned_to_the_share_of_the_baseline() {
 fn whatever_has_no_baseline_to_be_matched_with_is_refused() {
     let two = "[[sweep]]\nvariants = ['attention/dense', 'attention/linformer', 'attention/window-causal']\nengines = ['naive']\n\
                baseline = 'attention/dense'\nmatch = 'flops'\n";
-    insta::assert_snapshot!(complaint(two, Selection::default()), @"");
+    insta::assert_snapshot!(complaint(two, Selection::default()), @"
+    x.toml:6:9: attention/window-causal has no baseline here whose cost it could have: its task is attention/causal
+      add a baseline of that task with the same problem axes, or move the variant to a sweep without match
+    ");
     assert_eq!(plan_with(two, selection(&[], &["variant != \"attention/window-causal\""])).unwrap().cell_count(), 2);
 }
 
