@@ -4,7 +4,8 @@
 //! [features, head_dim] state, what is inside it is a small masked product. The shift of the keys' exponents is the first key's maximum
 //! instead of that over all keys, so that later tokens cannot reach back even through rounding. What a later key's exponents have above
 //! the first key's is cut off at 40, where all weighs alike: nothing overflows, and keys that differ so much are told apart no more. It
-//! takes activations far larger than a trained layer's. See [`super::performer`] for the estimate and its price.
+//! takes activations far larger than a trained layer's. (Trigonometric features have normalisers of either sign: where one comes near zero,
+//! the estimate itself may be beyond the range of f16.) See [`super::performer`] for the estimate and its price.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
@@ -115,13 +116,14 @@ mod tests {
         }
     }
 
-    /// Activations of sixty-four times the usual size, whose exponents spread over thousands.
+    /// Activations of sixty-four times the usual size, whose exponents spread over thousands. Not trigonometric features in f16: their
+    /// normalisers come near zero, so that the estimate itself is beyond that type's range.
     #[test]
     fn extreme_activations_do_not_overflow() {
-        for kind in ["positive", "trigonometric"] {
-            for precision in ["f32", "bf16", "f16"] {
+        for (kind, precisions) in [("positive", &["f32", "bf16", "f16"][..]), ("trigonometric", &["f32", "bf16"])] {
+            for precision in precisions {
                 let more: [(&str, AxisValue); 3] =
-                    [("kind", kind.into()), ("distribution", "extreme".into()), ("precision", precision.into())];
+                    [("kind", kind.into()), ("distribution", "extreme".into()), ("precision", (*precision).into())];
                 let given = with(&sized(2, 64, 16), &more);
                 let axes = axes::<PerformerCausal>(&given);
                 let out = run::<PerformerCausal>(&axes, &drawn::<PerformerCausal>(&axes));
