@@ -108,7 +108,7 @@ fn what_cannot_be_read_is_refused_by_name() {
     let key = b"crossover.schema";
     let place = table.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 2;
     let mut later = table.clone();
-    assert_eq!(later[place], b'1');
+    assert_eq!(later[place], b'2');
     later[place] = b'9';
     fs::write(store.cells_path(), later).unwrap();
     let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();

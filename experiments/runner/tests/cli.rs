@@ -162,7 +162,7 @@ fn bad_input_is_exit_code_two() {
     error: bad.toml:6:1: unknown key "axis" in a [[sweep]]
       6 | axis = 1
         | ^^^^
-      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, axes
+      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, axes
     "#);
     insta::assert_snapshot!(project.bad(2, &["plan", "tony"]), @r#"
     error: there is no experiment "tony"

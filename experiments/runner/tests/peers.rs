@@ -80,7 +80,7 @@ fn numpy_is_verified_and_timed_beside_our_engine() {
     let command = format!("\n[workers.numpy]\ncommand = [{:?}, {:?}]\n", python, worker);
     fs::write(folder.path().join("beside-numpy.toml"), format!("{SWEEPS}{command}")).unwrap();
     let records = run(folder.path());
-    assert_eq!(records.len(), 48);
+    assert_eq!(records.len(), 56);
     for record in &records {
         let expected = match (record.engine.as_str(), record.axes["precision"].as_text()) {
             ("numpy", Some("bf16")) => Status::Unsupported,

@@ -159,8 +159,6 @@ mod tests {
         assert_eq!(parameter("attention/reformer", &[("n", 1000)], "buckets"), 126);
         assert_eq!(parameter("attention/memory-compressed", &[("n", 77)], "compression"), 7);
         assert_eq!(parameter("linear/low-rank", &[("d_in", 64), ("d_out", 4)], "rank"), 4);
-        // 50,257 is 29 times 1733.
-        assert_eq!(parameter("softmax/cross-entropy-tiled", &[("vocabulary", 50_257)], "tile"), 1733);
     }
 
     #[test]

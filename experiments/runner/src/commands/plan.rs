@@ -157,8 +157,8 @@ mod tests {
         let mut text = Vec::new();
         as_text(&mut text, &plan).unwrap();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
-        linear activation=none batch=1 d_in=24 d_out=40 distribution=gaussian n=128
-               precision=f32 seed=1 threads=1
+        linear activation=none batch=1 d_in=24 d_out=40 distribution=gaussian isa=auto
+               n=128 precision=f32 seed=1 threads=1
           db8b7112b213e3c7 linear/dense naive (baseline)
           1137890adfce096b linear/low-rank naive rank=4 split=balanced (rank for equal
                            parameters, and still +6.7 % off)
