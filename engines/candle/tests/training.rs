@@ -20,7 +20,10 @@ use crossover_variants::verify::judge;
 
 /// Variants through which the slope does not pass as the difference says, each with its reason.
 const NOT_DIFFERENTIABLE: [(&str, &str); 3] = [
-    ("attention/reformer-causal", "a token that sees nobody in one round of hashing has only minus infinity there, whose softmax has no slope"),
+    (
+        "attention/reformer-causal",
+        "a token that sees nobody in one round of hashing has only minus infinity there, whose softmax has no slope",
+    ),
     ("softmax/huffman", "the sides of its decisions are codes -1, 0 and 1, and the absolute value that skips padding has a corner at 0"),
     ("softmax/table", "a table of exponentials is constant between its entries; refused in training, so that nobody trains on no slope"),
 ];

@@ -265,7 +265,7 @@ fn sparse_against_dense(engine: &SimdBackend, threads: usize) {
         for (name, structure, one_in, block) in cases {
             let kept = |at: usize| match one_in {
                 0 => at % 4 < 2,
-                _ => (at / inputs / block * 7919 + at % inputs / block * 104_729) % 1009 % one_in == 0,
+                _ => ((at / inputs / block * 7919 + at % inputs / block * 104_729) % 1009).is_multiple_of(one_in),
             };
             let kept: Vec<bool> = (0..outputs * inputs).map(kept).collect();
             let host = SparseWeight::masked(&dense_values, &kept, structure, DType::F32).unwrap();

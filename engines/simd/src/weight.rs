@@ -2,7 +2,7 @@
 //!
 //! A dense weight [outputs, inputs] is the B of a product, transposed, and is packed into the micro-kernel's panels here, before the
 //! timer: all of its inputs for one tile of outputs behind each other. A product with few rows streams the same panels. Weights in narrow
-//! types are panels of words ([`crate::narrow`]); under f64 every weight is panels of doubles.
+//! types are panels of words (`narrow.rs`); under f64 every weight is panels of doubles.
 
 use crossover_core::backend::PreparedWeight;
 use crossover_core::dtype::{DType, Precision};
