@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::codes::{Code, Panels};
 use super::decode::{Widen, with_decoder};
 use super::pack::{PANEL_STEP, pack_columns, pack_rows, row_words, scratch_words};
-use super::tile::{Finish, Sums, tile_rows};
+use super::tile::{Finish, Sums, rows_made, tile_rows};
 use super::unit::{Unit, UnitKernel, Word};
 use super::{Product, Right};
 use crate::vector::Vector;
@@ -120,7 +120,9 @@ impl UnitKernel for Part<'_> {
                     let panel = (&mut a_panels[tile * distance * PANEL_STEP..][..distance * PANEL_STEP], PANEL_STEP);
                     let scales = &mut scales[tile * PANEL_STEP..][..PANEL_STEP];
                     // SAFETY: likewise.
-                    unsafe { pack_rows::<U>(&product.a.from(row, 0), count, product.k, panel, shape.rows, packing, scales) };
+                    unsafe {
+                        pack_rows::<U>(&product.a.from(row, 0), count, product.k, panel, rows_made(count, shape.rows), packing, scales)
+                    };
                 }
                 let packed = Packed { panels: a_panels, scales, rows };
                 for column in columns.clone().step_by(shape.columns) {

@@ -26,6 +26,15 @@ pub(super) const fn tile_rows<U: Unit>() -> usize {
     }
 }
 
+/// Rows that are made for so many: see [`Sums::multiply`].
+pub(super) const fn rows_made(rows: usize, most: usize) -> usize {
+    match rows {
+        1..=4 => 4,
+        5..=8 if most > 8 => 8,
+        _ => most,
+    }
+}
+
 /// What happens to sums: alpha sum + beta C + bias, activation, one rounding; or for codes sum scale_row scale_column + bias.
 pub(super) struct Finish<'a> {
     pub(super) alpha: f32,
