@@ -13,11 +13,13 @@ fn a_warm_call_allocates_nothing() {
         "{{\"type\":\"hello\",\"protocol\":1}}\n{{\"type\":\"prepare\",\"cell\":{cell},\"inputs\":null}}\n{{\"type\":\"account\"}}\n{{\"type\":\"quit\"}}\n"
     );
     child.stdin.take().unwrap().write_all(requests.as_bytes()).unwrap();
+    // All of them: a worker that cannot say goodbye fails.
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let accounted = lines.map(|line| serde_json::from_str::<Response>(&line.unwrap()).unwrap()).find_map(|response| match response {
+    let responses: Vec<Response> = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(child.wait().unwrap().success());
+    let accounted = responses.into_iter().find_map(|response| match response {
         Response::Accounted(memory) => Some(memory),
         _ => None,
     });
-    assert!(child.wait().unwrap().success());
     assert_eq!(accounted.unwrap().warm_allocations, Some(0));
 }
