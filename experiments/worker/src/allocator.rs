@@ -88,14 +88,25 @@ mod tests {
     use super::*;
     use std::hint::black_box;
 
+    /// Counting is for a whole process, and the threads of other tests allocate and free in this one, the probe's many megabytes at a time.
+    /// So the figure must come out right once in some attempts; a wrong count (a sum, say, which would be 4 MiB) never does.
     #[test]
     fn the_peak_is_what_was_held_at_once() {
-        let ((), counted) = counted(|| {
-            drop(black_box(vec![0u8; 1 << 20]));
-            drop(black_box(vec![0u8; 3 << 20]));
-        });
-        // Other test threads may allocate a little at the same time.
-        assert!((3 << 20..4 << 20).contains(&counted.peak_bytes), "{counted:?}");
-        assert!(counted.allocations >= 2);
+        let attempt = || {
+            let ((), counted) = counted(|| {
+                drop(black_box(vec![0u8; 1 << 20]));
+                drop(black_box(vec![0u8; 3 << 20]));
+            });
+            counted
+        };
+        let is_right =
+            |counted: &Counted| (3 << 20) - 4096 <= counted.peak_bytes && counted.peak_bytes < (3 << 20) + 4096 && counted.allocations >= 2;
+        let attempts: Vec<Counted> = (0..200)
+            .map(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                attempt()
+            })
+            .collect();
+        assert!(attempts.iter().any(is_right), "{attempts:?}");
     }
 }
