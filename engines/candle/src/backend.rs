@@ -27,7 +27,7 @@ use crossover_core::backend::{
 use crossover_core::check;
 use crossover_core::compose::attention::streamed;
 use crossover_core::dtype::DType;
-use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{
@@ -42,7 +42,7 @@ use crate::buffer::{CandleBuffer, candle_type};
 use crate::cache::Cache;
 use crate::device::Workers;
 use crate::error::During;
-use crate::operands::{Types, indexable, indices, inside};
+use crate::operands::{Types, indexable, indices};
 use crate::place::{Cpu, Place};
 use crate::support::{Setting, check_configuration, supports};
 use crate::weight::CandleWeight;
@@ -128,13 +128,13 @@ impl<P: Place> TransformerBackend for Backend<P> {
     }
 
     fn download(&self, view: View<'_, CandleBuffer>) -> Result<HostTensor> {
-        inside("download", view.buffer, &view.layout)?;
+        check::inside("download", view.buffer, &view.layout)?;
         let values = self.read(&view).and_then(|values| values.to_dtype(Candle::F64)?.flatten_all()?.to_vec1::<f64>());
         HostTensor::new(view.shape(), values.during("download")?)
     }
 
     fn fill(&self, out: ViewMut<'_, CandleBuffer>, value: f64) -> Result<()> {
-        inside("fill", out.buffer, &out.layout)?;
+        check::inside("fill", out.buffer, &out.layout)?;
         let dtype = candle_type(out.dtype())?;
         let filled = Values::full(out.dtype().round(value), (), &self.device).and_then(|number| {
             // Already on the grid of the type: this is exact.
@@ -149,8 +149,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn copy(&self, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
-        inside("copy", x.buffer, &x.layout)?;
-        inside("copy", out.buffer, &out.layout)?;
+        check::inside("copy", x.buffer, &x.layout)?;
+        check::inside("copy", out.buffer, &out.layout)?;
         // A copy is its own storage, also where the types are the same.
         let own = self.read(&x).and_then(|x| if x.dtype() == out.buffer.tensor.dtype() { x.force_contiguous() } else { Ok(x) });
         self.write("copy", &own.during("copy")?, out)
@@ -249,8 +249,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
             return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
         }
         let (queries, keys) = (scores.layout.dim_from_end(1), scores.layout.dim_from_end(0));
-        expect_positions("mask", query_offset, queries)?;
-        expect_positions("mask", key_offset, keys)?;
+        check::positions("mask", query_offset, queries)?;
+        check::positions("mask", key_offset, keys)?;
         if scores.layout.is_empty() {
             return Ok(());
         }
@@ -260,7 +260,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
     }
 
     fn select(&self, condition: View<'_, CandleBuffer>, otherwise: f64, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
-        inside("select", condition.buffer, &condition.layout)?;
+        check::inside("select", condition.buffer, &condition.layout)?;
         self.output("select", &out)?;
         let condition = View { layout: condition.layout.broadcast(out.shape())?, ..condition };
         if out.layout.is_empty() {
@@ -275,8 +275,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn gather_rows(&self, table: View<'_, CandleBuffer>, index: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
-        inside("gather", table.buffer, &table.layout)?;
-        inside("gather", out.buffer, &out.layout)?;
+        check::inside("gather", table.buffer, &table.layout)?;
+        check::inside("gather", out.buffer, &out.layout)?;
         indices("gather", index.buffer, &index.layout)?;
         rows::gather_rows(self, &table, &index, out)
     }
@@ -385,13 +385,5 @@ impl Engine {
             cache: RefCell::default(),
             variables: RefCell::default(),
         })
-    }
-}
-
-/// Positions start + 0, start + 1, ... must be numbers.
-fn expect_positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
-    match start.checked_add(count) {
-        Some(_) => Ok(()),
-        None => Err(EngineError::Shape { operation, detail: format!("{count} positions from {start} on overflow") }),
     }
 }

@@ -28,7 +28,7 @@ impl Types {
         if found != self.storage && found != self.compute {
             return Err(EngineError::ElementType { operation, expected: self.storage, found });
         }
-        inside(operation, buffer, layout)
+        check::inside(operation, buffer, layout)
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn indices(operation: &'static str, buffer: &CandleBuffer, layout: &L
     if buffer.dtype() != DType::I32 {
         return Err(EngineError::ElementType { operation, expected: DType::I32, found: buffer.dtype() });
     }
-    inside(operation, buffer, layout)
+    check::inside(operation, buffer, layout)
 }
 
 /// Indices into rows of this width must be numbers that i32 has.
@@ -73,13 +73,4 @@ pub(crate) fn indexable(operation: &'static str, width: usize) -> Result<()> {
         Ok(_) => Ok(()),
         Err(_) => Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices"))),
     }
-}
-
-/// A view must not reach beyond its buffer. Layouts are plain values, so one can be put on a buffer that it was not made for.
-pub(crate) fn inside(operation: &'static str, buffer: &CandleBuffer, layout: &Layout) -> Result<()> {
-    if layout.is_empty() || layout.end() <= buffer.len() {
-        return Ok(());
-    }
-    let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
-    Err(shape_error(operation, detail))
 }

@@ -7,6 +7,7 @@
 use crossover_core::backend::EngineConfig;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
+use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, ReduceOp, UnaryOp, WeightForm};
 use crossover_core::support::Support;
 
@@ -32,6 +33,9 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     };
     if config.threads == 0 {
         return refused("a call needs at least one thread".into());
+    }
+    if config.isa != IsaChoice::Auto {
+        return refused(format!("candle chooses its instructions by itself: isa {} cannot be asked of it", config.isa));
     }
     let (storage, compute) = (precision.storage(), precision.compute());
     if !matches!(compute, DType::F64 | DType::F32) {

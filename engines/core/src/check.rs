@@ -6,6 +6,7 @@ use crate::backend::{AttentionOperands, AttentionOutputs, PreparedWeight};
 use crate::error::{EngineError, Result, shape_error};
 use crate::layout::Layout;
 use crate::ops::OpSpec;
+use crate::tensor::Buffer;
 
 /// Sizes of a batched matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,31 @@ pub struct AttentionSizes {
     pub head_dim: usize,
     /// Width of values.
     pub value_dim: usize,
+}
+
+/// A view must not reach beyond its buffer. Layouts are plain values, so one can be put on a buffer that it was not made for.
+pub fn inside(operation: &'static str, buffer: &impl Buffer, layout: &Layout) -> Result<()> {
+    if layout.is_empty() || layout.end() <= buffer.len() {
+        return Ok(());
+    }
+    let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
+    Err(shape_error(operation, detail))
+}
+
+/// Positions start + 0, start + 1, ... must be numbers.
+pub fn positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
+    match start.checked_add(count) {
+        Some(_) => Ok(()),
+        None => Err(shape_error(operation, format!("{count} positions from {start} on overflow"))),
+    }
+}
+
+/// A table of biases by distance must be [heads, 2 reach + 1]; returns its span.
+pub fn distance_bias(shape: &[usize], heads: usize) -> Result<usize> {
+    match *shape {
+        [of, span] if of == heads && span % 2 == 1 => Ok(span),
+        _ => Err(shape_error("attention", format!("the distance bias is {shape:?}, expected [{heads}, 2 reach + 1]"))),
+    }
 }
 
 /// A [.., m, k] times B [.., k, n] into C [.., m, n].

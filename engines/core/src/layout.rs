@@ -208,6 +208,33 @@ impl Layout {
         self.offset + index.iter().zip(self.strides()).map(|(at, stride)| at * stride).sum::<usize>()
     }
 
+    /// Where a block of the last `trailing` dimensions starts, by its number in row-major order: one entry of
+    /// [`Layout::leading_offsets`], for kernels whose threads take blocks in any order.
+    #[inline]
+    pub fn leading_offset(&self, trailing: usize, mut number: usize) -> usize {
+        let mut position = self.offset;
+        for axis in (0..self.rank.saturating_sub(trailing)).rev() {
+            position += number % self.dims[axis] * self.strides[axis];
+            number /= self.dims[axis];
+        }
+        position
+    }
+
+    /// This layout and another [.., rows, width], with as many leading dimensions merged into rows as the strides of both allow.
+    pub fn rows_together(mut self, mut other: Self) -> Result<(Self, Self)> {
+        if self.rank == 1 {
+            (self, other) = (self.unsqueeze(0)?, other.unsqueeze(0)?);
+        }
+        while self.rank > 2 {
+            let axis = self.rank - 3;
+            match (self.merge(axis), other.merge(axis)) {
+                (Ok(merged), Ok(merged_other)) => (self, other) = (merged, merged_other),
+                _ => break,
+            }
+        }
+        Ok((self, other))
+    }
+
     /// All leading indices in row-major order, as positions of the first element of each "row" of the last `trailing` dimensions.
     pub fn leading_offsets(&self, trailing: usize) -> LeadingOffsets {
         let lead = self.rank.saturating_sub(trailing);
@@ -272,6 +299,26 @@ mod tests {
         assert_eq!(offsets, [0, 12, 4, 16, 8, 20]);
         assert_eq!(Layout::contiguous(&[0, 4]).unwrap().leading_offsets(1).count(), 0);
         assert_eq!(Layout::contiguous(&[4]).unwrap().leading_offsets(1).count(), 1);
+    }
+
+    #[test]
+    fn a_block_by_number_is_where_the_walk_passes_it() {
+        let layout = Layout::contiguous(&[3, 2, 4, 5, 6]).unwrap().swap(0, 2).unwrap().narrow(0, 1, 2).unwrap();
+        for trailing in 0..=5 {
+            let walked: Vec<usize> = layout.leading_offsets(trailing).collect();
+            assert_eq!((0..walked.len()).map(|at| layout.leading_offset(trailing, at)).collect::<Vec<_>>(), walked);
+        }
+    }
+
+    #[test]
+    fn leading_dimensions_become_rows_where_they_can() {
+        let dense = Layout::contiguous(&[2, 3, 4]).unwrap();
+        let (x, out) = dense.rows_together(dense).unwrap();
+        assert_eq!((x.shape(), out.shape()), (&[6, 4][..], &[6, 4][..]));
+        let apart = Layout::contiguous(&[2, 5, 4]).unwrap().narrow(1, 1, 3).unwrap();
+        assert_eq!(dense.rows_together(apart).unwrap().0.shape(), [2, 3, 4]);
+        let row = Layout::contiguous(&[4]).unwrap();
+        assert_eq!(row.rows_together(row).unwrap().0.shape(), [1, 4]);
     }
 
     #[test]

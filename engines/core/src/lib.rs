@@ -8,6 +8,7 @@ pub mod activation;
 pub mod arena;
 pub mod axes;
 pub mod backend;
+pub mod caches;
 pub mod check;
 pub mod compose;
 #[cfg(feature = "conformance")]
@@ -20,6 +21,7 @@ pub mod host;
 pub mod inputs;
 pub mod isa;
 pub mod layout;
+pub mod number;
 pub mod ops;
 pub mod palette;
 pub mod pattern;

@@ -10,7 +10,6 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::host::HostTensor;
 use crossover_core::isa::IsaChoice;
-use crossover_core::layout::Layout;
 use crossover_core::ops::{BinaryOp, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp, WeightForm};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
@@ -128,7 +127,7 @@ impl TransformerBackend for FaerBackend {
 
     fn linear(&self, spec: LinearSpec, x: V<'_>, weight: &FaerWeight, bias: Option<V<'_>>, mut out: M<'_>) -> Result<()> {
         check::linear(&x.layout, weight, bias.as_ref().map(|bias| &bias.layout), &out.layout)?;
-        let (from, to) = rows_together(x.layout, out.layout)?;
+        let (from, to) = x.layout.rows_together(out.layout)?;
         if from.dim_from_end(0) == 0 {
             self.fill(out.reborrow(), 0.0)?;
         } else {
@@ -222,17 +221,4 @@ impl FaerBackend {
         }
         self.rest.unary(UnaryOp::Affine { scale: beta, shift: 0.0 }, Operand::InPlace, c)
     }
-}
-
-/// x and y [.., rows, width] with as many leading dimensions merged into rows as their strides allow.
-fn rows_together(x: Layout, out: Layout) -> Result<(Layout, Layout)> {
-    let (mut x, mut out) = if x.rank() == 1 { (x.unsqueeze(0)?, out.unsqueeze(0)?) } else { (x, out) };
-    while x.rank() > 2 {
-        let axis = x.rank() - 3;
-        match (x.merge(axis), out.merge(axis)) {
-            (Ok(merged_x), Ok(merged_out)) => (x, out) = (merged_x, merged_out),
-            _ => break,
-        }
-    }
-    Ok((x, out))
 }

@@ -1,7 +1,8 @@
 //! Views as faer's matrices, and the calls.
 
+use crossover_core::check;
 use crossover_core::dtype::DType;
-use crossover_core::error::{EngineError, Result, shape_error};
+use crossover_core::error::{EngineError, Result};
 use crossover_core::layout::Layout;
 use crossover_core::tensor::{Buffer, View, ViewMut};
 use crossover_simd::buffer::SimdBuffer;
@@ -62,34 +63,49 @@ impl Threads {
 pub(crate) struct Matrices {
     extents: [usize; 2],
     strides: [isize; 2],
-    starts: Vec<usize>,
+    layout: Layout,
 }
 
 impl Matrices {
     /// Of a layout that stays inside the buffer.
     pub(crate) fn of(operation: &'static str, buffer: &SimdBuffer, layout: &Layout) -> Result<Self> {
-        if !layout.is_empty() && layout.end() > buffer.len() {
-            let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
-            return Err(shape_error(operation, detail));
-        }
+        check::inside(operation, buffer, layout)?;
         let (shape, strides) = (layout.shape(), layout.strides());
         let last = layout.rank() - 2;
         // An extent that overflows isize does not fit into memory.
         let stride = |at: usize| strides[last + at] as isize;
-        Ok(Self { extents: [shape[last], shape[last + 1]], strides: [stride(0), stride(1)], starts: layout.leading_offsets(2).collect() })
+        Ok(Self { extents: [shape[last], shape[last + 1]], strides: [stride(0), stride(1)], layout: *layout })
+    }
+
+    fn count(&self) -> usize {
+        self.layout.shape()[..self.layout.rank() - 2].iter().product()
     }
 
     fn get<'a, E: Number>(&self, values: &'a [E], at: usize) -> MatRef<'a, E> {
         let [rows, columns] = self.extents;
         // SAFETY: every element of the view lies inside the buffer, as `of` has checked.
-        unsafe { MatRef::from_raw_parts(values.as_ptr().wrapping_add(self.starts[at]), rows, columns, self.strides[0], self.strides[1]) }
+        unsafe {
+            MatRef::from_raw_parts(
+                values.as_ptr().wrapping_add(self.layout.leading_offset(2, at)),
+                rows,
+                columns,
+                self.strides[0],
+                self.strides[1],
+            )
+        }
     }
 
     fn get_mut<'a, E: Number>(&self, values: &'a mut [E], at: usize) -> MatMut<'a, E> {
         let [rows, columns] = self.extents;
         // SAFETY: as above; the output is no broadcast view, so that its elements are distinct.
         unsafe {
-            MatMut::from_raw_parts_mut(values.as_mut_ptr().wrapping_add(self.starts[at]), rows, columns, self.strides[0], self.strides[1])
+            MatMut::from_raw_parts_mut(
+                values.as_mut_ptr().wrapping_add(self.layout.leading_offset(2, at)),
+                rows,
+                columns,
+                self.strides[0],
+                self.strides[1],
+            )
         }
     }
 }
@@ -116,8 +132,8 @@ pub(crate) fn multiply<E: Number>(
         return Ok(());
     }
     threads.run(|par| {
-        for at in 0..target.starts.len() {
-            let b = right.get(b, at.min(right.starts.len() - 1));
+        for at in 0..target.count() {
+            let b = right.get(b, at.min(right.count() - 1));
             matmul(target.get_mut(c, at), accum, left.get(a, at), b, E::from_f64(alpha), par);
         }
     });

@@ -29,8 +29,8 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use crossover_core::weights::HostWeight;
 
 use crate::buffer::{NaiveBuffer, reserved};
-use crate::element::Real;
-use crate::operands::{Types, indices, indices_mut, inside};
+use crate::element::Held;
+use crate::operands::{Types, indices, indices_mut};
 use crate::walk::rows_of;
 use crate::weight::{Codes, NaiveWeight};
 use crate::{attention, conv, elementwise, linear, matmul, normalize, reduce, rows, softmax, sort, support};
@@ -104,7 +104,7 @@ impl TransformerBackend for NaiveBackend {
     }
 
     fn download(&self, view: View<'_, NaiveBuffer>) -> Result<HostTensor> {
-        inside("download", view.buffer, &view.layout)?;
+        check::inside("download", view.buffer, &view.layout)?;
         let mut values: Vec<f64> = reserved(DType::F64, view.layout.len())?;
         for row in rows_of(&view) {
             row.fold((), |(), value| values.push(value));
@@ -113,7 +113,7 @@ impl TransformerBackend for NaiveBackend {
     }
 
     fn fill(&self, out: ViewMut<'_, NaiveBuffer>, value: f64) -> Result<()> {
-        inside("fill", out.buffer, &out.layout)?;
+        check::inside("fill", out.buffer, &out.layout)?;
         elementwise::fill(out, value);
         Ok(())
     }
@@ -124,8 +124,8 @@ impl TransformerBackend for NaiveBackend {
 
     fn copy(&self, x: View<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
-        inside("copy", x.buffer, &x.layout)?;
-        inside("copy", out.buffer, &out.layout)?;
+        check::inside("copy", x.buffer, &x.layout)?;
+        check::inside("copy", out.buffer, &out.layout)?;
         elementwise::copy(x, out);
         Ok(())
     }
@@ -227,14 +227,14 @@ impl TransformerBackend for NaiveBackend {
         if scores.layout.rank() < 2 {
             return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
         }
-        expect_positions("mask", query_offset, scores.layout.dim_from_end(1))?;
-        expect_positions("mask", key_offset, scores.layout.dim_from_end(0))?;
+        check::positions("mask", query_offset, scores.layout.dim_from_end(1))?;
+        check::positions("mask", key_offset, scores.layout.dim_from_end(0))?;
         in_compute_type!(self, R => elementwise::mask::<R>(pattern, query_offset, key_offset, scores));
         Ok(())
     }
 
     fn select(&self, condition: View<'_, NaiveBuffer>, otherwise: f64, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
-        inside("select", condition.buffer, &condition.layout)?;
+        check::inside("select", condition.buffer, &condition.layout)?;
         self.types.output("select", &out)?;
         let layout = condition.layout.broadcast(out.shape())?;
         in_compute_type!(self, R => elementwise::select::<R>(View { layout, ..condition }, otherwise, out));
@@ -243,8 +243,8 @@ impl TransformerBackend for NaiveBackend {
 
     fn gather_rows(&self, table: View<'_, NaiveBuffer>, index: View<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
-        inside("gather", table.buffer, &table.layout)?;
-        inside("gather", out.buffer, &out.layout)?;
+        check::inside("gather", table.buffer, &table.layout)?;
+        check::inside("gather", out.buffer, &out.layout)?;
         rows::gather_rows(table, indices("gather", &index)?, index, out)
     }
 
@@ -276,7 +276,7 @@ impl TransformerBackend for NaiveBackend {
         check::rows("cumulative sum", &x.layout)?;
         check::same_shape("cumulative sum", &x.layout, &out.layout)?;
         if let (NaiveBuffer::I32(values), layout) = (x.buffer, out.layout) {
-            inside("cumulative sum", x.buffer, &x.layout)?;
+            check::inside("cumulative sum", x.buffer, &x.layout)?;
             reduce::cumulative_sum_of_integers(&x, values, indices_mut("cumulative sum", out, 0)?, &layout);
             return Ok(());
         }
@@ -339,7 +339,7 @@ impl NaiveBackend {
         Ok(x)
     }
 
-    fn attention_in<R: Real>(
+    fn attention_in<R: Held>(
         &self,
         spec: &AttentionSpec,
         operands: AttentionOperands<'_, NaiveBuffer>,
@@ -349,7 +349,7 @@ impl NaiveBackend {
         let sizes = check::attention(&operands, &outputs)?;
         let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
         self.expect(|| OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs: 0 })?;
-        expect_positions("attention", spec.query_offset, queries)?;
+        check::positions("attention", spec.query_offset, queries)?;
         self.types.inputs("attention", [&operands.q, &operands.k, &operands.v])?;
         self.types.output("attention", &outputs.out)?;
         if let Some(log_sum_exp) = &outputs.log_sum_exp {
@@ -359,7 +359,7 @@ impl NaiveBackend {
             self.types.inputs("attention", [bias])?;
         }
         if let Some(mask) = &operands.key_mask {
-            inside("attention", mask.buffer, &mask.layout)?;
+            check::inside("attention", mask.buffer, &mask.layout)?;
         }
         let mut q = scratch.take(self, self.compute(), &[head_dim])?;
         let mut output = scratch.take(self, self.compute(), &[value_dim])?;
@@ -370,13 +370,5 @@ impl NaiveBackend {
         scratch.give(output);
         scratch.give(q);
         done
-    }
-}
-
-/// Positions start + 0, start + 1, ... must be numbers.
-fn expect_positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
-    match start.checked_add(count) {
-        Some(_) => Ok(()),
-        None => Err(shape_error(operation, format!("{count} positions from {start} on overflow"))),
     }
 }

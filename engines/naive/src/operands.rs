@@ -1,5 +1,6 @@
 //! What every operation checks of its operands before it touches them: their types, and that views stay inside their buffers.
 
+use crossover_core::check;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::layout::Layout;
@@ -34,13 +35,13 @@ impl Types {
         if found != self.storage && found != self.compute {
             return Err(EngineError::ElementType { operation, expected: self.storage, found });
         }
-        inside(operation, buffer, layout)
+        check::inside(operation, buffer, layout)
     }
 }
 
 /// The slice of an operand of indices.
 pub(crate) fn indices<'a>(operation: &'static str, view: &View<'a, NaiveBuffer>) -> Result<&'a [i32]> {
-    inside(operation, view.buffer, &view.layout)?;
+    check::inside(operation, view.buffer, &view.layout)?;
     match view.buffer {
         NaiveBuffer::I32(values) => Ok(values),
         other => Err(EngineError::ElementType { operation, expected: DType::I32, found: other.dtype() }),
@@ -49,7 +50,7 @@ pub(crate) fn indices<'a>(operation: &'static str, view: &View<'a, NaiveBuffer>)
 
 /// The slice of an output of indices into rows of `width`.
 pub(crate) fn indices_mut<'a>(operation: &'static str, view: ViewMut<'a, NaiveBuffer>, width: usize) -> Result<&'a mut [i32]> {
-    inside(operation, view.buffer, &view.layout)?;
+    check::inside(operation, view.buffer, &view.layout)?;
     if i32::try_from(width).is_err() {
         return Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices")));
     }
@@ -57,13 +58,4 @@ pub(crate) fn indices_mut<'a>(operation: &'static str, view: ViewMut<'a, NaiveBu
         NaiveBuffer::I32(values) => Ok(values),
         other => Err(EngineError::ElementType { operation, expected: DType::I32, found: other.dtype() }),
     }
-}
-
-/// A view must not reach beyond its buffer. Layouts are plain values, so one can be put on a buffer that it was not made for.
-pub(crate) fn inside(operation: &'static str, buffer: &NaiveBuffer, layout: &Layout) -> Result<()> {
-    if layout.is_empty() || layout.end() <= buffer.len() {
-        return Ok(());
-    }
-    let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
-    Err(shape_error(operation, detail))
 }

@@ -24,7 +24,7 @@ use crate::gemm::{Blocking, Engine};
 use crate::isa::{Extras, Isa};
 use crate::linear::Held;
 use crate::narrow::Panels;
-use crate::operands::{Types, indices, indices_mut, inside};
+use crate::operands::{Types, indices, indices_mut};
 use crate::pool::Pool;
 use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
@@ -107,7 +107,7 @@ impl TransformerBackend for SimdBackend {
     }
 
     fn download(&self, view: View<'_, SimdBuffer>) -> Result<HostTensor> {
-        inside("download", view.buffer, &view.layout)?;
+        check::inside("download", view.buffer, &view.layout)?;
         let mut values: Vec<f64> = Vec::new();
         let (elements, dtype) = (view.layout.len(), DType::F64);
         values.try_reserve_exact(elements).map_err(|error| EngineError::Allocation { elements, dtype, reason: error.to_string() })?;
@@ -118,7 +118,7 @@ impl TransformerBackend for SimdBackend {
     }
 
     fn fill(&self, out: ViewMut<'_, SimdBuffer>, value: f64) -> Result<()> {
-        inside("fill", out.buffer, &out.layout)?;
+        check::inside("fill", out.buffer, &out.layout)?;
         elementwise::fill(&self.engine, out, value);
         Ok(())
     }
@@ -129,8 +129,8 @@ impl TransformerBackend for SimdBackend {
 
     fn copy(&self, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
-        inside("copy", x.buffer, &x.layout)?;
-        inside("copy", out.buffer, &out.layout)?;
+        check::inside("copy", x.buffer, &x.layout)?;
+        check::inside("copy", out.buffer, &out.layout)?;
         elementwise::copy(&self.engine, x, out);
         Ok(())
     }
@@ -223,13 +223,13 @@ impl TransformerBackend for SimdBackend {
         if scores.layout.rank() < 2 {
             return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
         }
-        expect_positions("mask", query_offset, scores.layout.dim_from_end(1))?;
-        expect_positions("mask", key_offset, scores.layout.dim_from_end(0))?;
+        check::positions("mask", query_offset, scores.layout.dim_from_end(1))?;
+        check::positions("mask", key_offset, scores.layout.dim_from_end(0))?;
         in_compute_type!(self, R => elementwise::mask::<R>(&self.engine, pattern, query_offset, key_offset, scores))
     }
 
     fn select(&self, condition: View<'_, SimdBuffer>, otherwise: f64, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
-        inside("select", condition.buffer, &condition.layout)?;
+        check::inside("select", condition.buffer, &condition.layout)?;
         self.types.output("select", &out)?;
         let layout = condition.layout.broadcast(out.shape())?;
         in_compute_type!(self, R => elementwise::select::<R>(&self.engine, View { layout, ..condition }, otherwise, out))
@@ -237,8 +237,8 @@ impl TransformerBackend for SimdBackend {
 
     fn gather_rows(&self, table: View<'_, SimdBuffer>, index: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
-        inside("gather", table.buffer, &table.layout)?;
-        inside("gather", out.buffer, &out.layout)?;
+        check::inside("gather", table.buffer, &table.layout)?;
+        check::inside("gather", out.buffer, &out.layout)?;
         rows::gather_rows(&self.engine, table, indices("gather", &index)?, index, out)
     }
 
@@ -264,7 +264,7 @@ impl TransformerBackend for SimdBackend {
         check::rows("cumulative sum", &x.layout)?;
         check::same_shape("cumulative sum", &x.layout, &out.layout)?;
         if let (SimdBuffer::I32(values), layout) = (x.buffer, out.layout) {
-            inside("cumulative sum", x.buffer, &x.layout)?;
+            check::inside("cumulative sum", x.buffer, &x.layout)?;
             reduce::cumulative_sum_of_integers(&x, values, indices_mut("cumulative sum", out, 0)?, &layout);
             return Ok(());
         }
@@ -296,10 +296,10 @@ impl TransformerBackend for SimdBackend {
         let sizes = check::attention(&operands, &outputs)?;
         let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
         self.expect(|| OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs: 0 })?;
-        if !attention::suits(&sizes) {
+        if !attention::takes(sizes.head_dim) {
             return compose::attention::streamed(self, spec, operands, outputs, scratch);
         }
-        expect_positions("attention", spec.query_offset, queries)?;
+        check::positions("attention", spec.query_offset, queries)?;
         self.types.inputs("attention", [&operands.q, &operands.k, &operands.v])?;
         self.types.output("attention", &outputs.out)?;
         if let Some(log_sum_exp) = &outputs.log_sum_exp {
@@ -309,7 +309,7 @@ impl TransformerBackend for SimdBackend {
             self.types.inputs("attention", [bias])?;
         }
         if let Some(mask) = &operands.key_mask {
-            inside("attention", mask.buffer, &mask.layout)?;
+            check::inside("attention", mask.buffer, &mask.layout)?;
         }
         in_compute_type!(self, R => attention::attention::<R>(self, &self.engine, spec, sizes, operands, outputs, scratch))
     }
@@ -387,13 +387,5 @@ impl SimdBackend {
         let layout = index.layout;
         let indices = (indices_mut("top-k", index, width)?, layout);
         in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, softmax, x, values, indices))
-    }
-}
-
-/// Positions start + 0, start + 1, ... must be numbers.
-fn expect_positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
-    match start.checked_add(count) {
-        Some(_) => Ok(()),
-        None => Err(shape_error(operation, format!("{count} positions from {start} on overflow"))),
     }
 }

@@ -6,7 +6,7 @@ use crossover_core::tensor::Buffer;
 use half::{bf16, f16};
 
 use crate::aligned::Aligned;
-use crate::element::{Element, Real};
+use crate::element::{Element, Held, Real};
 use crate::pool::Shared;
 
 /// Elements in main memory.
@@ -125,7 +125,7 @@ impl SharedBuffer {
     }
 
     /// The address, if the elements are of this very type.
-    pub(crate) fn typed<R: Real>(self) -> Option<Shared<R>> {
+    pub(crate) fn typed<R: Held>(self) -> Option<Shared<R>> {
         match (self, R::DTYPE) {
             (Self::F64(values), DType::F64) => Some(values.cast()),
             (Self::F32(values), DType::F32) => Some(values.cast()),

@@ -5,14 +5,13 @@
 
 use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result};
-use crossover_core::layout::Layout;
 use crossover_core::ops::LinearSpec;
 use crossover_core::tensor::{Buffer, View, ViewMut};
 
 use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
 use crate::gemm::{self, Engine, Epilogue, Source, Target, multiply};
-use crate::matmul::{last_two, leading};
+use crate::matmul::last_two;
 use crate::narrow::sparse::{self, Sparse};
 use crate::narrow::{Choice, Code, Kind, Matrix, Panels, Product, Right, multiply as multiply_narrow};
 use crate::pool::Shared;
@@ -45,7 +44,7 @@ pub(crate) fn narrow(
         Some(bias) => Some(Matrix::at(place(bias.buffer)?, bias.layout.offset(), [0, bias.layout.strides()[0]])),
         None => None,
     };
-    let (x_layout, out_layout) = rows_together(x.layout, out.layout)?;
+    let (x_layout, out_layout) = x.layout.rows_together(out.layout)?;
     let (batch, m) = (x_layout.shape()[..x_layout.rank() - 2].iter().product(), x_layout.dim_from_end(1));
     let template = Product {
         m,
@@ -59,7 +58,7 @@ pub(crate) fn narrow(
         bias,
         activation: spec.activation,
     };
-    let product = |at: usize| template.moved([leading(&x_layout, at), leading(&out_layout, at)]);
+    let product = |at: usize| template.moved([x_layout.leading_offset(2, at), out_layout.leading_offset(2, at)]);
     match held {
         Held::Sparse(sparse) => sparse::multiply(engine, batch, |at| product(at).with(sparse)),
         Held::Panels(panels) => {
@@ -96,42 +95,13 @@ pub(crate) fn linear<E: Lanes + Plain>(
         None => None,
     };
     let epilogue = Epilogue { alpha: E::ONE, beta: E::ZERO, bias, activation: spec.activation };
-    let (x_layout, out_layout) = rows_together(x.layout, out.layout)?;
+    let (x_layout, out_layout) = x.layout.rows_together(out.layout)?;
     let (batch, m) = (x_layout.shape()[..x_layout.rank() - 2].iter().product(), x_layout.dim_from_end(1));
     let to = Shared::new(out_values);
     multiply(engine, batch, |at| {
         let ([row, column], [out_row, out_column]) = (last_two(&x_layout), last_two(&out_layout));
-        let a = Source { pointer: x_values.as_ptr().wrapping_add(leading(&x_layout, at)), row, column };
-        let c = Target { pointer: to.pointer().wrapping_add(leading(&out_layout, at)), row: out_row, column: out_column };
+        let a = Source { pointer: x_values.as_ptr().wrapping_add(x_layout.leading_offset(2, at)), row, column };
+        let c = Target { pointer: to.pointer().wrapping_add(out_layout.leading_offset(2, at)), row: out_row, column: out_column };
         gemm::Product { m, n: weight.outputs, k: weight.inputs, a, b: gemm::Right::Panels(panels.as_ptr()), c, epilogue }
     })
-}
-
-/// x and y [.., rows, width] with as many leading dimensions merged into rows as their strides allow.
-fn rows_together(x: Layout, out: Layout) -> Result<(Layout, Layout)> {
-    let (mut x, mut out) = if x.rank() == 1 { (x.unsqueeze(0)?, out.unsqueeze(0)?) } else { (x, out) };
-    while x.rank() > 2 {
-        let axis = x.rank() - 3;
-        match (x.merge(axis), out.merge(axis)) {
-            (Ok(merged_x), Ok(merged_out)) => (x, out) = (merged_x, merged_out),
-            _ => break,
-        }
-    }
-    Ok((x, out))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leading_dimensions_become_rows_where_they_can() {
-        let dense = Layout::contiguous(&[2, 3, 4]).unwrap();
-        let (x, out) = rows_together(dense, dense).unwrap();
-        assert_eq!((x.shape(), out.shape()), (&[6, 4][..], &[6, 4][..]));
-        let apart = Layout::contiguous(&[2, 5, 4]).unwrap().narrow(1, 1, 3).unwrap();
-        assert_eq!(rows_together(dense, apart).unwrap().0.shape(), [2, 3, 4]);
-        let row = Layout::contiguous(&[4]).unwrap();
-        assert_eq!(rows_together(row, row).unwrap().0.shape(), [1, 4]);
-    }
 }

@@ -39,11 +39,11 @@ pub(crate) fn matmul<E: Lanes + Plain>(
     let epilogue = Epilogue { alpha: E::from_f64(spec.alpha), beta: E::from_f64(spec.beta), bias: None, activation: Activation::None };
     let of = |layout: &Layout, values: &[E], at: usize| {
         let [row, column] = last_two(layout);
-        Source { pointer: values.as_ptr().wrapping_add(leading(layout, at)), row, column }
+        Source { pointer: values.as_ptr().wrapping_add(layout.leading_offset(2, at)), row, column }
     };
     multiply(engine, batch, |at| {
         let [row, column] = last_two(&c.layout);
-        let c = Target { pointer: out.pointer().wrapping_add(leading(&c.layout, at)), row, column };
+        let c = Target { pointer: out.pointer().wrapping_add(c.layout.leading_offset(2, at)), row, column };
         Product { m, n, k, a: of(&a.layout, a_values, at), b: Right::Plain(of(&b.layout, b_values, at)), c, epilogue }
     })
 }
@@ -81,8 +81,8 @@ fn narrow(
     };
     let b_matrix = Matrix::at(b_at, 0, last_two(&b.layout));
     narrow::multiply(engine, choice, batch, |at| {
-        let right = narrow::Right::Plain(b_matrix.moved(leading(&b.layout, at)));
-        template.moved([leading(&a.layout, at), leading(&c.layout, at)]).with(right)
+        let right = narrow::Right::Plain(b_matrix.moved(b.layout.leading_offset(2, at)));
+        template.moved([a.layout.leading_offset(2, at), c.layout.leading_offset(2, at)]).with(right)
     })
 }
 
@@ -90,25 +90,4 @@ fn narrow(
 pub(crate) fn last_two(layout: &Layout) -> [usize; 2] {
     let strides = layout.strides();
     [strides[strides.len() - 2], strides[strides.len() - 1]]
-}
-
-/// Position of the first element of the matrix with this number, in the order of the leading dimensions.
-pub(crate) fn leading(layout: &Layout, matrix: usize) -> usize {
-    let lead = layout.rank() - 2;
-    let dimensions = layout.shape()[..lead].iter().zip(layout.strides()).rev();
-    let (position, _) =
-        dimensions.fold((layout.offset(), matrix), |(position, rest), (dim, stride)| (position + rest % dim * stride, rest / dim));
-    position
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn matrices_are_numbered_as_the_layout_walks_them() {
-        let layout = Layout::contiguous(&[3, 2, 4, 5, 6]).unwrap().swap(0, 2).unwrap().narrow(0, 1, 2).unwrap();
-        let walked: Vec<usize> = layout.leading_offsets(2).collect();
-        assert_eq!((0..walked.len()).map(|at| leading(&layout, at)).collect::<Vec<_>>(), walked);
-    }
 }

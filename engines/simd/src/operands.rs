@@ -62,13 +62,13 @@ impl Types {
         if found != self.storage && found != self.compute {
             return Err(EngineError::ElementType { operation, expected: self.storage, found });
         }
-        inside(operation, buffer, layout)
+        check::inside(operation, buffer, layout)
     }
 }
 
 /// The slice of an operand of indices.
 pub(crate) fn indices<'a>(operation: &'static str, view: &View<'a, SimdBuffer>) -> Result<&'a [i32]> {
-    inside(operation, view.buffer, &view.layout)?;
+    check::inside(operation, view.buffer, &view.layout)?;
     match view.buffer {
         SimdBuffer::I32(values) => Ok(values),
         other => Err(EngineError::ElementType { operation, expected: DType::I32, found: other.dtype() }),
@@ -77,7 +77,7 @@ pub(crate) fn indices<'a>(operation: &'static str, view: &View<'a, SimdBuffer>) 
 
 /// The slice of an output of indices into rows of `width`.
 pub(crate) fn indices_mut<'a>(operation: &'static str, view: ViewMut<'a, SimdBuffer>, width: usize) -> Result<&'a mut [i32]> {
-    inside(operation, view.buffer, &view.layout)?;
+    check::inside(operation, view.buffer, &view.layout)?;
     if i32::try_from(width).is_err() {
         return Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices")));
     }
@@ -85,13 +85,4 @@ pub(crate) fn indices_mut<'a>(operation: &'static str, view: ViewMut<'a, SimdBuf
         SimdBuffer::I32(values) => Ok(values),
         other => Err(EngineError::ElementType { operation, expected: DType::I32, found: other.dtype() }),
     }
-}
-
-/// A view must not reach beyond its buffer. Layouts are plain values, so one can be put on a buffer that it was not made for.
-pub(crate) fn inside(operation: &'static str, buffer: &SimdBuffer, layout: &Layout) -> Result<()> {
-    if layout.is_empty() || layout.end() <= buffer.len() {
-        return Ok(());
-    }
-    let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
-    Err(shape_error(operation, detail))
 }

@@ -19,7 +19,7 @@ use crate::pool::Shared;
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::sweep::{Fold, Sum, fold};
 use crate::vector::{Lanes, MOST_LANES, Vector};
-use crate::walk::{last_stride, row_start, rows_of};
+use crate::walk::{last_stride, rows_of};
 
 /// x [.., width], out [..]; rows are not empty. Positions are i32, everything else is of the compute type or the storage type.
 pub(crate) fn reduce<E: Lanes + Plain>(engine: &Engine, op: ReduceOp, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -111,7 +111,7 @@ impl<E: Lanes> RowKernel<E, 1> for ArgMax {
         unsafe {
             let searched = std::slice::from_raw_parts(x.add(part), SEARCHED.min(width - part));
             let found = searched.iter().position(|&value| value == best || (value.is_nan() && best.is_nan()));
-            *self.positions.pointer().add(row_start(&self.layout, 0, row)) = (part + found.unwrap_or(0)) as i32;
+            *self.positions.pointer().add(self.layout.leading_offset(0, row)) = (part + found.unwrap_or(0)) as i32;
         }
     }
 }

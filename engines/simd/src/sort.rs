@@ -8,7 +8,7 @@ use crossover_core::layout::Layout;
 
 use crate::gemm::Engine;
 use crate::pool::Shared;
-use crate::walk::{last_stride, row_start};
+use crate::walk::last_stride;
 
 /// keys and out have one shape; rows are short enough for i32 indices.
 pub(crate) fn stable_argsort(engine: &Engine, keys: (&[i32], &Layout), out: (&mut [i32], &Layout)) -> Result<()> {
@@ -22,7 +22,7 @@ pub(crate) fn stable_argsort(engine: &Engine, keys: (&[i32], &Layout), out: (&mu
     engine.pool.for_each(rows, |participant, row| {
         let mut piece = engine.workspace.piece(participant);
         let (packed, _) = piece.split::<u64>([width, 0]);
-        let (start, out_start) = (row_start(layout, 1, row), row_start(out_layout, 1, row));
+        let (start, out_start) = (layout.leading_offset(1, row), out_layout.leading_offset(1, row));
         for (at, packed) in packed.iter_mut().enumerate() {
             // The sign bit turned over carries the order of i32 to that of u32.
             let key = values[start + at * stride] as u32 ^ (1 << 31);

@@ -14,6 +14,7 @@ use crossover_core::error::{EngineError, Result};
 use crossover_core::ops::{OpSpec, WeightForm};
 use crossover_core::support::Support;
 
+use crate::attention;
 use crate::backend::NAME;
 use crate::isa::{Extras, Isa};
 
@@ -107,7 +108,9 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
         OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs).support(),
         OpSpec::Matmul { .. } => of_activations(extras, precision).support(),
         OpSpec::LinearAttention { .. } => of_activations(extras, precision).support().and(Support::Composed),
-        OpSpec::Attention { .. } => of_activations(Extras { bf16: false, ..extras }, precision).support().and(Support::Composed),
+        OpSpec::Attention { head_dim, .. } => of_activations(Extras { bf16: false, ..extras }, precision)
+            .support()
+            .and(if attention::takes(*head_dim) { Support::Native } else { Support::Composed }),
         OpSpec::GatedFfn { width, hidden, .. } => {
             let way = |inputs: usize| linear(extras, precision, WeightForm::of(precision), inputs).support();
             way(*width).and(way(*hidden)).and(Support::Composed)

@@ -21,7 +21,7 @@ use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::softmax::share;
 use crate::sweep::{Fold, Largest, fold};
 use crate::vector::{Lanes, Scalar, Vector, exp};
-use crate::walk::{last_stride, row_start};
+use crate::walk::last_stride;
 
 /// Vectors that are passed over together.
 const PASSED: usize = 8;
@@ -49,7 +49,7 @@ struct TopK {
 impl<E: Lanes> RowKernel<E, 2> for TopK {
     #[inline(always)]
     unsafe fn row<V: Vector<Element = E>>(&self, row: usize, [values, x]: [*mut E; 2], width: usize) {
-        let first = self.indices.pointer().wrapping_add(row_start(&self.layout, 1, row));
+        let first = self.indices.pointer().wrapping_add(self.layout.leading_offset(1, row));
         // SAFETY: a row that the caller promises; its indices are inside of their view, and belong to this task.
         unsafe {
             let mut best = Heap { row: std::slice::from_raw_parts(x, width), first, stride: last_stride(&self.layout) };

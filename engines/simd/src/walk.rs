@@ -44,17 +44,6 @@ pub(crate) fn last_stride(layout: &Layout) -> usize {
     layout.strides().last().copied().unwrap_or(1)
 }
 
-/// Where a row of the last `trailing` dimensions starts, by its number in row-major order.
-pub(crate) fn row_start(layout: &Layout, trailing: usize, mut row: usize) -> usize {
-    let mut position = layout.offset();
-    for axis in (0..layout.rank().saturating_sub(trailing)).rev() {
-        let dim = layout.shape()[axis];
-        position += row % dim * layout.strides()[axis];
-        row /= dim;
-    }
-    position
-}
-
 /// Where the rows of a view start; none if there are no elements.
 fn row_starts(layout: &Layout) -> impl Iterator<Item = usize> + use<> {
     let rows = if layout.is_empty() { 0 } else { usize::MAX };

@@ -8,10 +8,10 @@ mod arithmetic;
 mod bandwidth;
 mod narrow;
 
-use std::fs;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use crossover_core::caches::cache_bytes;
 use crossover_protocol::{Bandwidth, Ceilings, Fault};
 
 use crate::serve::bad_request;
@@ -53,15 +53,6 @@ fn levels(threads: usize) -> Vec<(&'static str, usize)> {
     // index0 is the first-level data cache, index2 and index3 the second and third level.
     let (first, second, third) = (cache(0, 32 << 10), cache(2, 512 << 10), cache(3, 8 << 20));
     vec![("L1", first / 2), ("L2", second / 2), ("L3", third / 4 / threads), ("memory", (third * 4).clamp(64 << 20, 256 << 20) / threads)]
-}
-
-fn cache_bytes(index: usize) -> Option<usize> {
-    let text = fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
-    let text = text.trim();
-    match text.strip_suffix('K') {
-        Some(number) => number.parse::<usize>().ok().map(|value| value << 10),
-        None => text.strip_suffix('M')?.parse::<usize>().ok().map(|value| value << 20),
-    }
 }
 
 /// Units of work a second, all threads together, in the best of several runs. `round` does some work and says how much.

@@ -61,9 +61,9 @@ const KEY_BLOCK: usize = MOST_STEPS;
 /// Panels of rows that one task takes: the block of keys and values stays in the second-level cache meanwhile.
 const PANELS: usize = 8;
 
-/// Does the kernel take these sizes? Wider heads do not fit the micro-kernel's packed rows.
-pub(crate) fn suits(sizes: &AttentionSizes) -> bool {
-    sizes.head_dim <= MOST_STEPS
+/// Does the kernel take heads of this width? Wider ones do not fit the micro-kernel's packed rows.
+pub(crate) fn takes(head_dim: usize) -> bool {
+    head_dim <= MOST_STEPS
 }
 
 /// Operands already checked to fit together and to stay inside their buffers.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crossover_core::backend::ScoreBias;
-use crossover_core::check::AttentionSizes;
-use crossover_core::error::{Result, shape_error};
+use crossover_core::check::{self, AttentionSizes};
+use crossover_core::error::Result;
 use crossover_core::layout::Layout;
 
 use crate::buffer::SimdBuffer;
@@ -37,13 +37,7 @@ impl<'a> Bias<'a> {
             ScoreBias::ByPair(view) => {
                 Ok(Self::ByPair(view.buffer, view.layout.broadcast(&[sizes.batch, sizes.heads, sizes.queries, sizes.keys])?))
             }
-            ScoreBias::ByDistance(view) => match *view.shape() {
-                [heads, span] if heads == sizes.heads && span % 2 == 1 => Ok(Self::ByDistance(view.buffer, view.layout, span)),
-                _ => {
-                    let detail = format!("the distance bias is {:?}, expected [{}, 2 reach + 1]", view.shape(), sizes.heads);
-                    Err(shape_error("attention", detail))
-                }
-            },
+            ScoreBias::ByDistance(view) => Ok(Self::ByDistance(view.buffer, view.layout, check::distance_bias(view.shape(), sizes.heads)?)),
         }
     }
 

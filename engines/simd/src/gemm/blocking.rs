@@ -3,7 +3,7 @@
 //! A panel of B, `KC x tile columns`, is read again and again for the panels of A and is to stay in the first-level cache; a block of A,
 //! `mc x KC`, stays in half of the second level; a block of B, `KC x nc`, in a share of the third (Goto and van de Geijn, 2008, section 6).
 
-use std::fs;
+use crossover_core::caches::cache_bytes;
 
 use super::micro::{COLUMN_VECTORS, tile_rows};
 use crate::vector::Vector;
@@ -35,14 +35,5 @@ impl Blocking {
     pub(super) fn columns<V: Vector>(&self) -> usize {
         let tile = V::LANES * COLUMN_VECTORS;
         ((self.third / 4).min(4 << 20) / (KC * size_of::<V::Element>()) / tile).max(1) * tile
-    }
-}
-
-fn cache_bytes(index: usize) -> Option<usize> {
-    let text = fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
-    let text = text.trim();
-    match text.strip_suffix('K') {
-        Some(number) => number.parse::<usize>().ok().map(|value| value << 10),
-        None => text.strip_suffix('M')?.parse::<usize>().ok().map(|value| value << 20),
     }
 }

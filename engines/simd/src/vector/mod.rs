@@ -35,11 +35,11 @@ pub(crate) use normal::gelu;
 pub(crate) use scalar::Scalar;
 pub(crate) use sigmoid::{sigmoid, tanh};
 
-use crate::element::Real;
+use crate::element::{Held, Real};
 use coefficients::Coefficients;
 
 /// An element type with its vectors on every instruction set.
-pub(crate) trait Lanes: Real + Exponential + Coefficients + Send + Sync + 'static {
+pub(crate) trait Lanes: Held + Exponential + Coefficients + Send + Sync + 'static {
     /// 256 bits.
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Element = Self>;

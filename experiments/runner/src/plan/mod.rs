@@ -137,4 +137,6 @@ impl Plan {
 }
 
 #[cfg(test)]
+mod matched_tests;
+#[cfg(test)]
 mod tests;

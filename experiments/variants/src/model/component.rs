@@ -83,6 +83,12 @@ impl Chosen {
     /// With the sizes that the model gives it. Fails where the variant does not fit a model, or its parameters the sizes.
     pub fn sized(self, model: &Axes, sizes: &[(&str, usize)], inputs: usize) -> Result<Component> {
         let name = self.entry.descriptor.name;
+        if self.entry.descriptor.axis("layers").is_some() {
+            return Err(shape_error(
+                "model",
+                format!("{name} cannot be a component: it is a stack of layers by itself, with norms of its own"),
+            ));
+        }
         let mut axes = self.parameters;
         for (axis, size) in sizes {
             if self.entry.descriptor.axis(axis).is_some() {
@@ -103,8 +109,9 @@ impl Chosen {
             return Err(shape_error(
                 "model",
                 format!(
-                    "{name} cannot be a component: it does not take {inputs} activations as they come (it takes {})",
-                    activations.join(", ")
+                    "{name} cannot be a component: it does not take {inputs} activations as they come (it takes {} of them, or makes \
+                     something else of them before the timer)",
+                    activations.len()
                 ),
             ));
         }

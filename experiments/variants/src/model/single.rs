@@ -264,6 +264,7 @@ mod tests {
         for (choices, wanted) in [
             (given(&[("attention", "flash")]), "attention/flash sees later tokens: a decoder needs causal attention"),
             (given(&[("attention", "gqa-causal")]), "attention/gqa-causal cannot be a component"),
+            (given(&[("norm", "layer-drop")]), "norm/layer-drop cannot be a component: it is a stack of layers"),
             (given(&[("ffn", "depthwise-separable")]), "ffn/depthwise-separable sees later tokens"),
             (given(&[("ffn", "low-rank(rank=0)")]), "rank = 0 must be a whole number"),
             (given(&[("ffn", "dense(d_model=8)")]), "ffn/dense has no parameter \"d_model\""),

@@ -194,8 +194,8 @@ impl TransformerBackend for RunningError {
             return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
         }
         let (queries, keys) = (scores.layout.dim_from_end(1), scores.layout.dim_from_end(0));
-        expect_positions("mask", query_offset, queries)?;
-        expect_positions("mask", key_offset, keys)?;
+        check::positions("mask", query_offset, queries)?;
+        check::positions("mask", key_offset, keys)?;
         let block = read("mask", &scores.as_view())?;
         let masked = block.iter().enumerate().map(|(at, score)| {
             let (row, column) = (at / keys % queries, at % keys);
@@ -293,7 +293,7 @@ impl TransformerBackend for RunningError {
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
         self.floats("attention", &[operands.q.dtype(), operands.k.dtype(), operands.v.dtype(), outputs.out.dtype()])?;
-        expect_positions("attention", spec.query_offset, sizes.queries)?;
+        check::positions("attention", spec.query_offset, sizes.queries)?;
         let call = attention::Call::new(spec, sizes, &operands, (self.compute(), self.threads()))?;
         let [out, logs] = call.run();
         let dtype = outputs.out.dtype();
@@ -336,12 +336,4 @@ fn expect_indices(operation: &'static str, found: DType, width: usize) -> Result
         return Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices")));
     }
     expect(operation, DType::I32, found)
-}
-
-/// Positions must be numbers: the last one may not overflow.
-fn expect_positions(operation: &'static str, offset: usize, count: usize) -> Result<()> {
-    match offset.checked_add(count) {
-        Some(_) => Ok(()),
-        None => Err(shape_error(operation, format!("{count} positions from {offset} on overflow"))),
-    }
 }

@@ -5,8 +5,9 @@
 
 use super::estimate::Estimate;
 use crate::backend::{Operand, PreparedWeight};
+use crate::check;
 use crate::dtype::DType;
-use crate::error::{EngineError, Result, shape_error};
+use crate::error::{EngineError, Result};
 use crate::layout::Layout;
 use crate::tensor::{Buffer, View, ViewMut};
 
@@ -103,7 +104,7 @@ impl Block {
 
 /// A copy of a view, which must lie inside its buffer.
 pub(super) fn read(operation: &'static str, view: &View<'_, RunningBuffer>) -> Result<Block> {
-    inside(operation, view.buffer, &view.layout)?;
+    check::inside(operation, view.buffer, &view.layout)?;
     let mut block = Block::with_capacity(view.layout.len());
     if view.layout.is_empty() {
         return Ok(block);
@@ -128,7 +129,7 @@ pub(super) fn read_operand(operation: &'static str, x: Operand<'_, RunningBuffer
 
 /// Writes results that are already rounded, in row-major order.
 pub(super) fn write(operation: &'static str, out: ViewMut<'_, RunningBuffer>, results: impl IntoIterator<Item = Estimate>) -> Result<()> {
-    inside(operation, out.buffer, &out.layout)?;
+    check::inside(operation, out.buffer, &out.layout)?;
     for (at, result) in out.layout.leading_offsets(0).zip(results) {
         (out.buffer.values[at], out.buffer.variances[at]) = (result.value, result.variance);
     }
@@ -146,15 +147,6 @@ pub(super) fn expect(operation: &'static str, expected: DType, found: DType) -> 
 /// An operand must have a floating type.
 pub(super) fn expect_float(operation: &'static str, expected: DType, found: DType) -> Result<()> {
     if found.is_float() { Ok(()) } else { Err(EngineError::ElementType { operation, expected, found }) }
-}
-
-/// Layouts are plain values and could be put on a buffer that they were not made for.
-pub(super) fn inside(operation: &'static str, buffer: &RunningBuffer, layout: &Layout) -> Result<()> {
-    if layout.is_empty() || layout.end() <= buffer.len() {
-        return Ok(());
-    }
-    let detail = format!("a view {:?} reaches element {}, its buffer has {}", layout.shape(), layout.end() - 1, buffer.len());
-    Err(shape_error(operation, detail))
 }
 
 /// Extent and stride of the last dimension; a scalar is a row of one.

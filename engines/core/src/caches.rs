@@ -1,0 +1,13 @@
+//! Sizes of the processor's caches, as the system tells them: for blocking, and for working sets that stay in one.
+
+use std::fs;
+
+/// Bytes of one cache of the first core: index 0 is the first-level data cache, 2 and 3 are the second and third level.
+pub fn cache_bytes(index: usize) -> Option<usize> {
+    let text = fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
+    let text = text.trim();
+    match text.strip_suffix('K') {
+        Some(number) => number.parse::<usize>().ok().map(|value| value << 10),
+        None => text.strip_suffix('M')?.parse::<usize>().ok().map(|value| value << 20),
+    }
+}
