@@ -5,11 +5,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
-use crate::error::ReportError;
-use crate::place::default_out;
+use crate::error::Result;
 use crate::report::{Format, Outcome, write_report};
 use crate::text::markdown::counted;
 
@@ -28,7 +26,7 @@ struct Arguments {
     /// Folders of runs, as `crossover run` made them.
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// Where the report goes [default: reports/latest in the project, ./report elsewhere].
+    /// Where the report goes [default: a folder `report` in the first run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to write.
@@ -57,21 +55,17 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match make(&arguments) {
         Ok(outcome) => tell(&outcome),
         Err(error) => {
-            // Ours say their causes themselves.
-            let ours = error.downcast_ref::<ReportError>();
-            eprintln!("error: {}", ours.map_or_else(|| format!("{error:#}"), ToString::to_string));
-            ExitCode::from(if ours.is_none_or(ReportError::is_environment) { 3 } else { 2 })
+            eprintln!("error: {error}");
+            ExitCode::from(if error.is_environment() { 3 } else { 2 })
         }
     }
 }
 
-fn make(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let out = match &arguments.out {
-        Some(out) => out.clone(),
-        None => default_out().context("cannot tell the current folder; name the report's folder with --out")?,
-    };
+fn make(arguments: &Arguments) -> Result<Outcome> {
+    // Beside what it is made of, so that a look at one run never replaces the report of another.
+    let out = arguments.out.clone().unwrap_or_else(|| arguments.runs.first().map_or_else(PathBuf::new, |run| run.join("report")));
     let formats: Vec<Format> = arguments.format.iter().copied().map(Format::from).collect();
-    Ok(write_report(&arguments.runs, &out, &formats)?)
+    write_report(&arguments.runs, &out, &formats)
 }
 
 fn tell(outcome: &Outcome) -> ExitCode {

@@ -75,6 +75,7 @@ pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
         "state_bytes" => memory(0, 0),
         "allocator_peak_bytes" => memory(2, 0),
         "high_water_bytes" => memory(0, 1 << 20),
+        "err_method_rel" => cells.iter().map(|cell| cell.median.map(|median| median as f64 / 1e9)).collect::<Vec<_>>(),
         "axis:n" => cells.iter().map(|cell| cell.n).collect::<Vec<_>>(),
         "axis:precision" => column(|cell| cell.precision),
     )

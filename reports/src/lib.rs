@@ -39,7 +39,6 @@ mod columns;
 mod command;
 mod error;
 mod frames;
-mod place;
 mod render;
 mod report;
 mod runs;

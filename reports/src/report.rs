@@ -88,7 +88,9 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format]) -> Result<
         write_atomically(&out.join(file), text.as_bytes())?;
     }
     let entry = out.join(files.last().map_or("", |(file, _)| *file));
-    let warnings = if over.is_empty() { Vec::new() } else { vec![impossible(over.len())] };
+    let mut warnings: Vec<String> =
+        runs.iter().flat_map(|run| run.notes.iter().map(move |note| format!("run {}: {note}", run.label))).collect();
+    warnings.extend((!over.is_empty()).then(|| impossible(over.len())));
     Ok(Outcome { entry, runs: runs.len(), cells: cells.height(), finding: !over.is_empty(), warnings })
 }
 

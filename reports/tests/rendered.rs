@@ -45,22 +45,22 @@ fn summary() {
 
     ## Best alternative to the baseline
 
-    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's with a conservative 95 % interval: below 1 is faster, and an interval that holds 1 shows no difference. *n* is the number of cells that it was picked from, *samples* are the variant's and the baseline's. Emulated cells are left out.
+    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's with a conservative 95 % interval: below 1 is faster, and an interval that holds 1 shows no difference. *memory* is its declared bytes over the baseline's, *error* its distance from the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are the variant's and the baseline's. Emulated cells are left out.
 
     ### attention
 
     Regime: head_dim = 64, precision = f32.
 
-    |   n | threads | fastest                  |  median |      ratio [95 % CI] | verdict                         | baseline                 | its median |   n | samples |
-    | --: | ------: | ------------------------ | ------: | -------------------: | ------------------------------- | ------------------------ | ---------: | --: | ------: |
-    | 128 |       1 | attention/flash on naive |  116 µs | 0.706 [0.692, 0.720] | faster                          | attention/dense on naive |     164 µs |   1 | 11 / 11 |
-    | 128 |       1 | attention/flash on simd  | 29.7 µs | 0.724 [0.710, 0.739] | faster                          | attention/dense on simd  |    41.0 µs |   1 | 11 / 11 |
-    | 512 |       1 | attention/flash on naive | 1.84 ms | 0.700 [0.687, 0.715] | faster                          | attention/dense on naive |    2.62 ms |   1 | 11 / 11 |
-    | 512 |       1 | attention/flash on simd  |  460 µs | 0.702 [0.688, 0.716] | faster                          | attention/dense on simd  |     655 µs |   1 | 11 / 11 |
-    | 128 |       2 | attention/flash on naive |  116 µs | 0.706 [0.692, 0.720] | faster                          | attention/dense on naive |     164 µs |   2 | 11 / 11 |
-    | 128 |       2 | attention/flash on simd  | 29.7 µs | 0.724 [0.710, 0.739] | faster                          | attention/dense on simd  |    41.0 µs |   1 | 11 / 11 |
-    | 512 |       2 | attention/flash on naive | 1.84 ms | 0.700 [0.687, 0.715] | faster                          | attention/dense on naive |    2.62 ms |   1 | 11 / 11 |
-    | 512 |       2 | –                        |       – |                    – | not ranked: the baseline is oom | attention/dense on simd  |          – |   0 |   – / – |
+    |   n | threads | fastest                  |  median |      ratio [95 % CI] | memory |   error | verdict                         | baseline                 | its median |   n | samples |
+    | --: | ------: | ------------------------ | ------: | -------------------: | -----: | ------: | ------------------------------- | ------------------------ | ---------: | --: | ------: |
+    | 128 |       1 | attention/flash on naive |  116 µs | 0.706 [0.692, 0.720] |  0.375 | 6.00e-8 | faster                          | attention/dense on naive |     164 µs |   1 | 11 / 11 |
+    | 128 |       1 | attention/flash on simd  | 29.7 µs | 0.724 [0.710, 0.739] |  0.375 | 6.00e-8 | faster                          | attention/dense on simd  |    41.0 µs |   1 | 11 / 11 |
+    | 512 |       1 | attention/flash on naive | 1.84 ms | 0.700 [0.687, 0.715] |  0.115 | 6.00e-8 | faster                          | attention/dense on naive |    2.62 ms |   1 | 11 / 11 |
+    | 512 |       1 | attention/flash on simd  |  460 µs | 0.702 [0.688, 0.716] |  0.115 | 6.00e-8 | faster                          | attention/dense on simd  |     655 µs |   1 | 11 / 11 |
+    | 128 |       2 | attention/flash on naive |  116 µs | 0.706 [0.692, 0.720] |  0.375 | 6.00e-8 | faster                          | attention/dense on naive |     164 µs |   2 | 11 / 11 |
+    | 128 |       2 | attention/flash on simd  | 29.7 µs | 0.724 [0.710, 0.739] |  0.375 | 6.00e-8 | faster                          | attention/dense on simd  |    41.0 µs |   1 | 11 / 11 |
+    | 512 |       2 | attention/flash on naive | 1.84 ms | 0.700 [0.687, 0.715] |  0.115 | 6.00e-8 | faster                          | attention/dense on naive |    2.62 ms |   1 | 11 / 11 |
+    | 512 |       2 | –                        |       – |                    – |      – |       – | not ranked: the baseline is oom | attention/dense on simd  |          – |   0 |   – / – |
 
     ## Failures, skips and emulations
 

@@ -17,15 +17,14 @@ use crate::stored::expect_type;
 /// Refuses configurations that the loops do not cover. (A precision read from text is always covered; one made in code may not be.)
 pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     let precision = config.precision;
-    let refused = |reason: String| {
-        Err(EngineError::Unsupported { engine: NAME, operation: format!("precision {precision} on {} threads", config.threads), reason })
-    };
+    let refusal = |operation: String, reason: String| Err(EngineError::Unsupported { engine: NAME, operation, reason });
     if config.threads == 0 {
-        return refused("a call needs at least one thread".into());
+        return refusal("0 threads".into(), "a call needs at least one".into());
     }
     if !matches!(config.isa, IsaChoice::Auto | IsaChoice::Scalar) {
-        return refused(format!("its loops are scalar, there is no path for {}", config.isa));
+        return refusal(format!("isa {}", config.isa), "its loops are scalar".into());
     }
+    let refused = |reason: String| refusal(format!("precision {precision}"), reason);
     let (storage, compute) = (precision.storage(), precision.compute());
     if !matches!(compute, DType::F64 | DType::F32) {
         return refused(format!("sums are in f64 or f32, not in {compute}"));

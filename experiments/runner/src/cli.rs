@@ -232,7 +232,7 @@ pub struct ReportArgs {
     /// Folders of runs
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// Where to write the report
+    /// Where to write the report [default: a folder `report` in the first run's]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Formats, separated by commas: md, csv

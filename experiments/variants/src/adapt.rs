@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crossover_core::axes::{Axes, AxisValue};
 
 use crate::descriptor::{AxisKind, AxisSpec, Descriptor};
-use crate::resolve::fill;
+use crate::resolve::{fill, is_named};
 
 /// All numbers up to this one are tried.
 const SMALL: i64 = 256;
@@ -45,7 +45,7 @@ pub(crate) fn adapted(descriptor: &'static Descriptor, given: &Axes) -> Result<A
 /// Is the condition about a parameter that was left to its default, so that nobody's choice is wrong? Conditions name their axes. A text
 /// that was given (a bitmap, a list) and is named is a choice like a number, though the parameters beside it may move for it.
 pub(crate) fn is_about_a_default(descriptor: &'static Descriptor, given: &Axes, condition: &str) -> bool {
-    let names = |axis: &AxisSpec| condition.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == axis.name);
+    let names = |axis: &AxisSpec| is_named(axis.name, condition);
     let is_given_text = |axis: &&AxisSpec| matches!(axis.kind, AxisKind::Text) && given.contains_key(axis.name);
     let has_chosen =
         without_numbers(descriptor, given).len() < given.len() || descriptor.axes().any(|axis| is_given_text(&axis) && names(axis));

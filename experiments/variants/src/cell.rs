@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
-use crossover_core::dtype::DType;
+use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::isa::IsaChoice;
@@ -298,13 +298,49 @@ fn place(
 /// How the engine would run these operations: as its weakest answer.
 pub fn support<B: TransformerBackend>(operations: &[OpSpec], config: &EngineConfig) -> Result<Support> {
     let backend = B::new(config)?;
+    if let Some(refusal) = nothing_to_narrow(operations, config.precision) {
+        return Ok(refusal);
+    }
     Ok(operations.iter().map(|operation| backend.supports(operation)).fold(Support::Native, Support::and))
+}
+
+/// A precision whose weights are narrower than everything else says something only where such a weight is multiplied; elsewhere the row
+/// would carry its name and be plain `f32`.
+fn nothing_to_narrow(operations: &[OpSpec], precision: Precision) -> Option<Support> {
+    let asked = WeightForm::of(precision);
+    let takes_part = |operation: &OpSpec| matches!(operation, OpSpec::Linear { form, .. } if *form == asked);
+    let everywhere = precision.weight.is_float() && precision.weight == precision.activation;
+    if everywhere || operations.iter().any(takes_part) {
+        return None;
+    }
+    let plain = precision.storage();
+    let reason = format!("no weight of this variant is held in {precision}: it would be {plain} under another name, so ask for {plain}");
+    Some(Support::Unsupported(reason))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::variant::wrong_inputs;
+    use crossover_core::activation::Activation;
+    use crossover_core::ops::LinearSpec;
+
+    #[test]
+    fn a_precision_of_weights_needs_a_weight() {
+        let form =
+            |form| OpSpec::Linear { rows: 1, inputs: 8, outputs: 8, form, spec: LinearSpec { activation: Activation::None }, bias: false };
+        let refused = |operations: &[OpSpec], name: &str| nothing_to_narrow(operations, name.parse().unwrap()).is_some();
+        for narrow in ["int8", "int8-weight", "int4", "bf16-weight"] {
+            let precision: Precision = narrow.parse().unwrap();
+            assert!(refused(&[], narrow), "{narrow}");
+            assert!(!refused(&[form(WeightForm::of(precision))], narrow), "{narrow}");
+            // A weight with a form of its own, such as a mask's, is not what was asked for.
+            assert!(refused(&[form(WeightForm::Dense(DType::F64))], narrow), "{narrow}");
+        }
+        for plain in ["f64", "f32", "bf16", "f16"] {
+            assert!(!refused(&[], plain), "{plain}");
+        }
+    }
 
     #[test]
     fn errors_name_the_variant_that_runs() {

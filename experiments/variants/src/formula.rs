@@ -14,8 +14,8 @@ type Count = fn(&str) -> usize;
 /// What may be counted, by the function's name.
 const COUNTS: [(&str, Count); 3] = [("listed", listed), ("ones", ones), ("diagonal", diagonal)];
 
-/// The items of a list in an axis of text, parted by commas, or by plus signs or slashes where the command line takes commas for itself.
-/// An empty text has none.
+/// The items of a list in an axis of text, parted by plus signs. Commas and slashes part them too, where a file can say so: on the command
+/// line a comma parts the values of an axis. An empty text has none.
 pub fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split([',', '+', '/']).map(str::trim).filter(move |_| !list.is_empty())
 }

@@ -105,7 +105,11 @@ pub fn resolve(descriptor: &'static Descriptor, given: &Axes) -> Result<Axes, Ax
         // The widest element has eight bytes.
         let bytes = shape_of(tensor.shape, &resolved).into_iter().try_fold(8usize, usize::checked_mul);
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
-            return Err(AxisError::Overflow { variant: descriptor.name, tensor: tensor.name, values: spell(descriptor, &resolved) });
+            return Err(AxisError::Overflow {
+                variant: descriptor.name,
+                tensor: tensor.name,
+                values: spell(descriptor, &resolved, |_| true),
+            });
         }
     }
     Ok(resolved)
@@ -155,7 +159,8 @@ pub(crate) fn fill(descriptor: &'static Descriptor, valid: &Axes) -> Axes {
 fn refusal(descriptor: &'static Descriptor, given: &Axes, axes: &Axes) -> AxisError {
     let text = first_failing(descriptor, axes).map_or("", |failed| descriptor.conditions[failed].text);
     let reason = REASONS.iter().chain(reasons::REASONS).find(|(about, _)| *about == text).and_then(|(_, reason)| reason(axes));
-    let (variant, values) = (descriptor.name, reason.unwrap_or_else(|| format!("here {}", spell(descriptor, axes))));
+    let (variant, values) =
+        (descriptor.name, reason.unwrap_or_else(|| format!("here {}", spell(descriptor, axes, |axis| is_named(axis, text)))));
     if is_about_a_default(descriptor, given, text) {
         return AxisError::Unfit { variant, text, values };
     }
@@ -244,8 +249,13 @@ pub fn closest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, name)| name.to_owned())
 }
 
-fn spell(descriptor: &Descriptor, axes: &Axes) -> String {
-    let own = descriptor.problem.iter().chain(descriptor.parameters);
+/// Is the axis among the words of the condition?
+pub fn is_named(axis: &str, condition: &str) -> bool {
+    condition.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == axis)
+}
+
+fn spell(descriptor: &Descriptor, axes: &Axes, shown: impl Fn(&str) -> bool) -> String {
+    let own = descriptor.problem.iter().chain(descriptor.parameters).filter(|axis| shown(axis.name));
     own.filter_map(|axis| axes.get(axis.name).map(|value| format!("{} = {value}", axis.name))).collect::<Vec<_>>().join(", ")
 }
 

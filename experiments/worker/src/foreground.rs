@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use crossover_protocol::{Cell, FailureKind, Fault, Response};
+use crossover_protocol::{AccuracyFigures, Cell, FailureKind, Fault, Response};
 
 use crate::session::Session;
 
@@ -31,8 +31,17 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// What came of a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Verified, or only called.
+    Good,
+    /// The result misses its bound: a finding, and no fault of the machine.
+    Wrong,
+}
+
 /// Prepares the cell, and either prints what it measures or only calls it.
-pub fn run(json: &str, profile: bool) -> Result<()> {
+pub fn run(json: &str, profile: bool) -> Result<Outcome> {
     let cell: Cell = serde_json::from_str(json).context("the cell is not what this worker expects")?;
     let title = format!("{} on {}", cell.variant, cell.engine);
     let mut session = Session::default();
@@ -41,23 +50,18 @@ pub fn run(json: &str, profile: bool) -> Result<()> {
         eprintln!("{title}: calling it for {} s (pid {})", PROFILE.as_secs(), std::process::id());
         let calls = sample_for(&mut session, PROFILE)?.len();
         eprintln!("{calls} calls");
-        return Ok(());
+        return Ok(Outcome::Good);
     }
     let Response::Verified(accuracy) = session.verify(None).map_err(Refusal)? else {
         bail!("the verification gave no figures");
     };
     println!("{title}");
     println!("  support     {:?}{}", prepared.support, prepared.reason.map(|reason| format!(": {reason}")).unwrap_or_default());
-    println!("  isa         {}, {} thread(s)", prepared.isa, prepared.threads_used);
-    match &accuracy.complaint {
-        Some(complaint) => println!("  WRONG       {complaint}"),
-        None => println!("  verified    {} of {} rows", accuracy.rows_checked, accuracy.rows_total),
-    }
-    let figure = |value: Option<f64>| value.map_or("not finite".into(), |value| format!("{value:.3e}"));
-    println!("  err_impl    {} ({} of its tolerance)", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
-    println!("  err_method  {} (error ratio {})", figure(accuracy.err_method), figure(accuracy.error_ratio));
+    println!("  isa         {}, threads: {}", prepared.isa, prepared.threads_used);
+    print!("{}", accuracy_lines(&accuracy));
     if !accuracy.passed {
-        bail!("a wrong result gets no time");
+        println!("  time        none: a wrong result gets no time");
+        return Ok(Outcome::Wrong);
     }
     let mut times = sample_for(&mut session, LOOK)?;
     times.sort_unstable();
@@ -68,7 +72,27 @@ pub fn run(json: &str, profile: bool) -> Result<()> {
         prepared.flops as f64 / median as f64,
         prepared.bytes as f64 / median as f64
     );
-    Ok(())
+    Ok(Outcome::Good)
+}
+
+/// What the verification found: the engine's own error first, then what the method costs.
+fn accuracy_lines(accuracy: &AccuracyFigures) -> String {
+    let figure = |value: Option<f64>| value.map_or("not finite".into(), |value| format!("{value:.3e}"));
+    let verdict = match &accuracy.complaint {
+        Some(complaint) => format!("  WRONG       {complaint}"),
+        None => format!("  verified    {} of {} rows", accuracy.rows_checked, accuracy.rows_total),
+    };
+    let ratio = accuracy.error_ratio.map(|ratio| format!(", {ratio:.3} times that of the plain operation"));
+    let cosine = accuracy.cosine.map(|cosine| format!("  cosine      {cosine:.9} to the exact result, mean of rows\n"));
+    format!(
+        "{verdict}\n  err_impl    {} at most, {} of its tolerance\n  err_method  {} at most, {} relative{}\n{}",
+        figure(accuracy.err_impl),
+        figure(accuracy.tolerance_used),
+        figure(accuracy.err_method),
+        figure(accuracy.err_method_rel),
+        ratio.unwrap_or_default(),
+        cosine.unwrap_or_default()
+    )
 }
 
 fn sample_for(session: &mut Session, time: Duration) -> Result<Vec<u64>> {
@@ -78,4 +102,40 @@ fn sample_for(session: &mut Session, time: Duration) -> Result<Vec<u64>> {
         times.extend(samples.iter().map(|sample| sample.ns));
     }
     Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_no_figure_for_is_left_out() {
+        let mut accuracy = AccuracyFigures {
+            passed: true,
+            complaint: None,
+            err_impl: Some(1.5e-7),
+            err_impl_rel: Some(2e-8),
+            tolerance_used: Some(0.25),
+            err_method: Some(0.5),
+            err_method_rel: Some(0.125),
+            cosine: Some(0.9375),
+            error_ratio: Some(1.25),
+            nonfinite: 0,
+            rows_checked: 3,
+            rows_total: 4,
+        };
+        insta::assert_snapshot!(accuracy_lines(&accuracy), @"
+          verified    3 of 4 rows
+          err_impl    1.500e-7 at most, 2.500e-1 of its tolerance
+          err_method  5.000e-1 at most, 1.250e-1 relative, 1.250 times that of the plain operation
+          cosine      0.937500000 to the exact result, mean of rows
+        ");
+        accuracy.complaint = Some("row 1, column 2 is off".into());
+        (accuracy.cosine, accuracy.error_ratio, accuracy.err_method) = (None, None, None);
+        insta::assert_snapshot!(accuracy_lines(&accuracy), @"
+          WRONG       row 1, column 2 is off
+          err_impl    1.500e-7 at most, 2.500e-1 of its tolerance
+          err_method  not finite at most, 1.250e-1 relative
+        ");
+    }
 }

@@ -20,6 +20,7 @@ mod timing;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use foreground::Outcome;
 
 /// Runs one cell. Usually started by `crossover`, which speaks JSON lines with it.
 #[derive(Parser)]
@@ -54,12 +55,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result =
         process::die_with_parent().and_then(|()| process::limit_memory(arguments.memory_limit)).and_then(|()| match arguments.command {
-            None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()),
+            None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Outcome::Good),
             Some(Command::Cell { json, profile }) => foreground::run(&json, profile),
-            Some(Command::Exec { command }) => process::become_program(&command),
+            Some(Command::Exec { command }) => process::become_program(&command).map(|()| Outcome::Good),
         });
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Wrong) => ExitCode::from(1),
         Err(error) => {
             eprintln!("error: {error:#}");
             let bad_input = error.downcast_ref::<foreground::Refusal>().is_some_and(foreground::Refusal::is_bad_input);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossover_core::caches::cache_bytes;
 use crossover_protocol::{Bandwidth, Ceilings, Fault};
 
+use crate::process;
 use crate::serve::bad_request;
 
 /// One timed run.
@@ -23,8 +24,11 @@ const REPEATS: usize = 5;
 
 /// Measures everything.
 pub fn probe(threads: u32) -> Result<Ceilings, Fault> {
-    if !(1..=4096).contains(&threads) {
-        return Err(bad_request(format!("cannot probe with {threads} threads: ask for 1 to 4096")));
+    if threads == 0 {
+        return Err(bad_request("cannot probe with no thread: ask for 1 or more"));
+    }
+    if threads as usize > process::processors() {
+        return Err(bad_request(process::crowded(threads as usize)));
     }
     let bandwidth = levels(threads as usize).into_iter().map(|(level, bytes)| measure_level(level, bytes, threads as usize)).collect();
     Ok(Ceilings {

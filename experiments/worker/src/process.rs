@@ -31,3 +31,15 @@ pub fn become_program(command: &[String]) -> Result<()> {
     let error = Command::new(program).args(arguments).exec();
     Err(error).with_context(|| format!("cannot start {program:?}: is it installed, and is its path right?"))
 }
+
+/// The processors that this process may run on.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Why so many threads are not measured.
+pub fn crowded(threads: usize) -> String {
+    let processors = processors();
+    let noun = if processors == 1 { "processor" } else { "processors" };
+    format!("{threads} threads on {processors} {noun} would take turns, and their times would say nothing: use at most {processors}")
+}

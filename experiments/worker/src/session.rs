@@ -11,11 +11,11 @@ use crossover_protocol::{
 use crossover_variants::cell::{DryRun, PreparedCell};
 use crossover_variants::inputs::{CellInputs, Transform};
 use crossover_variants::registry::{self, Entry};
-use crossover_variants::resolve::{precision, resolve, shape_of};
+use crossover_variants::resolve::{precision, resolve, shape_of, size};
 use crossover_variants::verify::{self, Judgement};
 
 use crate::serve::bad_request;
-use crate::{dispatch, memory, tensor_file, timing};
+use crate::{dispatch, memory, process, tensor_file, timing};
 
 /// What the harness itself holds of each input element: as drawn and as rounded, in f64.
 const HARNESS_BYTES: u64 = 16;
@@ -67,6 +67,7 @@ impl Session {
             return Err(bad_request("this worker draws its inputs itself: send `inputs` as null"));
         }
         let problem = Problem::of(&cell)?;
+        refuse_crowding(size(&problem.axes, "threads"))?;
         let dry = problem.entry.dry_run(&problem.axes).map_err(fault)?;
         let support =
             dispatch::support(&cell.engine, &dry.operations, &problem.axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;
@@ -162,6 +163,14 @@ pub fn level(support: Support) -> Result<(SupportLevel, Option<String>), Fault> 
         Support::Composed => Ok((SupportLevel::Composed, None)),
         Support::Emulated(reason) => Ok((SupportLevel::Emulated, Some(reason))),
         Support::Unsupported(reason) => Err(Fault { kind: FailureKind::Unsupported, message: reason }),
+    }
+}
+
+/// More threads than processors take turns: the figures would be those of the scheduler.
+fn refuse_crowding(threads: usize) -> Result<(), Fault> {
+    match threads > process::processors() {
+        true => Err(Fault { kind: FailureKind::Unsupported, message: process::crowded(threads) }),
+        false => Ok(()),
     }
 }
 

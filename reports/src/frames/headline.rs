@@ -8,18 +8,24 @@ use crossover_results::schema::Status;
 use polars::prelude::*;
 
 use super::baseline::base;
+use super::memory::memory;
 use super::order::AxisRoles;
 use crate::columns::{RUN, THREADS};
 
+/// A speed is half of the truth: what the best one needs and gets wrong stands beside it.
+const OF_THE_BEST: [&str; 10] =
+    ["id", "variant", "engine", "median_ns", "ratio", "ratio_low", "ratio_high", "samples", "declared_ratio", "err_method_rel"];
+
 /// One row a set, from rows of the speed frame. Columns: `run`, `machine`, `family`, `group`, the baseline's columns, the best
-/// cell's (`id`, `variant`, `engine`, `median_ns`, `ratio..`, `samples`, parameters; null where none could be ranked), the axes of
-/// the problem, `ranked` (cells that the best was picked from) and `unranked` (other cells that are not the baseline).
+/// cell's (`id`, `variant`, `engine`, `median_ns`, `ratio..`, `samples`, `declared_ratio`, `err_method_rel`, parameters; null where none
+/// could be ranked), the axes of the problem, `ranked` (cells that the best was picked from) and `unranked` (other cells that are not the
+/// baseline).
 pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     let ok = || col("status").eq(lit(Status::Ok.name()));
     let base_ok = col(base("status").as_str()).eq(lit(Status::Ok.name())).fill_null(lit(false));
     let ranked = || col("own_baseline").not().and(ok()).and(col("ratio").is_not_null()).and(col("base_ok"));
     let best = |name: &str| col(name).filter(ranked()).first();
-    let mut columns: Vec<Expr> = ["id", "variant", "engine", "median_ns", "ratio", "ratio_low", "ratio_high", "samples"].map(best).into();
+    let mut columns: Vec<Expr> = OF_THE_BEST.map(best).into();
     columns.extend(roles.parameters.iter().map(|axis| best(axis)));
     columns.extend(roles.problem.iter().map(|axis| col(axis.as_str()).first()));
     columns.extend(
@@ -30,7 +36,7 @@ pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     columns.push(ranked().or(col("own_baseline")).not().sum().cast(DataType::Int64).alias("unranked"));
     let set = || [col(RUN), col("machine"), col("family"), col("group"), col(base("id").as_str()).alias("set")];
     // The base's columns are constant within a set, its id included.
-    let in_order = speed
+    let in_order = memory(speed)
         .with_column(base_ok.alias("base_ok"))
         .sort_by_exprs([col("ratio"), col("median_ns"), col("id")], SortMultipleOptions::default().with_nulls_last(true));
     let sets = in_order.group_by(set()).agg(columns);
@@ -72,6 +78,10 @@ mod tests {
         assert_eq!(rows.height(), 1);
         assert_eq!(rows.texts("id").unwrap().get(0), Some("b"));
         assert_eq!(rows.doubles("ratio").unwrap().get(0), Some(0.5));
+        assert_eq!(
+            (rows.doubles("err_method_rel").unwrap().get(0), rows.doubles("declared_ratio").unwrap().get(0)),
+            (Some(5e-7), Some(1.0))
+        );
         assert_eq!((rows.ints("ranked").unwrap().get(0), rows.ints("unranked").unwrap().get(0)), (Some(2), Some(2)));
     }
 

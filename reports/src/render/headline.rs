@@ -8,14 +8,15 @@ use super::regime::{regime, spelled, value};
 use super::speed::ratio_text;
 use crate::columns::{RUN, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, Table, name};
-use crate::text::units::time;
+use crate::text::units::{figure, scientific, time};
 
 /// Problems that are shown of each family.
 const LISTED: usize = 40;
 
 const ABOUT: &str = "\n## Best alternative to the baseline\n\n\
     The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's with a conservative 95 % interval: below 1 \
-    is faster, and an interval that holds 1 shows no difference. *n* is the number of cells that it was picked from, *samples* are \
+    is faster, and an interval that holds 1 shows no difference. *memory* is its declared bytes over the baseline's, *error* its distance from \
+    the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are \
     the variant's and the baseline's. Emulated cells are left out.\n";
 
 /// The section. `frame` is that of `frames::headline`.
@@ -46,7 +47,14 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResu
     }
     columns.extend(regime.varying.iter().map(String::as_str));
     let mut headings: Vec<(String, Align)> = columns.iter().map(|column| (name(axis_name(column)), alignment(frame, column))).collect();
-    let own = [("fastest", Align::Left), ("median", Align::Right), ("ratio [95 % CI]", Align::Right), ("verdict", Align::Left)];
+    let own = [
+        ("fastest", Align::Left),
+        ("median", Align::Right),
+        ("ratio [95 % CI]", Align::Right),
+        ("memory", Align::Right),
+        ("error", Align::Right),
+        ("verdict", Align::Left),
+    ];
     let last = [("baseline", Align::Left), ("its median", Align::Right), ("n", Align::Right), ("samples", Align::Right)];
     headings.extend(own.into_iter().chain(last).map(|(heading, align)| (heading.to_owned(), align)));
     let mut table = Table::new(headings);
@@ -76,6 +84,8 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
         cell_name(frame, context, "", row)?.unwrap_or_else(|| ABSENT.to_owned()),
         times(int("median_ns")?),
         ratio_text(double("ratio")?, low, high),
+        double("declared_ratio")?.map_or_else(|| ABSENT.to_owned(), figure),
+        double("err_method_rel")?.map_or_else(|| ABSENT.to_owned(), scientific),
         verdict(frame.texts("base:status")?.get(row), low, high, int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)),
         cell_name(frame, context, "base:", row)?.unwrap_or_else(|| "none".to_owned()),
         times(int("base:median_ns")?),

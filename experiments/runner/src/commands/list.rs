@@ -104,6 +104,10 @@ fn describe(out: &mut dyn Write, row: &VariantRow) -> io::Result<()> {
             out.write_all(wrap(title, axes.iter().map(String::as_str)).as_bytes())?;
         }
     }
+    // What a text may say does not show in its default.
+    for axis in row.axes.iter().filter(|axis| axis.role == "parameter" && matches!(axis.kind, AxisKind::Text)) {
+        out.write_all(wrap(&format!("  {}: ", axis.name), axis.doc.split(' ')).as_bytes())?;
+    }
     let tensors: Vec<String> = row.tensors.iter().map(TensorRow::in_short).collect();
     out.write_all(wrap("  tensors: ", tensors.iter().map(String::as_str)).as_bytes())?;
     out.write_all(wrap("  output: ", [format!("out[{}]", row.output.shape.join(",")).as_str()]).as_bytes())?;

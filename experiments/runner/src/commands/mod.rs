@@ -10,7 +10,7 @@ pub mod plan;
 pub mod probe;
 pub mod report;
 pub mod run;
-mod text;
+pub(crate) mod text;
 
 use std::io::{self, BufWriter, Write};
 
@@ -30,6 +30,11 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         io::ErrorKind::BrokenPipe => StdoutClosed.into(),
         _ => environment(format!("standard output cannot be written: {error}")),
     })
+}
+
+/// The processors that this process and its workers may run on.
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
 }
 
 /// The same for a value as JSON.

@@ -13,8 +13,8 @@ use crate::definition;
 use crate::paths;
 use crate::plan::{Group, Match, Plan, PlannedCell};
 
-use super::text::wrap;
-use super::{own_worker, print, print_json};
+use super::text::{counted, wrap};
+use super::{own_worker, print, print_json, processors};
 
 /// Runs the command.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
@@ -31,7 +31,7 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
 }
 
 fn summary(plan: &Plan) -> String {
-    format!("{}: {} cells in {} groups", plan.experiment(), plan.cell_count(), plan.group_count())
+    format!("{}: {} in {}", plan.experiment(), counted(plan.cell_count(), "cell"), counted(plan.group_count(), "group"))
 }
 
 /// What a group shares as its heading, then a line for each cell with what is its own.
@@ -66,6 +66,8 @@ fn marks(cell: &PlannedCell) -> Vec<String> {
     }
     if let Some(reason) = &cell.unfit {
         marks.push(format!("(skipped: {reason})"));
+    } else if cell.threads() > processors() {
+        marks.push(format!("(skipped: {} threads are more than the {} processors here)", cell.threads(), processors()));
     }
     marks
 }
@@ -166,7 +168,7 @@ mod tests {
                            and still +6.7 % off)
           05f460dbb1b4ed34 linear/ternary naive (unmatched: no parameter of it sets its
                            parameters; +300.0 % off)
-        matched: 4 cells in 1 groups
+        matched: 4 cells in 1 group
         ");
         let mut text = Vec::new();
         as_json(&mut text, &plan).unwrap();

@@ -10,16 +10,17 @@ use crossover_protocol::Ceilings;
 use crate::cli::ProbeArgs;
 use crate::worker::steps;
 
-use super::{own_worker, print, print_json};
+use super::text::counted;
+use super::{own_worker, print, print_json, processors};
 
 /// A probe takes seconds; this is for machines under load.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Runs the command.
 pub fn probe(args: &ProbeArgs) -> Result<ExitCode> {
-    let available = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
     let mut worker = own_worker::start()?;
-    let ceilings = steps::probe(worker.conversation.as_mut(), args.threads.unwrap_or(available), DEADLINE).map_err(own_worker::explain)?;
+    let ceilings =
+        steps::probe(worker.conversation.as_mut(), args.threads.unwrap_or_else(processors), DEADLINE).map_err(own_worker::explain)?;
     worker.conversation.quit();
     if args.json {
         print_json(&ceilings)?
@@ -31,7 +32,7 @@ pub fn probe(args: &ProbeArgs) -> Result<ExitCode> {
 
 fn describe(out: &mut dyn Write, ceilings: &Ceilings) -> io::Result<()> {
     let giga = |number: u64| number as f64 / 1e9;
-    writeln!(out, "{} thread(s), {}", ceilings.threads, ceilings.isa)?;
+    writeln!(out, "{}, {}", counted(ceilings.threads.into(), "thread"), ceilings.isa)?;
     writeln!(out, "f64 {:>10.1} GFLOP/s", giga(ceilings.f64_flops_per_s))?;
     writeln!(out, "f32 {:>10.1} GFLOP/s", giga(ceilings.f32_flops_per_s))?;
     for unit in &ceilings.narrow {
@@ -68,7 +69,7 @@ mod tests {
         let mut text = Vec::new();
         describe(&mut text, &ceilings).unwrap();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
-        2 thread(s), avx2
+        2 threads, avx2
         f64       61.2 GFLOP/s
         f32      122.5 GFLOP/s
         bf16    1700.0 Gop/s (amx_bf16)

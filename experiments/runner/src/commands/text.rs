@@ -5,7 +5,7 @@ const WIDTH: usize = 80;
 
 /// Words, broken into lines that begin with `first` or with as many spaces. A word that is too long for a line, as a formula can be, is
 /// broken after a `*` or a comma, or else gets a line of its own.
-pub(super) fn wrap<'a>(first: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn wrap<'a>(first: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     let indent = " ".repeat(first.chars().count());
     let mut text = String::new();
     let mut line = first.to_owned();
@@ -42,6 +42,11 @@ fn pieces(word: &str, room: usize) -> Vec<&str> {
     }
     pieces.push(rest);
     pieces
+}
+
+/// `1 cell`, `2 cells`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 #[cfg(test)]

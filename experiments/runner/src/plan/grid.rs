@@ -211,8 +211,7 @@ fn check_overrides(definition: &Definition, set: &[Override]) -> Result<(), Plan
     known.dedup();
     for (index, given) in set.iter().enumerate() {
         if !known.contains(&given.axis.as_str()) {
-            let nearest = closest(&given.axis, known.iter().copied()).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
-            let help = format!("{nearest}its axes are {}", known.join(", "));
+            let help = help_with_axis(given, &known);
             return Err(PlanError::UnknownAxis { axis: given.axis.clone(), experiment: definition.name.clone(), help });
         }
         if set[..index].iter().any(|earlier| earlier.axis == given.axis) {
@@ -220,6 +219,18 @@ fn check_overrides(definition: &Definition, set: &[Override]) -> Result<(), Plan
         }
     }
     Ok(())
+}
+
+/// What to do about an axis that there is not. All axes of all variants would be a page, so only near ones are told.
+fn help_with_axis(given: &Override, known: &[&str]) -> String {
+    let values: Vec<String> = given.values.iter().map(|value| format!("\"{value}\"")).collect();
+    match (given.axis.as_str(), closest(&given.axis, known.iter().copied())) {
+        (column @ ("engine" | "variant" | "family"), _) => {
+            format!("{column} is not an axis: keep some of them by --filter '{column} in [{}]'", values.join(", "))
+        }
+        (_, Some(near)) => format!("did you mean {near}?"),
+        (_, None) => "the axes of each variant: crossover list variants".to_owned(),
+    }
 }
 
 fn engines_of(definition: &Definition, sweep: &Sweep, ours: &[String]) -> Result<Vec<String>, PlanError> {

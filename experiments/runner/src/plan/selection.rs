@@ -49,6 +49,9 @@ impl FromStr for Override {
     }
 }
 
+/// How a place begins that is no line of a file.
+pub(super) const ON_THE_COMMAND_LINE: &str = "--set ";
+
 impl Override {
     /// Where its values come from, for messages.
     pub(super) fn place(&self) -> String {
@@ -56,7 +59,7 @@ impl Override {
         if self.values.len() > 4 {
             values.push("..".into());
         }
-        format!("--set {}={}", self.axis, values.join(","))
+        format!("{ON_THE_COMMAND_LINE}{}={}", self.axis, values.join(","))
     }
 }
 

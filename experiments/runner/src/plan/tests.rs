@@ -142,8 +142,11 @@ fn set_reaches_the_sweeps_that_have_the_axis() {
 fn mistakes_on_the_command_line_are_named() {
     insta::assert_snapshot!(complaint(TWO, selection(&["hedas=2"], &[])), @r#"
     --set hedas: no variant of experiment "x" has this axis
-      did you mean heads? its axes are batch, distribution, head_dim, heads, isa, kv_heads, n, n_kv, precision, seed, threads
+      did you mean heads?
     "#);
+    let engine = complaint(TWO, selection(&["engine=simd"], &[]));
+    assert!(engine.ends_with("engine is not an axis: keep some of them by --filter 'engine in [\"simd\"]'"), "{engine}");
+    assert!(complaint(TWO, selection(&["kv_heads=3"], &[])).starts_with("--set kv_heads=3: experiment"));
     assert!(complaint(TWO, selection(&["n=1", "n=2"], &[])).contains("n is set twice"));
     assert!(complaint(TWO, selection(&["n=1,1"], &[])).contains("--set n=1,1: n has the value 1 twice"));
     assert!(complaint(TWO, selection(&["n=0"], &[])).starts_with("--set n=0: experiment \"x\" has a cell that cannot be"));
@@ -152,8 +155,8 @@ fn mistakes_on_the_command_line_are_named() {
 #[test]
 fn a_cell_that_cannot_be_is_an_error_before_anything_runs() {
     insta::assert_snapshot!(complaint(&TWO.replace("n = [8, 4]", "n = [8]\nheads = [8, 4]\nkv_heads = [8]"), Selection::default()), @r#"
-    x.toml:4: experiment "x" has a cell that cannot be
-      attention/dense: kv_heads must divide heads (here batch = 3, heads = 4, kv_heads = 8, n = 8, n_kv = 8, head_dim = 64)
+    x.toml:12:1: experiment "x" has a cell that cannot be
+      attention/dense: kv_heads must divide heads (here heads = 4, kv_heads = 8)
       change the values, or leave the cell out by --filter
     "#);
     insta::assert_snapshot!(complaint(&TWO.replace("n = [8, 4]", "n = [8, 0]"), Selection::default()), @r#"

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crossover_core::axes::{Axes, AxisValue};
-use crossover_variants::resolve::{AxisError, resolve};
+use crossover_variants::resolve::{AxisError, is_named, resolve};
 
 use crate::filter::Row;
 
@@ -15,6 +15,7 @@ use super::error::PlanError;
 use super::fit::{Fit, Point};
 use super::grid::{Dimension, Grid, Member, follow};
 use super::identity::{cell_hash, group_hash, hex};
+use super::selection::ON_THE_COMMAND_LINE;
 use super::{Group, Plan, PlannedCell};
 
 /// The groups of a plan, one at a time.
@@ -105,7 +106,7 @@ impl Candidate<'_> {
             }
         }
         if let Some(fault) = &self.fit.fault {
-            return Err((self.grid.place.clone(), fault.clone()));
+            return Err((self.place_of(fault), fault.clone()));
         }
         if self.fit.unfit.is_some() {
             return Ok(());
@@ -114,7 +115,16 @@ impl Candidate<'_> {
         if self.member.sizes_fit && descriptor.conditions.iter().all(|condition| (condition.holds)(self.axes)) {
             return Ok(());
         }
-        resolve(descriptor, self.axes).map(drop).map_err(|error| (self.grid.place.clone(), error))
+        resolve(descriptor, self.axes).map(drop).map_err(|error| (self.place_of(&error), error))
+    }
+
+    /// Where one of the values that do not go together was given: on the command line rather than in the file, and as a parameter rather
+    /// than as a size; the sweep, where none of them was given at all.
+    fn place_of(&self, fault: &AxisError) -> String {
+        let (AxisError::Condition { text, .. } | AxisError::Unfit { text, .. }) = fault else { return self.grid.place.clone() };
+        let named = self.grid.outer.iter().chain(&self.member.inner).filter(|dimension| is_named(dimension.axis, text));
+        let nearest = named.max_by_key(|dimension| dimension.place.starts_with(ON_THE_COMMAND_LINE));
+        nearest.map_or_else(|| self.grid.place.clone(), |dimension| dimension.place.clone())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, else one plain line a group. No colours at all, so `NO_COLOR` holds by itself.
+//! Progress on standard error: a bar on a terminal, else one plain line a group, and one now and then within a long group. No colours at all, so `NO_COLOR` holds by itself.
 //!
 //! It is redrawn when something happened and never by a timer: a thread that wakes up ten times a second would disturb what it shows.
 
@@ -36,6 +36,14 @@ struct Here {
     title: String,
     counts: Vec<(Status, u32)>,
     began: Instant,
+    /// When its last line was written.
+    told: Instant,
+}
+
+impl Here {
+    fn new(title: String) -> Self {
+        Self { title, counts: Vec::new(), began: Instant::now(), told: Instant::now() }
+    }
 }
 
 impl Progress {
@@ -55,7 +63,7 @@ impl Progress {
     }
 
     fn new(display: Display, total: u64, done: u64, estimate: Estimate, differences: Differences) -> Self {
-        Self { display, estimate, differences, total, done, here: Here { title: String::new(), counts: Vec::new(), began: Instant::now() } }
+        Self { display, estimate, differences, total, done, here: Here::new(String::new()) }
     }
 
     /// The model of what cells cost.
@@ -65,7 +73,7 @@ impl Progress {
 
     /// A group begins.
     pub fn begin_group(&mut self, group: &Group) {
-        self.here = Here { title: self.differences.title(group), counts: Vec::new(), began: Instant::now() };
+        self.here = Here::new(self.differences.title(group));
         self.redraw();
     }
 
@@ -78,6 +86,9 @@ impl Progress {
         }
         let sampling = record.samples.iter().map(|sample| sample.ns).fold(0, u64::saturating_add);
         self.estimate.finished(weight, Duration::from_nanos(record.elapsed_ns), Duration::from_nanos(sampling));
+        if self.here.told.elapsed() > SILENCE {
+            self.write_line();
+        }
         self.redraw();
     }
 
@@ -89,6 +100,11 @@ impl Progress {
 
     /// A group has ended.
     pub fn end_group(&mut self) {
+        self.write_line();
+    }
+
+    fn write_line(&mut self) {
+        self.here.told = Instant::now();
         let line = self.line();
         if let Display::Lines(out) = &mut self.display {
             // Progress that nobody can read any more is no reason to stop.
@@ -123,16 +139,28 @@ impl Progress {
         let counts: Vec<String> = self.here.counts.iter().map(|(status, count)| format!("{count} {}", status.name())).collect();
         let took = rough(self.here.began.elapsed());
         let left = self.some_left().map(|left| format!("; about {} left", rough(left))).unwrap_or_default();
-        format!("[{}/{}] {}: {} in {took}{left}", self.done, self.total, self.here.title, counts.join(", "))
+        let (before, after) = (format!("[{}/{}] ", self.done, self.total), format!(": {} in {took}{left}", counts.join(", ")));
+        let room = WIDTH.saturating_sub(before.len() + after.len()).max(SHORTEST);
+        format!("{before}{}{after}", cut(&self.here.title, room))
     }
 }
+
+/// Without a terminal, nobody waits longer than this for a line while cells are being finished.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Fits 80 columns: the message takes what is left, and is cut.
 const TEMPLATE: &str = "[{bar:20}] {pos}/{len} {wide_msg}";
 
-/// Which axes tell the groups of a plan apart: those with more than one value in their family. The others need not be shown.
+/// Which axes tell the groups of a plan apart: those with more than one value in their family. The others need not be shown, and neither
+/// need choices by name that are as in the family's first cell: what a group of a swapped component differs in is that component.
 #[derive(Debug, Default)]
-pub struct Differences(BTreeMap<(String, String), Option<AxisValue>>);
+pub struct Differences(BTreeMap<(String, String), Axis>);
+
+#[derive(Debug)]
+struct Axis {
+    first: AxisValue,
+    varies: bool,
+}
 
 impl Differences {
     /// Takes in the axes of one of a group's cells.
@@ -140,29 +168,35 @@ impl Differences {
         for (axis, value) in axes {
             let key = (family.to_owned(), axis.clone());
             match self.0.get_mut(&key) {
-                None => drop(self.0.insert(key, Some(value.clone()))),
-                Some(known) if known.as_ref() != Some(value) => *known = None,
-                Some(_) => {}
+                None => drop(self.0.insert(key, Axis { first: value.clone(), varies: false })),
+                Some(known) => known.varies |= known.first != *value,
             }
         }
     }
 
-    /// Family and telling axes of a group, cut to what fits a line beside the counts.
+    /// Task and telling axes of a group.
     fn title(&self, group: &Group) -> String {
         let Some(first) = group.cells.first() else { return String::new() };
         let mut title = first.task().to_owned();
         for (axis, value) in &first.axes {
-            let differs = self.0.get(&(first.family.clone(), axis.clone())).is_some_and(Option::is_none);
+            let known = self.0.get(&(first.family.clone(), axis.clone()));
+            let differs = known.is_some_and(|known| known.varies && (value.as_text().is_none() || known.first != *value));
             if differs && group.cells.iter().all(|cell| cell.axes.get(axis) == Some(value)) {
                 title += &format!(" {axis}={value}");
             }
         }
-        if title.chars().count() > TITLE { title.chars().take(TITLE - 2).collect::<String>() + ".." } else { title }
+        title
     }
 }
 
-/// Characters of a title.
-const TITLE: usize = 44;
+/// Columns of a line without a terminal.
+const WIDTH: usize = 80;
+/// What is left of a title however long the rest of its line is.
+const SHORTEST: usize = 20;
+
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() > room { text.chars().take(room - 2).collect::<String>() + ".." } else { text.to_owned() }
+}
 
 /// A duration to one or two figures, as it is not known better.
 pub fn rough(duration: Duration) -> String {
@@ -225,6 +259,18 @@ mod tests {
         progress.end_group();
         let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text, "[5/7] attention n=128: 2 ok, 1 wrong in 0.1 s; about 4 s left\n");
+    }
+
+    #[test]
+    fn a_group_is_named_by_what_is_swapped_in_it() {
+        let mut groups: Vec<Group> = ["flash", "linear"].map(|_| group(&["a"])).into();
+        let mut differences = Differences::default();
+        for (group, (attention, precision)) in groups.iter_mut().zip([("flash", "f32"), ("linear", "f32")]) {
+            let axes = [("attention", attention), ("precision", precision)];
+            group.cells[0].axes = axes.map(|(name, value)| (name.to_owned(), AxisValue::from(value))).into();
+            differences.add("attention", &group.cells[0].axes);
+        }
+        assert_eq!([differences.title(&groups[0]), differences.title(&groups[1])], ["attention", "attention attention=linear"]);
     }
 
     /// A terminal of 80 columns that keeps what is written.

@@ -40,9 +40,9 @@ pub(super) const BITMAP: AxisSpec = AxisSpec {
 };
 
 /// What a given bitmap must be; [`bitmap_problem`] says what it is instead.
-pub(crate) const DRAWN: &str = "bitmap has a row and a column of 0 or 1 for each block";
+pub(crate) const DRAWN: &str = "bitmap has a row and a column of 0 or 1 for each block, rows separated by /";
 /// The same for causal forms.
-pub(crate) const DRAWN_CAUSAL: &str = "bitmap has a row and a column of 0 or 1 for each block, and no 1 in the future";
+pub(crate) const DRAWN_CAUSAL: &str = "bitmap has a row and a column of 0 or 1 for each block, rows separated by /, and no 1 in the future";
 
 pub(super) const BITMAP_FITS: Condition = Condition { text: DRAWN, holds: |axes: &Axes| bitmap_problem(axes).is_none() };
 pub(super) const CAUSAL_BITMAP_FITS: Condition =

@@ -42,7 +42,7 @@ const SCORE: AxisSpec = AxisSpec {
 /// The heads by number, as a user names them.
 const KEEP_HEADS: AxisSpec = AxisSpec {
     name: "keep_heads",
-    doc: "the heads that stay, by ascending number from 0, such as 0,2,5 (or 0/2/5); keep and score are then not read",
+    doc: "the heads that stay, by ascending number from 0, such as 0+2+5; keep and score are then not read",
     kind: AxisKind::Text,
     default: AxisDefault::Text(""),
 };

@@ -283,7 +283,7 @@ pub(super) const fn choices(style: &Style) -> [AxisSpec; 13] {
 }
 
 /// The condition whose reason `misfit` knows.
-pub const MISFIT: &str = "a component does not fit the model";
+pub const MISFIT: &str = "every component must fit the model";
 
 /// What any model asks of its sizes, and that every component fits.
 pub(super) const fn conditions(fits: fn(&Axes) -> bool) -> [Condition; 5] {

@@ -105,15 +105,12 @@ impl Chosen {
         let from_inputs = ["q", "k", "v", "x"];
         let made_of_inputs = drawn.iter().any(|tensor| tensor.role == Role::Source && from_inputs.contains(&tensor.name.as_ref()));
         let derived_inputs = self.entry.derived(&axes).iter().any(|tensor| tensor.role == Role::Activation);
-        if activations.len() != inputs || made_of_inputs || derived_inputs {
-            return Err(shape_error(
-                "model",
-                format!(
-                    "{name} cannot be a component: it does not take {inputs} activations as they come (it takes {} of them, or makes \
-                     something else of them before the timer)",
-                    activations.len()
-                ),
-            ));
+        let refused = |why: String| Err(shape_error("model", format!("{name} cannot be a component: {why}")));
+        if made_of_inputs || derived_inputs {
+            return refused("it makes something else of its inputs before the timer, and inside a model there is no before".into());
+        }
+        if activations.len() != inputs {
+            return refused(format!("it takes {} activations, and the model has {inputs} for it", activations.len()));
         }
         Ok(Component { entry: self.entry, axes })
     }

@@ -27,6 +27,7 @@ mod table;
 pub mod text;
 
 use crossover_core::axes::Axes;
+use crossover_core::error::EngineError;
 
 use crate::registry::VariantVisitor;
 
@@ -55,5 +56,9 @@ pub(crate) fn misfit(axes: &Axes) -> Option<String> {
         (_, true) => stepwise::architecture(axes, stepwise::Phase::Cached).err(),
         _ => architecture::Architecture::of(axes, false).err().or_else(|| architecture::Architecture::of(axes, true).err()),
     };
-    problem.map(|error| error.to_string())
+    problem.map(|error| match error {
+        // The operation is the model, which is named already.
+        EngineError::Shape { detail, .. } => detail,
+        other => other.to_string(),
+    })
 }

@@ -24,7 +24,7 @@ impl Variant for LayerDrop {
             "Fan et al. 2020, section 3.2",
             &[
                 every("layers from one that is kept to the next, from the first on, where skip names none; 1 keeps all"),
-                skip("layers that are dropped, counted from 0 (1,3 or 1+3); empty: by every"),
+                skip("layers that are dropped, counted from 0 (1+3); empty: by every"),
             ],
             Model {
                 flops: "8*batch*n*d_model*(is(skip,)*ceil(layers/every) + (1 - is(skip,))*(layers - listed(skip)))",

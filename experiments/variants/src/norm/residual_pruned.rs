@@ -25,7 +25,7 @@ impl Variant for ResidualPruned {
             "Veit et al. 2016, section 4",
             &[
                 every("layers from one kept residual to the next, where skip names none; 1 keeps all"),
-                skip("joins whose residual is taken out, counted from 0 (1,3 or 1+3); empty: by every"),
+                skip("joins whose residual is taken out, counted from 0 (1+3); empty: by every"),
             ],
             Model {
                 flops: "batch*n*d_model*(7*layers + is(skip,)*floor(layers/every) + (1 - is(skip,))*(layers - listed(skip)))",

@@ -56,7 +56,7 @@ pub(super) const fn skip(doc: &'static str) -> AxisSpec {
 
 /// That `skip` names layers of the stack.
 pub(super) const SKIPS_LAYERS: Condition = Condition {
-    text: "skip must be empty or numbers of layers, each above the one before it and below layers, such as 1,3 or 1+3",
+    text: "skip must be empty or numbers of layers, each above the one before it and below layers, such as 1+3",
     holds: |axes| named_layers(axes).is_some(),
 };
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::Finding;
+use crate::commands::processors;
+use crate::commands::text::counted;
 
 /// Looks at the machine whose `/proc` and `/sys` are below `root`.
 pub(super) fn examine(root: &Path) -> Vec<Finding> {
@@ -19,12 +21,8 @@ pub(super) fn examine(root: &Path) -> Vec<Finding> {
     ]
 }
 
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 fn cores(smt: Option<String>) -> Finding {
-    let found = format!("{} thread(s) for this process", threads());
+    let found = format!("{} for this process", counted(u64::from(processors()), "processor"));
     match smt.as_deref() {
         Some("1") => {
             let advice = "simultaneous multithreading is on: two threads of one core disturb each other";
@@ -60,7 +58,7 @@ fn turbo(no_turbo: Option<String>, boost: Option<String>) -> Finding {
 fn load(text: Option<String>) -> Finding {
     let Some(load) = text.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok()) else { return Finding::unknown("load") };
     let found = format!("{load:.2} over the last minute");
-    match load > 0.5 * threads() as f64 {
+    match load > 0.5 * f64::from(processors()) {
         true => Finding::note("load", found, "other programs compete for the cores: end them, or expect wide intervals"),
         false => Finding::good("load", found),
     }

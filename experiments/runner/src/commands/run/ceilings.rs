@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossover_protocol::Ceilings;
 
+use crate::commands::processors;
 use crate::paths;
 use crate::worker::conversation::Launcher;
 use crate::worker::failure::WorkerFailure;
@@ -41,7 +42,9 @@ pub(super) fn measure(open: &mut OpenRun, interrupt: &Interrupt) -> Result<()> {
 
 fn probe(launcher: &mut ProcessLauncher, threads: impl Iterator<Item = u32>) -> Result<Vec<Ceilings>, WorkerFailure> {
     let mut worker = launcher.start_clerk(DEADLINE)?.conversation;
-    let ceilings = threads.map(|threads| steps::probe(worker.as_mut(), threads, DEADLINE)).collect::<Result<_, _>>()?;
+    // Cells of more threads than there are processors become `unsupported` rows, so no ceiling of theirs is ever asked for.
+    let possible = threads.filter(|threads| *threads <= processors());
+    let ceilings = possible.map(|threads| steps::probe(worker.as_mut(), threads, DEADLINE)).collect::<Result<_, _>>()?;
     worker.quit();
     Ok(ceilings)
 }

@@ -8,6 +8,7 @@ use crossover_results::schema::{SCHEMA_VERSION, Status};
 use crossover_results::{Index, Journal, Machine, Manifest, RunFolder, RunLock, StoreError, read_index};
 
 use crate::cli::{EVERY_VARIANT, RunArgs};
+use crate::commands::text::counted;
 use crate::errors::{bad_input, environment};
 use crate::outcome::unix_ms;
 use crate::paths::{self, Project};
@@ -43,7 +44,7 @@ impl OpenRun {
     pub(super) fn heading(&self) -> String {
         let (name, cells, groups) = (&self.manifest.experiment, self.request.plan.cell_count(), self.request.plan.group_count());
         let before = if self.done() > 0 { format!(", {} of them done before", self.done()) } else { String::new() };
-        format!("{name}: {cells} cells in {groups} groups{before} -> {}", self.folder.path().display())
+        format!("{name}: {} in {}{before} -> {}", counted(cells, "cell"), counted(groups, "group"), self.folder.path().display())
     }
 }
 
@@ -198,7 +199,13 @@ fn report_damage(folder: &RunFolder, index: &Index) {
     }
     if let Some(first) = recovery.damaged.first() {
         let (count, path) = (recovery.damaged_total, folder.journal_path());
-        eprintln!("warning: {}:{}: {} ({count} damaged lines in all); their cells are run again", path.display(), first.line, first.reason);
+        eprintln!(
+            "warning: {}:{}: {} ({} in all); their cells are run again",
+            path.display(),
+            first.line,
+            first.reason,
+            counted(count, "damaged line")
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SelectionArgs;
-use crate::commands::own_worker;
+use crate::commands::{own_worker, processors};
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, environment};
 use crate::plan::{Override, Plan};
@@ -68,6 +68,13 @@ impl Request {
             return Err(bad_input(format!("{}: no cell is left to run: loosen --filter or --shard", definition.name)));
         }
         let (plan_hash, threads) = walk(&plan);
+        if let Some(fewest) = threads.first().filter(|fewest| **fewest > processors()) {
+            return Err(bad_input(format!(
+                "{}: every cell wants {fewest} threads or more, and this process may run on {} processors: use fewer --threads",
+                definition.name,
+                processors()
+            )));
+        }
         let definition_hash = short(blake3::hash(text.as_bytes()));
         Ok(Self { definition, plan, options, text, definition_hash, plan_hash, threads })
     }
