@@ -9,22 +9,33 @@ use crossover_results::schema::{Record, Status};
 use crossover_results::{Finished, Index};
 
 use crate::commands::print;
+use crate::commands::text::wrap;
 use crate::progress::rough;
 
 use super::folder::{OpenRun, is_final};
 
-/// Failures that are listed one by one.
+/// Reasons that are listed, each with its first cell.
 const LISTED: usize = 10;
 /// Characters of a reason that are shown; all of it is in the record.
 const SHOWN: usize = 300;
 
-/// Counts by status, and the first failures.
+/// Counts by status, and the first reasons for cells without figures.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: BTreeMap<&'static str, (usize, u64)>,
-    failures: Vec<String>,
+    reasons: Vec<Reason>,
     /// Cells that this invocation recorded.
     new: u64,
+}
+
+/// Cells that ended alike.
+#[derive(Debug)]
+struct Reason {
+    status: Status,
+    text: String,
+    /// The first of them.
+    example: String,
+    cells: u64,
 }
 
 impl Tally {
@@ -39,10 +50,19 @@ impl Tally {
     pub(super) fn add(&mut self, record: &Record) {
         self.new += 1;
         self.count_in(record.status);
-        if !matches!(record.status, Status::Ok | Status::Emulated) && self.failures.len() < LISTED {
-            let reason: String = record.reason.as_deref().unwrap_or_default().chars().take(SHOWN).collect();
-            let (status, variant, engine, id) = (record.status.name(), &record.variant, &record.engine, &record.id);
-            self.failures.push(format!("  {status}: {variant} on {engine} ({id})\n      {}\n", reason.trim().replace('\n', "\n      ")));
+        if !matches!(record.status, Status::Ok | Status::Emulated) {
+            self.explain(record);
+        }
+    }
+
+    fn explain(&mut self, record: &Record) {
+        let text = record.reason.as_deref().unwrap_or_default().trim();
+        let text: String = text.chars().take(SHOWN).collect();
+        if let Some(known) = self.reasons.iter_mut().find(|known| known.status == record.status && known.text == text) {
+            known.cells += 1;
+        } else if self.reasons.len() < LISTED {
+            let example = format!("{} on {} ({})", record.variant, record.engine, record.id);
+            self.reasons.push(Reason { status: record.status, text, example, cells: 1 });
         }
     }
 
@@ -64,8 +84,12 @@ impl Tally {
             Status::ALL.iter().filter(|status| !matches!(status, Status::Ok | Status::Emulated)).map(|status| self.count(*status)).sum();
         if failed > 0 {
             text += "without figures:\n";
-            self.failures.iter().for_each(|failure| text += failure);
-            let more = failed - self.failures.len() as u64;
+            for Reason { status, text: reason, example, cells } in &self.reasons {
+                let others = if *cells > 1 { format!(", and {} more", cells - 1) } else { String::new() };
+                text += &format!("  {}: {example}{others}\n", status.name());
+                reason.lines().for_each(|line| text += &wrap("      ", line.split_whitespace()));
+            }
+            let more = failed.saturating_sub(self.reasons.iter().map(|reason| reason.cells).sum());
             if more > 0 {
                 let _ = writeln!(text, "  and {more} more; the reports list all of them");
             }
@@ -105,4 +129,29 @@ pub(super) fn interrupted(open: &OpenRun, tally: &Tally) -> String {
 /// What to do after the store failed.
 pub(super) fn stopped(open: &OpenRun) -> String {
     format!("the run was stopped; when the cause is mended, go on with\n  crossover run --resume --out {}", open.folder.path().display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Draft;
+    use crate::schedule::fakes::group;
+
+    #[test]
+    fn cells_that_ended_alike_are_told_once() {
+        let mut tally = Tally::default();
+        let reasons = ["no kernel", "no kernel", "too large for the memory that there is, by a reason that needs more than one line"];
+        for (cell, reason) in group(&["a", "b", "c"]).cells.into_iter().zip(reasons) {
+            tally.add(&Draft::new(cell, "m".into()).not_run(Status::Unsupported, reason.into()));
+        }
+        insta::assert_snapshot!(tally.text(), @"
+          unsupported        3
+        without figures:
+          unsupported: attention/a on fake (a), and 1 more
+              no kernel
+          unsupported: attention/c on fake (c)
+              too large for the memory that there is, by a reason that needs more than
+              one line
+        ");
+    }
 }
