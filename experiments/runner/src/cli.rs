@@ -8,6 +8,7 @@ use crossover_core::axes::AxisValue;
 
 use crate::filter::{Filter, FilterError};
 use crate::plan::{Override, Selection, Shard};
+use crate::series::Wanted;
 
 /// Finds out where a Transformer optimisation starts to pay: at which sizes and precisions, on this machine, at what cost in accuracy.
 #[derive(Debug, Parser)]
@@ -95,7 +96,7 @@ impl SelectionArgs {
     pub fn selection(&self) -> Result<Selection, FilterError> {
         let mut set = self.set.clone();
         if let Some(threads) = self.threads {
-            set.push(Override { axis: "threads".to_owned(), values: vec![AxisValue::Int(i64::from(threads))] });
+            set.push(Override { axis: "threads".to_owned(), values: vec![Wanted::Exact(AxisValue::Int(i64::from(threads)))] });
         }
         let filters = self.filter.iter().map(|text| Filter::parse(text)).collect::<Result<_, _>>()?;
         Ok(Selection { set, filters, shard: self.shard })

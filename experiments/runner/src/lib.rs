@@ -16,5 +16,6 @@ pub mod paths;
 pub mod plan;
 pub mod progress;
 pub mod schedule;
+pub mod series;
 pub mod statistics;
 pub mod worker;

@@ -52,6 +52,9 @@ fn as_text(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
             out.write_all(wrap(&format!("  {} ", cell.id), words).as_bytes())?;
         }
     }
+    for (because, cells) in plan.excluded() {
+        out.write_all(wrap(&format!("left out: {}: ", counted(*cells, "cell")), because.split(' ')).as_bytes())?;
+    }
     writeln!(out, "{}", summary(plan))
 }
 

@@ -1,6 +1,7 @@
 //! From names to things: variants and axes are looked up in the registry, and what contradicts itself is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
@@ -10,11 +11,16 @@ use crossover_variants::resolve::closest;
 use toml::Spanned;
 
 use super::error::{DefinitionError, Source};
-use super::model::{AxisSetting, Definition, EngineChoice, Matching, Sweep, WorkerCommand};
+use super::model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Sweep, WorkerCommand};
 use super::reader::MAX_NAME;
-use super::wire::{WireAxis, WireDefinition, WireSweep, WireWorker};
+use super::wire::{WireAxis, WireDefinition, WireExclude, WireSweep, WireWorker};
+use crate::filter::Filter;
+use crate::series::{self, Wanted};
 
 type Result<T> = std::result::Result<T, DefinitionError>;
+
+/// Settings by the name of their base.
+type Bases = BTreeMap<String, Vec<AxisSetting>>;
 
 pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definition> {
     check_name(source, "name", &wire.name)?;
@@ -23,7 +29,8 @@ pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definiti
     }
     let workers = wire.workers.into_iter().map(|worker| check_worker(source, worker)).collect::<Result<BTreeMap<_, _>>>()?;
     let all: Vec<&'static Descriptor> = registry::entries().into_iter().map(|entry| entry.descriptor).collect();
-    let sweeps: Vec<Sweep> = wire.sweeps.into_iter().map(|sweep| check_sweep(source, &all, sweep)).collect::<Result<_>>()?;
+    let bases = check_bases(source, &all, wire.bases)?;
+    let sweeps: Vec<Sweep> = wire.sweeps.into_iter().map(|sweep| check_sweep(source, &all, &bases, sweep)).collect::<Result<_>>()?;
     let variants: Vec<&'static Descriptor> = sweeps.iter().flat_map(|sweep| sweep.variants.iter().copied()).collect();
     let mut defaults = Vec::new();
     for default in wire.defaults {
@@ -46,7 +53,46 @@ pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definiti
     })
 }
 
-fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], wire: WireSweep) -> Result<Sweep> {
+/// Named settings; a base may say things that only some of its sweeps' variants know.
+fn check_bases(source: Source<'_>, all: &[&'static Descriptor], wire: Vec<(Spanned<String>, Vec<WireAxis>)>) -> Result<Bases> {
+    let mut bases = Bases::new();
+    for (name, axes) in wire {
+        check_name(source, "the name of a base", &name)?;
+        let axes = axes.into_iter().map(|axis| check_axis(source, "any family", all, all, axis)).collect::<Result<_>>()?;
+        bases.insert(name.into_inner(), axes);
+    }
+    Ok(bases)
+}
+
+fn find_base<'a>(source: Source<'_>, bases: &'a Bases, name: &Spanned<String>) -> Result<&'a [AxisSetting]> {
+    bases.get(name.get_ref()).map(Vec::as_slice).ok_or_else(|| {
+        let nearest = closest(name.get_ref(), bases.keys().map(String::as_str)).map(|near| format!("did you mean {near:?}? "));
+        let help = format!("{}a base is a table [bases.{}] of axes", nearest.unwrap_or_default(), name.get_ref());
+        source.error(name.span(), format!("there is no base {:?}", name.get_ref()), help)
+    })
+}
+
+/// A filter in the file, with its complaints at their place.
+fn check_filter(source: Source<'_>, text: &Spanned<String>) -> Result<Filter> {
+    Filter::parse(text.get_ref()).map_err(|error| {
+        let (message, help) = error.told();
+        source.error(text.span(), message, if help.is_empty() { "the language is that of --filter" } else { help })
+    })
+}
+
+fn check_excludes(source: Source<'_>, wire: Vec<WireExclude>) -> Result<Vec<Exclude>> {
+    let read = |exclude: WireExclude| {
+        let because = exclude.because.get_ref().trim();
+        if because.is_empty() || because.chars().any(char::is_control) {
+            let help = r#"write for example: because = "plain loops need minutes""#;
+            return Err(source.error(exclude.because.span(), "what is left out needs a reason in plain words", help));
+        }
+        Ok(Exclude { when: check_filter(source, &exclude.when)?, because: because.to_owned() })
+    };
+    wire.into_iter().map(read).collect()
+}
+
+fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], bases: &Bases, wire: WireSweep) -> Result<Sweep> {
     no_duplicates(source, "variant", &wire.variants)?;
     no_duplicates(source, "engine", &wire.engines)?;
     let mut variants: Vec<&'static Descriptor> = Vec::new();
@@ -61,9 +107,17 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], wire: WireSweep)
     let engines = wire.engines.iter().map(|name| check_engine(source, name)).collect::<Result<_>>()?;
     let baselines = check_baselines(source, &variants, &wire.baselines)?;
     let matching = check_matching(source, &wire)?;
-    let axes = wire.axes.into_iter().map(|axis| check_axis(source, "this sweep", &variants, all, axis)).collect::<Result<_>>()?;
+    let mut axes = Vec::new();
+    for base in &wire.bases {
+        axes = find_base(source, bases, base)?.iter().cloned().fold(axes, AxisSetting::over);
+    }
+    for axis in wire.axes {
+        axes = AxisSetting::over(axes, check_axis(source, "this sweep", &variants, all, axis)?);
+    }
+    let when = wire.when.as_ref().map(|when| check_filter(source, when)).transpose()?;
+    let excludes = check_excludes(source, wire.excludes)?;
     let place = source.place(wire.span.start);
-    Ok(Sweep { place: format!("{}:{}", source.file.display(), place.line), variants, engines, baselines, matching, axes })
+    Ok(Sweep { place: format!("{}:{}", source.file.display(), place.line), variants, engines, baselines, matching, axes, when, excludes })
 }
 
 /// What is to be equal, and to what share of the baseline's.
@@ -153,18 +207,58 @@ fn check_axis(
     all: &[&'static Descriptor],
     wire: WireAxis,
 ) -> Result<AxisSetting> {
-    let name = wire.name.get_ref();
-    if !variants.iter().any(|variant| variant.axis(name).is_some()) {
-        return Err(unknown_axis(source, nobody, variants, all, &wire.name));
+    let names: Vec<&str> = wire.name.get_ref().split(',').map(str::trim).collect();
+    for (at, name) in names.iter().enumerate() {
+        if !variants.iter().any(|variant| variant.axis(name).is_some()) {
+            return Err(unknown_axis(source, nobody, variants, all, &Spanned::new(wire.name.span(), (*name).to_owned())));
+        }
+        if names[..at].contains(name) {
+            return Err(source.error(wire.name.span(), format!("{name} stands twice among axes that go together"), "name each axis once"));
+        }
     }
+    let places: Vec<Range<usize>> = wire.points.iter().map(|point| point[0].span()).collect();
+    let points = expanded(source, wire.points)?;
     // 1 and 1.0 are told apart by the plan, which knows the axis' kind; equal spellings are caught here, with their place.
-    let mut sorted: Vec<(String, &Spanned<AxisValue>)> = wire.values.iter().map(|value| (value.get_ref().to_string(), value)).collect();
-    sorted.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.span().start.cmp(&b.1.span().start)));
+    let mut sorted: Vec<(String, usize)> = points.iter().enumerate().map(|(at, point)| (spelled(point), at)).collect();
+    sorted.sort();
     if let Some([(text, _), (_, again)]) = sorted.array_windows().find(|[first, second]| first.0 == second.0) {
-        return Err(source.error(again.span(), format!("{name} has the value {text} twice"), "remove one of them"));
+        // A rule makes several values of one place; its own last one stands for those.
+        let span = places.get(*again).or(places.last()).cloned().unwrap_or_default();
+        return Err(source.error(span, format!("{} has the value {text} twice", wire.name.get_ref()), "remove one of them"));
     }
     let place = source.place(wire.name.span().start).to_string();
-    Ok(AxisSetting { name: wire.name.get_ref().clone(), values: wire.values.into_iter().map(Spanned::into_inner).collect(), place })
+    Ok(AxisSetting { names: names.into_iter().map(str::to_owned).collect(), points, place })
+}
+
+fn spelled(point: &[Wanted]) -> String {
+    point.iter().map(Wanted::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The points with the rules among their values written out: several values where the axis stands alone, one where it goes with others.
+fn expanded(source: Source<'_>, points: Vec<Vec<Spanned<AxisValue>>>) -> Result<Vec<Vec<Wanted>>> {
+    let mut out = Vec::with_capacity(points.len());
+    for point in points {
+        let alone = point.len() == 1;
+        let mut together = Vec::with_capacity(point.len());
+        for value in point {
+            let values = match value.get_ref().as_text().and_then(series::expand) {
+                Some(values) => values.map_err(|problem| source.error(value.span(), problem, ""))?,
+                None => vec![Wanted::Exact(value.get_ref().clone())],
+            };
+            match (&values[..], alone) {
+                (_, true) => out.extend(values.into_iter().map(|value| vec![value])),
+                ([one], false) => together.push(one.clone()),
+                _ => {
+                    let help = "give each of them as a point of its own, or let the axis stand alone";
+                    return Err(source.error(value.span(), "this makes several values, and goes with one of another axis", help));
+                }
+            }
+        }
+        if !alone {
+            out.push(together);
+        }
+    }
+    Ok(out)
 }
 
 fn unknown_axis(

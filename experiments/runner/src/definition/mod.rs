@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use error::{Complaint, DefinitionError};
-pub use model::{AxisSetting, Definition, EngineChoice, Matching, Measure, Sweep, WorkerCommand};
+pub use model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Measure, Sweep, WorkerCommand};
 
 use error::Source;
 

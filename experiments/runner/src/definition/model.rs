@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
 use crossover_variants::matching::MatchMode;
+
+use crate::filter::Filter;
+use crate::series::Wanted;
 
 /// One experiment.
 #[derive(Debug, Clone)]
@@ -42,8 +44,21 @@ pub struct Sweep {
     pub baselines: Vec<&'static str>,
     /// What the variants are to cost alike, where they are.
     pub matching: Option<Matching>,
-    /// The axes, in the order of the file.
+    /// The axes: those of its bases, then its own, in the order of the file.
     pub axes: Vec<AxisSetting>,
+    /// Points for which this does not hold are no part of the sweep. Variants that lack one of its axes are not concerned.
+    pub when: Option<Filter>,
+    /// Cells that somebody might miss, and why they are left out.
+    pub excludes: Vec<Exclude>,
+}
+
+/// Cells that are left out although the sweep spans them.
+#[derive(Debug, Clone)]
+pub struct Exclude {
+    /// Which.
+    pub when: Filter,
+    /// Why, for people.
+    pub because: String,
 }
 
 /// Variants of one sweep compared at equal cost.
@@ -71,15 +86,54 @@ pub enum EngineChoice {
     },
 }
 
-/// The values of one axis, as given; whether they fit is up to each variant.
+/// The values of one axis, or of several that go hand in hand, as given; whether they fit is up to each variant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AxisSetting {
-    /// The axis.
-    pub name: String,
-    /// Its values: one where the axis is fixed.
-    pub values: Vec<AxisValue>,
+    /// The axis; several of them take their values together and not in all combinations.
+    pub names: Vec<String>,
+    /// A value for each of the axes: one such point where they are fixed.
+    pub points: Vec<Vec<Wanted>>,
     /// Where they were given: `quick.toml:14:1` or `--set n=1,2`.
     pub place: String,
+}
+
+impl AxisSetting {
+    /// One axis.
+    pub fn single(name: &str, values: impl IntoIterator<Item = Wanted>, place: String) -> Self {
+        Self { names: vec![name.to_owned()], points: values.into_iter().map(|value| vec![value]).collect(), place }
+    }
+
+    /// Without that axis; `None` where nothing is left.
+    fn without(mut self, name: &str) -> Option<Self> {
+        let Some(at) = self.names.iter().position(|known| known == name) else { return Some(self) };
+        self.names.remove(at);
+        self.points.iter_mut().for_each(|point| drop(point.remove(at)));
+        let mut kept: Vec<Vec<Wanted>> = Vec::new();
+        self.points.into_iter().for_each(|point| {
+            if !kept.contains(&point) {
+                kept.push(point)
+            }
+        });
+        (!self.names.is_empty()).then_some(Self { points: kept, ..self })
+    }
+
+    /// These settings where they say nothing about the new one's axes, and the new one: in the place of an old one of the very same axes,
+    /// else at the end.
+    pub fn over(settings: Vec<Self>, new: Self) -> Vec<Self> {
+        let same = settings.iter().position(|old| old.names == new.names);
+        let mut kept = Vec::with_capacity(settings.len() + 1);
+        for (at, old) in settings.into_iter().enumerate() {
+            if Some(at) == same {
+                kept.push(new.clone());
+            } else {
+                kept.extend(new.names.iter().try_fold(old, |old, name| old.without(name)));
+            }
+        }
+        if same.is_none() {
+            kept.push(new);
+        }
+        kept
+    }
 }
 
 /// How cells are measured.

@@ -163,12 +163,24 @@ impl<'a> Value<'a> {
         Ok(entries.collect())
     }
 
-    /// One axis value, or the values of a list; true where it was a list.
-    pub(super) fn axis_values(self) -> Result<(Vec<Spanned<AxisValue>>, bool)> {
-        if let DeValue::Array(_) = self.value.get_ref() {
-            return Ok((self.items()?.map(Value::axis_value).collect::<Result<_>>()?, true));
+    /// The points of one axis or of several together: a value or a list of them, or a list of lists. True where it was a list.
+    pub(super) fn axis_points(self, axes: usize) -> Result<(Vec<Vec<Spanned<AxisValue>>>, bool)> {
+        if axes > 1 {
+            return Ok((self.items()?.map(|point| point.axis_point(axes)).collect::<Result<_>>()?, true));
         }
-        Ok((vec![self.axis_value()?], false))
+        if let DeValue::Array(_) = self.value.get_ref() {
+            return Ok((self.items()?.map(|value| Ok(vec![value.axis_value()?])).collect::<Result<_>>()?, true));
+        }
+        Ok((vec![vec![self.axis_value()?]], false))
+    }
+
+    fn axis_point(self, axes: usize) -> Result<Vec<Spanned<AxisValue>>> {
+        let values: Vec<_> = self.items()?.map(Value::axis_value).collect::<Result<_>>()?;
+        if values.len() == axes {
+            return Ok(values);
+        }
+        let help = r#"write one for each, for example: "d_model, heads" = [[512, 8], [768, 12]]"#;
+        Err(self.source.error(self.span(), format!("{} values for the {axes} axes {}", values.len(), self.called), help))
     }
 
     fn axis_value(self) -> Result<Spanned<AxisValue>> {

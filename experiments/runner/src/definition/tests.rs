@@ -1,6 +1,7 @@
 //! Good definitions, and every way that a bad one is refused.
 
 use super::*;
+use crate::series::Wanted;
 use crossover_core::axes::AxisValue;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -55,16 +56,16 @@ env = { A = "b" }
 fn everything_is_read_in_the_order_of_the_file() {
     let definition = read(WHOLE).unwrap();
     assert_eq!((definition.name.as_str(), definition.seed), ("whole", 7));
-    assert_eq!(definition.defaults[0].values, [AxisValue::Int(2)]);
+    assert_eq!(definition.defaults[0].points, [[Wanted::Exact(AxisValue::Int(2))]]);
     let sweep = &definition.sweeps[0];
     assert_eq!(sweep.variants.iter().filter(|variant| variant.name == "attention/dense").count(), 1);
     assert!(sweep.variants.len() > 1 && sweep.variants.iter().all(|variant| variant.family() == "attention"));
     assert_eq!(sweep.engines, [EngineChoice::Ours, EngineChoice::Named { name: "numpy".into(), place: "x.toml:9:17".into() }]);
     assert_eq!(sweep.baselines, ["attention/dense"]);
-    assert_eq!(sweep.axes.iter().map(|axis| axis.name.as_str()).collect::<Vec<_>>(), ["precision", "n"]);
-    assert_eq!(sweep.axes[1].values, [AxisValue::Int(128), AxisValue::Int(64)]);
+    assert_eq!(sweep.axes.iter().map(|axis| axis.names.join("+")).collect::<Vec<_>>(), ["precision", "n"]);
+    assert_eq!(sweep.axes[1].points, [[Wanted::Exact(AxisValue::Int(128))], [Wanted::Exact(AxisValue::Int(64))]]);
     assert_eq!(sweep.axes[1].place, "x.toml:13:1");
-    assert_eq!(definition.sweeps[1].axes[0].values, [AxisValue::Float(1e-6)]);
+    assert_eq!(definition.sweeps[1].axes[0].points, [[Wanted::Exact(AxisValue::Float(1e-6))]]);
     let measure = &definition.measure;
     assert_eq!((measure.half_width, measure.min_samples, measure.live_workers), (0.05, 3, 2));
     assert_eq!((measure.cell_budget, measure.sample_time), (Duration::from_millis(10), Duration::from_micros(50)));
@@ -87,7 +88,7 @@ fn an_unknown_key_is_shown_with_the_nearest_one() {
     x.toml:3:1: unknown key "varients" in a [[sweep]]
       3 | varients = ["attention/dense"]
         | ^^^^^^^^
-      did you mean "variants"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, axes
+      did you mean "variants"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, base, axes, when, exclude
     "#);
 }
 

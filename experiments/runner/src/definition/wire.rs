@@ -19,6 +19,7 @@ pub(super) struct WireDefinition {
     pub(super) description: Spanned<String>,
     pub(super) seed: u64,
     pub(super) defaults: Vec<WireAxis>,
+    pub(super) bases: Vec<(Spanned<String>, Vec<WireAxis>)>,
     pub(super) sweeps: Vec<WireSweep>,
     pub(super) measure: Measure,
     pub(super) workers: Vec<WireWorker>,
@@ -32,12 +33,21 @@ pub(super) struct WireSweep {
     pub(super) baselines: Vec<Spanned<String>>,
     pub(super) matching: Option<Spanned<String>>,
     pub(super) match_share: Option<Spanned<f64>>,
+    pub(super) bases: Vec<Spanned<String>>,
     pub(super) axes: Vec<WireAxis>,
+    pub(super) when: Option<Spanned<String>>,
+    pub(super) excludes: Vec<WireExclude>,
+}
+
+pub(super) struct WireExclude {
+    pub(super) when: Spanned<String>,
+    pub(super) because: Spanned<String>,
 }
 
 pub(super) struct WireAxis {
+    /// One name, or several with commas between.
     pub(super) name: Spanned<String>,
-    pub(super) values: Vec<Spanned<AxisValue>>,
+    pub(super) points: Vec<Vec<Spanned<AxisValue>>>,
     /// Written as a list, even if of one value.
     pub(super) is_list: bool,
 }
@@ -53,6 +63,7 @@ const ROOT: &[Key] = &[
     Key { name: "description", example: r#"description = "which question it answers""# },
     Key { name: "seed", example: "seed = 1" },
     Key { name: "defaults", example: "[defaults] with lines such as batch = 1" },
+    Key { name: "bases", example: "[bases.small] with lines such as d_model = 256" },
     Key { name: "sweep", example: "[[sweep]]" },
     Key { name: "measure", example: "[measure] with lines such as min_samples = 10" },
     Key { name: "workers", example: r#"[workers.numpy] with command = ["python3", "worker.py"]"# },
@@ -63,7 +74,14 @@ const SWEEP: &[Key] = &[
     Key { name: "baseline", example: r#"baseline = "attention/dense""# },
     Key { name: "match", example: r#"match = "flops", or "parameters", or "none""# },
     Key { name: "match_share", example: "match_share = 0.25" },
+    Key { name: "base", example: r#"base = "small", a table [bases.small] of axes"# },
     Key { name: "axes", example: "n = [128, 256]" },
+    Key { name: "when", example: r#"when = "rank < head_dim""# },
+    Key { name: "exclude", example: r#"exclude = [{ when = 'engine == "naive" and n > 1024', because = "plain loops need minutes" }]"# },
+];
+const EXCLUDE: &[Key] = &[
+    Key { name: "when", example: r#"when = 'engine == "naive" and n > 1024'"# },
+    Key { name: "because", example: r#"because = "plain loops need minutes""# },
 ];
 const MEASURE: &[Key] = &[
     Key { name: "half_width", example: "half_width = 0.02" },
@@ -87,6 +105,7 @@ pub(super) fn read<'a>(source: Source<'a>, root: &'a DeTable<'a>) -> Result<Wire
         description: table.get("description").map(Value::text).transpose()?.unwrap_or_else(|| Spanned::new(0..0, String::new())),
         seed: table.get("seed").map(|value| value.whole(0, i64::MAX as u64)).transpose()?.unwrap_or(1),
         defaults: table.get("defaults").map(axes).transpose()?.unwrap_or_default(),
+        bases: table.get("bases").map(bases).transpose()?.unwrap_or_default(),
         sweeps: sweeps(source, &table)?,
         measure: table.get("measure").map(measure).transpose()?.unwrap_or_default(),
         workers: table.get("workers").map(workers).transpose()?.unwrap_or_default(),
@@ -112,8 +131,23 @@ fn sweep(item: Value<'_>) -> Result<WireSweep> {
         baselines: table.get("baseline").map(Value::text_or_texts).transpose()?.unwrap_or_default(),
         matching: table.get("match").map(Value::text).transpose()?,
         match_share: table.get("match_share").map(share).transpose()?,
+        bases: table.get("base").map(Value::text_or_texts).transpose()?.unwrap_or_default(),
         axes: table.get("axes").map(axes).transpose()?.unwrap_or_default(),
+        when: table.get("when").map(Value::text).transpose()?,
+        excludes: table.get("exclude").map(excludes).transpose()?.unwrap_or_default(),
     })
+}
+
+fn bases(value: Value<'_>) -> Result<Vec<(Spanned<String>, Vec<WireAxis>)>> {
+    value.entries()?.into_iter().map(|(name, value)| Ok((name, axes(value)?))).collect()
+}
+
+fn excludes(value: Value<'_>) -> Result<Vec<WireExclude>> {
+    let read = |item: Value<'_>| {
+        let table = item.table("an entry of exclude", EXCLUDE)?;
+        Ok(WireExclude { when: table.require("when")?.text()?, because: table.require("because")?.text()? })
+    };
+    value.items()?.map(read).collect()
 }
 
 fn share(value: Value<'_>) -> Result<Spanned<f64>> {
@@ -122,8 +156,8 @@ fn share(value: Value<'_>) -> Result<Spanned<f64>> {
 
 fn axes(value: Value<'_>) -> Result<Vec<WireAxis>> {
     let read = |(name, value): (Spanned<String>, Value<'_>)| {
-        let (values, is_list) = value.axis_values()?;
-        Ok(WireAxis { name, values, is_list })
+        let (points, is_list) = value.axis_points(name.get_ref().split(',').count())?;
+        Ok(WireAxis { name, points, is_list })
     };
     value.entries()?.into_iter().map(read).collect()
 }

@@ -26,6 +26,11 @@ impl FilterError {
         Self { column: column + 1, message: message.into(), help: None, line: shown.line, carets: shown.carets }
     }
 
+    /// What is wrong and what to do, for a place that shows the expression itself.
+    pub fn told(&self) -> (&str, &str) {
+        (&self.message, self.help.as_deref().unwrap_or_default())
+    }
+
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

@@ -40,6 +40,11 @@ impl Filter {
         self.0.holds(row)
     }
 
+    /// Is this row kept, or none of its business because it lacks an axis that the expression looks at?
+    pub fn admits(&self, row: &Row<'_>) -> bool {
+        self.0.lacks_one(row.axes) || self.0.holds(row)
+    }
+
     /// Does it look at this axis?
     pub fn reads(&self, axis: &str) -> bool {
         self.0.reads(axis)
@@ -118,13 +123,21 @@ impl Operand {
 
 impl Expression {
     fn reads(&self, axis: &str) -> bool {
-        let is_it = |operand: &Operand| matches!(operand, Operand::Axis(name) if *name == axis);
+        self.any_axis(&|name| name == axis)
+    }
+
+    fn lacks_one(&self, axes: &Axes) -> bool {
+        self.any_axis(&|name| !axes.contains_key(name))
+    }
+
+    fn any_axis(&self, is_it: &dyn Fn(&str) -> bool) -> bool {
+        let of = |operand: &Operand| matches!(operand, Operand::Axis(name) if is_it(name));
         match self {
-            Self::Any(parts) | Self::All(parts) => parts.iter().any(|part| part.reads(axis)),
-            Self::Not(inner) => inner.reads(axis),
-            Self::Truth(operand) => is_it(operand),
-            Self::Compare(left, _, right) => is_it(left) || is_it(right),
-            Self::In(left, items) => is_it(left) || items.iter().any(is_it),
+            Self::Any(parts) | Self::All(parts) => parts.iter().any(|part| part.any_axis(is_it)),
+            Self::Not(inner) => inner.any_axis(is_it),
+            Self::Truth(operand) => of(operand),
+            Self::Compare(left, _, right) => of(left) || of(right),
+            Self::In(left, items) => of(left) || items.iter().any(of),
         }
     }
 

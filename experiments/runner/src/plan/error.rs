@@ -47,6 +47,21 @@ pub enum PlanError {
         /// The value, as cells spell it.
         value: String,
     },
+    /// Axes that go together, and belong to different things.
+    #[error(
+        "{place}: {size} and {parameter} cannot take their values together: of {variant} one is a size and the other a parameter\n  \
+         let them vary apart, or write the parameter as a share of a size: {parameter} = \"frac(1/4)\""
+    )]
+    MixedTogether {
+        /// Where they were set.
+        place: String,
+        /// The variant.
+        variant: &'static str,
+        /// One of its parameters among them.
+        parameter: String,
+        /// One of its sizes among them.
+        size: String,
+    },
     /// A cell whose axes do not resolve.
     #[error(
         "{place}: experiment {experiment:?} has a cell that cannot be\n  {source}\n  change the values, or leave the cell out by --filter"

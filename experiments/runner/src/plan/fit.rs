@@ -6,14 +6,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::axes::Axes;
 use crossover_variants::matching::{MatchError, MatchMode, matched};
 use crossover_variants::resolve::{AxisError, resolve};
 
 use crate::definition::Matching;
 
 use super::error::PlanError;
-use super::grid::{Dimension, Grid, Member};
+use super::grid::{Dimension, Grid, Member, follow, place};
 use super::walk::fingerprint;
 
 /// How a cell was brought to the cost of the others of its group.
@@ -117,8 +117,7 @@ impl Fits {
             let (place, variant) = (matching.place.clone(), point.member.entry.descriptor);
             return Err(PlanError::NoBaseline { place, variant: variant.name, task: variant.task });
         };
-        let mut given = given(&point.grid.outer, point.outer);
-        given.extend(self::given(&baseline.inner, &vec![0; baseline.inner.len()]));
+        let given = baseline_given(point, baseline);
         let descriptor = baseline.entry.descriptor;
         let key = (point.at, fingerprint(descriptor.name, "", &given));
         if let Some(known) = self.targets.borrow().get(&key) {
@@ -159,14 +158,14 @@ impl Point<'_> {
     /// Is a value wrong by itself?
     fn is_faulty(&self) -> bool {
         let outer = self.grid.outer.iter().zip(self.outer);
-        outer.chain(self.member.inner.iter().zip(self.inner)).any(|(dimension, &digit)| dimension.values[digit].fault.is_some())
+        outer
+            .chain(self.member.inner.iter().zip(self.inner))
+            .any(|(dimension, &digit)| dimension.points[digit].iter().any(|value| value.fault.is_some()))
     }
 
     /// The axes that somebody has set.
     fn given(&self) -> Axes {
-        let mut all = given(&self.grid.outer, self.outer);
-        all.extend(given(&self.member.inner, self.inner));
-        all
+        given(&self.grid.outer, &self.member.inner, self.row)
     }
 
     fn resolved(&self) -> Fit {
@@ -177,9 +176,17 @@ impl Point<'_> {
     }
 }
 
-fn given(dimensions: &[Dimension], digits: &[usize]) -> Axes {
-    let value = |(dimension, &digit): (&Dimension, &usize)| -> (String, AxisValue) {
-        (dimension.axis.to_owned(), dimension.values[digit].value.clone())
-    };
-    dimensions.iter().zip(digits).map(value).collect()
+/// The baseline's axes at the point of another member: the same sizes, and the first of its own values.
+fn baseline_given(point: &Point<'_>, baseline: &Member) -> Axes {
+    let mut row = baseline.start.clone();
+    place(&mut row, &point.grid.outer, point.outer);
+    follow(&mut row, &baseline.followers);
+    place(&mut row, &baseline.inner, &vec![0; baseline.inner.len()]);
+    given(&point.grid.outer, &baseline.inner, &row)
+}
+
+/// What of a row was set, and not left to defaults.
+fn given(outer: &[Dimension], inner: &[Dimension], row: &Axes) -> Axes {
+    let set = outer.iter().chain(inner).flat_map(|dimension| &dimension.axes);
+    set.filter_map(|axis| Some(((*axis).to_owned(), row.get(*axis)?.clone()))).collect()
 }

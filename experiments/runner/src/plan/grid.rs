@@ -4,13 +4,17 @@
 //! each has an inner product of its own parameters. An axis applies to the variants that have it, and a variant without it gets
 //! one cell, not copies.
 
+use std::collections::{BTreeMap, HashSet};
+
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::dtype::Precision;
 use crossover_variants::descriptor::{AxisDefault, AxisKind, AxisSpec, COMMON_AXES, Descriptor};
 use crossover_variants::registry::{self, Entry};
 use crossover_variants::resolve::{AxisError, closest, resolve, shape_of};
 
-use crate::definition::{AxisSetting, Definition, EngineChoice, Matching, Sweep};
+use crate::definition::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Sweep};
+use crate::filter::Filter;
+use crate::series::Wanted;
 
 use super::error::PlanError;
 use super::selection::Override;
@@ -28,6 +32,10 @@ pub(super) struct Grid {
     pub(super) members: Vec<Member>,
     /// What the members are to cost alike.
     pub(super) matching: Option<Matching>,
+    /// Points for which it does not hold are not there.
+    pub(super) when: Option<Filter>,
+    /// Cells that are left out with a reason.
+    pub(super) excludes: Vec<Exclude>,
 }
 
 /// One variant of a grid.
@@ -43,30 +51,76 @@ pub(super) struct Member {
     pub(super) followers: Vec<(&'static str, AxisDefault)>,
     /// Even the largest values of all axes together make no tensor too large.
     pub(super) sizes_fit: bool,
-    /// Another grid has the variant too, so the same cell may come twice.
+    /// The same cell may come twice: another grid has the variant too, or two shares come to the same number.
     pub(super) repeated: bool,
 }
 
-/// One axis with the values that it takes.
+/// One axis with the values that it takes, or several that take theirs together.
 #[derive(Debug)]
 pub(super) struct Dimension {
-    pub(super) axis: &'static str,
-    pub(super) values: Vec<Value>,
+    pub(super) axes: Vec<&'static str>,
+    /// A value for each axis.
+    pub(super) points: Vec<Vec<Value>>,
     /// Where the values were given.
     pub(super) place: String,
 }
 
+impl Dimension {
+    pub(super) fn has(&self, axis: &str) -> bool {
+        self.axes.contains(&axis)
+    }
+
+    fn values(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.points.iter().flat_map(|point| self.axes.iter().copied().zip(point))
+    }
+}
+
 /// A value, as cells spell it, or as given with what is wrong with it (a filter may still remove its cells).
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Value {
     pub(super) value: AxisValue,
+    /// What to take a share of instead, once the other axes of the point stand.
+    pub(super) share: Option<Share>,
     pub(super) fault: Option<AxisError>,
+}
+
+/// A part of another axis.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Share {
+    of: &'static str,
+    share: f64,
+    least: i64,
+}
+
+impl Share {
+    /// Its value in a row in which the other axis stands.
+    fn at(self, row: &Axes) -> Option<AxisValue> {
+        let whole = row.get(self.of)?.as_int()?;
+        Some(AxisValue::Int(((whole as f64 * self.share).round() as i64).max(self.least)))
+    }
+}
+
+/// Writes the values that the digits stand for: shares last, when what they are taken of is there.
+pub(super) fn place(row: &mut Axes, dimensions: &[Dimension], digits: &[usize]) {
+    let chosen = || dimensions.iter().zip(digits).flat_map(|(dimension, &digit)| dimension.axes.iter().zip(&dimension.points[digit]));
+    for (axis, value) in chosen() {
+        if let Some(slot) = row.get_mut(*axis) {
+            slot.clone_from(&value.value);
+        }
+    }
+    for (axis, share) in chosen().filter_map(|(axis, value)| Some((axis, value.share?))) {
+        if let Some(value) = share.at(row)
+            && let Some(slot) = row.get_mut(*axis)
+        {
+            *slot = value;
+        }
+    }
 }
 
 impl Grid {
     /// Cells before any filter.
     pub(super) fn candidates(&self) -> u128 {
-        let product = |dimensions: &[Dimension]| dimensions.iter().fold(1u128, |all, one| all.saturating_mul(one.values.len() as u128));
+        let product = |dimensions: &[Dimension]| dimensions.iter().fold(1u128, |all, one| all.saturating_mul(one.points.len() as u128));
         let inner = self.members.iter().fold(0u128, |sum, member| sum.saturating_add(product(&member.inner)));
         product(&self.outer).saturating_mul(inner).saturating_mul(self.engines.len() as u128)
     }
@@ -96,6 +150,7 @@ fn grid(sweep: &Sweep, variants: Vec<&'static Descriptor>, settings: &[AxisSetti
     let shared = |descriptor: &'static Descriptor| descriptor.problem.iter().chain(COMMON_AXES);
     let first = variants[0];
     let outer = dimensions(first, &shared(first).collect::<Vec<_>>(), settings)?;
+    check_together(&variants, settings)?;
     let mut group_axes: Vec<&'static str> = shared(first).map(|axis| axis.name).collect();
     group_axes.sort_unstable();
     // Definitions take their variants from the registry: each is found there.
@@ -107,7 +162,24 @@ fn grid(sweep: &Sweep, variants: Vec<&'static Descriptor>, settings: &[AxisSetti
     });
     let members = members.collect::<Result<_, _>>()?;
     let (place, matching) = (sweep.place.clone(), sweep.matching.clone());
-    Ok(Grid { place, engines: engines.to_vec(), members, outer, group_axes, matching })
+    let (when, excludes) = (sweep.when.clone(), sweep.excludes.clone());
+    Ok(Grid { place, engines: engines.to_vec(), members, outer, group_axes, matching, when, excludes })
+}
+
+/// Axes that go together are all sizes of the problem or all parameters of the variant: a group is one point of the sizes.
+fn check_together(variants: &[&'static Descriptor], settings: &[AxisSetting]) -> Result<(), PlanError> {
+    for setting in settings.iter().filter(|setting| setting.names.len() > 1) {
+        for variant in variants {
+            let is_parameter = |name: &&String| variant.parameters.iter().any(|axis| axis.name == name.as_str());
+            let known = setting.names.iter().filter(|name| variant.axis(name).is_some());
+            let (parameters, sizes): (Vec<&String>, Vec<&String>) = known.partition(is_parameter);
+            if let (Some(parameter), Some(size)) = (parameters.first(), sizes.first()) {
+                let (parameter, size) = ((*parameter).clone(), (*size).clone());
+                return Err(PlanError::MixedTogether { place: setting.place.clone(), variant: variant.name, parameter, size });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn member(entry: Entry, baseline: bool, outer: &[Dimension], inner: Vec<Dimension>) -> Member {
@@ -115,7 +187,7 @@ fn member(entry: Entry, baseline: bool, outer: &[Dimension], inner: Vec<Dimensio
     let mut start = Axes::new();
     let mut followers = Vec::new();
     for axis in descriptor.axes() {
-        let given = outer.iter().chain(&inner).any(|dimension| dimension.axis == axis.name);
+        let given = outer.iter().chain(&inner).any(|dimension| dimension.has(axis.name));
         if !given && axis.default.followed().is_some() {
             followers.push((axis.name, axis.default));
         }
@@ -123,20 +195,27 @@ fn member(entry: Entry, baseline: bool, outer: &[Dimension], inner: Vec<Dimensio
         start.insert(axis.name.to_owned(), axis.default.value().unwrap_or(AxisValue::Int(1)));
     }
     let mut largest = start.clone();
-    for dimension in outer.iter().chain(&inner) {
-        let sizes = dimension.values.iter().filter(|value| value.fault.is_none()).filter_map(|value| value.value.as_int());
-        if let Some(most) = sizes.max() {
-            largest.insert(dimension.axis.to_owned(), AxisValue::Int(most));
-        }
+    let values = || outer.iter().chain(&inner).flat_map(Dimension::values).filter(|(_, value)| value.fault.is_none());
+    let mut sizes: BTreeMap<&str, i64> = BTreeMap::new();
+    for (axis, size) in values().filter_map(|(axis, value)| Some((axis, value.value.as_int()?))) {
+        sizes.entry(axis).and_modify(|most| *most = size.max(*most)).or_insert(size);
     }
+    largest.extend(sizes.into_iter().map(|(axis, size)| (axis.to_owned(), AxisValue::Int(size))));
+    let shares: Vec<(&str, Share)> = values().filter_map(|(axis, value)| Some((axis, value.share?))).collect();
     follow(&mut largest, &followers);
+    // A share is at most the whole.
+    let repeated = !shares.is_empty();
+    for (axis, share) in shares {
+        let whole = Share { share: 1.0, ..share }.at(&largest);
+        largest.extend(whole.map(|value| (axis.to_owned(), value)));
+    }
     let shapes = descriptor.tensors.iter().map(|tensor| tensor.shape).chain([descriptor.output]);
     // Eight bytes for the widest element, as `resolve` has it.
     let fits = |shape| {
         shape_of(shape, &largest).into_iter().try_fold(8usize, usize::checked_mul).is_some_and(|bytes| bytes <= isize::MAX as usize)
     };
     let sizes_fit = shapes.into_iter().all(fits);
-    Member { entry, baseline, inner, start, followers, sizes_fit, repeated: false }
+    Member { entry, baseline, inner, start, followers, sizes_fit, repeated }
 }
 
 /// Gives each follower the value of the axis that it follows, in the order of declaration.
@@ -154,26 +233,63 @@ pub(super) fn follow(axes: &mut Axes, followers: &[(&'static str, AxisDefault)])
 fn dimensions(descriptor: &'static Descriptor, axes: &[&'static AxisSpec], settings: &[AxisSetting]) -> Result<Vec<Dimension>, PlanError> {
     let mut dimensions = Vec::new();
     for setting in settings {
-        let Some(axis) = axes.iter().find(|axis| axis.name == setting.name) else { continue };
-        let values: Vec<Value> = setting.values.iter().map(|value| judge(descriptor, axis, value)).collect();
-        let mut spelled: Vec<String> = values.iter().map(|value| value.value.to_string()).collect();
-        spelled.sort_unstable();
-        if let Some([value, _]) = spelled.array_windows().find(|[one, next]| one == next) {
-            return Err(PlanError::DuplicateValue { place: setting.place.clone(), axis: setting.name.clone(), value: value.clone() });
+        let known = setting.names.iter().enumerate().filter_map(|(at, name)| Some((at, *axes.iter().find(|axis| axis.name == *name)?)));
+        let columns: Vec<(usize, &'static AxisSpec)> = known.collect();
+        if columns.is_empty() {
+            continue;
         }
-        dimensions.push(Dimension { axis: axis.name, values, place: setting.place.clone() });
+        let whole = columns.len() == setting.names.len();
+        let mut points: Vec<Vec<Value>> = Vec::with_capacity(setting.points.len());
+        let mut seen = HashSet::new();
+        for point in &setting.points {
+            let values: Vec<Value> = columns.iter().map(|(at, axis)| judge(descriptor, axis, &point[*at])).collect();
+            let spelled = values.iter().map(Value::spelled).collect::<Vec<_>>().join(", ");
+            if seen.insert(spelled.clone()) {
+                points.push(values);
+            } else if whole {
+                // Points that differ in axes which the variant lacks are one point to it; two spellings of one value are a mistake.
+                return Err(PlanError::DuplicateValue { place: setting.place.clone(), axis: setting.names.join(", "), value: spelled });
+            }
+        }
+        dimensions.push(Dimension { axes: columns.into_iter().map(|(_, axis)| axis.name).collect(), points, place: setting.place.clone() });
     }
     Ok(dimensions)
 }
 
-fn judge(descriptor: &'static Descriptor, axis: &'static AxisSpec, value: &AxisValue) -> Value {
+impl Value {
+    fn spelled(&self) -> String {
+        self.share.map_or_else(|| self.value.to_string(), |share| Wanted::Share(share.share).to_string())
+    }
+}
+
+fn judge(descriptor: &'static Descriptor, axis: &'static AxisSpec, wanted: &Wanted) -> Value {
+    let value = match (wanted, axis.kind) {
+        (Wanted::Exact(value), _) => value.clone(),
+        (Wanted::Share(share), AxisKind::Float { .. }) => AxisValue::Float(*share),
+        (Wanted::Share(share), kind) => return judge_share(descriptor, axis, *share, kind),
+    };
     let alone = Axes::from([(axis.name.to_owned(), value.clone())]);
     match resolve(descriptor, &alone) {
         // What does not fit together with defaults may fit together with other values.
         Ok(_) | Err(AxisError::Condition { .. } | AxisError::Unfit { .. } | AxisError::Overflow { .. }) => {
-            Value { value: canonical(axis, value), fault: None }
+            Value { value: canonical(axis, &value), share: None, fault: None }
         }
-        Err(fault) => Value { value: value.clone(), fault: Some(fault) },
+        Err(fault) => Value { value, share: None, fault: Some(fault) },
+    }
+}
+
+/// A share is taken of what the axis follows where nobody sets it.
+fn judge_share(descriptor: &'static Descriptor, axis: &'static AxisSpec, share: f64, kind: AxisKind) -> Value {
+    match (axis.default.followed(), kind) {
+        (Some(of), AxisKind::Int { min, .. }) => {
+            Value { value: AxisValue::Int(min), share: Some(Share { of, share, least: min }), fault: None }
+        }
+        _ => {
+            let value = Wanted::Share(share).to_string();
+            let problem = "cannot be: by default the axis follows no size that it could be a share of; give its values".to_owned();
+            let fault = AxisError::Value { variant: descriptor.name, axis: axis.name, value: value.clone(), problem };
+            Value { value: AxisValue::Text(value), share: None, fault: Some(fault) }
+        }
     }
 }
 
@@ -191,17 +307,11 @@ fn canonical(axis: &AxisSpec, value: &AxisValue) -> AxisValue {
 
 /// The sweep's axes over the defaults, the command line over both. An axis keeps its place; new ones come last.
 fn settings_of(definition: &Definition, sweep: &Sweep, set: &[Override]) -> Vec<AxisSetting> {
-    let own = |name: &str| sweep.axes.iter().any(|axis| axis.name == name);
-    let defaults = definition.defaults.iter().filter(|default| !own(&default.name));
-    let mut settings: Vec<AxisSetting> = defaults.chain(&sweep.axes).cloned().collect();
-    for given in set {
-        let new = AxisSetting { name: given.axis.clone(), values: given.values.clone(), place: given.place() };
-        match settings.iter_mut().find(|setting| setting.name == given.axis) {
-            Some(setting) => *setting = new,
-            None => settings.push(new),
-        }
-    }
-    settings
+    let own = |setting: &&AxisSetting| setting.names.iter().any(|name| sweep.axes.iter().any(|axis| axis.names.contains(name)));
+    let defaults = definition.defaults.iter().filter(|default| !own(default));
+    let settings: Vec<AxisSetting> = defaults.chain(&sweep.axes).cloned().collect();
+    let new = set.iter().map(|given| AxisSetting::single(&given.axis, given.values.iter().cloned(), given.place()));
+    new.fold(settings, AxisSetting::over)
 }
 
 fn check_overrides(definition: &Definition, set: &[Override]) -> Result<(), PlanError> {
@@ -260,6 +370,6 @@ fn same_problem(one: &Descriptor, other: &Descriptor) -> bool {
 fn mark_repeated(grids: &mut [Grid]) {
     let names: Vec<&str> = grids.iter().flat_map(|grid| &grid.members).map(|member| member.entry.descriptor.name).collect();
     for member in grids.iter_mut().flat_map(|grid| &mut grid.members) {
-        member.repeated = names.iter().filter(|name| **name == member.entry.descriptor.name).count() > 1;
+        member.repeated |= names.iter().filter(|name| **name == member.entry.descriptor.name).count() > 1;
     }
 }

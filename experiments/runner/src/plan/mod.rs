@@ -21,6 +21,8 @@ mod identity;
 mod selection;
 mod walk;
 
+use std::collections::BTreeMap;
+
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::registry;
 
@@ -31,6 +33,7 @@ pub use error::PlanError;
 pub use fit::Match;
 pub use identity::{SILENT, cell_id, group_id};
 pub use selection::{Override, Selection, Shard};
+use walk::Counts;
 pub use walk::Groups;
 
 use fit::Fits;
@@ -92,8 +95,7 @@ pub struct Plan {
     grids: Vec<Grid>,
     filters: Vec<Filter>,
     shard: Option<Shard>,
-    cells: u64,
-    groups: u64,
+    counts: Counts,
     /// What the walks have found out about cells whose axes take a search.
     fits: Fits,
 }
@@ -110,8 +112,9 @@ impl Plan {
             return Err(PlanError::TooLarge { experiment: definition.name.clone(), candidates, most: MOST_CANDIDATES });
         }
         let Selection { filters, shard, .. } = selection;
-        let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, cells: 0, groups: 0, fits: Fits::default() };
-        (plan.groups, plan.cells) = walk::count_and_check(&plan)?;
+        let (counts, fits) = (Counts::default(), Fits::default());
+        let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, counts, fits };
+        plan.counts = walk::count_and_check(&plan)?;
         Ok(plan)
     }
 
@@ -122,12 +125,17 @@ impl Plan {
 
     /// How many cells there are.
     pub fn cell_count(&self) -> u64 {
-        self.cells
+        self.counts.cells
     }
 
     /// How many groups there are.
     pub fn group_count(&self) -> u64 {
-        self.groups
+        self.counts.groups
+    }
+
+    /// How many cells the experiment leaves out, by its reason.
+    pub fn excluded(&self) -> &BTreeMap<String, u64> {
+        &self.counts.excluded
     }
 
     /// The groups, one at a time.

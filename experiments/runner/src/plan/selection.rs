@@ -6,6 +6,7 @@ use std::str::FromStr;
 use crossover_core::axes::AxisValue;
 
 use crate::filter::Filter;
+use crate::series::{self, Wanted};
 
 /// The parts of a plan that are wanted.
 #[derive(Debug, Clone, Default)]
@@ -24,12 +25,12 @@ pub struct Override {
     /// The axis.
     pub axis: String,
     /// Its values.
-    pub values: Vec<AxisValue>,
+    pub values: Vec<Wanted>,
 }
 
 impl fmt::Display for Override {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values: Vec<String> = self.values.iter().map(AxisValue::to_string).collect();
+        let values: Vec<String> = self.values.iter().map(Wanted::to_string).collect();
         write!(f, "{}={}", self.axis, values.join(","))
     }
 }
@@ -41,12 +42,37 @@ impl FromStr for Override {
         let Some((axis, values)) = text.split_once('=') else {
             return Err("write axis=value, or axis=v1,v2 for several".into());
         };
-        let (axis, values): (&str, Vec<&str>) = (axis.trim(), values.split(',').map(str::trim).collect());
+        let (axis, values) = (axis.trim(), parts(values));
         if axis.is_empty() || values.iter().any(|value| value.is_empty()) {
             return Err("the axis and each value need at least one character: axis=v1,v2".into());
         }
-        Ok(Self { axis: axis.to_owned(), values: values.into_iter().map(AxisValue::parse).collect() })
+        let mut all = Vec::with_capacity(values.len());
+        for text in values {
+            match series::expand(text) {
+                Some(values) => all.extend(values?),
+                None => all.push(AxisValue::parse(text).into()),
+            }
+        }
+        Ok(Self { axis: axis.to_owned(), values: all })
     }
+}
+
+/// What stands between commas, but for those inside parentheses: `linformer(rank=16, sharing=kv)` is one value.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut parts) = (0usize, 0, Vec::new());
+    for (at, symbol) in text.char_indices() {
+        match symbol {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                parts.push(text[from..at].trim());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[from..].trim());
+    parts
 }
 
 /// How a place begins that is no line of a file.
@@ -55,7 +81,7 @@ pub(super) const ON_THE_COMMAND_LINE: &str = "--set ";
 impl Override {
     /// Where its values come from, for messages.
     pub(super) fn place(&self) -> String {
-        let mut values: Vec<String> = self.values.iter().take(4).map(AxisValue::to_string).collect();
+        let mut values: Vec<String> = self.values.iter().take(4).map(Wanted::to_string).collect();
         if self.values.len() > 4 {
             values.push("..".into());
         }
@@ -104,8 +130,17 @@ mod tests {
     fn overrides_keep_the_kinds_of_their_values() {
         let parsed: Override = "eps=1, 0.5,pre".parse().unwrap();
         assert_eq!(parsed.axis, "eps");
-        assert_eq!(parsed.values, [AxisValue::Int(1), AxisValue::Float(0.5), AxisValue::from("pre")]);
+        assert_eq!(parsed.values, [AxisValue::Int(1), AxisValue::Float(0.5), AxisValue::from("pre")].map(Wanted::Exact));
         assert_eq!("n=1,2,3,4,5,6".parse::<Override>().unwrap().place(), "--set n=1,2,3,4,..");
+    }
+
+    #[test]
+    fn commas_in_parentheses_are_part_of_a_value_and_rules_are_written_out() {
+        let spelled = |text: &str| text.parse::<Override>().unwrap().to_string();
+        assert_eq!(spelled("attention=flash, linformer(rank=16, sharing=kv)"), "attention=flash,linformer(rank=16, sharing=kv)");
+        assert_eq!(spelled("n=pow2(64..256),300"), "n=64,128,256,300");
+        assert_eq!(spelled("rank=frac(1/4..1/2, 2)"), "rank=frac(0.25),frac(0.5)");
+        assert!("n=pow2(64..".parse::<Override>().unwrap_err().contains("not closed"));
     }
 
     #[test]

@@ -3,17 +3,18 @@
 //! The walk keeps one row of axes for each variant and overwrites values in place, so that a step costs a few map look-ups and no
 //! allocation; ids are hashed only where somebody needs them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::resolve::{AxisError, is_named, resolve};
 
+use crate::definition::Exclude;
 use crate::filter::Row;
 
 use super::error::PlanError;
 use super::fit::{Fit, Point};
-use super::grid::{Dimension, Grid, Member, follow};
+use super::grid::{Dimension, Grid, Member, follow, place};
 use super::identity::{cell_hash, group_hash, hex};
 use super::selection::ON_THE_COMMAND_LINE;
 use super::{Group, Plan, PlannedCell};
@@ -36,6 +37,9 @@ impl Iterator for Groups<'_> {
         loop {
             let mut cells = Vec::new();
             let found = self.0.next_group(&mut |candidate| {
+                if candidate.excluded(plan).is_some() {
+                    return Ok(());
+                }
                 let descriptor = candidate.member.entry.descriptor;
                 cells.push(PlannedCell {
                     id: hex(cell_hash(&mut text, descriptor.name, candidate.engine, candidate.axes)),
@@ -64,13 +68,26 @@ impl Iterator for Groups<'_> {
     }
 }
 
-/// Groups and cells of a plan, each cell checked.
-pub(super) fn count_and_check(plan: &Plan) -> Result<(u64, u64), PlanError> {
-    let (mut groups, mut cells) = (0, 0);
+/// What a walk over everything finds.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) groups: u64,
+    pub(super) cells: u64,
+    /// Cells that are left out, by the reason.
+    pub(super) excluded: BTreeMap<String, u64>,
+}
+
+/// Counts groups and cells of a plan, each cell checked.
+pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
+    let mut counts = Counts::default();
     let mut walk = Walk::new(plan);
     loop {
         let mut here = 0;
         let found = walk.next_group(&mut |candidate| {
+            if let Some(exclude) = candidate.excluded(plan) {
+                *counts.excluded.entry(exclude.because.clone()).or_default() += 1;
+                return Ok(());
+            }
             here += 1;
             candidate.check().map_err(|(place, fault)| {
                 let experiment = plan.experiment.clone();
@@ -78,10 +95,10 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<(u64, u64), PlanError> {
             })
         })?;
         if !found {
-            return Ok((groups, cells));
+            return Ok(counts);
         }
-        cells += here;
-        groups += u64::from(here > 0);
+        counts.cells += here;
+        counts.groups += u64::from(here > 0);
     }
 }
 
@@ -97,11 +114,17 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// The reason for which the sweep leaves it out.
+    fn excluded(&self, plan: &Plan) -> Option<&Exclude> {
+        let row = || shown(plan, self.member, self.engine, self.axes);
+        self.grid.excludes.iter().find(|exclude| exclude.when.keeps(&row()))
+    }
+
     /// Can it be run? Otherwise where it was asked for, and why not.
     fn check(&self) -> Result<(), (String, AxisError)> {
         let outer = self.grid.outer.iter().zip(self.outer);
         for (dimension, &digit) in outer.chain(self.member.inner.iter().zip(self.inner)) {
-            if let Some(fault) = &dimension.values[digit].fault {
+            if let Some(fault) = dimension.points[digit].iter().find_map(|value| value.fault.as_ref()) {
                 return Err((dimension.place.clone(), fault.clone()));
             }
         }
@@ -122,7 +145,8 @@ impl Candidate<'_> {
     /// than as a size; the sweep, where none of them was given at all.
     fn place_of(&self, fault: &AxisError) -> String {
         let (AxisError::Condition { text, .. } | AxisError::Unfit { text, .. }) = fault else { return self.grid.place.clone() };
-        let named = self.grid.outer.iter().chain(&self.member.inner).filter(|dimension| is_named(dimension.axis, text));
+        let named =
+            self.grid.outer.iter().chain(&self.member.inner).filter(|dimension| dimension.axes.iter().any(|axis| is_named(axis, text)));
         let nearest = named.max_by_key(|dimension| dimension.place.starts_with(ON_THE_COMMAND_LINE));
         nearest.map_or_else(|| self.grid.place.clone(), |dimension| dimension.place.clone())
     }
@@ -194,7 +218,7 @@ impl<'a> Walk<'a> {
                     let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
                     let axes = fit.axes.as_ref().unwrap_or(row);
                     for engine in &grid.engines {
-                        if keeps(self.plan, &mut self.seen, member, engine, axes) {
+                        if keeps(self.plan, &mut self.seen, grid, member, engine, axes) {
                             visit(Candidate { grid, member, engine, axes, fit: &fit, outer, inner: &inner })?;
                         }
                     }
@@ -223,9 +247,10 @@ fn shown<'a>(plan: &'a Plan, member: &'a Member, engine: &'a str, axes: &'a Axes
     Row { variant, family, engine, experiment: &plan.experiment, baseline: member.baseline, axes }
 }
 
-fn keeps(plan: &Plan, seen: &mut HashSet<u64>, member: &Member, engine: &str, axes: &Axes) -> bool {
+fn keeps(plan: &Plan, seen: &mut HashSet<u64>, grid: &Grid, member: &Member, engine: &str, axes: &Axes) -> bool {
     let (row, variant) = (shown(plan, member, engine, axes), member.entry.descriptor.name);
-    plan.filters.iter().all(|filter| filter.keeps(&row)) && (!member.repeated || seen.insert(fingerprint(variant, engine, axes)))
+    let wanted = grid.when.as_ref().is_none_or(|when| when.admits(&row)) && plan.filters.iter().all(|filter| filter.keeps(&row));
+    wanted && (!member.repeated || seen.insert(fingerprint(variant, engine, axes)))
 }
 
 /// Tells cells of one variant apart, much cheaper than by their ids. The names of the axes follow from the variant.
@@ -242,20 +267,11 @@ pub(super) fn fingerprint(variant: &str, engine: &str, axes: &Axes) -> u64 {
     hasher.finish()
 }
 
-/// Writes the values that the digits stand for.
-fn place(row: &mut Axes, dimensions: &[Dimension], digits: &[usize]) {
-    for (dimension, &digit) in dimensions.iter().zip(digits) {
-        if let Some(slot) = row.get_mut(dimension.axis) {
-            slot.clone_from(&dimension.values[digit].value);
-        }
-    }
-}
-
 /// The next point, the last digit varying fastest; false after the last one.
 fn advance(digits: &mut [usize], dimensions: &[Dimension]) -> bool {
     for (digit, dimension) in digits.iter_mut().zip(dimensions).rev() {
         *digit += 1;
-        if *digit < dimension.values.len() {
+        if *digit < dimension.points.len() {
             return true;
         }
         *digit = 0;
