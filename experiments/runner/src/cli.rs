@@ -150,7 +150,8 @@ pub struct RunArgs {
     /// Which cells.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Start no cell that this time (90s, 10m, 2h) has no room for: such cells are recorded as over-budget, and --resume runs them
+    /// Start no cell that this time (90s, 10m, 2h) has no room for. Groups are run in an order that thins the plan evenly; what is
+    /// left is recorded as over-budget, and --resume runs it
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub time_budget: Option<Duration>,
     /// Go on with an interrupted run (the one in --out, else the newest of this name): cells that it has are not run again

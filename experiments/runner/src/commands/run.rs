@@ -11,6 +11,7 @@ mod budget;
 mod ceilings;
 mod folder;
 mod interrupt;
+mod order;
 mod recorder;
 mod request;
 mod summary;
@@ -101,7 +102,7 @@ fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Re
     let mut recorder = Recorder { journal, folder, manifest, budget, progress, tally, weighs };
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut recorder, &definition.measure, machine, definition.seed, exchange);
     let mut outcome = Ok(());
-    for group in plan.groups() {
+    for group in order::groups(plan, budget.is_limited()) {
         let pending = |cell: &PlannedCell| !OpenRun::has(index, &cell.id);
         if !group.cells.iter().any(pending) {
             continue;

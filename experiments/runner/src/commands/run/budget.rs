@@ -16,6 +16,11 @@ impl TimeBudget {
         Self { began: Instant::now(), whole }
     }
 
+    /// Is there an end to it?
+    pub(super) fn is_limited(&self) -> bool {
+        self.whole.is_some()
+    }
+
     /// Why a cell that is predicted to take so long is not to be started, where it is not.
     pub(super) fn refuse(&self, predicted: Option<Duration>) -> Option<String> {
         refuse(self.whole?, self.began.elapsed(), predicted)
