@@ -52,20 +52,42 @@ impl Project {
         self.root.join("results/runs")
     }
 
-    /// Every experiment file, sorted by name.
-    pub fn experiments(&self) -> Result<Vec<PathBuf>> {
+    /// Every experiment, sorted: those of the folder first, then those of the folders in it.
+    pub fn experiments(&self) -> Result<Vec<Experiment>> {
         let folder = self.definitions();
-        let unreadable = |error: std::io::Error| environment(format!("{} cannot be listed: {error}", folder.display()));
-        let mut files = Vec::new();
-        for entry in folder.read_dir().map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                files.push(path);
-            }
+        let (mut found, folders) = experiments_in(&folder, "")?;
+        for inner in folders {
+            let prefix = format!("{}/", inner.file_name().unwrap_or_default().to_string_lossy());
+            found.extend(experiments_in(&inner, &prefix)?.0);
         }
-        files.sort();
-        Ok(files)
+        Ok(found)
     }
+}
+
+/// An experiment of the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Experiment {
+    /// What it is called on the command line: `quick`, `published/linformer-table3`.
+    pub name: String,
+    /// Its file.
+    pub file: PathBuf,
+}
+
+/// The experiments of one folder, and the folders in it.
+fn experiments_in(folder: &Path, prefix: &str) -> Result<(Vec<Experiment>, Vec<PathBuf>)> {
+    let unreadable = |error: std::io::Error| environment(format!("{} cannot be listed: {error}", folder.display()));
+    let (mut found, mut folders) = (Vec::new(), Vec::new());
+    for entry in folder.read_dir().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            folders.push(path);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            found.push(Experiment { name: format!("{prefix}{}", stem(&path)), file: path });
+        }
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    folders.sort();
+    Ok((found, folders))
 }
 
 /// The file of an experiment: a path that ends in `.toml`, or the name of one in the project.
@@ -75,17 +97,15 @@ pub fn experiment_file(experiment: &str) -> Result<PathBuf> {
     if is_path && path.exists() {
         return Ok(path);
     }
-    if !is_path && experiment.contains(['/', '\\']) {
-        return Err(bad_input(format!("{experiment:?} is neither a name nor a path that ends in .toml")));
+    let known = Project::find().and_then(|project| project.experiments());
+    let known = if is_path { known.unwrap_or_default() } else { known? };
+    if let Some(found) = known.iter().find(|known| !is_path && known.name == experiment) {
+        return Ok(found.file.clone());
     }
-    let files = Project::find().and_then(|project| project.experiments());
-    let files = if is_path { files.unwrap_or_default() } else { files? };
-    let names: Vec<String> = files.iter().map(|file| stem(file)).collect();
-    if let Some(index) = names.iter().position(|name| !is_path && name == experiment) {
-        return Ok(files[index].clone());
-    }
+    let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
     let what = if is_path { format!("there is no file {experiment}") } else { format!("there is no experiment {experiment:?}") };
-    let nearest = closest(&stem(&path), names.iter().map(String::as_str)).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+    let wanted = if is_path { stem(&path) } else { experiment.to_owned() };
+    let nearest = closest(&wanted, names.iter().copied()).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
     Err(bad_input(format!("{what}\n  {nearest}the experiments are {}", names.join(", "))))
 }
 
@@ -142,10 +162,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let definitions = folder.path().join(DEFINITIONS);
         std::fs::create_dir_all(&definitions).unwrap();
-        for name in ["b.toml", "a.toml", "notes.md"] {
+        std::fs::create_dir_all(definitions.join("papers")).unwrap();
+        for name in ["b.toml", "papers/c.toml", "a.toml", "notes.md"] {
             std::fs::write(definitions.join(name), "").unwrap();
         }
         let found = Project::above(folder.path()).unwrap().experiments().unwrap();
-        assert_eq!(found, [definitions.join("a.toml"), definitions.join("b.toml")]);
+        let names: Vec<&str> = found.iter().map(|experiment| experiment.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "papers/c"]);
+        assert_eq!(found[2].file, definitions.join("papers/c.toml"));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::{ListArgs, Listed};
 use crate::definition;
-use crate::paths::Project;
+use crate::paths::{Experiment, Project};
 
 use super::text::wrap;
 use super::{own_worker, print, print_json};
@@ -51,10 +51,10 @@ fn experiments(as_json: bool) -> Result<()> {
     let files = Project::find()?.experiments()?;
     let rows: Vec<ExperimentRow> = files
         .iter()
-        .map(|file| {
+        .map(|Experiment { name, file }| {
             let read = definition::load(file);
             ExperimentRow {
-                name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+                name: name.clone(),
                 file: file.display().to_string(),
                 description: read.as_ref().ok().map(|definition| definition.description.clone()),
                 problem: read.err().map(|error| error.to_string()),

@@ -53,8 +53,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         return Err(bad_input("--all starts new runs; resume one with `crossover run --resume --out DIR`"));
     }
     let mut worst = ExitCode::SUCCESS;
-    for file in Project::find()?.experiments()? {
-        let request = Request::new(&file, &args.selection)?;
+    for experiment in Project::find()?.experiments()? {
+        let request = Request::new(&experiment.file, &args.selection)?;
         let out = args.out.as_ref().map(|out| out.join(&request.definition.name));
         let code = one(folder::start(request, out.as_deref())?, &budget, &interrupt)?;
         if interrupt.signal().is_some() {

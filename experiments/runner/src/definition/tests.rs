@@ -1,6 +1,7 @@
 //! Good definitions, and every way that a bad one is refused.
 
 use super::*;
+use crate::paths::{Experiment, Project};
 use crate::series::Wanted;
 use crossover_core::axes::AxisValue;
 use proptest::prelude::*;
@@ -273,12 +274,11 @@ fn an_endless_line_is_not_quoted_whole() {
 
 #[test]
 fn the_experiments_of_the_project_are_good() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../definitions");
     let mut names = Vec::new();
-    for entry in folder.read_dir().unwrap() {
-        let file = entry.unwrap().path();
-        let definition = load(&file).unwrap();
-        assert_eq!(file.file_stem().unwrap().to_str(), Some(definition.name.as_str()));
+    for Experiment { name, file } in Project::find().unwrap().experiments().unwrap() {
+        let definition = load(&file).unwrap_or_else(|error| panic!("{error}"));
+        // A name is a folder of runs, so that one of a folder has no slash.
+        assert_eq!(name.replace('/', "-"), definition.name);
         assert!(!definition.description.is_empty());
         names.push(definition.name);
     }

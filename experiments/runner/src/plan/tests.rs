@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::definition;
+use crate::paths::Project;
 
 fn define(sweeps: &str) -> Definition {
     definition::parse(Path::new("x.toml"), &format!("name = \"x\"\n{sweeps}")).unwrap_or_else(|error| panic!("{error}"))
@@ -206,10 +207,14 @@ fn the_experiments_of_the_project_can_be_planned() {
     let load = |name: &str| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../definitions").join(format!("{name}.toml"));
         let definition = definition::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let plan = Plan::new(&definition, &["naive".to_owned()], Selection::default()).unwrap_or_else(|error| panic!("{error}"));
+        let engines = ["naive", "simd"].map(str::to_owned);
+        let plan = Plan::new(&definition, &engines, Selection::default()).unwrap_or_else(|error| panic!("{error}"));
         println!("{name}: {} cells in {} groups", plan.cell_count(), plan.group_count());
         plan
     };
+    for experiment in Project::find().unwrap().experiments().unwrap() {
+        assert!(load(&experiment.name).cell_count() > 0, "{}", experiment.name);
+    }
     let smoke = load("smoke");
     assert!((10..=15).contains(&smoke.cell_count()), "{}", smoke.cell_count());
     let quick: BTreeSet<String> = cells(&load("quick")).into_iter().map(|cell| cell.variant).collect();
@@ -218,7 +223,7 @@ fn the_experiments_of_the_project_can_be_planned() {
         assert!(quick.contains(entry.descriptor.name), "quick lacks {}", entry.descriptor.name);
     }
     assert!(quick.iter().filter(|name| name.starts_with("model/")).count() >= 3);
-    assert_eq!(load("every-variant").cell_count(), registry::entries().len() as u64);
+    assert_eq!(load("every-variant").cell_count(), 2 * registry::entries().len() as u64);
     assert!(load("minilm").cell_count() > 20);
     let mut turned: Vec<PlannedCell> = cells(&load("matched"));
     turned.retain(|cell| !cell.baseline);
