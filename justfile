@@ -20,6 +20,11 @@ bench-all EXPERIMENT="quick" *FLAGS:
     {{ crossover }} report "$folder" --out reports/latest; \
     exit "$status"
 
+# Run part I of N of an experiment, for several machines or evenings; join the parts with `crossover merge` (exit 1: as bench-all)
+bench-shard I N EXPERIMENT="quick" *FLAGS:
+    {{ build }}
+    {{ crossover }} run {{ EXPERIMENT }} --shard {{ I }}/{{ N }} {{ FLAGS }}
+
 # Write a report of one or more runs to reports/latest (default: the newest run)
 report *RUNS:
     {{ build }}

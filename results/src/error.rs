@@ -103,6 +103,21 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// Runs with different layouts of records.
+    #[error(
+        "{} has records of layout {own}, {} of layout {others}: runs of different layouts are not joined; report them side by side instead",
+        path.display(), other.display()
+    )]
+    MixedLayouts {
+        /// One run.
+        path: PathBuf,
+        /// Its layout.
+        own: u32,
+        /// Another one.
+        other: PathBuf,
+        /// Its layout.
+        others: u32,
+    },
     /// A manifest that cannot be read.
     #[error("{}:{line}: {message}; restore the file from a copy, or start the run anew in another folder", path.display())]
     Manifest {

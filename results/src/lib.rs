@@ -15,6 +15,7 @@ mod journal;
 mod lock;
 mod machine;
 mod manifest;
+mod merge;
 mod run_folder;
 pub mod schema;
 #[cfg(test)]
@@ -27,5 +28,6 @@ pub use journal::{DamagedFrame, Index, Journal, Records, Recovery, read_index, r
 pub use lock::RunLock;
 pub use machine::{Cache, Machine};
 pub use manifest::{Build, Manifest, Noise};
+pub use merge::{Merged, merge};
 pub use run_folder::{Finished, RunFolder};
 pub use tables::{AxisColumns, TableWriter};

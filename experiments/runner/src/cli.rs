@@ -36,6 +36,8 @@ pub enum Command {
     Probe(ProbeArgs),
     /// Make a report of one or more runs
     Report(ReportArgs),
+    /// Join runs: shards of one plan, or runs that each did a part
+    Merge(MergeArgs),
     /// Check that this machine and this installation can measure
     Doctor(DoctorArgs),
 }
@@ -240,6 +242,24 @@ pub struct ReportArgs {
     /// Formats, separated by commas: md, csv
     #[arg(long, value_name = "LIST")]
     pub format: Option<String>,
+}
+
+/// `crossover merge`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Runs are joined machine by machine. Of a cell that several have, the one with figures is kept, else the first named.
+
+Example:
+  crossover run standard --shard 1/2 --out results/runs/a
+  crossover run standard --shard 2/2 --out results/runs/b
+  crossover merge results/runs/a results/runs/b --out results/runs/standard")]
+pub struct MergeArgs {
+    /// Folders of runs
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// A new folder for the joined run; runs of several machines get a folder each in it
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// `crossover doctor`.

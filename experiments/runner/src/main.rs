@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => commands::apply::apply(&args),
         Command::Probe(args) => commands::probe::probe(&args),
         Command::Report(args) => commands::report::report(&args),
+        Command::Merge(args) => commands::merge::merge_runs(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),
     };
     result.unwrap_or_else(|error| errors::report(&error))

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod cell;
 pub mod doctor;
 pub mod list;
+pub mod merge;
 mod own_worker;
 mod parse;
 pub mod plan;

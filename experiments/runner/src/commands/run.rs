@@ -36,6 +36,7 @@ use crate::worker::process::adopt_orphans;
 
 use budget::TimeBudget;
 use folder::OpenRun;
+pub(super) use folder::{blame, command_line};
 use interrupt::Interrupt;
 use recorder::{Recorder, WEIGHED, weight};
 use request::Request;
@@ -74,7 +75,7 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
     folder::sweep(&open.folder);
     match outcome {
         Ok(()) => {
-            let finished = open.folder.finish().map_err(folder::blame)?;
+            let finished = open.folder.finish().map_err(blame)?;
             summary::conclude(&open, &finished, &tally, began.elapsed())?;
             let bad = tally.count(Status::Wrong) + tally.count(Status::Crashed);
             Ok(if bad > 0 { finding() } else { ExitCode::SUCCESS })

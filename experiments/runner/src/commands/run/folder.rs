@@ -75,7 +75,7 @@ pub(super) fn start(request: Request, out: Option<&Path>) -> Result<OpenRun> {
     let manifest = Manifest {
         schema: SCHEMA_VERSION,
         experiment: request.definition.name.clone(),
-        command: command(),
+        command: command_line(),
         created_unix_ms: unix_ms(),
         definition_hash: request.definition_hash.clone(),
         plan_hash: request.plan_hash.clone(),
@@ -228,12 +228,12 @@ pub(super) fn sweep(folder: &RunFolder) {
 }
 
 /// The store's errors with the one to blame.
-pub(super) fn blame(error: StoreError) -> Error {
+pub(in crate::commands) fn blame(error: StoreError) -> Error {
     if error.is_environment() { environment(error.to_string()) } else { bad_input(error.to_string()) }
 }
 
 /// The command line, as near to what was typed as the shell lets us know.
-fn command() -> String {
+pub(in crate::commands) fn command_line() -> String {
     let quote = |argument: String| match argument.contains(|c: char| !(c.is_ascii_alphanumeric() || "-_=./,:+@%".contains(c))) {
         true => format!("'{}'", argument.replace('\'', r"'\''")),
         false => argument,

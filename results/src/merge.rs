@@ -1,0 +1,210 @@
+//! Joining runs: shards of one plan, or runs that each did a part.
+//!
+//! What a cell is, is in its id; where it was measured, is the machine. So runs are joined machine by machine, and of a cell that several
+//! of them have the one with figures is kept, the first named where more than one has. Nothing is averaged, and the runs stay as they are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Result, StoreError};
+use crate::journal::{read_index, read_records};
+use crate::manifest::Manifest;
+use crate::run_folder::{Finished, RunFolder};
+use crate::schema::Status;
+
+/// One joined run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// The fingerprint of its machine.
+    pub machine: String,
+    /// The runs that went into it.
+    pub runs: usize,
+    /// Cells that more than one of them had.
+    pub repeated: u64,
+    /// Damaged lines that were left out.
+    pub damaged: u64,
+    /// What it holds.
+    pub finished: Finished,
+}
+
+/// A run to be joined.
+struct Part {
+    folder: RunFolder,
+    manifest: Manifest,
+}
+
+/// Joins runs into `out`: one run there, or one in a folder for each machine.
+///
+/// # Errors
+/// When a run cannot be read, when their layouts of records differ, or when `out` cannot be written or holds something else.
+pub fn merge(runs: &[PathBuf], out: &Path, command: &str) -> Result<Vec<Merged>> {
+    let mut parts: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+    let mut layout: Option<(PathBuf, u32)> = None;
+    for path in runs {
+        let folder = RunFolder::open(path)?;
+        let manifest = Manifest::read(&folder.manifest_path())?;
+        match &layout {
+            Some((other, others)) if *others != manifest.schema => {
+                return Err(StoreError::MixedLayouts { path: path.clone(), own: manifest.schema, other: other.clone(), others: *others });
+            }
+            _ => layout = Some((path.clone(), manifest.schema)),
+        }
+        parts.entry(manifest.machine.fingerprint.clone()).or_default().push(Part { folder, manifest });
+    }
+    let several = parts.len() > 1;
+    let join = |(machine, parts): (String, Vec<Part>)| {
+        let folder = if several { out.join(&machine) } else { out.to_owned() };
+        join(&parts, &folder, machine, command)
+    };
+    parts.into_iter().map(join).collect()
+}
+
+fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Merged> {
+    let mut best: HashMap<String, (u8, usize)> = HashMap::new();
+    let mut repeated = HashSet::new();
+    for (at, part) in parts.iter().enumerate() {
+        for (id, status) in read_index(&part.folder.journal_path())?.cells {
+            let rank = rank(status);
+            match best.get_mut(&id) {
+                None => drop(best.insert(id, (rank, at))),
+                Some(known) => {
+                    *known = (*known).min((rank, at));
+                    repeated.insert(id);
+                }
+            }
+        }
+    }
+    let folder = RunFolder::create(out)?;
+    let lock = folder.lock()?;
+    let sources: Vec<String> = parts.iter().map(|part| part.folder.path().display().to_string()).collect();
+    folder.write_definition(&format!("# Joined of {}: what was asked is in their own copies.\n", sources.join(", ")))?;
+    manifest(parts, command).write(&folder.manifest_path())?;
+    let (mut journal, _) = folder.open_journal(&lock)?;
+    let mut damaged = 0;
+    for (at, part) in parts.iter().enumerate() {
+        let mut records = read_records(&part.folder.journal_path())?;
+        for record in records.by_ref() {
+            let record = record?;
+            // Of an id that a journal has twice the last counts, as always: the table's maker sees to it.
+            if best.get(&record.id).is_some_and(|(_, winner)| *winner == at) {
+                journal.append(&record)?;
+            }
+        }
+        damaged += records.recovery().damaged_total;
+    }
+    let finished = folder.finish()?;
+    Ok(Merged { folder: out.to_owned(), machine, runs: parts.len(), repeated: repeated.len() as u64, damaged, finished })
+}
+
+/// Which of two records of a cell is worth more: lower is.
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Ok | Status::Emulated => 0,
+        // A failure says something, having had no time does not.
+        Status::OverBudget => 2,
+        _ => 1,
+    }
+}
+
+/// What the joined runs have in common, or all of it.
+fn manifest(parts: &[Part], command: &str) -> Manifest {
+    let all = |get: fn(&Manifest) -> &String| -> String {
+        let distinct: BTreeSet<&str> = parts.iter().map(|part| get(&part.manifest).as_str()).collect();
+        distinct.into_iter().collect::<Vec<_>>().join("+")
+    };
+    let first = &parts[0].manifest;
+    // Shards plan different cells, repetitions the same ones.
+    let plans: BTreeMap<&str, u64> = parts.iter().map(|part| (part.manifest.plan_hash.as_str(), part.manifest.cells_planned)).collect();
+    let mut builds = Vec::new();
+    for build in parts.iter().flat_map(|part| &part.manifest.builds) {
+        if !builds.contains(build) {
+            builds.push(build.clone());
+        }
+    }
+    let noisiest = parts.iter().filter_map(|part| part.manifest.noise.as_ref()).max_by(|one, other| one.floor.total_cmp(&other.floor));
+    Manifest {
+        experiment: all(|manifest| &manifest.experiment),
+        command: command.to_owned(),
+        created_unix_ms: parts.iter().map(|part| part.manifest.created_unix_ms).min().unwrap_or_default(),
+        definition_hash: all(|manifest| &manifest.definition_hash),
+        plan_hash: all(|manifest| &manifest.plan_hash),
+        cells_planned: plans.values().sum(),
+        builds,
+        ceilings: parts.iter().find_map(|part| part.manifest.ceilings.clone()),
+        noise: noisiest.cloned(),
+        ..first.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest;
+    use crate::schema::Record;
+    use crate::schema_examples::small_record;
+
+    /// A run of that machine with these cells.
+    fn run(root: &Path, name: &str, machine: &str, cells: &[(&str, Status)]) -> PathBuf {
+        let path = root.join(name);
+        let folder = RunFolder::create(&path).unwrap();
+        let lock = folder.lock().unwrap();
+        let mut own = manifest::example();
+        own.machine.fingerprint = machine.into();
+        own.plan_hash = format!("plan-{name}");
+        own.write(&folder.manifest_path()).unwrap();
+        let (mut journal, _) = folder.open_journal(&lock).unwrap();
+        for (id, status) in cells {
+            journal.append(&record(id, *status, name)).unwrap();
+        }
+        path
+    }
+
+    fn record(id: &str, status: Status, reason: &str) -> Record {
+        Record { status, reason: Some(reason.into()), ..small_record(id) }
+    }
+
+    fn cells(folder: &Path) -> Vec<(String, String)> {
+        let records = read_records(&folder.join("journal.txt")).unwrap();
+        records.map(|record| record.map(|record| (record.id, record.reason.unwrap())).unwrap()).collect()
+    }
+
+    #[test]
+    fn shards_become_one_run_and_of_a_cell_the_better_record_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let one = run(root.path(), "one", "m", &[("a", Status::Unsupported), ("b", Status::OverBudget), ("c", Status::Emulated)]);
+        let two = run(root.path(), "two", "m", &[("b", Status::Crashed), ("c", Status::Emulated), ("d", Status::Emulated)]);
+        let out = root.path().join("out");
+        let merged = merge(&[one, two], &out, "crossover merge").unwrap();
+        assert_eq!((merged.len(), merged[0].runs, merged[0].repeated, merged[0].finished.cells), (1, 2, 2, 4));
+        let expected = [("a", "one"), ("c", "one"), ("b", "two"), ("d", "two")];
+        assert_eq!(cells(&out), expected.map(|(id, from)| (id.to_owned(), from.to_owned())));
+        let manifest = Manifest::read(&out.join("manifest.json")).unwrap();
+        assert_eq!((manifest.cells_planned, manifest.plan_hash.as_str()), (24, "plan-one+plan-two"));
+        assert!(out.join("cells.parquet").is_file());
+    }
+
+    #[test]
+    fn machines_stay_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = ["m", "k"].map(|machine| run(root.path(), machine, machine, &[("a", Status::Unsupported)]));
+        let out = root.path().join("out");
+        let merged = merge(&runs, &out, "crossover merge").unwrap();
+        assert_eq!(merged.iter().map(|merged| merged.folder.clone()).collect::<Vec<_>>(), [out.join("k"), out.join("m")]);
+        assert_eq!(cells(&out.join("k")), [("a".to_owned(), "k".to_owned())]);
+    }
+
+    #[test]
+    fn other_layouts_and_folders_in_use_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = ["x", "y"].map(|name| run(root.path(), name, "m", &[("a", Status::Unsupported)]));
+        let text = std::fs::read_to_string(runs[1].join("manifest.json")).unwrap();
+        std::fs::write(runs[1].join("manifest.json"), text.replacen("\"schema\": 2", "\"schema\": 1", 1)).unwrap();
+        let error = merge(&runs, &root.path().join("out"), "c").unwrap_err().to_string();
+        assert!(error.contains("layout 1") && error.contains("layout 2"), "{error}");
+        std::fs::write(runs[1].join("manifest.json"), text).unwrap();
+        assert!(matches!(merge(&runs, &runs[0], "c"), Err(StoreError::AlreadyARun { .. })));
+        assert!(matches!(merge(&[root.path().join("none")], &root.path().join("out"), "c"), Err(StoreError::NoRun { .. })));
+    }
+}
