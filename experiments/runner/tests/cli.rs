@@ -3,8 +3,7 @@
 //! Each test has a project and a link to the program of its own, with a worker in shell beside it that answers what the test needs.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -39,9 +38,13 @@ impl Project {
     }
 
     fn program(&self, name: &str, script: &str) {
-        let path = self.path("bin").join(name);
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        // Written by another process: had this one the file open while another test's thread forks, the child would have it open too,
+        // and nothing that is open for writing can be started.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"cat > "$0" && chmod 755 "$0""#]).arg(self.path("bin").join(name)).stdin(Stdio::piped());
+        let mut writer = shell.spawn().unwrap();
+        writer.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -162,7 +165,7 @@ fn bad_input_is_exit_code_two() {
     error: bad.toml:6:1: unknown key "axis" in a [[sweep]]
       6 | axis = 1
         | ^^^^
-      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, axes
+      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, base, axes, when, exclude
     "#);
     insta::assert_snapshot!(project.bad(2, &["plan", "tony"]), @r#"
     error: there is no experiment "tony"

@@ -11,6 +11,7 @@ mod budget;
 mod ceilings;
 mod folder;
 mod interrupt;
+mod noise;
 mod order;
 mod recorder;
 mod request;
@@ -38,6 +39,7 @@ use budget::TimeBudget;
 use folder::OpenRun;
 pub(super) use folder::{blame, command_line};
 use interrupt::Interrupt;
+use noise::Before;
 use recorder::{Recorder, WEIGHED, weight};
 use request::Request;
 use summary::Tally;
@@ -68,13 +70,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
 
 /// Runs what is left of one run.
 fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<ExitCode> {
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), Before::now());
     eprintln!("{}", open.heading());
     ceilings::measure(&mut open, interrupt)?;
     let (outcome, tally) = interrupt.gently(|| measure(&mut open, budget, interrupt))?;
     folder::sweep(&open.folder);
     match outcome {
         Ok(()) => {
+            if open.manifest.noise.is_none() && budget.refuse(None).is_none() {
+                interrupt.gently(|| noise::measure(&mut open, &before, interrupt))?;
+            }
             let finished = open.folder.finish().map_err(blame)?;
             summary::conclude(&open, &finished, &tally, began.elapsed())?;
             let bad = tally.count(Status::Wrong) + tally.count(Status::Crashed);

@@ -9,7 +9,7 @@ use crossover_results::schema::{Record, Status};
 use crossover_results::{Finished, Index};
 
 use crate::commands::print;
-use crate::commands::text::wrap;
+use crate::commands::text::{counted, wrap};
 use crate::progress::rough;
 
 use super::folder::{OpenRun, is_final};
@@ -111,6 +111,10 @@ pub(super) fn conclude(open: &OpenRun, finished: &Finished, tally: &Tally, took:
             rough(took)
         )?;
         write!(out, "{}", tally.text())?;
+        if let Some(noise) = &open.manifest.noise {
+            let (percent, pairs) = (100.0 * noise.floor, counted(noise.pairs, "cell"));
+            writeln!(out, "noise:   {pairs} taken twice in fresh workers differ by {percent:.1} % at most")?;
+        }
         writeln!(out, "results: {path}")?;
         writeln!(out, "report:  crossover report {path}")
     })
