@@ -8,10 +8,12 @@ use std::hint::black_box;
 use std::sync::Barrier;
 
 use crossover_core::activation::Activation;
-use crossover_core::backend::{EngineConfig, PreparedWeight, TransformerBackend};
+use crossover_core::arena::Arena;
+use crossover_core::backend::{EngineConfig, Operand, PreparedWeight, TransformerBackend};
+use crossover_core::compose;
 use crossover_core::dtype::DType;
 use crossover_core::host::HostTensor;
-use crossover_core::ops::{LinearSpec, MatmulSpec};
+use crossover_core::ops::{LinearAttentionSpec, LinearSpec, MatmulSpec, UnaryOp};
 use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::tensor::Tensor;
 use crossover_core::weights::HostWeight;
@@ -240,9 +242,38 @@ fn main() {
             }
         }
     }
+    if "linear-attention".contains(&filter) && matches!(precision.as_str(), "f32" | "f64") {
+        for causal in [false, true] {
+            linear_attention(&engine, threads, causal, || on_all(threads, |_| fma_round(double, threads)));
+        }
+    }
     if "sparse".contains(&filter) {
         sparse_against_dense(&engine, threads);
     }
+}
+
+/// Linear attention of 12 heads by the engine's kernel and by the composition, of the operations that its four (or two) products need.
+fn linear_attention(engine: &SimdBackend, threads: usize, causal: bool, ceiling: impl Fn() -> f64) {
+    let (heads, n, dim, chunk) = (12, 2048, 64, 64);
+    let spec = LinearAttentionSpec { causal, epsilon: 1e-6, chunk };
+    let x = tensor(engine, &[1, heads, n, dim]);
+    let mut positive = tensor(engine, &[1, heads, n, dim]);
+    engine.unary(UnaryOp::Exp, Operand::Of(x.view()), positive.view_mut()).unwrap();
+    let (mut out, mut scratch) = (tensor(engine, &[1, heads, n, dim]), Arena::new());
+    let (q, v) = (positive.view(), x.view());
+    let flops = 4.0 * (heads * n * dim * (dim + if causal { chunk } else { 0 })) as f64;
+    let report = |name: &str, (most, best): (f64, f64)| {
+        println!(
+            "{name:12} causal {causal:5} {n:5} {dim:5}  {:7.1} of {:7.1} GFLOP/s  {:5.1} %",
+            best / 1e9,
+            most / 1e9,
+            100.0 * best / most
+        );
+    };
+    let own = || engine.linear_attention(spec, q, q, v, out.view_mut(), &mut scratch).unwrap();
+    report("linear-attention", duel(threads, flops, &ceiling, own));
+    let composed = || compose::linear_attention::chunked(engine, spec, q, q, v, out.view_mut(), &mut scratch).unwrap();
+    report("composed", duel(threads, flops, &ceiling, composed));
 }
 
 /// Seconds of layers of 128 rows on [768, 3072] and back, some of whose entries are stored, against the dense layer, in turns.

@@ -139,6 +139,16 @@ fn main() {
     bench.of("rotary", 3, |engine, set| {
         engine.rotary(set.x.view(), cosines.view(), sines.view(), set.out.view_mut(), &mut scratch).unwrap();
     });
+    let orders: Vec<f64> = (0..ROWS).map(|row| (row * 1597 % ROWS) as f64).collect();
+    let orders = bench.engine.upload(&HostTensor::new(&[ROWS], orders).unwrap(), DType::I32).unwrap();
+    bench.of("gather", 2, |engine, set| engine.gather_rows(set.x.view(), orders.view(), set.out.view_mut()).unwrap());
+    bench.of("gather-row-by-row", 2, |engine, set| {
+        for row in 0..ROWS {
+            let x = set.x.view().narrow(0, row * 1597 % ROWS, 1).unwrap();
+            engine.copy(x, set.out.view_mut().narrow(0, row, 1).unwrap()).unwrap();
+        }
+    });
+    bench.of("scatter-add", 3, |engine, set| engine.scatter_add_rows(set.x.view(), orders.view(), set.out.view_mut()).unwrap());
     bench.of("top-k", 1, |engine, set| engine.top_k(set.x.view(), values.view_mut(), indices.view_mut()).unwrap());
     bench.of("softmax-top-k", 1, |engine, set| {
         engine.softmax_top_k(set.x.view(), values.view_mut(), indices.view_mut(), &mut scratch).unwrap();

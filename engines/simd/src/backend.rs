@@ -13,7 +13,9 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
-use crossover_core::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::ops::{
+    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -29,7 +31,9 @@ use crate::pool::Pool;
 use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
 use crate::workspace::Workspace;
-use crate::{attention, conv, elementwise, linear, matmul, normalize, reduce, rotary, rows, softmax, sort, support, top_k};
+use crate::{
+    attention, conv, elementwise, linear, linear_attention, matmul, normalize, reduce, rotary, rows, softmax, sort, support, top_k,
+};
 
 /// The name of this engine in cells and messages.
 pub const NAME: &str = "simd";
@@ -38,8 +42,8 @@ pub const NAME: &str = "simd";
 #[derive(Debug)]
 pub struct SimdBackend {
     config: EngineConfig,
-    types: Types,
-    engine: Engine,
+    pub(crate) types: Types,
+    pub(crate) engine: Engine,
 }
 
 /// Evaluates an expression with a type name bound to the compute type.
@@ -246,7 +250,7 @@ impl TransformerBackend for SimdBackend {
         check::gather("scatter", &out.layout, &index.layout, &x.layout)?;
         self.types.inputs("scatter", [&x])?;
         self.types.output("scatter", &out)?;
-        in_compute_type!(self, R => rows::scatter_add_rows::<R>(x, indices("scatter", &index)?, index, out))
+        in_compute_type!(self, R => rows::scatter_add_rows::<R>(&self.engine, x, indices("scatter", &index)?, index, out))
     }
 
     fn stable_argsort(&self, keys: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -312,6 +316,18 @@ impl TransformerBackend for SimdBackend {
             check::inside("attention", mask.buffer, &mask.layout)?;
         }
         in_compute_type!(self, R => attention::attention::<R>(self, &self.engine, spec, sizes, operands, outputs, scratch))
+    }
+
+    fn linear_attention(
+        &self,
+        spec: LinearAttentionSpec,
+        q: View<'_, SimdBuffer>,
+        k: View<'_, SimdBuffer>,
+        v: View<'_, SimdBuffer>,
+        out: ViewMut<'_, SimdBuffer>,
+        scratch: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        in_compute_type!(self, R => linear_attention::linear_attention::<R>(self, spec, [q, k, v], out, scratch))
     }
 
     fn add_norm(

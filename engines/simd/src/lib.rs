@@ -1,4 +1,4 @@
-//! The vector engine: own kernels for AVX-512, AVX2, NEON and scalar code, packed weights, threads by rayon.
+//! The vector engine: own kernels for AVX-512, AVX2, NEON and scalar code, packed weights, threads of its own.
 //!
 //! It is the engine whose speed a comparison rests on: against slow kernels every approximation looks good. What it trades away is
 //! simplicity: order of summation, and so the last bits of a result, depend on the instruction set.
@@ -8,10 +8,11 @@
 //! |---|---|
 //! | [`backend`] | checks of operands, then a call to the file that does the work |
 //! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
-//! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
+//! | `pool.rs`, `crew.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
 //! | `narrow/` | products of bf16, f16 and int8 operands and of weights held as codes |
 //! | `attention/` | attention over a pattern in one kernel |
+//! | `linear_attention.rs` | linear attention, a head at a time |
 //! | `activation.rs` | activations on vectors |
 //! | `rowwise.rs`, `sweep.rs` | rows of any layout for kernels that take dense ones, on threads; loops over a dense row |
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `top_k.rs`, `rotary.rs`, `elementwise/` | kernels by rows and by elements |
@@ -38,11 +39,13 @@ mod activation;
 mod aligned;
 mod attention;
 mod conv;
+mod crew;
 mod element;
 mod elementwise;
 mod gemm;
 mod isa;
 mod linear;
+mod linear_attention;
 mod matmul;
 mod narrow;
 mod normalize;

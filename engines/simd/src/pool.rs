@@ -1,34 +1,33 @@
 //! Threads: a pool of the engine's own, of exactly the size that the cell grants.
 //!
-//! Work is dealt out by a shared counter, so that a thread that is held up (by a neighbour on its core) takes less of it. Forking is a
-//! tree of `rayon::join`, which allocates nothing; handing the tree to the pool puts one reference into rayon's queue, which takes a block
-//! of about 1.5 KiB from the allocator once in 63 calls: the only allocation of a warm call. Idle threads sleep.
+//! Work is dealt out by a shared counter, so that a thread that is held up (by a neighbour on its core) takes less of it. The caller works
+//! too; the others are a [`Crew`]. A call allocates nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossover_core::error::{EngineError, Result};
 
 use crate::backend::NAME;
+use crate::crew::Crew;
 
 /// The threads of one engine; with one thread everything runs on the caller's.
 #[derive(Debug)]
 pub(crate) struct Pool {
     threads: usize,
-    workers: Option<rayon::ThreadPool>,
+    crew: Option<Crew>,
 }
 
 impl Pool {
     pub(crate) fn new(threads: usize) -> Result<Self> {
         if threads <= 1 {
-            return Ok(Self { threads: 1, workers: None });
+            return Ok(Self { threads: 1, crew: None });
         }
-        let built = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|at| format!("{NAME}-{at}")).build();
-        let workers = built.map_err(|error| EngineError::Unsupported {
+        let crew = Crew::new(threads - 1, NAME).map_err(|error| EngineError::Unsupported {
             engine: NAME,
             operation: format!("a pool of {threads} threads"),
             reason: error.to_string(),
         })?;
-        Ok(Self { threads, workers: Some(workers) })
+        Ok(Self { threads, crew: Some(crew) })
     }
 
     /// Threads that work.
@@ -40,8 +39,8 @@ impl Pool {
     /// follow each other: what it holds of its own (packing buffers) is never shared.
     pub(crate) fn for_each(&self, tasks: usize, work: impl Fn(usize, usize) + Sync) {
         let participants = self.threads.min(tasks);
-        match &self.workers {
-            Some(workers) if participants > 1 => {
+        match &self.crew {
+            Some(crew) if participants > 1 => {
                 let next = AtomicUsize::new(0);
                 let participate = |participant: usize| {
                     loop {
@@ -52,20 +51,11 @@ impl Pool {
                         work(participant, task);
                     }
                 };
-                workers.install(|| spread(0, participants, &participate));
+                crew.run(participants, &participate);
             }
             _ => (0..tasks).for_each(|task| work(0, task)),
         }
     }
-}
-
-/// Calls `work` for first, first + 1, ..., in parallel.
-fn spread(first: usize, count: usize, work: &(impl Fn(usize) + Sync)) {
-    if count == 1 {
-        return work(first);
-    }
-    let half = count / 2;
-    rayon::join(|| spread(first, count - half, work), || spread(first + count - half, half, work));
 }
 
 /// The address of an output that threads write disjoint parts of.

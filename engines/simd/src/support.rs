@@ -107,6 +107,8 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
     match operation {
         OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs).support(),
         OpSpec::Matmul { .. } => of_activations(extras, precision).support(),
+        // Operands of 16 bits are widened by the composition.
+        OpSpec::LinearAttention { .. } if precision.storage() == precision.compute() => of_activations(extras, precision).support(),
         OpSpec::LinearAttention { .. } => of_activations(extras, precision).support().and(Support::Composed),
         OpSpec::Attention { head_dim, .. } => of_activations(Extras { bf16: false, ..extras }, precision)
             .support()

@@ -16,6 +16,35 @@ use crate::tensor::{Tensor, View, ViewMut};
 /// The keys and values of the chunk that is being read out.
 type KeysAndValues<'a, S> = (View<'a, S>, View<'a, S>);
 
+/// Extents of q [batch, heads, queries, features], k [batch, key heads, keys, features], v [batch, key heads, keys, value dim].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the line above says what they are")]
+pub struct Sizes {
+    pub batch: usize,
+    pub heads: usize,
+    pub key_heads: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub features: usize,
+    pub value_dim: usize,
+}
+
+impl Sizes {
+    /// Of q, k, v and the output, if they fit together.
+    pub fn checked(spec: LinearAttentionSpec, [q, k, v, out]: [&Layout; 4]) -> Result<Self> {
+        let detail = || format!("q {:?}, k {:?}, v {:?}, out {:?}", q.shape(), k.shape(), v.shape(), out.shape());
+        let (&[batch, heads, queries, features], &[_, key_heads, ..], &[.., keys, value_dim]) = (q.shape(), k.shape(), v.shape()) else {
+            return Err(shape_error("linear attention", detail()));
+        };
+        let shared = key_heads > 0 && heads.is_multiple_of(key_heads);
+        let fits = shared && k.shape() == [batch, key_heads, keys, features] && v.shape() == [batch, key_heads, keys, value_dim];
+        if !fits || out.shape() != [batch, heads, queries, value_dim] || (spec.causal && (queries != keys || spec.chunk == 0)) {
+            return Err(shape_error("linear attention", detail()));
+        }
+        Ok(Self { batch, heads, key_heads, queries, keys, features, value_dim })
+    }
+}
+
 struct State<S> {
     /// phi(k)^T v so far: [batch, key heads, features, value dim].
     product: Tensor<S>,
@@ -33,16 +62,8 @@ pub fn chunked<B: TransformerBackend>(
     mut out: ViewMut<'_, B::Buffer>,
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
-    let (&[batch, heads, queries, features], &[.., keys, _], &[.., value_dim]) = (q.shape(), k.shape(), v.shape()) else {
-        return Err(shape_error("linear attention", format!("q {:?}, k {:?}, v {:?}", q.shape(), k.shape(), v.shape())));
-    };
-    let key_heads = k.shape().get(1).copied().unwrap_or(0);
-    let shared = key_heads > 0 && heads.is_multiple_of(key_heads);
-    let fits = shared && k.shape() == [batch, key_heads, keys, features] && v.shape() == [batch, key_heads, keys, value_dim];
-    if !fits || out.shape() != [batch, heads, queries, value_dim] || (spec.causal && (queries != keys || spec.chunk == 0)) {
-        let detail = format!("q {:?}, k {:?}, v {:?}, out {:?}", q.shape(), k.shape(), v.shape(), out.shape());
-        return Err(shape_error("linear attention", detail));
-    }
+    let Sizes { batch, key_heads, queries, features, value_dim, .. } =
+        Sizes::checked(spec, [&q.layout, &k.layout, &v.layout, &out.layout])?;
     let compute = backend.compute();
     let mut state = State {
         product: scratch.take(backend, compute, &[batch, key_heads, features, value_dim])?,

@@ -88,6 +88,31 @@ fn multiply_as_it_is<E: Lanes + Plain>(engine: &Engine, batch: usize, product_of
     Ok(())
 }
 
+/// One product on the calling thread, for kernels that divide their work themselves.
+pub(crate) struct Alone<'a, E> {
+    pub(crate) product: &'a Product<E>,
+    /// As large as [`Alone::elements`] says.
+    pub(crate) buffers: (&'a mut [E], &'a mut [E]),
+}
+
+impl<E: Lanes + Plain> Alone<'_, E> {
+    /// Sizes of the packing buffers for a plain B.
+    pub(crate) fn elements(engine: &Engine, [rows, columns, k]: [usize; 3]) -> [usize; 2] {
+        engine.isa.run::<E, _>(BufferSizes { blocking: &engine.blocking, rows, columns, k, packs_right: true })
+    }
+
+    pub(crate) fn run(self, engine: &Engine) {
+        let Self { product, buffers } = self;
+        if product.m == 0 || product.n == 0 {
+            return;
+        }
+        if suits(product) {
+            return engine.isa.run(FewRows { product, columns: 0..product.n });
+        }
+        engine.isa.run(Part { product, blocking: &engine.blocking, rows: 0..product.m, columns: 0..product.n, buffers });
+    }
+}
+
 /// A product with few columns is the transpose of one with few rows.
 fn turns<E>(product: &Product<E>) -> bool {
     match &product.b {

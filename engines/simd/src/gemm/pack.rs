@@ -22,7 +22,14 @@ pub(super) fn pack_rows<E: Real>(a: &Source<E>, rows: usize, k: usize, tile: usi
         let a = a.from(first, 0);
         match form {
             Form::Steps => {
-                for (step, target) in panel.chunks_mut(PANEL_STEP).take(k).enumerate() {
+                // Whole steps are of a size that the compiler knows; those beyond the panel's own rows are not read by the micro-kernel.
+                let whole = rows - first >= PANEL_STEP;
+                for (step, target) in panel.chunks_exact_mut(PANEL_STEP).take(k).enumerate() {
+                    if whole {
+                        // SAFETY: as many rows of column `step` lie behind each other in A.
+                        target.copy_from_slice(unsafe { std::slice::from_raw_parts(a.from(0, step).pointer, PANEL_STEP) });
+                        continue;
+                    }
                     // SAFETY: `count` rows of column `step` lie behind each other in A.
                     target[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(a.from(0, step).pointer, count) });
                 }
@@ -62,14 +69,29 @@ pub(crate) fn pack_columns<E: Lanes>(b: &Source<E>, k: usize, columns: usize, ti
 /// Rows that are copied side by side: few enough streams for the processor to read ahead, and long enough pieces of a panel.
 const ROWS_TOGETHER: usize = 8;
 
+/// Copies two slices of this length, which the compiler knows: no call of the system's copy for two lines.
+#[inline(always)]
+fn copied<E: Copy, const LENGTH: usize>(from: &[E], to: &mut [E]) -> bool {
+    match (<&[E; LENGTH]>::try_from(from), <&mut [E; LENGTH]>::try_from(to)) {
+        (Ok(from), Ok(to)) => {
+            *to = *from;
+            true
+        }
+        _ => false,
+    }
+}
+
 fn copy_rows<E: Lanes>(b: &Source<E>, k: usize, columns: usize, tile: usize, into: &mut [E]) {
     for rows in (0..k).step_by(ROWS_TOGETHER).map(|row| row..k.min(row + ROWS_TOGETHER)) {
         for (first, panel) in (0..columns).step_by(tile).zip(into.chunks_mut(k * tile)) {
             let count = tile.min(columns - first);
             for (row, target) in rows.clone().zip(panel[rows.start * tile..].chunks_exact_mut(tile)) {
                 // SAFETY: `count` elements of the row lie behind each other in B.
-                target[..count].copy_from_slice(unsafe { std::slice::from_raw_parts(b.from(row, first).pointer, count) });
-                target[count..].fill(E::ZERO);
+                let from = unsafe { std::slice::from_raw_parts(b.from(row, first).pointer, count) };
+                if !copied::<E, 32>(from, target) && !copied::<E, 16>(from, target) {
+                    target[..count].copy_from_slice(from);
+                    target[count..].fill(E::ZERO);
+                }
             }
         }
     }
