@@ -261,7 +261,7 @@ impl TransformerBackend for SimdBackend {
     }
 
     fn top_k(&self, x: View<'_, SimdBuffer>, values: ViewMut<'_, SimdBuffer>, index: ViewMut<'_, SimdBuffer>) -> Result<()> {
-        self.top_k_of(false, x, values, index)
+        in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, self.types, false, x, values, index))
     }
 
     fn cumulative_sum(&self, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
@@ -358,7 +358,7 @@ impl TransformerBackend for SimdBackend {
         index: ViewMut<'_, SimdBuffer>,
         _: &mut Arena<SimdBuffer>,
     ) -> Result<()> {
-        self.top_k_of(true, x, values, index)
+        in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, self.types, true, x, values, index))
     }
 
     fn rotary(
@@ -382,26 +382,10 @@ impl SimdBackend {
     }
 
     /// The operation, or the error that says why not.
-    fn expect(&self, operation: impl Fn() -> OpSpec) -> Result<()> {
+    pub(crate) fn expect(&self, operation: impl Fn() -> OpSpec) -> Result<()> {
         match support::refusal(self.engine.extras, self.precision(), &operation()) {
             Some(Support::Unsupported(reason)) => Err(unsupported(NAME, &operation(), reason)),
             _ => Ok(()),
         }
-    }
-
-    /// The largest of each row, or the most probable.
-    fn top_k_of(
-        &self,
-        softmax: bool,
-        x: View<'_, SimdBuffer>,
-        values: ViewMut<'_, SimdBuffer>,
-        index: ViewMut<'_, SimdBuffer>,
-    ) -> Result<()> {
-        let (_, width, _) = check::top_k(&x.layout, &values.layout, &index.layout)?;
-        self.types.inputs("top-k", [&x])?;
-        self.types.output("top-k", &values)?;
-        let layout = index.layout;
-        let indices = (indices_mut("top-k", index, width)?, layout);
-        in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, softmax, x, values, indices))
     }
 }

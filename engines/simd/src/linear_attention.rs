@@ -18,7 +18,7 @@ use crossover_core::compose::linear_attention::Sizes;
 use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result};
 use crossover_core::layout::Layout;
-use crossover_core::ops::LinearAttentionSpec;
+use crossover_core::ops::{LinearAttentionSpec, OpSpec};
 use crossover_core::tensor::{View, ViewMut};
 
 use crate::SimdBackend;
@@ -27,11 +27,11 @@ use crate::buffer::SimdBuffer;
 use crate::gemm::{Alone, Engine, Epilogue, Product, Right, Source, Target, dots_with};
 use crate::isa::Kernel;
 use crate::pool::Shared;
-use crate::sweep::{Sum, fold};
-use crate::vector::{Lanes, Vector};
+use crate::sweep::{Sum, fold, map};
+use crate::vector::{Function, Lanes, Vector};
 
-/// Rows that are absorbed and read out together where the variant asks for no chunks: as many as the products sum without a break.
-const ROWS: usize = crate::gemm::MOST_STEPS;
+/// Rows that are absorbed and read out together where the variant asks for no chunks: whole tiles of every path, in one sum of the products.
+const ROWS: usize = 252;
 /// Vectors of a sum over rows that are kept in registers.
 const TOGETHER: usize = 4;
 
@@ -77,8 +77,14 @@ pub(crate) fn linear_attention<E: Lanes + Plain>(
 ) -> Result<()> {
     let engine = &backend.engine;
     let sizes = Sizes::checked(spec, [&q.layout, &k.layout, &v.layout, &out.layout])?;
+    let Sizes { batch, heads, key_heads, queries, keys, features, value_dim } = sizes;
+    backend.expect(|| {
+        // Query heads that share keys are as many more rows to read out of one state.
+        let (batch_heads, queries) = (batch * key_heads, queries * (heads / key_heads));
+        OpSpec::LinearAttention { batch_heads, queries, keys, features, value_dim, causal: spec.causal }
+    })?;
     let dense = [&q.layout, &k.layout, &v.layout, &out.layout].into_iter().all(|layout| layout.strides()[3] == 1);
-    let enough = sizes.batch * sizes.key_heads >= engine.pool.threads();
+    let enough = batch * key_heads >= engine.pool.threads();
     let (Some(q_values), Some(k_values), Some(v_values), true, true, DType::F32 | DType::F64) =
         (E::slice(q.buffer), E::slice(k.buffer), E::slice(v.buffer), dense, enough, out.dtype())
     else {
@@ -89,7 +95,7 @@ pub(crate) fn linear_attention<E: Lanes + Plain>(
     if out.layout.is_empty() {
         return Ok(());
     }
-    let rows = if spec.causal { spec.chunk.min(sizes.queries) } else { ROWS };
+    let rows = if spec.causal { spec.chunk.min(queries) } else { ROWS };
     let counts = piece_counts::<E>(engine, &sizes, rows, spec.causal);
     let whole: usize = counts.iter().sum();
     let mut pieces = scratch.take(backend, E::DTYPE, &[engine.pool.threads(), whole])?;
@@ -101,10 +107,10 @@ pub(crate) fn linear_attention<E: Lanes + Plain>(
     let place = |values, view: &View<'_, SimdBuffer>| Place { values, layout: view.layout };
     let (q, k, v) = (place(q_values, &q), place(k_values, &k), place(v_values, &v));
     let call = Call { engine, sizes, q, k, v, out, causal: spec.causal, epsilon: E::from_f64(spec.epsilon), rows };
-    engine.pool.for_each(sizes.batch * sizes.key_heads, |participant, task| {
+    engine.pool.for_each(batch * key_heads, |participant, task| {
         // SAFETY: each participant has a piece of its own.
         let piece = unsafe { std::slice::from_raw_parts_mut(pieces_at.pointer().add(participant * whole), whole) };
-        call.head([task / sizes.key_heads, task % sizes.key_heads], &mut Piece::cut(piece, counts));
+        call.head([task / key_heads, task % key_heads], &mut Piece::cut(piece, counts));
     });
     scratch.give(pieces);
     Ok(())
@@ -159,8 +165,9 @@ impl<E: Lanes + Plain> Call<'_, E> {
         let Sizes { features, value_dim, .. } = self.sizes;
         let turned = Source { row: k.column, column: k.row, ..k };
         let state = Target { pointer: piece.state.as_mut_ptr(), row: value_dim, column: 1 };
-        self.product([features, value_dim, rows.len()], turned, v, state, true, piece);
+        // First, because it reads the keys as they lie, and so brings them from memory.
         self.engine.isa.run(AddRows { from: k, rows: rows.len(), sums: &mut piece.normaliser[..features] });
+        self.product([features, value_dim, rows.len()], turned, v, state, true, piece);
     }
 
     /// out = (q S + masked(q k^T) v) / (q z + row sums of masked(q k^T) + epsilon).
@@ -283,13 +290,75 @@ impl<E: Lanes> Kernel<E> for Divide<'_, E> {
         // SAFETY: rows of q are as long as the normaliser, and dense.
         unsafe { dots_with::<V>(self.normaliser.len(), self.normaliser.as_ptr(), &self.q, self.sums) };
         for (row, (sum, own)) in self.sums.iter().zip(self.own).enumerate() {
-            let divisor = V::splat(*sum + *own + self.epsilon);
-            let to = self.out.from(row, 0).pointer;
-            for at in (0..self.width).step_by(V::LANES) {
-                let (to, count) = (to.wrapping_add(at), V::LANES.min(self.width - at));
-                // SAFETY: elements of the output's row, which belongs to this task.
-                unsafe { V::load_first(to, count).div(divisor).store_first(to, count) };
+            let divisor = *sum + *own + self.epsilon;
+            let (share, to) = (E::ONE / divisor, self.out.from(row, 0).pointer);
+            // SAFETY: the output's row, which belongs to this task.
+            unsafe {
+                if share * E::ZERO == E::ZERO {
+                    map::<V, _>(Times(share), to, to, self.width);
+                } else {
+                    map::<V, _>(Over(divisor), to, to, self.width);
+                }
             }
+        }
+    }
+}
+
+/// x times a number.
+#[derive(Clone, Copy)]
+struct Times<E>(E);
+
+impl<E: Lanes> Function<E> for Times<E> {
+    #[inline(always)]
+    fn of<V: Vector<Element = E>>(self, x: V) -> V {
+        x.mul(V::splat(self.0))
+    }
+}
+
+/// x over a number so small that one over it is infinite.
+#[derive(Clone, Copy)]
+struct Over<E>(E);
+
+impl<E: Lanes> Function<E> for Over<E> {
+    #[inline(always)]
+    fn of<V: Vector<Element = E>>(self, x: V) -> V {
+        x.div(V::splat(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::backend::{EngineConfig, TransformerBackend};
+    use crossover_core::host::HostTensor;
+
+    use super::*;
+
+    /// Heads of several blocks, tails in every direction, shared keys, rows that are not behind each other; with one head for each thread
+    /// the kernel runs, with three threads the composition.
+    #[test]
+    fn the_kernel_agrees_with_the_composition() {
+        let (heads, key_heads, n, features, value_dim) = (4, 2, 301, 37, 19);
+        let drawn = |shape: &[usize], seed: usize, least: f64| {
+            let value = |at: usize| least + f64::from(((at + seed) as u32).wrapping_mul(2_654_435_761) >> 8) / f64::from(1u32 << 24);
+            HostTensor::new(shape, (0..shape.iter().product()).map(value).collect()).unwrap()
+        };
+        let host = [([n, heads, features], 0.0), ([n, key_heads, features], 0.0), ([n, key_heads, value_dim], -0.5)];
+        for (causal, chunk, threads) in [(true, 64, 1), (true, 1, 2), (true, 300, 2), (false, 64, 2), (false, 1, 3)] {
+            let engine = SimdBackend::new(&EngineConfig::new("f64".parse().unwrap(), threads)).unwrap();
+            let spec = LinearAttentionSpec { causal, epsilon: 1e-3, chunk };
+            let tensors = host.map(|(shape, least)| engine.upload(&drawn(&shape, shape[2], least), DType::F64).unwrap());
+            let [q, k, v] = [0, 1, 2].map(|at| {
+                let by_head = |layout: &Layout| layout.swap(0, 1)?.unsqueeze(0);
+                tensors[at].view().with(by_head).unwrap()
+            });
+            let [mut own, mut composed] = [0, 1].map(|_| engine.upload(&drawn(&[1, heads, n, value_dim], 0, 0.0), DType::F64).unwrap());
+            let mut scratch = Arena::new();
+            engine.linear_attention(spec, q, k, v, own.view_mut(), &mut scratch).unwrap();
+            compose::linear_attention::chunked(&engine, spec, q, k, v, composed.view_mut(), &mut scratch).unwrap();
+            let [own, composed] = [own, composed].map(|tensor| engine.download(tensor.view()).unwrap());
+            let worst = own.values().iter().zip(composed.values()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-13, "causal {causal}, chunk {chunk}, {threads} threads: {worst}");
+            assert!(own.values().iter().any(|value| value.abs() > 1e-3));
         }
     }
 }

@@ -55,7 +55,7 @@ impl<E: Lanes> RowKernel<E, 2> for Reduction {
 /// # Safety
 /// The row must be readable.
 #[inline(always)]
-pub(crate) unsafe fn extreme<V: Vector, const MAX: bool>(x: *const V::Element, width: usize) -> V::Element {
+unsafe fn extreme<V: Vector, const MAX: bool>(x: *const V::Element, width: usize) -> V::Element {
     let mut lanes = [V::Element::ZERO; MOST_LANES];
     // SAFETY: the caller's promise; the array has room for the lanes of every vector.
     unsafe { fold::<V, _>(Extreme::<MAX>, x, width).store(lanes.as_mut_ptr()) };

@@ -12,7 +12,7 @@ use crossover_core::error::Result;
 use crossover_core::layout::Layout;
 use crossover_core::tensor::{View, ViewMut};
 
-use crate::aligned::Plain;
+use crate::aligned::{LINE, Plain};
 use crate::buffer::{SharedBuffer, SimdBuffer};
 use crate::elementwise::copy;
 use crate::gemm::{Cut, Engine};
@@ -24,6 +24,8 @@ use crate::walk::{for_each_row, rows_of};
 
 /// Elements that a task moves.
 const TASK: usize = 1 << 14;
+/// Lines of the next row that are asked for while this one moves.
+const MOST_ASKED: usize = 64;
 
 /// Which rows: indices [count] into 0..bound.
 struct Chosen<'a> {
@@ -100,11 +102,30 @@ fn gather<T: Plain>(engine: &Engine, chosen: &Chosen<'_>, from: Shared<T>, to: S
     let rows = if alone { chosen.count() } else { (TASK / width).max(1) };
     engine.pool.for_each(chosen.count().div_ceil(rows.max(1)), |_, task| {
         for at in task * rows..chosen.count().min((task + 1) * rows) {
+            if at + 1 < chosen.count() {
+                let next = from.row(chosen.row(at + 1)).cast();
+                engine.isa.run(Ask { next, lines: (width * size_of::<T>()).div_ceil(LINE).min(MOST_ASKED) });
+            }
             // SAFETY: rows of both views, which are inside of their buffers; these differ, and no other task writes this row.
             unsafe { std::ptr::copy_nonoverlapping(from.row(chosen.row(at)), to.row(at), width) };
         }
     });
     true
+}
+
+/// Asks for the first lines of the next row, which is anywhere: the processor reads ahead only what it has seen begin.
+struct Ask {
+    next: *const f32,
+    lines: usize,
+}
+
+impl Kernel<f32> for Ask {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector<Element = f32>>(self) {
+        (0..self.lines).for_each(|line| V::prefetch(self.next.wrapping_add(line * LINE / size_of::<f32>())));
+    }
 }
 
 /// out[indices[i]] += x[i], in order of i; rounded after each addition, as the sums stand in the output.

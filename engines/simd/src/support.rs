@@ -95,7 +95,7 @@ impl Way {
 pub(crate) fn refusal(extras: Extras, precision: Precision, operation: &OpSpec) -> Option<Support> {
     let way = match operation {
         OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs),
-        OpSpec::Matmul { .. } | OpSpec::Attention { .. } => of_activations(extras, precision),
+        OpSpec::Matmul { .. } | OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(extras, precision),
         OpSpec::Unary { op, .. } => return op.undefined().map(Support::Unsupported),
         _ => return None,
     };

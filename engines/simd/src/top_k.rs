@@ -1,12 +1,15 @@
 //! The k largest of each row, and the k most probable classes.
 //!
-//! The best so far are a heap of indices, in the output itself, with the worst of them at its root. Most of a long row is passed over a few
-//! vectors at a time: only where their largest beats the root are elements looked at. With a softmax, the probabilities of a row are never
+//! The best so far are a heap of indices, in the output itself, with the worst of them at its root. A first look at the row gives a bound that
+//! the k-th is not below; the second takes no elements below it, a vector at a time, and none that do not beat the root. With a softmax, the probabilities of a row are never
 //! written: its maximum and sum are taken, and the logits that won are turned into probabilities.
 //!
 //! # What bounds it
 //! Reading the input once; for large k or rising rows, the heap's sifting.
 
+use std::cmp::Ordering;
+
+use crossover_core::check;
 use crossover_core::error::Result;
 use crossover_core::layout::Layout;
 use crossover_core::tensor::{View, ViewMut};
@@ -15,27 +18,34 @@ use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::gemm::Engine;
+use crate::operands::{Types, indices_mut};
 use crate::pool::Shared;
-use crate::reduce::extreme;
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::softmax::share;
 use crate::sweep::{Fold, Largest, fold};
-use crate::vector::{Lanes, Scalar, Vector, exp};
+use crate::vector::{Lanes, MOST_LANES, Scalar, Vector, exp};
 use crate::walk::last_stride;
 
-/// Vectors that are passed over together.
-const PASSED: usize = 8;
+/// Vectors of largest elements, from which the bound comes.
+const SETS: usize = 4;
+/// Elements at the start of a row that the bound is taken from.
+const SEARCHED: usize = 1 << 15;
 
 /// The k first of each row in the order "larger value, then lower index"; a NaN counts as larger than every number. With `softmax`, values
 /// are probabilities.
 pub(crate) fn top_k<E: Lanes + Plain>(
     engine: &Engine,
+    types: Types,
     softmax: bool,
     x: View<'_, SimdBuffer>,
     values: ViewMut<'_, SimdBuffer>,
-    (indices, layout): (&mut [i32], Layout),
+    index: ViewMut<'_, SimdBuffer>,
 ) -> Result<()> {
-    let kernel = TopK { softmax, k: values.layout.dim_from_end(0), indices: Shared::new(indices), layout };
+    let (_, width, k) = check::top_k(&x.layout, &values.layout, &index.layout)?;
+    types.inputs("top-k", [&x])?;
+    types.output("top-k", &values)?;
+    let layout = index.layout;
+    let kernel = TopK { softmax, k, indices: Shared::new(indices_mut("top-k", index, width)?), layout };
     for_each_row::<E, _, 2>(engine, &kernel, [Part::Write(values), Part::Read(x)])
 }
 
@@ -157,25 +167,107 @@ impl<E: Real> Heap<'_, E> {
     /// The best k of the row in their order.
     #[inline(always)]
     unsafe fn fill<V: Vector<Element = E>>(&mut self, k: usize) {
-        for at in 0..k {
-            self.set(at, at);
-        }
-        for root in (0..k / 2).rev() {
-            self.sift_down(root, k);
-        }
-        for first in (k..self.row.len()).step_by(PASSED * V::LANES) {
-            let count = (PASSED * V::LANES).min(self.row.len() - first);
-            // SAFETY: a part of the row.
-            let largest = unsafe { extreme::<V, true>(self.row.as_ptr().add(first), count) };
-            let worst = self.row[self.get(0)];
-            // An equal element has a higher index, and comes after.
-            if largest > worst || (largest.is_nan() && !worst.is_nan()) {
-                (first..first + count).for_each(|candidate| self.offer(candidate, k));
+        // SAFETY: the row is a slice.
+        let bound = V::splat(unsafe { bound::<V>(self.row, k) });
+        let (mut taken, mut worst) = (0, bound);
+        for first in (0..self.row.len()).step_by(V::LANES) {
+            let count = V::LANES.min(self.row.len() - first);
+            // SAFETY: elements of the row.
+            let x = unsafe { V::load_first(self.row.as_ptr().add(first), count) };
+            // Of equal elements the later comes after: once there are k, it is too late for one that equals the worst.
+            let above = if taken < k { x.lanes_above::<true>(bound) } else { x.lanes_above::<false>(worst) };
+            let mut left = above & (u32::MAX >> (u32::BITS as usize - count));
+            while left != 0 {
+                let candidate = first + left.trailing_zeros() as usize;
+                left &= left - 1;
+                if taken < k {
+                    self.set(taken, candidate);
+                    taken += 1;
+                    if taken == k {
+                        (0..k / 2).rev().for_each(|root| self.sift_down(root, k));
+                    }
+                } else {
+                    self.offer(candidate, k);
+                }
+            }
+            if taken == k && above != 0 {
+                worst = V::splat(self.row[self.get(0)]);
             }
         }
         for end in (1..k).rev() {
             self.swap(0, end);
             self.sift_down(0, end);
+        }
+    }
+}
+
+/// A number that at least k elements are not below. The largest of each of some dozen sets of elements are so many elements of the row, and
+/// the k-th of those is near the k-th of all where k is small: most elements need no other look than at this.
+#[inline(always)]
+unsafe fn bound<V: Vector>(row: &[V::Element], k: usize) -> V::Element {
+    let sets = SETS * V::LANES;
+    if k == 0 || 2 * k > sets || row.len() < 2 * sets {
+        return V::Element::NEG_INFINITY;
+    }
+    let mut largest = [V::splat(V::Element::NEG_INFINITY); SETS];
+    // As much as is still in the second-level cache for the search that follows.
+    for first in (0..=row.len().min(SEARCHED) - sets).step_by(sets) {
+        for (at, largest) in largest.iter_mut().enumerate() {
+            // SAFETY: elements of the row. A NaN is passed over.
+            *largest = unsafe { V::load(row.as_ptr().add(first + at * V::LANES)) }.max(*largest);
+        }
+    }
+    let mut lanes = [V::Element::ZERO; SETS * MOST_LANES];
+    for (lanes, largest) in lanes.chunks_exact_mut(V::LANES).zip(largest) {
+        // SAFETY: as many elements as a vector has.
+        unsafe { largest.store(lanes.as_mut_ptr()) };
+    }
+    let by_size = |a: &V::Element, b: &V::Element| b.partial_cmp(a).unwrap_or(Ordering::Equal);
+    *lanes[..sets].select_nth_unstable_by(k - 1, by_size).1
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::backend::{EngineConfig, TransformerBackend};
+    use crossover_core::dtype::{DType, Precision};
+    use crossover_core::host::HostTensor;
+    use crossover_core::isa::IsaChoice;
+
+    use crate::SimdBackend;
+
+    /// Rows long enough for the bound: random, rising, falling, constant, with NaN and infinities, few large among equal ones.
+    #[test]
+    fn the_order_is_that_of_a_stable_sort() {
+        let random = |at: usize| f64::from((at as u32).wrapping_mul(2_654_435_761) >> 20);
+        let rows: [&dyn Fn(usize) -> f64; 7] = [
+            &random,
+            &|at| at as f64,
+            &|at| -(at as f64),
+            &|_| 1.0,
+            &|at| if at % 7 == 3 { f64::NAN } else { random(at) },
+            &|at| [f64::NEG_INFINITY, f64::INFINITY][usize::from(at % 300 == 299)],
+            &|at| f64::from(u8::from(at % 97 == 96)),
+        ];
+        for (precision, isa) in [("f32", IsaChoice::Auto), ("f64", IsaChoice::Auto), ("f32", IsaChoice::Scalar)] {
+            let precision: Precision = precision.parse().unwrap();
+            let engine = SimdBackend::new(&EngineConfig { isa, ..EngineConfig::new(precision, 1) }).unwrap();
+            for ((row, width), k) in
+                rows.iter().flat_map(|row| [(row, 129), (row, 768), (row, 9000)]).flat_map(|row| [1, 8, 31, 128].map(|k| (row, k)))
+            {
+                let x: Vec<f64> = (0..width).map(row).collect();
+                let on_engine = engine.upload(&HostTensor::new(&[1, width], x.clone()).unwrap(), engine.storage()).unwrap();
+                let mut values = engine.tensor(engine.storage(), &[1, k]).unwrap();
+                let mut indices = engine.tensor(DType::I32, &[1, k]).unwrap();
+                engine.top_k(on_engine.view(), values.view_mut(), indices.view_mut()).unwrap();
+                let mut order: Vec<usize> = (0..width).collect();
+                order.sort_by(|&a, &b| match (x[a].is_nan(), x[b].is_nan()) {
+                    (false, false) => x[b].total_cmp(&x[a]),
+                    (a, b) => b.cmp(&a),
+                });
+                let found = engine.download(indices.view()).unwrap();
+                let expected: Vec<f64> = order[..k].iter().map(|&at| at as f64).collect();
+                assert_eq!(found.values(), expected, "{k} of {width}");
+            }
         }
     }
 }

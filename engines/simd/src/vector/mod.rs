@@ -157,6 +157,16 @@ pub(crate) trait Vector: Choose {
     fn largest(self) -> Self::Element;
     /// The sum of the lanes, in a fixed order.
     fn sum(self) -> Self::Element;
+    /// Bits of the lanes that are neither below nor, with `OR_EQUAL`, equal to `than`: also of those where one is NaN.
+    #[inline(always)]
+    fn lanes_above<const OR_EQUAL: bool>(self, than: Self) -> u32 {
+        let (one, none) = (Self::splat(Self::Element::ONE), Self::zero());
+        let kept = if OR_EQUAL { one } else { self.where_equal(than, none, one) };
+        let mut lanes = [Self::Element::ZERO; MOST_LANES];
+        // SAFETY: the array has room for the lanes of every vector.
+        unsafe { self.where_less(than, none, kept).store(lanes.as_mut_ptr()) };
+        lanes[..Self::LANES].iter().enumerate().fold(0, |bits, (at, &lane)| bits | u32::from(lane != Self::Element::ZERO) << at)
+    }
     /// Asks for a cache line in the second level.
     #[inline(always)]
     fn prefetch_second(_address: *const Self::Element) {}

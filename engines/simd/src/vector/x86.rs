@@ -102,6 +102,12 @@ macro_rules! masked_512 {
             unsafe { $reduce(self.0) }
         }
         #[inline(always)]
+        fn lanes_above<const OR_EQUAL: bool>(self, than: Self) -> u32 {
+            // SAFETY: the caller's code runs where these instructions are.
+            let above = unsafe { if OR_EQUAL { $cmp::<_CMP_NLT_UQ>(self.0, than.0) } else { $cmp::<_CMP_NLE_UQ>(self.0, than.0) } };
+            u32::from(above)
+        }
+        #[inline(always)]
         fn largest(self) -> Self::Element {
             // SAFETY: the caller's code runs where these instructions are.
             unsafe { $largest(self.0) }
