@@ -1,4 +1,4 @@
-//! The vector engine: own kernels for AVX-512, AVX2, NEON and scalar code, packed weights, threads of its own.
+//! The vector engine: own kernels for AVX-512, AVX2, NEON and scalar code, packed weights, threads by rayon.
 //!
 //! It is the engine whose speed a comparison rests on: against slow kernels every approximation looks good. What it trades away is
 //! simplicity: order of summation, and so the last bits of a result, depend on the instruction set.
@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`backend`] | checks of operands, then a call to the file that does the work |
 //! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
-//! | `pool.rs`, `crew.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
+//! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
 //! | `narrow/` | products of bf16, f16 and int8 operands and of weights held as codes |
 //! | `attention/` | attention over a pattern in one kernel |
@@ -39,7 +39,6 @@ mod activation;
 mod aligned;
 mod attention;
 mod conv;
-mod crew;
 mod element;
 mod elementwise;
 mod gemm;

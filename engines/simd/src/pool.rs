@@ -1,33 +1,36 @@
 //! Threads: a pool of the engine's own, of exactly the size that the cell grants.
 //!
 //! Work is dealt out by a shared counter, so that a thread that is held up (by a neighbour on its core) takes less of it. The caller works
-//! too; the others are a [`Crew`]. A call allocates nothing.
+//! too, beside a pool of one thread less: had the pool to take the work over, a call would wait for one thread to wake, for that one to wake
+//! the next, and for the caller to wake at the end (NOTES.md, "Threads": three times the time at 128 cubed). Sending the others to work takes
+//! a box from the allocator for each, the only allocation of a warm call. Idle threads sleep.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossover_core::error::{EngineError, Result};
 
 use crate::backend::NAME;
-use crate::crew::Crew;
 
 /// The threads of one engine; with one thread everything runs on the caller's.
 #[derive(Debug)]
 pub(crate) struct Pool {
     threads: usize,
-    crew: Option<Crew>,
+    /// Beside the caller's.
+    others: Option<rayon::ThreadPool>,
 }
 
 impl Pool {
     pub(crate) fn new(threads: usize) -> Result<Self> {
         if threads <= 1 {
-            return Ok(Self { threads: 1, crew: None });
+            return Ok(Self { threads: 1, others: None });
         }
-        let crew = Crew::new(threads - 1, NAME).map_err(|error| EngineError::Unsupported {
+        let built = rayon::ThreadPoolBuilder::new().num_threads(threads - 1).thread_name(|at| format!("{NAME}-{at}")).build();
+        let others = built.map_err(|error| EngineError::Unsupported {
             engine: NAME,
             operation: format!("a pool of {threads} threads"),
             reason: error.to_string(),
         })?;
-        Ok(Self { threads, crew: Some(crew) })
+        Ok(Self { threads, others: Some(others) })
     }
 
     /// Threads that work.
@@ -39,8 +42,8 @@ impl Pool {
     /// follow each other: what it holds of its own (packing buffers) is never shared.
     pub(crate) fn for_each(&self, tasks: usize, work: impl Fn(usize, usize) + Sync) {
         let participants = self.threads.min(tasks);
-        match &self.crew {
-            Some(crew) if participants > 1 => {
+        match &self.others {
+            Some(others) if participants > 1 => {
                 let next = AtomicUsize::new(0);
                 let participate = |participant: usize| {
                     loop {
@@ -51,7 +54,13 @@ impl Pool {
                         work(participant, task);
                     }
                 };
-                crew.run(participants, &participate);
+                others.in_place_scope(|scope| {
+                    for participant in 1..participants {
+                        let participate = &participate;
+                        scope.spawn(move |_| participate(participant));
+                    }
+                    participate(0);
+                });
             }
             _ => (0..tasks).for_each(|task| work(0, task)),
         }
