@@ -1,7 +1,20 @@
-//! The suite that every engine passes, with one thread and with several.
+//! The suite that every engine passes, with one thread and with several, and the proof that it would notice.
 
-use crossover_core::conformance::{self, Options};
+use crossover_core::conformance::mutants::{Fault, survivors};
+use crossover_core::conformance::{self, Excuse, Options};
 use crossover_faer::FaerBackend;
+
+/// What the engine refuses, and why. Everything else must have been held, or the run is a failure.
+const EXCUSES: [Excuse; 3] = [
+    Excuse {
+        property: "",
+        precisions: &["bf16", "f16", "int8", "int8-weight", "int4", "bf16-weight"],
+        reason: "faer has kernels for f64 and f32",
+    },
+    Excuse { property: "linear-sparse", precisions: &["f64", "f32"], reason: DENSE },
+    Excuse { property: "linear-palette", precisions: &["f64", "f32"], reason: DENSE },
+];
+const DENSE: &str = "faer multiplies dense matrices";
 
 #[test]
 fn conforms() {
@@ -9,5 +22,14 @@ fn conforms() {
         let report = conformance::run::<FaerBackend>(&Options { threads, ..Options::from_environment() });
         println!("{threads} thread(s)\n{report}");
         report.assert_clean();
+        report.assert_covers(&EXCUSES);
     }
+}
+
+#[test]
+fn planted_faults_are_found() {
+    let survivors = survivors::<FaerBackend>(&Options::for_mutants());
+    let (all, missed) = (Fault::all().count(), survivors.len());
+    println!("{} of {all} faults found, missed {survivors:?}", all - missed);
+    assert!(missed * 20 <= all, "{missed} of {all} faults were not noticed: {survivors:?}");
 }

@@ -9,13 +9,15 @@
 //!     let report = crossover_core::conformance::run::<MyBackend>(&Options::from_environment());
 //!     println!("{report}");
 //!     report.assert_clean();
+//!     report.assert_covers(&[]);
 //! }
 //! ```
 //!
 //! and, so that the suite is seen to work on this engine, `mutants::survivors::<MyBackend>(&Options::for_mutants())`, which should be
 //! nearly empty. (A fault in something that the engine refuses cannot show; such survivors are listed in the engine's test.)
 //!
-//! `Options` tell what may differ between engines, with the reason. A failure names its property, precision, case and limit; the same
+//! [`Report::assert_covers`] wants an [`Excuse`] for every property that the engine refuses at a precision, so that nothing is left out in
+//! silence. `Options` tell what may differ between engines, with the reason. A failure names its property, precision, case and limit; the same
 //! options with [`Options::only`] set to the property draw it again.
 //!
 //! # How it works
@@ -44,6 +46,7 @@
 mod attention;
 mod cases;
 mod compare;
+mod coverage;
 mod determinism;
 mod elementwise;
 mod exponentials;
@@ -62,6 +65,7 @@ mod trial;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use coverage::Excuse;
 pub use options::Options;
 pub use report::{Cell, Failure, Report};
 
@@ -114,6 +118,7 @@ pub fn run<B: TransformerBackend>(options: &Options) -> Report {
             Ok(engine) => engine,
             Err(EngineError::Unsupported { .. }) => {
                 report.refused.insert(format!("everything at {precision}"));
+                properties.iter().for_each(|property| report.coverage.note(property.name, precision, false));
                 continue;
             }
             Err(error) => {
@@ -139,7 +144,9 @@ fn check_property<B: TransformerBackend>(engine: &B, property: &Property<B>, opt
     let precision = engine.config().precision;
     for case in 0..cases_of(property, options) {
         report.cases += 1;
-        match attempt(engine, property, options, case, options.largest, &mut report.ledger) {
+        let outcome = attempt(engine, property, options, case, options.largest, &mut report.ledger);
+        report.coverage.note(property.name, precision, !matches!(outcome, Err(Stop::Refused)));
+        match outcome {
             Ok(()) => {}
             Err(Stop::Refused) => {
                 report.refused.insert(format!("{} at {precision}", property.operation));

@@ -7,6 +7,7 @@ use crate::dtype::{DType, Precision};
 use crate::error::EngineError;
 
 use super::compare::{Shares, Target, ulps};
+use super::coverage::{Coverage, Excuse};
 
 /// A tolerance of which less than this is ever used is too loose to notice much.
 const LOOSE: f64 = 1e-3;
@@ -22,6 +23,7 @@ pub struct Report {
     pub refused: BTreeSet<String>,
     /// What is wrong.
     pub failures: Vec<Failure>,
+    pub(super) coverage: Coverage,
     pub(super) ledger: Ledger,
 }
 
@@ -116,7 +118,7 @@ impl Cell {
 
 impl Report {
     pub(super) fn new(engine: &'static str) -> Self {
-        Self { engine, cases: 0, refused: BTreeSet::new(), failures: Vec::new(), ledger: Ledger::default() }
+        Self { engine, cases: 0, refused: BTreeSet::new(), failures: Vec::new(), coverage: Coverage::default(), ledger: Ledger::default() }
     }
 
     /// Operation, precision, and how much of the tolerance was used.
@@ -141,6 +143,13 @@ impl Report {
         warnings
     }
 
+    /// Panics if a property held nothing at a precision and no excuse says why, or if an excuse is not needed.
+    #[track_caller]
+    pub fn assert_covers(&self, excuses: &[Excuse]) {
+        let complaints = self.coverage.complaints(excuses);
+        assert!(complaints.is_empty(), "what is covered on {} is not what its test says:\n  {}", self.engine, complaints.join("\n  "));
+    }
+
     /// Panics with every failure, if there is one.
     #[track_caller]
     pub fn assert_clean(&self) {
@@ -161,6 +170,7 @@ impl fmt::Display for Report {
             let (share, usual, most) = (100.0 * cell.largest_share, cell.usual_ulps(), cell.largest_ulps());
             writeln!(f, "{operation:<24} {precision:<12} {:>10} {share:>12.2} % {usual:>10} {most:>10}", cell.elements)?;
         }
+        self.coverage.fmt(f)?;
         for refused in &self.refused {
             writeln!(f, "refused: {refused}")?;
         }
