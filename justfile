@@ -41,9 +41,19 @@ test: peers-environment
 test-engines: peers-environment
     cargo test --release --workspace --exclude crossover-reports
 
-# Run the tests that take long: 1,000 kills, 10,000 random cases an engine, all mutants
-test-slow: peers-environment
+# Run the tests that take long: 1,000 kills, 10,000 random cases an engine, all mutants, planted faults, address sanitizer
+test-slow: peers-environment && test-planted test-sanitized
     CROSSOVER_SLOW=1 cargo test --release --workspace
+
+# Plant faults in a copy of the vector engine's kernels: its tests must notice 95 % of them (PARTS: of a fault's file or description)
+test-planted *PARTS:
+    python3 engines/simd/faults/plant.py {{ PARTS }}
+
+# Run the vector engine's tests under the address sanitizer, which stable compilers have but do not offer
+test-sanitized *FILTER:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/sanitized" \
+        cargo test --release --target {{ arch() }}-unknown-linux-gnu -p crossover-simd --lib --test conformance --test large_products \
+        -- --skip planted_faults {{ FILTER }}
 
 # Time the engines' primitives with criterion
 bench-kernels *FILTER:
