@@ -49,6 +49,20 @@ pub fn inside(operation: &'static str, buffer: &impl Buffer, layout: &Layout) ->
     Err(shape_error(operation, detail))
 }
 
+/// Likewise a view that is written, which moreover must not repeat its elements: threads write different elements at the same time, and
+/// kernels rely on their being in different places. (Layouts are made by cutting, turning and repeating: only repeating puts two at one.)
+pub fn output(operation: &'static str, buffer: &impl Buffer, layout: &Layout) -> Result<()> {
+    inside(operation, buffer, layout)?;
+    let repeats = layout.shape().iter().zip(layout.strides()).any(|(&extent, &stride)| extent > 1 && stride == 0);
+    if repeats && !layout.is_empty() {
+        return Err(shape_error(
+            operation,
+            format!("the output {:?} repeats its elements, so that none has a place of its own", layout.shape()),
+        ));
+    }
+    Ok(())
+}
+
 /// Positions start + 0, start + 1, ... must be numbers.
 pub fn positions(operation: &'static str, start: usize, count: usize) -> Result<()> {
     match start.checked_add(count) {

@@ -97,7 +97,7 @@ impl Matrices {
 
     fn get_mut<'a, E: Number>(&self, values: &'a mut [E], at: usize) -> MatMut<'a, E> {
         let [rows, columns] = self.extents;
-        // SAFETY: as above; the output is no broadcast view, so that its elements are distinct.
+        // SAFETY: as above; `multiply` has checked that the output does not repeat its elements.
         unsafe {
             MatMut::from_raw_parts_mut(
                 values.as_mut_ptr().wrapping_add(self.layout.leading_offset(2, at)),
@@ -123,6 +123,7 @@ pub(crate) fn multiply<E: Number>(
     c: ViewMut<'_, SimdBuffer>,
 ) -> Result<()> {
     let (left, right) = (Matrices::of(operation, a.buffer, &a.layout)?, Matrices::of(operation, b.buffer, &b.layout)?);
+    check::output(operation, c.buffer, &c.layout)?;
     let target = Matrices::of(operation, c.buffer, &c.layout)?;
     let (a, b) = (typed::<E>(operation, &a)?, typed::<E>(operation, &b)?);
     let found = c.buffer.dtype();

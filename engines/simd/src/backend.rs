@@ -122,7 +122,7 @@ impl TransformerBackend for SimdBackend {
     }
 
     fn fill(&self, out: ViewMut<'_, SimdBuffer>, value: f64) -> Result<()> {
-        check::inside("fill", out.buffer, &out.layout)?;
+        check::output("fill", out.buffer, &out.layout)?;
         elementwise::fill(&self.engine, out, value);
         Ok(())
     }
@@ -134,7 +134,7 @@ impl TransformerBackend for SimdBackend {
     fn copy(&self, x: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
         check::inside("copy", x.buffer, &x.layout)?;
-        check::inside("copy", out.buffer, &out.layout)?;
+        check::output("copy", out.buffer, &out.layout)?;
         elementwise::copy(&self.engine, x, out);
         Ok(())
     }
@@ -242,7 +242,7 @@ impl TransformerBackend for SimdBackend {
     fn gather_rows(&self, table: View<'_, SimdBuffer>, index: View<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
         check::inside("gather", table.buffer, &table.layout)?;
-        check::inside("gather", out.buffer, &out.layout)?;
+        check::output("gather", out.buffer, &out.layout)?;
         rows::gather_rows(&self.engine, table, indices("gather", &index)?, index, out)
     }
 

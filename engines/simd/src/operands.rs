@@ -29,7 +29,8 @@ impl Types {
 
     /// A floating operand that is written.
     pub(crate) fn output(self, operation: &'static str, view: &ViewMut<'_, SimdBuffer>) -> Result<()> {
-        self.floating(operation, view.buffer, &view.layout)
+        self.floating(operation, view.buffer, &view.layout)?;
+        check::output(operation, view.buffer, &view.layout)
     }
 
     /// An operand that has the output's shape, and the output.
@@ -77,7 +78,7 @@ pub(crate) fn indices<'a>(operation: &'static str, view: &View<'a, SimdBuffer>) 
 
 /// The slice of an output of indices into rows of `width`.
 pub(crate) fn indices_mut<'a>(operation: &'static str, view: ViewMut<'a, SimdBuffer>, width: usize) -> Result<&'a mut [i32]> {
-    check::inside(operation, view.buffer, &view.layout)?;
+    check::output(operation, view.buffer, &view.layout)?;
     if i32::try_from(width).is_err() {
         return Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices")));
     }
