@@ -355,6 +355,8 @@ fn the_doctor_is_content_only_with_everything_in_place() {
     let well = project.run(&["doctor"]);
     let said = text(&well.stdout);
     assert!(said.contains("ok      worker") && said.contains("fake 7 with naive"), "{said}");
+    // This worker knows nothing but hello: the doctor asks every engine for more.
+    assert!(said.contains("note    engine") && said.contains("naive cannot run") && said.contains("the status crashed"), "{said}");
     // A test machine may really be short of memory or disk; then that is what must be said.
     let short = said.contains("PROBLEM memory") || said.contains("PROBLEM disk");
     assert_eq!(well.status.code(), Some(if short { 3 } else { 0 }), "{said}");

@@ -3,6 +3,7 @@
 //! What prevents a run is a problem and gives exit code 3, with what to do. What only makes times worse is a note: many machines
 //! (virtual ones above all) cannot be any better.
 
+mod engines;
 mod installation;
 mod machine;
 

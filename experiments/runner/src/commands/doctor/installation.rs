@@ -5,10 +5,11 @@ use std::path::Path;
 use crate::commands::own_worker;
 use crate::paths::{Project, report_binary, worker_binary};
 
-use super::Finding;
+use super::{Finding, engines};
 
 pub(super) fn examine() -> Vec<Finding> {
-    let mut findings = vec![worker(), report()];
+    let mut findings = worker();
+    findings.push(report());
     match Project::find() {
         Ok(project) => {
             findings.push(Finding::good("project", project.root().display().to_string()));
@@ -20,16 +21,17 @@ pub(super) fn examine() -> Vec<Finding> {
     findings
 }
 
-fn worker() -> Finding {
+/// The worker, and its engines if it has any.
+fn worker() -> Vec<Finding> {
     let path = match worker_binary() {
         Ok(path) => path,
-        Err(error) => return Finding::problem("worker", "not found", error.to_string()),
+        Err(error) => return vec![Finding::problem("worker", "not found", error.to_string())],
     };
     let ready = match own_worker::start() {
         Ok(ready) => ready,
         Err(error) => {
             let advice = "build it anew with `cargo build --release -p crossover-worker`";
-            return Finding::problem("worker", format!("{} does not answer: {error}", path.display()), advice);
+            return vec![Finding::problem("worker", format!("{} does not answer: {error}", path.display()), advice)];
         }
     };
     let names: Vec<&str> = ready.hello.engines.iter().map(|engine| engine.name.as_str()).collect();
@@ -38,7 +40,9 @@ fn worker() -> Finding {
         false => Finding::good("worker", format!("{} {} with {}", ready.hello.worker, ready.hello.version, names.join(", "))),
     };
     ready.conversation.quit();
-    finding
+    let mut findings = vec![finding];
+    findings.extend(engines::examine(&ready.hello.engines));
+    findings
 }
 
 fn report() -> Finding {
