@@ -1,9 +1,9 @@
-//! `apply` on every PyTorch float64 golden, through the real worker process.
+//! `apply` on every PyTorch float64 golden and every engine, through the real worker process.
 //!
-//! Three parties meet here: PyTorch, our engine, and our f64 reference. The reference must agree with PyTorch within the bound that it
-//! states for itself, and the engine with PyTorch within twice that (each may be off by the bound, in opposite directions).
+//! Three parties meet here: PyTorch, our engines, and our f64 reference. The reference must agree with PyTorch within the bound that it
+//! states for itself, and an engine with PyTorch within twice that (each may be off by the bound, in opposite directions).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::dtype::Precision;
 use crossover_core::host::HostTensor;
 use crossover_core::reference::HostInputs;
-use crossover_protocol::{Cell, ReadLine, Request, Response, read_message, write_message};
+use crossover_protocol::{Cell, FailureKind, PROTOCOL_VERSION, ReadLine, Request, Response, read_message, write_message};
 use crossover_variants::registry;
 use crossover_variants::variant::Reference;
 use safetensors::SafeTensors;
@@ -95,15 +95,48 @@ impl Drop for Worker {
     }
 }
 
+/// What engines may refuse, by the reason that they give; they refuse nothing else.
+const REFUSALS: [(&str, &str); 1] = [("faer", "faer multiplies dense matrices")];
+
+/// The engines of this build that need no device.
+fn engines(worker: &mut Worker) -> Vec<String> {
+    match worker.ask(&Request::Hello { protocol: PROTOCOL_VERSION }) {
+        Response::Hello(hello) => {
+            let names = hello.engines.into_iter().map(|engine| engine.name);
+            names.filter(|name| !name.ends_with("-cuda") && !name.ends_with("-metal")).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn engine_reference_and_pytorch_agree_on_every_golden() {
+fn engines_reference_and_pytorch_agree_on_every_golden() {
     let folder = tempfile::tempdir().unwrap();
-    let (input, output) = (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
     let mut worker = Worker::start();
+    let engines = engines(&mut worker);
     let goldens = goldens();
     assert!(goldens.len() > 100, "only {} goldens found", goldens.len());
-    let complaints: Vec<String> = goldens.iter().filter_map(|golden| disagreement(golden, &mut worker, &input, &output)).collect();
+    let (mut complaints, mut held) = (Vec::new(), BTreeMap::<&str, usize>::new());
+    for golden in &goldens {
+        let mut expected = None;
+        for engine in &engines {
+            match apply(golden, engine, &mut worker, folder.path()) {
+                Ok((out, axes)) => {
+                    *held.entry(engine).or_default() += 1;
+                    let expected = expected.get_or_insert_with(|| Expected::of(golden, &axes));
+                    complaints.extend(expected.complaint(golden, &out).map(|complaint| format!("{engine}: {complaint}")));
+                }
+                Err(refusal) if REFUSALS.iter().any(|(name, reason)| name == engine && refusal.contains(reason)) => {}
+                Err(refusal) => complaints.push(format!("{engine}: {}: {refusal}", golden.name)),
+            }
+        }
+    }
+    println!("goldens held: {held:?} of {}", goldens.len());
     assert!(complaints.is_empty(), "{} of {} goldens:\n{}", complaints.len(), goldens.len(), complaints.join("\n"));
+    for engine in &engines {
+        // A refusal is a right answer, but not to most questions.
+        assert!(held.get(engine.as_str()).is_some_and(|&held| held * 4 >= goldens.len() * 3), "{engine}: {held:?} of {}", goldens.len());
+    }
 }
 
 /// Variants that PyTorch cannot be asked about here, by the start of their names, and why.
@@ -131,44 +164,71 @@ fn agree(ours: f64, theirs: f64) -> bool {
     (ours - theirs).abs() <= 1e-11 * (1.0 + theirs.abs())
 }
 
-/// Runs a golden; the first place where the parties disagree, if any.
-fn disagreement(golden: &Golden, worker: &mut Worker, input: &Path, output: &Path) -> Option<String> {
-    let name = &golden.name;
-    write(input, &golden.inputs);
-    let cell = Cell { id: name.clone(), variant: golden.variant.clone(), engine: "naive".into(), axes: golden.params.clone() };
-    let applied = match worker.ask(&Request::Apply { cell, input: input.to_owned(), output: output.to_owned() }) {
-        Response::Applied(applied) if applied.nonfinite == 0 => applied,
-        other => return Some(format!("{name}: {other:?}")),
-    };
-    let bytes = fs::read(output).unwrap();
-    let out = host(&SafeTensors::deserialize(&bytes).unwrap().tensor("out").unwrap());
-    assert_eq!(out.shape(), golden.out.shape(), "{name}");
-
-    let width = *out.shape().last().unwrap();
-    let entry = registry::find(&golden.variant).unwrap();
-    let operation = match entry.reference(&applied.axes) {
-        // Over the given tensors: where host transforms make others of them (pooled heads, a pruned weight), PyTorch made its own.
-        Reference::Operation(operation) if entry.derived(&applied.axes).is_empty() => operation,
-        _ => {
-            let mut pairs = out.values().iter().zip(golden.out.values()).enumerate();
-            let (at, (ours, theirs)) = pairs.find(|(_, (ours, theirs))| !agree(**ours, **theirs))?;
-            return Some(format!("{name} [{at}]: {ours:e}, PyTorch {theirs:e}"));
+/// Runs a golden: its output and the axes that were used, or why not.
+fn apply(golden: &Golden, engine: &str, worker: &mut Worker, folder: &Path) -> Result<(HostTensor, Axes), String> {
+    let (input, output) = (folder.join("in.safetensors"), folder.join("out.safetensors"));
+    write(&input, &golden.inputs);
+    let cell = Cell { id: golden.name.clone(), variant: golden.variant.clone(), engine: engine.into(), axes: golden.params.clone() };
+    match worker.ask(&Request::Apply { cell, input, output: output.clone() }) {
+        Response::Applied(applied) if applied.nonfinite == 0 => {
+            let bytes = fs::read(output).unwrap();
+            let out = host(&SafeTensors::deserialize(&bytes).unwrap().tensor("out").unwrap());
+            Ok((out, applied.axes))
         }
-    };
-    let rows = operation.rows(&golden.inputs).unwrap();
-    assert_eq!(rows * width, out.len(), "{name}");
-    for row in 0..rows {
-        let reference = operation.bounded_row(&golden.inputs, row, Precision::F64).unwrap();
-        for column in 0..width {
-            let (ours, theirs) = (out.values()[row * width + column], golden.out.values()[row * width + column]);
-            let (exact, bound) = (reference.values[column], reference.bounds[column]);
-            let close = (theirs - exact).abs() <= bound && (ours - theirs).abs() <= 2.0 * bound;
-            if !close {
-                return Some(format!("{name} [{row}, {column}]: {ours:e}, PyTorch {theirs:e}, reference {exact:e}, bound {bound:e}"));
+        Response::Failed(fault) if fault.kind == FailureKind::Unsupported => Err(fault.message),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// What a golden's output must be.
+enum Expected {
+    /// PyTorch's values, and a few dozen roundings.
+    Close,
+    /// For each row the reference's values and bounds.
+    Bounded(Vec<[Vec<f64>; 2]>),
+}
+
+impl Expected {
+    fn of(golden: &Golden, axes: &Axes) -> Self {
+        let entry = registry::find(&golden.variant).unwrap();
+        match entry.reference(axes) {
+            // Over the given tensors: where host transforms make others of them (pooled heads, a pruned weight), PyTorch made its own.
+            Reference::Operation(operation) if entry.derived(axes).is_empty() => {
+                let row = |row| {
+                    let reference = operation.bounded_row(&golden.inputs, row, Precision::F64).unwrap();
+                    [reference.values, reference.bounds]
+                };
+                Self::Bounded((0..operation.rows(&golden.inputs).unwrap()).map(row).collect())
+            }
+            _ => Self::Close,
+        }
+    }
+
+    /// The first place where the parties disagree, if any.
+    fn complaint(&self, golden: &Golden, out: &HostTensor) -> Option<String> {
+        let name = &golden.name;
+        assert_eq!(out.shape(), golden.out.shape(), "{name}");
+        let mut pairs = out.values().iter().zip(golden.out.values()).enumerate();
+        match self {
+            Self::Close => {
+                let (at, (ours, theirs)) = pairs.find(|(_, (ours, theirs))| !agree(**ours, **theirs))?;
+                Some(format!("{name} [{at}]: {ours:e}, PyTorch {theirs:e}"))
+            }
+            Self::Bounded(rows) => {
+                let width = *out.shape().last().unwrap();
+                assert_eq!(rows.len() * width, out.len(), "{name}");
+                let near = |at: usize, ours: f64, theirs: f64| {
+                    let [values, bounds] = &rows[at / width];
+                    let (exact, bound) = (values[at % width], bounds[at % width]);
+                    (theirs - exact).abs() <= bound && (ours - theirs).abs() <= 2.0 * bound
+                };
+                let (at, (ours, theirs)) = pairs.find(|(at, (ours, theirs))| !near(*at, **ours, **theirs))?;
+                let (row, column) = (at / width, at % width);
+                let [exact, bound] = [rows[row][0][column], rows[row][1][column]];
+                Some(format!("{name} [{row}, {column}]: {ours:e}, PyTorch {theirs:e}, reference {exact:e}, bound {bound:e}"))
             }
         }
     }
-    None
 }
 
 fn refusal(worker: &mut Worker, variant: &str, tensors: &HostInputs, params: &[(&str, AxisValue)]) -> String {
