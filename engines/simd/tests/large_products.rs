@@ -63,7 +63,8 @@ fn check(engine: &SimdBackend, shape: [usize; 3]) {
     }
 }
 
-/// Every row (and every group of an int4 weight) has the largest code, so that codes are the integers themselves.
+/// Every row (and every group of an int4 weight) has the largest code, so that codes are the integers themselves. That of every other output
+/// is negative: its first partial sums are, and an activation that came too early would show.
 fn check_layer(engine: &SimdBackend, [m, n, k]: [usize; 3]) {
     let precision = engine.config().precision;
     let whole = |seed: usize, rows: usize, largest: f64, every: usize| {
@@ -72,7 +73,10 @@ fn check_layer(engine: &SimdBackend, [m, n, k]: [usize; 3]) {
         values
     };
     let (largest, every) = if precision.weight == DType::I4 { (7.0, 32) } else { (127.0, k) };
-    let (x, w, bias) = (whole(1, m, 127.0, k), whole(2, n, largest, every), integers(4, n));
+    let (x, mut w, bias) = (whole(1, m, 127.0, k), whole(2, n, largest, every), integers(4, n));
+    for row in w.chunks_mut(k).skip(1).step_by(2) {
+        row.iter_mut().step_by(every).for_each(|value| *value = -largest);
+    }
     let sums = product([m, n, k], &x, &turned(&w, k));
     let round = |value: f64| engine.storage().round(value);
     let expected: Vec<f64> = sums.iter().enumerate().map(|(at, sum)| round((sum + bias[at % n]).max(0.0))).collect();
