@@ -70,6 +70,8 @@ pub struct Engine {
     pub(crate) device: Device,
     pub(crate) workers: Workers,
     pub(crate) training: bool,
+    /// Bytes of shared memory for kernels of ours on a GPU; `None` where there are none, or operations are recorded.
+    pub(crate) gpu_kernels: Option<usize>,
     pub(crate) cache: RefCell<Cache>,
     /// Of training, in the order in which they were made.
     pub(crate) variables: RefCell<Vec<Var>>,
@@ -105,7 +107,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
     }
 
     fn supports(&self, operation: &OpSpec) -> Support {
-        let setting = Setting { precision: self.config.precision, on_cpu: self.device.is_cpu(), training: self.training };
+        let Engine { config, device, training, gpu_kernels, .. } = &self.engine;
+        let setting = Setting { precision: config.precision, on_cpu: device.is_cpu(), training: *training, gpu_kernels: *gpu_kernels };
         supports(setting, operation)
     }
 
@@ -203,6 +206,19 @@ impl<P: Place> TransformerBackend for Backend<P> {
         }
         self.like_output("normalize", &x, &out)?;
         normalize::normalize(self, spec, &x, weights, out)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn add_norm(
+        &self,
+        spec: NormSpec,
+        x: View<'_, CandleBuffer>,
+        residual: View<'_, CandleBuffer>,
+        weights: NormWeights<'_, CandleBuffer>,
+        sum: Option<ViewMut<'_, CandleBuffer>>,
+        out: ViewMut<'_, CandleBuffer>,
+    ) -> Result<()> {
+        normalize::add_norm(self, spec, x, residual, weights, sum, out)
     }
 
     fn unary(&self, op: UnaryOp, x: Operand<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
@@ -337,7 +353,10 @@ impl<P: Place> TransformerBackend for Backend<P> {
         &self,
         spec: &AttentionSpec,
         operands: AttentionOperands<'_, CandleBuffer>,
-        outputs: AttentionOutputs<'_, CandleBuffer>,
+        #[cfg_attr(not(feature = "cuda"), allow(unused_mut, reason = "only a kernel of ours writes here"))] mut outputs: AttentionOutputs<
+            '_,
+            CandleBuffer,
+        >,
         scratch: &mut Arena<CandleBuffer>,
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
@@ -353,6 +372,10 @@ impl<P: Place> TransformerBackend for Backend<P> {
             // Counting them would be timed, and the answer does not depend on it.
             pairs: 0,
         })?;
+        #[cfg(feature = "cuda")]
+        if crate::cuda::engine::attention(self, sizes, spec, &operands, &mut outputs)? {
+            return Ok(());
+        }
         streamed(self, spec, operands, outputs, scratch)
     }
 }
@@ -380,10 +403,22 @@ impl Engine {
             types: Types::of(config.precision),
             wide: candle_type(config.precision.compute())?,
             workers: Workers::new(&device, config.threads)?,
+            gpu_kernels: if training { None } else { gpu_kernels(&device) },
             device,
             training,
             cache: RefCell::default(),
             variables: RefCell::default(),
         })
     }
+}
+
+/// See [`Engine::gpu_kernels`].
+#[cfg(feature = "cuda")]
+fn gpu_kernels(device: &Device) -> Option<usize> {
+    crate::cuda::engine::shared_memory(device)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu_kernels(_: &Device) -> Option<usize> {
+    None
 }

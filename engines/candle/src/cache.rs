@@ -23,6 +23,8 @@ pub(crate) type Tile = [usize; 4];
 pub(crate) struct Cache {
     positions: HashMap<Place, Tensor>,
     masks: HashMap<Tile, Vec<(AttentionPattern, Tensor)>>,
+    #[cfg(feature = "cuda")]
+    plans: Vec<(AttentionPattern, [usize; 3], [Tensor; 3])>,
     elements: usize,
 }
 
@@ -56,10 +58,26 @@ impl Cache {
         Ok(made)
     }
 
+    /// What kernels of ours visit of a pattern, on the device: offsets, tiles, masks. Asked for by first query, queries and keys.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn plan(&mut self, pattern: &AttentionPattern, sizes: [usize; 3], device: &Device) -> candle_core::Result<[Tensor; 3]> {
+        if let Some((_, _, found)) = self.plans.iter().find(|(own, of, _)| *of == sizes && own == pattern) {
+            return Ok(found.clone());
+        }
+        let plan = crate::cuda::plan::Plan::of(pattern, sizes[0], sizes[1], sizes[2]);
+        self.make_room(plan.len());
+        let [offsets, tiles] = [plan.offsets, plan.tiles].map(|words| Tensor::from_slice(&words, words.len(), device));
+        let made = [offsets?, tiles?, Tensor::from_slice(&plan.masks, plan.masks.len(), device)?];
+        self.plans.push((pattern.clone(), sizes, made.clone()));
+        Ok(made)
+    }
+
     fn make_room(&mut self, elements: usize) {
         if self.elements + elements > MOST_ELEMENTS {
             self.positions.clear();
             self.masks.clear();
+            #[cfg(feature = "cuda")]
+            self.plans.clear();
             self.elements = 0;
         }
         self.elements += elements;

@@ -11,7 +11,7 @@
 //!
 //! Read [`backend`] first: it says which file does what.
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
 
 pub mod backend;
 pub mod buffer;
@@ -22,6 +22,8 @@ pub mod weight;
 mod cache;
 mod compute;
 mod conv;
+#[cfg(any(feature = "cuda", test))]
+mod cuda;
 mod device;
 mod elementwise;
 mod error;

@@ -50,12 +50,14 @@ fn sums(
 ) -> candle_core::Result<Tensor> {
     let (outputs, inputs) = (weight.outputs(), weight.inputs());
     let rows = shape.iter().product::<usize>() / outputs;
-    let x = engine.read_wide(x)?.reshape((rows, inputs))?;
+    let read = || engine.read_wide(x)?.reshape((rows, inputs));
     let product = match &weight.held {
         _ if inputs == 0 => Tensor::zeros((rows, outputs), engine.wide(), &engine.device)?,
-        Held::Codes { codes, scales } => of_codes(engine, &x, codes, scales)?,
+        Held::Codes { codes, scales } => of_codes(engine, &read()?, codes, scales)?,
+        #[cfg(feature = "cuda")]
+        Held::Int4(packed) => return packed.product(engine, x, bias, [rows, inputs, outputs])?.reshape(shape),
         Held::Values(values) => {
-            let transposed = values.t()?;
+            let (x, transposed) = (read()?, values.t()?);
             engine.workers.run(|| x.matmul(&transposed))?
         }
     };

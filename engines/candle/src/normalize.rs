@@ -24,8 +24,46 @@ pub(crate) fn normalize(
     if out.layout.is_empty() {
         return Ok(());
     }
+    #[cfg(feature = "cuda")]
+    if let Some((result, _)) = crate::cuda::engine::add_norm(engine, spec, x, None, weights, false, &out).during("normalize")? {
+        return engine.write("normalize", &result, out);
+    }
     let result = normalized(engine, spec, x, weights, &out).during("normalize")?;
     engine.write("normalize", &result, out)
+}
+
+/// norm(x + residual) by one kernel where there is one; composed where not, also where something is repeated over rows.
+#[cfg(feature = "cuda")]
+pub(crate) fn add_norm<P: crate::place::Place>(
+    engine: &crate::backend::Backend<P>,
+    spec: NormSpec,
+    x: View<'_, CandleBuffer>,
+    residual: View<'_, CandleBuffer>,
+    weights: NormWeights<'_, CandleBuffer>,
+    mut sum: Option<ViewMut<'_, CandleBuffer>>,
+    out: ViewMut<'_, CandleBuffer>,
+) -> Result<()> {
+    use crossover_core::check;
+    let fits = [x.shape(), residual.shape(), sum.as_ref().map_or(out.shape(), |sum| sum.shape())].iter().all(|shape| *shape == out.shape());
+    if fits && !out.layout.is_empty() {
+        let (_, width) = check::rows("add+norm", &out.layout)?;
+        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
+        if let NormKind::Group { groups } = spec.kind {
+            check::norm_groups(width, groups)?;
+        }
+        for view in [&weights.gamma, &weights.beta].into_iter().flatten().chain([&x, &residual]) {
+            engine.inputs("add+norm", [view])?;
+        }
+        [Some(&out), sum.as_ref()].into_iter().flatten().try_for_each(|view| engine.output("add+norm", view))?;
+        let made = crate::cuda::engine::add_norm(engine, spec, &Operand::Of(x), Some(&residual), weights, sum.is_some(), &out);
+        if let Some((normal, total)) = made.during("add+norm")? {
+            if let (Some(total), Some(target)) = (total, &mut sum) {
+                engine.write("add+norm", &total, target.reborrow())?;
+            }
+            return engine.write("add+norm", &normal, out);
+        }
+    }
+    crossover_core::compose::fused::add_norm(engine, spec, x, residual, weights, sum, out)
 }
 
 fn normalized(

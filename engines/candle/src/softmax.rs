@@ -27,6 +27,10 @@ pub(crate) fn softmax(
     if out.layout.is_empty() {
         return Ok(());
     }
+    #[cfg(feature = "cuda")]
+    if let Some(result) = crate::cuda::engine::softmax(engine, algorithm, x, &out).during("softmax")? {
+        return engine.write("softmax", &result, out);
+    }
     let result = engine.operand(x, &out).and_then(|x| rows(engine, algorithm, &x)).during("softmax")?;
     engine.write("softmax", &result, out)
 }

@@ -23,6 +23,15 @@ pub(crate) struct Setting {
     pub(crate) on_cpu: bool,
     /// Operations are recorded.
     pub(crate) training: bool,
+    /// Bytes of shared memory for kernels of ours on a GPU, where there are some.
+    pub(crate) gpu_kernels: Option<usize>,
+}
+
+impl Setting {
+    /// A kernel of ours does this on the GPU: in one pass, of the asked types, with sums in f32.
+    fn by_gpu_kernel(self) -> bool {
+        self.gpu_kernels.is_some() && self.precision.compute() == DType::F32 && self.precision.activation.is_float()
+    }
 }
 
 /// Refuses configurations that no operation here would mean.
@@ -57,13 +66,17 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
 
 /// How an operation is done.
 pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
-    let Setting { precision, on_cpu, training } = setting;
+    let Setting { precision, on_cpu, training, .. } = setting;
     let plain = if precision.storage() == precision.compute() { Support::Native } else { Support::Composed };
     // Where our kernels cannot run, candle's operations are put together.
     let kernel = if on_cpu && !training { plain.clone() } else { Support::Composed };
     let host = || if on_cpu { plain.clone() } else { Support::Emulated("done in the host's memory, with a transfer each way".into()) };
     match operation {
         OpSpec::Matmul { .. } => of_activations(precision),
+        OpSpec::Attention { head_dim, value_dim, .. } if setting.by_gpu_kernel() && attention_fits(setting, *head_dim, *value_dim) => {
+            Support::Native
+        }
+        OpSpec::Softmax { .. } | OpSpec::Normalize { .. } | OpSpec::AddNorm { .. } if setting.by_gpu_kernel() => Support::Native,
         OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(precision).and(Support::Composed),
         OpSpec::Linear { form, inputs, .. } => linear(setting, *form, *inputs),
         OpSpec::GatedFfn { width, hidden, .. } => {
@@ -85,6 +98,24 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
         OpSpec::StableArgSort { .. } | OpSpec::TopK { .. } | OpSpec::GatherRows { .. } | OpSpec::ScatterAddRows { .. } => host(),
         OpSpec::Binary { .. } | OpSpec::Mask { .. } | OpSpec::Select { .. } | OpSpec::Copy { .. } => plain,
     }
+}
+
+/// The attention kernel's widths and its shared memory.
+#[cfg(feature = "cuda")]
+fn attention_fits(setting: Setting, head_dim: usize, value_dim: usize) -> bool {
+    use crate::cuda::{Element, attention};
+    let element = match setting.precision.storage() {
+        DType::Bf16 => Element::Bf16,
+        DType::F16 => Element::F16,
+        _ => Element::F32,
+    };
+    let most = setting.gpu_kernels.unwrap_or(0);
+    head_dim.max(value_dim) <= attention::WIDEST && attention::shared(element, head_dim, value_dim) <= most
+}
+
+#[cfg(not(feature = "cuda"))]
+fn attention_fits(_: Setting, _: usize, _: usize) -> bool {
+    false
 }
 
 /// A product of two activations.
@@ -131,6 +162,7 @@ pub(crate) fn linear(setting: Setting, form: WeightForm, inputs: usize) -> Suppo
         WeightForm::Dense(dtype) | WeightForm::Sparse { dtype, .. } if expect_type(dtype, precision).is_err() => {
             Support::Unsupported(format!("weights in {dtype} do not fit {compute}"))
         }
+        WeightForm::Int4Group { .. } if setting.by_gpu_kernel() => Support::Native,
         WeightForm::Dense(dtype) if dtype == compute && storage == compute => Support::Native,
         WeightForm::Dense(_) if storage != compute => Support::Emulated(widened(storage, compute)),
         WeightForm::Dense(dtype) => {

@@ -21,6 +21,8 @@ use crate::error::During;
 pub struct CandleWeight {
     pub(crate) held: Held,
     pub(crate) form: WeightForm,
+    outputs: usize,
+    inputs: usize,
 }
 
 /// [outputs, inputs] in one way or the other.
@@ -30,15 +32,9 @@ pub(crate) enum Held {
     Values(Tensor),
     /// Codes in f64, and the scale of each output in f32.
     Codes { codes: Tensor, scales: Tensor },
-}
-
-impl CandleWeight {
-    fn matrix(&self) -> &Tensor {
-        match &self.held {
-            Held::Values(values) => values,
-            Held::Codes { codes, .. } => codes,
-        }
-    }
+    /// Codes of four bits for a kernel of ours.
+    #[cfg(feature = "cuda")]
+    Int4(crate::cuda::engine::PackedInt4),
 }
 
 impl PreparedWeight for CandleWeight {
@@ -47,15 +43,17 @@ impl PreparedWeight for CandleWeight {
         match &self.held {
             Held::Values(values) => bytes(values),
             Held::Codes { codes, scales } => bytes(codes) + bytes(scales),
+            #[cfg(feature = "cuda")]
+            Held::Int4(packed) => packed.bytes(),
         }
     }
 
     fn outputs(&self) -> usize {
-        self.matrix().dims()[0]
+        self.outputs
     }
 
     fn inputs(&self) -> usize {
-        self.matrix().dims()[1]
+        self.inputs
     }
 }
 
@@ -68,6 +66,12 @@ impl CandleWeight {
         };
         let tensor = |dtype, values: &[f64]| CandleBuffer::rounded(dtype, values, &engine.device).map(|buffer| buffer.tensor);
         let matrix = |flat: Tensor| flat.reshape((outputs, inputs)).during("weight");
+        #[cfg(feature = "cuda")]
+        if let HostWeight::Int4(int4) = weight
+            && let Some(packed) = crate::cuda::engine::PackedInt4::prepare(engine, int4).during("weight")?
+        {
+            return Ok(Self { held: Held::Int4(packed), form: weight.form(), outputs, inputs });
+        }
         let held = match weight {
             HostWeight::Int8(int8) if precision.activation == DType::I8 => {
                 let codes: Vec<f64> = int8.codes.iter().map(|&code| f64::from(code)).collect();
@@ -81,7 +85,7 @@ impl CandleWeight {
             }
             _ => Held::Values(matrix(tensor(precision.compute(), values.values())?)?),
         };
-        Ok(Self { held, form: weight.form() })
+        Ok(Self { held, form: weight.form(), outputs, inputs })
     }
 }
 
