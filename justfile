@@ -5,6 +5,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 build := "cargo build --release --workspace"
 crossover := "${CARGO_TARGET_DIR:-target}/release/crossover"
+# The GPU build has a target folder of its own: its worker starts only where CUDA is installed, and must not take the plain one's place.
+cuda := "CARGO_TARGET_DIR=target-cuda CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90} CUDARC_CUDA_VERSION=13000 NVCC=$CUDA_HOME/bin/nvcc CUDA_PATH=$CUDA_HOME"
 venv := justfile_directory() / ".venv"
 
 # Show the recipes
@@ -58,6 +60,32 @@ test-sanitized *FILTER:
 # Time the engines' primitives with criterion
 bench-kernels *FILTER:
     cargo bench --profile release -p crossover-naive -p crossover-simd --bench primitives -- {{ FILTER }}
+
+# Build the GPU worker, the command and the GPU's conformance suite into target-cuda/gpu: needs nvcc 13.0 below CUDA_HOME, but no GPU
+build-cuda: cuda-environment
+    {{ cuda }} cargo build --release -p crossover-worker --features candle-cuda
+    {{ cuda }} cargo build --release -p crossover
+    mkdir -p target-cuda/gpu
+    install -s target-cuda/release/crossover-worker target-cuda/gpu/crossover-worker-cuda
+    install -s target-cuda/release/crossover target-cuda/gpu/crossover
+    suite=$({{ cuda }} cargo test --release -p crossover-candle --features cuda --test conformance --no-run --message-format=json \
+        | python3 -c 'import json,sys; print([m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable")][-1])'); \
+    install -s "$suite" target-cuda/gpu/conformance
+
+# Compile every CUDA kernel of ours to PTX for all architectures, and run each on the host against f64: slow, needs nvcc 13.0, but no GPU
+test-cuda-compile: cuda-environment
+    {{ cuda }} LD_LIBRARY_PATH="$CUDA_HOME/lib:$CUDA_HOME/lib/stubs:${LD_LIBRARY_PATH:-}" \
+        cargo test --release -p crossover-candle --features cuda --lib cuda
+
+# On a machine with a GPU: the conformance suite, then a sweep, left with its report in results/runs-published/MACHINE (no Rust needed)
+gpu-sweep MACHINE EXPERIMENT="standard" *FLAGS:
+    bash engines/candle/gpu-sweep.sh "{{ MACHINE }}" "{{ EXPERIMENT }}" {{ FLAGS }}
+
+[private]
+cuda-environment:
+    @if [ ! -x "${CUDA_HOME:-}/bin/nvcc" ]; then \
+        echo "set CUDA_HOME to a CUDA 13.0 toolkit with bin/nvcc (CONTRIBUTING.md, \"The GPU build\", says how to have one)" >&2; exit 3; \
+    fi
 
 # Make the virtual environment of the Python workers; without Python their tests are skipped, and say so
 peers-environment:

@@ -191,6 +191,8 @@ pub fn refuse_what_cannot_fit(dry: &DryRun) -> Result<(), Fault> {
 /// An engine's error as the protocol tells it.
 pub fn fault(error: EngineError) -> Fault {
     let kind = match error {
+        // The driver's own name of it, which comes through a library that has no kind for it.
+        EngineError::Unsupported { ref reason, .. } if reason.contains("CUDA_ERROR_OUT_OF_MEMORY") => FailureKind::OutOfMemory,
         EngineError::Unsupported { .. } => FailureKind::Unsupported,
         EngineError::Allocation { .. } => FailureKind::OutOfMemory,
         EngineError::Shape { .. } | EngineError::ElementType { .. } | EngineError::Index { .. } => FailureKind::Internal,

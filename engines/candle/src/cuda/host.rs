@@ -12,6 +12,7 @@ const CALL: &str = "static void call_kernel() { ENTRY(*(Parameters *)parameters.
 
 /// A compiled kernel, removed with the value.
 pub(crate) struct Host {
+    program: Program,
     folder: PathBuf,
 }
 
@@ -31,7 +32,7 @@ impl Host {
         }
         let folder = std::env::temp_dir().join(format!("crossover-kernel-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let host = Self { folder };
+        let host = Self { program: program.clone(), folder };
         let source = host.folder.join("kernel.cpp");
         std::fs::write(&source, program.text(PRELUDE) + CALL).unwrap();
         let mut command = Command::new("c++");
@@ -43,7 +44,8 @@ impl Host {
 
     /// What the buffers hold afterwards. The call is made with the threads in order and in reverse, which must not matter.
     pub(crate) fn run(&self, launch: Launch, buffers: &[Vec<u8>]) -> Vec<Vec<u8>> {
-        let Launch { grid, threads, shared, parameters, .. } = launch;
+        let Launch { program, grid, threads, shared, parameters } = launch;
+        assert_eq!(program, self.program, "the call is of another kernel");
         let (parameters, pointers) = parameters.laid_out();
         let [forward, backward] = [0, 1].map(|reversed| {
             let header = [grid[0], grid[1], grid[2], threads, shared, reversed, buffers.len(), parameters.len()];

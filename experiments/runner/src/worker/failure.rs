@@ -30,6 +30,15 @@ pub enum Cause {
         /// Its exit code.
         code: i32,
     },
+    /// The loader could not start it, because a library that it is linked to is not there.
+    #[error(
+        "the worker could not be started: {library} is not on this machine. A worker with the feature candle-cuda starts only where CUDA \
+         and its driver are installed; build it without that feature, or name another worker by CROSSOVER_WORKER"
+    )]
+    MissingLibrary {
+        /// The library's file name.
+        library: String,
+    },
     /// It was ended by a signal that did not come from the runner.
     #[error("{}", describe_signal(*signal))]
     Signalled {
@@ -53,6 +62,21 @@ pub enum Cause {
     Interrupted,
 }
 
+impl Cause {
+    /// The cause behind the exit code, where the worker's last words tell it.
+    pub(super) fn told_by(self, tail: Option<&str>) -> Self {
+        /// What the loader exits with where it cannot bring a program to its start.
+        const LOADER: i32 = 127;
+        let library = tail.and_then(|tail| tail.lines().find_map(|line| line.split_once("error while loading shared libraries: ")));
+        match (self, library) {
+            (Self::Exited { code: LOADER }, Some((_, rest))) => {
+                Self::MissingLibrary { library: rest.split(':').next().unwrap_or(rest).to_owned() }
+            }
+            (cause, _) => cause,
+        }
+    }
+}
+
 impl WorkerFailure {
     /// True where the run is being stopped, so that nothing must be recorded.
     pub fn is_interruption(&self) -> bool {
@@ -71,6 +95,7 @@ impl WorkerFailure {
             Cause::Signalled { .. } | Cause::Exited { .. } if self.tail_speaks_of_memory() => Status::Oom,
             Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) => Status::Oom,
             Cause::Fault(Fault { kind: FailureKind::Unsupported, .. }) => Status::Unsupported,
+            Cause::MissingLibrary { .. } => Status::Unsupported,
             Cause::Deadline(_) => Status::Timeout,
             _ => Status::Crashed,
         }
@@ -117,6 +142,19 @@ mod tests {
 
     fn failure(cause: Cause, tail: Option<&str>) -> WorkerFailure {
         WorkerFailure { step: "measure", cause, stderr_tail: tail.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_missing_library_is_told_in_words() {
+        let tail = "crossover-worker: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No such file";
+        let cause = Cause::Exited { code: 127 }.told_by(Some(tail));
+        assert_eq!(cause, Cause::MissingLibrary { library: "libcuda.so.1".into() });
+        let failure = failure(cause, Some(tail));
+        assert_eq!(failure.status(), Status::Unsupported);
+        assert!(failure.to_string().contains("candle-cuda") && failure.to_string().contains("CROSSOVER_WORKER"), "{failure}");
+        // Another exit, or other words, stay what they are.
+        assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail)), Cause::Exited { code: 1 });
+        assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found")), Cause::Exited { code: 127 });
     }
 
     #[test]

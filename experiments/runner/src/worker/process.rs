@@ -228,7 +228,8 @@ impl WorkerProcess {
             _ => self.terminate(),
         }
         self.stderr.settle(LAST_WORDS);
-        WorkerFailure { step, cause, stderr_tail: self.stderr.text() }
+        let tail = self.stderr.text();
+        WorkerFailure { step, cause: cause.told_by(tail.as_deref()), stderr_tail: tail }
     }
 
     fn write(&mut self, request: &Request) -> Result<(), WireError> {
