@@ -4,7 +4,7 @@
 //! Compiling takes a part of a second. It happens once a process for each kernel and width, in the runs before the timed ones.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDType;
@@ -14,7 +14,7 @@ use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_
 use candle_core::{CpuStorage, CudaDevice, CudaStorage, CustomOp1, DType, Error, Layout, Result, Shape, Storage, Tensor};
 use half::{bf16, f16};
 
-use super::{Launch, Program};
+use super::{Element, Launch, Program};
 
 const PRELUDE: &str = include_str!("kernels/device.cu");
 /// The compute capabilities that kernels are compiled for, as NVRTC names them: the newest that the device has.
@@ -50,9 +50,9 @@ impl CustomOp1 for Call<'_> {
     fn cuda_fwd(&self, storage: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
         let (device, count) = (storage.device(), self.shape.elem_count());
         let out = match self.dtype {
-            DType::F32 => self.into_new::<f32>(device, count)?,
-            DType::BF16 => self.into_new::<bf16>(device, count)?,
-            DType::F16 => self.into_new::<f16>(device, count)?,
+            DType::F32 => self.in_new_memory::<f32>(device, count)?,
+            DType::BF16 => self.in_new_memory::<bf16>(device, count)?,
+            DType::F16 => self.in_new_memory::<f16>(device, count)?,
             other => return Err(Error::UnsupportedDTypeForOp(other, self.name())),
         };
         Ok((out, self.shape.clone()))
@@ -68,7 +68,7 @@ struct Words([u64; PARAMETER_WORDS]);
 unsafe impl DeviceRepr for Words {}
 
 impl Call<'_> {
-    fn into_new<T: CudaDType + DeviceRepr>(&self, device: &CudaDevice, count: usize) -> Result<CudaStorage> {
+    fn in_new_memory<T: CudaDType + DeviceRepr>(&self, device: &CudaDevice, count: usize) -> Result<CudaStorage> {
         // SAFETY: the kernel writes every element of its output before anything reads it (the tests run it over memory full of NaN).
         let out = unsafe { device.alloc::<T>(count)? };
         let stream = device.cuda_stream();
@@ -86,7 +86,8 @@ impl Call<'_> {
         }
         let words = self.words(&addresses)?;
         let Launch { program, grid, threads, shared, .. } = &self.launch;
-        let function = device.get_or_load_custom_func(program.entry, &module_name(program), &compiled(program, device)?)?;
+        let compiled = compiled(program, device)?;
+        let function = device.get_or_load_custom_func(program.entry, &compiled.module, &compiled.ptx)?;
         if *shared > PLAIN_SHARED {
             let most = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             function.set_attribute(most, *shared as i32).map_err(|error| Error::Cuda(Box::new(error)))?;
@@ -158,21 +159,28 @@ pub(crate) fn architecture(device: &CudaDevice) -> Option<&'static str> {
     ARCHITECTURES.into_iter().find(|&(capability, _)| 10 * major + minor >= capability).map(|(_, name)| name)
 }
 
-/// A name for candle's table of modules.
-fn module_name(program: &Program) -> String {
-    format!("crossover {} {:?} {:?}", program.entry, program.element, program.defines)
+/// A kernel as candle loads it.
+struct Compiled {
+    /// In candle's table of modules.
+    module: String,
+    ptx: String,
 }
 
-/// The kernel as PTX, compiled once a process.
-fn compiled(program: &Program, device: &CudaDevice) -> Result<String> {
-    static KNOWN: OnceLock<Mutex<HashMap<(Program, &'static str), String>>> = OnceLock::new();
+/// What tells programs apart: sources are told apart by their entries.
+type Key = (&'static str, Element, Vec<(&'static str, usize)>, &'static str);
+
+/// The kernel, compiled once a process. Looked up at every call, so the sources themselves are not compared.
+fn compiled(program: &Program, device: &CudaDevice) -> Result<Arc<Compiled>> {
+    static KNOWN: OnceLock<Mutex<HashMap<Key, Arc<Compiled>>>> = OnceLock::new();
     let architecture = architecture(device).ok_or_else(|| Error::Msg("the device is older than compute capability 8.0".into()))?;
+    let key = (program.entry, program.element, program.defines.clone(), architecture);
     let mut known = KNOWN.get_or_init(Mutex::default).lock().map_err(|_| Error::Msg("a kernel's compilation was interrupted".into()))?;
-    if let Some(found) = known.get(&(program.clone(), architecture)) {
-        return Ok(found.clone());
+    if let Some(found) = known.get(&key) {
+        return Ok(Arc::clone(found));
     }
-    let made = to_ptx(program, architecture)?;
-    known.insert((program.clone(), architecture), made.clone());
+    let module = format!("crossover {} {:?} {:?}", program.entry, program.element, program.defines);
+    let made = Arc::new(Compiled { module, ptx: to_ptx(program, architecture)? });
+    known.insert(key, Arc::clone(&made));
     Ok(made)
 }
 
@@ -185,7 +193,7 @@ pub(crate) fn to_ptx(program: &Program, architecture: &'static str) -> Result<St
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Element, attention, int4, rows};
+    use super::super::{attention, int4, rows};
     use super::*;
 
     /// Every kernel in every type for every architecture, which needs no GPU.
