@@ -64,7 +64,7 @@ pub type CandleBackend = Backend<Cpu>;
 /// What all places share.
 #[derive(Debug)]
 pub struct Engine {
-    config: EngineConfig,
+    pub(crate) config: EngineConfig,
     pub(crate) types: Types,
     pub(crate) wide: Candle,
     pub(crate) device: Device,
@@ -353,10 +353,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
         &self,
         spec: &AttentionSpec,
         operands: AttentionOperands<'_, CandleBuffer>,
-        #[cfg_attr(not(feature = "cuda"), allow(unused_mut, reason = "only a kernel of ours writes here"))] mut outputs: AttentionOutputs<
-            '_,
-            CandleBuffer,
-        >,
+        outputs: AttentionOutputs<'_, CandleBuffer>,
         scratch: &mut Arena<CandleBuffer>,
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
@@ -372,6 +369,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
             // Counting them would be timed, and the answer does not depend on it.
             pairs: 0,
         })?;
+        #[cfg(feature = "cuda")]
+        let mut outputs = outputs;
         #[cfg(feature = "cuda")]
         if crate::cuda::engine::attention(self, sizes, spec, &operands, &mut outputs)? {
             return Ok(());
@@ -394,31 +393,4 @@ impl<P: Place> Backend<P> {
             _ => Ok(()),
         }
     }
-}
-
-impl Engine {
-    fn on_device(config: &EngineConfig, device: Device, training: bool) -> Result<Self> {
-        Ok(Self {
-            config: *config,
-            types: Types::of(config.precision),
-            wide: candle_type(config.precision.compute())?,
-            workers: Workers::new(&device, config.threads)?,
-            gpu_kernels: if training { None } else { gpu_kernels(&device) },
-            device,
-            training,
-            cache: RefCell::default(),
-            variables: RefCell::default(),
-        })
-    }
-}
-
-/// See [`Engine::gpu_kernels`].
-#[cfg(feature = "cuda")]
-fn gpu_kernels(device: &Device) -> Option<usize> {
-    crate::cuda::engine::shared_memory(device)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn gpu_kernels(_: &Device) -> Option<usize> {
-    None
 }

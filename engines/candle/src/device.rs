@@ -11,12 +11,17 @@
 //! So set `RAYON_NUM_THREADS` to the cell's threads before the process starts: then nothing is cut into pieces, and with one thread
 //! nothing is handed over to a pool either (some 10 microseconds a call).
 
+use std::cell::RefCell;
+
 use candle_core::Device;
 use candle_core::utils::{barrier_pool, get_num_threads};
+use crossover_core::backend::EngineConfig;
 use crossover_core::error::{EngineError, Result};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::backend::NAME;
+use crate::backend::{Engine, NAME};
+use crate::buffer::candle_type;
+use crate::operands::Types;
 
 /// The threads of one engine.
 #[derive(Debug)]
@@ -62,4 +67,32 @@ impl Workers {
             None => work(),
         }
     }
+}
+
+impl Engine {
+    /// One whose tensors are there.
+    pub(crate) fn on_device(config: &EngineConfig, device: Device, training: bool) -> Result<Self> {
+        Ok(Self {
+            config: *config,
+            types: Types::of(config.precision),
+            wide: candle_type(config.precision.compute())?,
+            workers: Workers::new(&device, config.threads)?,
+            gpu_kernels: if training { None } else { gpu_kernels(&device) },
+            device,
+            training,
+            cache: RefCell::default(),
+            variables: RefCell::default(),
+        })
+    }
+}
+
+/// See [`Engine::gpu_kernels`].
+#[cfg(feature = "cuda")]
+fn gpu_kernels(device: &Device) -> Option<usize> {
+    crate::cuda::engine::shared_memory(device)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu_kernels(_: &Device) -> Option<usize> {
+    None
 }
