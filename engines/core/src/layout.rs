@@ -144,11 +144,18 @@ impl Layout {
 
     /// Two neighbouring dimensions merged; they must lie densely behind each other.
     pub fn merge(&self, axis: usize) -> Result<Self> {
+        self.merged(axis).ok_or_else(|| {
+            let detail = format!("dimensions {axis} and {} of {:?} with strides {:?}", axis + 1, self.shape(), self.strides());
+            shape_error("merge", detail)
+        })
+    }
+
+    /// The same for those who only try, which costs them no message.
+    fn merged(&self, axis: usize) -> Option<Self> {
         let mergeable = axis + 1 < self.rank
             && (self.dims[axis] == 1 || self.dims[axis + 1] == 1 || self.strides[axis] == self.strides[axis + 1] * self.dims[axis + 1]);
         if !mergeable {
-            let detail = format!("dimensions {axis} and {} of {:?} with strides {:?}", axis + 1, self.shape(), self.strides());
-            return Err(shape_error("merge", detail));
+            return None;
         }
         let mut merged = *self;
         merged.dims[axis] = self.dims[axis] * self.dims[axis + 1];
@@ -159,7 +166,7 @@ impl Layout {
         }
         merged.rank -= 1;
         (merged.dims[merged.rank], merged.strides[merged.rank]) = (1, 0);
-        Ok(merged)
+        Some(merged)
     }
 
     /// A dimension of extent 1 inserted at `axis`.
@@ -227,8 +234,8 @@ impl Layout {
         }
         while self.rank > 2 {
             let axis = self.rank - 3;
-            match (self.merge(axis), other.merge(axis)) {
-                (Ok(merged), Ok(merged_other)) => (self, other) = (merged, merged_other),
+            match (self.merged(axis), other.merged(axis)) {
+                (Some(merged), Some(merged_other)) => (self, other) = (merged, merged_other),
                 _ => break,
             }
         }

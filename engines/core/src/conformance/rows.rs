@@ -32,7 +32,8 @@ fn reduce<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
         let shape = t.source.choose(&[vec![width], vec![rows, width], vec![outer.min(4), rows, width]]);
         let x_type = t.float_type();
         // Whole numbers have ties.
-        let fill = t.source.choose(&[Fill::Normal(2.0), Fill::Integers(2), Fill::Around(100.0)]);
+        // Rows without a positive value show who begins a maximum at zero.
+        let fill = t.source.choose(&[Fill::Normal(2.0), Fill::Integers(2), Fill::Around(100.0), Fill::Around(-100.0)]);
         let mut x = t.input(x_type, &shape, fill)?;
         if matches!(op, ReduceOp::Max | ReduceOp::Min) && t.source.one_in(3) {
             let mut values = x.values;

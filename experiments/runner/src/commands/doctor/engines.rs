@@ -130,7 +130,7 @@ mod tests {
         let cases = [
             (failed(fault(FailureKind::Unsupported, driver)), "is the driver installed?", "the status unsupported"),
             (failed(fault(FailureKind::OutOfMemory, "no room for 4 elements on the device")), "no room", "the status oom"),
-            (failed(Cause::Signalled { signal: 4 }), "signal", "the status crashed"),
+            (failed(Cause::Signalled { signal: 4 }), "SIGILL", "the status crashed"),
         ];
         for (answer, found, advice) in cases {
             let finding = judge(&engine("candle-cuda"), &answer);
