@@ -315,7 +315,7 @@ impl TransformerBackend for SimdBackend {
         if let Some(mask) = &operands.key_mask {
             check::inside("attention", mask.buffer, &mask.layout)?;
         }
-        in_compute_type!(self, R => attention::attention::<R>(self, &self.engine, spec, sizes, operands, outputs, scratch))
+        attention::attention(self, &self.engine, spec, sizes, operands, outputs, scratch)
     }
 
     fn linear_attention(

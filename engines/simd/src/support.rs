@@ -5,8 +5,8 @@
 //! product is native where a kernel multiplies operands of the asked types: f32 and f64; bf16 by the instruction for pairs of bf16; int8 codes in
 //! integers; and weights held narrow (codes, 16-bit floats) under f32 activations, where the precision itself asks for f32 products of what
 //! the weights stand for. A product of 16-bit activations without an instruction for them is widened and multiplied as singles. Its results
-//! are those of exact products with f32 sums, but its speed is that of f32: emulated. So is attention on 16-bit operands, whose kernel
-//! multiplies singles.
+//! are those of exact products with f32 sums, but its speed is that of f32: emulated. Attention of a few rows on bf16
+//! operands is bound by reading keys and values, and widens them on the way: native where attention of many rows is.
 
 use crossover_core::backend::EngineConfig;
 use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
@@ -110,9 +110,9 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
         // Operands of 16 bits are widened by the composition.
         OpSpec::LinearAttention { .. } if precision.storage() == precision.compute() => of_activations(extras, precision).support(),
         OpSpec::LinearAttention { .. } => of_activations(extras, precision).support().and(Support::Composed),
-        OpSpec::Attention { head_dim, .. } => of_activations(Extras { bf16: false, ..extras }, precision)
-            .support()
-            .and(if attention::takes(*head_dim) { Support::Native } else { Support::Composed }),
+        OpSpec::Attention { head_dim, .. } => {
+            of_activations(extras, precision).support().and(if attention::takes(*head_dim) { Support::Native } else { Support::Composed })
+        }
         OpSpec::GatedFfn { width, hidden, .. } => {
             let way = |inputs: usize| linear(extras, precision, WeightForm::of(precision), inputs).support();
             way(*width).and(way(*hidden)).and(Support::Composed)

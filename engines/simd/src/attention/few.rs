@@ -1,13 +1,15 @@
 //! Few rows of queries over many keys, as a decoder's steps are: bound by reading keys and values once.
 //!
-//! Nothing is packed: scores are dot products with the keys as they lie, and the sum over values runs along their rows. Query heads that
+//! Nothing is packed: scores are dot products with the keys as they lie, and the sum over values runs along their rows; 16-bit keys and values
+//! are widened a few at a time into scratch that stays in the first-level cache. Query heads that
 //! share a key head are rows of one task, so that its keys are read once for all of them. Keys are divided among tasks ("split keys",
 //! Dao et al., "Flash-Decoding", 2023): each makes a maximum, a sum and an unnormalised output of its own, and these are merged by
 //! their maxima, as two blocks of the recurrence are.
 //!
 //! # What bounds it
 //! A key and a value of 64 singles are 512 bytes, against 8 vector multiply-adds and a sum over lanes for each row: at 30 GB/s from memory
-//! 17 ns against some 5, so the bandwidth is the limit as long as the cache does not fit a cache.
+//! 17 ns against some 5, so the bandwidth is the limit as long as the cache does not fit a cache. Keys and values are two streams that take
+//! turns, which the processor does not follow by itself: while scores of some keys are made, their values and the next keys are asked for.
 
 use std::ops::Range;
 
@@ -16,14 +18,17 @@ use crossover_core::backend::{AttentionOperands, AttentionOutputs};
 use crossover_core::check::AttentionSizes;
 use crossover_core::error::Result;
 use crossover_core::ops::AttentionSpec;
+use crossover_core::tensor::View;
 
-use super::scores::{Bias, Query, add, cap_scores, exponentials, maximum, shift_of};
+use super::arithmetic::Number;
+use super::scores::{Bias, Query, add, cap_scores, maximum, weights};
 use super::visible::{Segment, Visible, for_each_hidden};
-use super::{KEY_BLOCK, shared, take};
+use super::{SEGMENT, rows as loading, shared, take};
 use crate::SimdBackend;
 use crate::aligned::Plain;
 use crate::buffer::{SharedBuffer, SimdBuffer};
-use crate::gemm::{COLUMN_VECTORS, Engine, PANEL_ROW, RowPanel, Source, Target, dots_with, few_rows_panel};
+use crate::element::Held;
+use crate::gemm::{COLUMN_VECTORS, Engine, MOST_STEPS, PANEL_ROW, RowPanel, Source, Target, dots_with, few_rows_panel};
 use crate::isa::Kernel;
 use crate::vector::{Lanes, Scalar, Vector, exp2};
 
@@ -32,9 +37,17 @@ const FEW_ROWS: usize = 4;
 /// Keys of a task at least: below, waking a thread costs more than it saves.
 const LEAST_KEYS: usize = 512;
 
+/// Keys whose values are asked for while their scores are made: with the next keys they fit the first-level cache.
+const TOGETHER: usize = 64;
+/// Keys of a step.
+const STEP: usize = 4;
+
 /// Keys and values must lie densely along their channels, and nobody may be hidden by a key mask, whose values must not be read.
 pub(super) fn suits<E: Lanes>(sizes: &AttentionSizes, operands: &AttentionOperands<'_, SimdBuffer>) -> bool {
-    let dense = |view: &crossover_core::tensor::View<'_, SimdBuffer>| E::slice(view.buffer).is_some() && view.layout.strides()[3] == 1;
+    let dense = |view: &View<'_, SimdBuffer>| {
+        let held = E::slice(view.buffer).is_some() || matches!(view.buffer, SimdBuffer::Bf16(_) | SimdBuffer::F16(_));
+        held && view.layout.strides()[3] == 1
+    };
     let rows = sizes.queries * (sizes.heads / sizes.key_heads);
     rows <= FEW_ROWS && sizes.keys > 0 && operands.key_mask.is_none() && dense(&operands.k) && dense(&operands.v)
 }
@@ -47,10 +60,57 @@ struct Split<'a, E> {
     batch: usize,
     key_head: usize,
     keys: Range<usize>,
-    k: Source<E>,
-    v: Source<E>,
-    /// Queries, scores, output, maxima, sums, biases; output, maxima and sums are the result.
+    k: Rows<'a>,
+    v: Rows<'a>,
+    /// Queries, scores, output, maxima, sums, biases, widened keys and values; output, maxima and sums are the result.
     piece: Piece<'a, E>,
+}
+
+/// Dense rows of one head.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    buffer: &'a SimdBuffer,
+    /// Where its elements begin, and the bytes of one.
+    place: (*const u8, usize),
+    start: usize,
+    /// From row to row.
+    distance: usize,
+    width: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(view: &View<'a, SimdBuffer>, batch: usize, head: usize) -> Self {
+        let (strides, width) = (view.layout.strides(), view.shape()[3]);
+        let place = loading::place(view.buffer);
+        Self {
+            buffer: view.buffer,
+            place,
+            start: view.layout.offset() + batch * strides[0] + head * strides[1],
+            distance: strides[2],
+            width,
+        }
+    }
+
+    /// Where they lie, or where they were widened to.
+    #[inline(always)]
+    fn widened<V: Vector>(&self, keys: Range<usize>, into: &mut [V::Element]) -> Source<V::Element> {
+        if let Some(values) = V::Element::slice(self.buffer) {
+            let pointer = values.as_ptr().wrapping_add(self.start + keys.start * self.distance);
+            return Source { pointer, row: self.distance, column: 1 };
+        }
+        if self.width > 0 {
+            for (key, into) in keys.zip(into.chunks_exact_mut(self.width)) {
+                loading::load::<V>(self.buffer, self.start + key * self.distance, 1, into);
+            }
+        }
+        Source { pointer: into.as_ptr(), row: self.width, column: 1 }
+    }
+
+    /// Asks for a row, which need not be there.
+    #[inline(always)]
+    fn prefetch<V: Vector>(&self, key: usize) {
+        loading::prefetch::<V>(self.place, self.start + key * self.distance, self.width);
+    }
 }
 
 struct Piece<'a, E> {
@@ -60,27 +120,31 @@ struct Piece<'a, E> {
     maxima: &'a mut [E],
     sums: &'a mut [E],
     biases: &'a mut [E],
+    keys: &'a mut [E],
+    values: &'a mut [E],
 }
 
 impl<'a, E> Piece<'a, E> {
-    /// Elements of queries and scores, output, maxima, sums, biases. Whole vectors, so that the output's rows are.
-    fn parts(wide: usize) -> [usize; 5] {
-        [FEW_ROWS * PANEL_ROW, FEW_ROWS * wide, FEW_ROWS, FEW_ROWS, KEY_BLOCK]
+    /// Elements of queries and scores, output, maxima, sums, biases, keys, values. Whole vectors, so that the output's rows are.
+    fn parts(wide: usize) -> [usize; 7] {
+        [FEW_ROWS * PANEL_ROW, FEW_ROWS * wide, FEW_ROWS, FEW_ROWS, TOGETHER, TOGETHER * MOST_STEPS, TOGETHER * wide]
     }
 
     fn elements(wide: usize) -> usize {
-        let [rows, output, maxima, sums, biases] = Self::parts(wide);
-        (2 * rows + output + maxima + sums + biases).next_multiple_of(16)
+        let parts = Self::parts(wide);
+        (parts[0] + parts.iter().sum::<usize>()).next_multiple_of(16)
     }
 
     fn new(piece: &'a mut [E], wide: usize) -> Self {
-        let [rows, output_len, maxima_len, sums_len, biases_len] = Self::parts(wide);
+        let [rows, output_len, maxima_len, sums_len, biases_len, keys_len, values_len] = Self::parts(wide);
         let (queries, rest) = piece.split_at_mut(rows);
         let (scores, rest) = rest.split_at_mut(rows);
         let (output, rest) = rest.split_at_mut(output_len);
         let (maxima, rest) = rest.split_at_mut(maxima_len);
         let (sums, rest) = rest.split_at_mut(sums_len);
-        Self { queries, scores, output, maxima, sums, biases: &mut rest[..biases_len] }
+        let (biases, rest) = rest.split_at_mut(biases_len);
+        let (keys, rest) = rest.split_at_mut(keys_len);
+        Self { queries, scores, output, maxima, sums, biases, keys, values: &mut rest[..values_len] }
     }
 }
 
@@ -105,21 +169,15 @@ pub(super) fn attention<E: Lanes + Plain>(
     let at = shared::<E>(&mut pieces)?;
     // SAFETY: each task has a piece of its own.
     let piece_of = |task: usize| Piece::new(unsafe { std::slice::from_raw_parts_mut(at.pointer().add(task * piece), piece) }, wide);
-    let source = |view: &crossover_core::tensor::View<'_, SimdBuffer>, batch: usize, head: usize| {
-        let strides = view.layout.strides();
-        let start = view.layout.offset() + batch * strides[0] + head * strides[1];
-        let values = E::slice(view.buffer).map_or(std::ptr::null(), <[E]>::as_ptr);
-        Source { pointer: values.wrapping_add(start), row: strides[2], column: 1 }
-    };
     let work = |_: usize, task: usize| {
         let (head, split) = (task / splits, task % splits);
         let (batch, key_head) = (head / sizes.key_heads, head % sizes.key_heads);
         // Whole blocks, so that neighbours do not share one.
-        let end = |split: usize| (split * sizes.keys / splits).next_multiple_of(KEY_BLOCK).min(sizes.keys);
+        let end = |split: usize| (split * sizes.keys / splits).next_multiple_of(SEGMENT).min(sizes.keys);
         let keys = if split == 0 { 0 } else { end(split) }..if split + 1 == splits { sizes.keys } else { end(split + 1) };
         let mut piece = piece_of(task);
         load_queries(spec, &sizes, operands, [batch, key_head], &mut piece);
-        let (k, v) = (source(&operands.k, batch, key_head), source(&operands.v, batch, key_head));
+        let (k, v) = (Rows::new(&operands.k, batch, key_head), Rows::new(&operands.v, batch, key_head));
         engine.isa.run(Split { spec, sizes, bias, batch, key_head, keys, k, v, piece });
     };
     engine.pool.for_each(heads * splits, work);
@@ -159,35 +217,48 @@ fn rows(sizes: &AttentionSizes, key_head: usize) -> impl Iterator<Item = (usize,
     (0..group * queries).map(move |row| (key_head * group + row / queries, row % queries))
 }
 
-impl<E: Lanes> Kernel<E> for Split<'_, E> {
+impl<E: Lanes + Plain> Kernel<E> for Split<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector<Element = E>>(mut self) {
         let positions = self.spec.query_offset..self.spec.query_offset + self.sizes.queries;
-        for first in self.keys.clone().step_by(KEY_BLOCK) {
-            let block = first..self.keys.end.min(first + KEY_BLOCK);
-            let visible = Visible::new(&self.spec.pattern, positions.clone(), block.clone(), V::LANES * COLUMN_VECTORS, false);
+        for first in self.keys.clone().step_by(SEGMENT) {
+            let block = first..self.keys.end.min(first + SEGMENT);
+            let visible = Visible::new(&self.spec.pattern, positions.clone(), block.clone(), V::LANES * COLUMN_VECTORS);
             let mut from = block.start;
             while let Some(segment) = visible.segment(from) {
-                self.absorb::<V>(&segment);
+                for first in segment.keys.clone().step_by(TOGETHER) {
+                    self.absorb::<V>(&Segment { keys: first..segment.keys.end.min(first + TOGETHER), full: segment.full });
+                }
                 from = segment.keys.end;
             }
         }
     }
 }
 
-impl<E: Lanes> Split<'_, E> {
+impl<E: Lanes + Plain> Split<'_, E> {
     #[inline(always)]
     fn absorb<V: Vector<Element = E>>(&mut self, segment: &Segment) {
         let count = segment.keys.len();
         let wide = self.piece.output.len() / FEW_ROWS;
-        let padded = count.next_multiple_of(V::LANES * COLUMN_VECTORS);
+        let padded = count.next_multiple_of(V::LANES);
+        let k = self.k.widened::<V>(segment.keys.clone(), self.piece.keys);
+        let rows_here = self.sizes.queries * (self.sizes.heads / self.sizes.key_heads);
+        for first in (0..count).step_by(STEP) {
+            for key in segment.keys.start + first..segment.keys.start + first + STEP {
+                self.v.prefetch::<V>(key);
+                self.k.prefetch::<V>(key + TOGETHER);
+            }
+            for at in 0..rows_here {
+                let (query, row) = (&self.piece.queries[at * PANEL_ROW..], &mut self.piece.scores[at * PANEL_ROW..][..count]);
+                let scores = &mut row[first..count.min(first + STEP)];
+                // SAFETY: the query is head_dim long, and so are the keys of this segment.
+                unsafe { dots_with::<V>(self.sizes.head_dim, query.as_ptr(), &k.from(first, 0), scores) };
+            }
+        }
         for (at, (head, row)) in rows(&self.sizes, self.key_head).enumerate() {
             let scores = &mut self.piece.scores[at * PANEL_ROW..][..padded];
-            let query = &self.piece.queries[at * PANEL_ROW..];
-            // SAFETY: the query is head_dim long, and so are the keys of this segment.
-            unsafe { dots_with::<V>(self.sizes.head_dim, query.as_ptr(), &self.k.from(segment.keys.start, 0), &mut scores[..count]) };
             let query = Query { batch: self.batch, head, row, position: self.spec.query_offset + row };
             if let Some(cap) = self.spec.soft_cap {
                 cap_scores(E::from_f64(cap), &mut scores[..count]);
@@ -205,22 +276,29 @@ impl<E: Lanes> Split<'_, E> {
             let old = self.piece.maxima[at];
             let new = maximum::<V>(scores);
             let new = if new > old { new } else { old };
-            let sum = exponentials::<V>(scores, shift_of(new)).sum();
+            let sum = weights::<Number<V>>(scores, shift_of(new));
             let shrink = shrink(old, new);
             self.piece.sums[at] = self.piece.sums[at] * shrink + sum;
             self.piece.maxima[at] = new;
             self.piece.output[at * wide..][..wide].iter_mut().for_each(|value| *value = *value * shrink);
         }
-        let rows = self.sizes.queries * (self.sizes.heads / self.sizes.key_heads);
+        let values = self.v.widened::<V>(segment.keys.clone(), self.piece.values);
         for column in (0..self.sizes.value_dim).step_by(V::LANES * COLUMN_VECTORS) {
             let columns = (V::LANES * COLUMN_VECTORS).min(self.sizes.value_dim - column);
-            let v = self.v.from(segment.keys.start, column);
+            let v = values.from(0, column);
             let c = Target { pointer: self.piece.output[column..].as_mut_ptr(), row: wide, column: 1 };
-            let product = RowPanel { rows, columns, k: count, a: self.piece.scores.as_ptr(), b: v.pointer, b_step: v.row, c, adds: true };
+            let product =
+                RowPanel { rows: rows_here, columns, k: count, a: self.piece.scores.as_ptr(), b: v.pointer, b_step: v.row, c, adds: true };
             // SAFETY: a row of weights has the segment's keys, values lie inside their buffer, rows of output are whole tiles.
             unsafe { few_rows_panel::<V>(&product) };
         }
     }
+}
+
+/// `log2 e` times a maximum; 0 for a row that has seen nothing, whose scores are all minus infinity.
+#[inline(always)]
+fn shift_of<E: Lanes>(maximum: E) -> E {
+    if maximum == E::LOWEST { E::ZERO } else { maximum * E::LOG2_E }
 }
 
 /// 2^((old - new) log2 e); 0 for a row that had seen nothing.

@@ -1,38 +1,44 @@
 //! Attention over a pattern in one kernel: scores, softmax and values of a tile never leave the first-level cache.
 //!
 //! The recurrence is FlashAttention's (Dao et al., 2022, algorithm 1; the division deferred as in Dao, 2023, section 3.1). A thread takes
-//! some rows of queries of one head and goes over the keys in blocks. Within a block it goes by panels of as many rows as the
-//! micro-kernel of [`crate::gemm`] keeps in registers:
+//! some rows of queries of one head and goes over the keys in blocks. Within a block it goes by panels of as many rows as the micro-kernel
+//! keeps in registers, and by segments of the keys that such a panel sees:
 //!
 //! ```text
-//! S = (scale Q) K^T      m' = max(m, rowmax S)      P = 2^((S - m') log2 e)
+//! S = scale Q K^T                    m' = max(m, rowmax S)      P = 2^((S - m') log2 e)
 //! l = l 2^((m - m') log2 e) + rowsum P              O = O 2^((m - m') log2 e) + P V
 //! ```
 //!
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | what is divided among threads, and their scratch |
+//! | `arithmetic.rs` | what multiplies: numbers, or pairs of bf16 numbers |
 //! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries |
 //! | `tile.rs` | the kernel: one tile of queries over all keys |
-//! | `scores.rs` | what happens to scores: cap, bias, masks |
+//! | `product.rs` | the micro-kernel of both products |
+//! | `scores.rs` | what happens to scores: cap, bias, masks, softmax |
 //! | `few.rs` | few rows of queries: nothing is packed, keys are divided among threads |
 //! | `visible.rs` | which parts of a block of keys a panel of rows sees |
+//! | `rows.rs` | rows of operands between memory and vectors |
 //!
 //! # Nothing that the pattern hides is computed, nearly
-//! Blocks of keys that a tile does not see are skipped, then narrow panels of keys that a panel of rows does not see; the sum over values
-//! runs from the first to the last visible key of the panel of rows. What is left over is a strip of at most a panel's width at the
-//! pattern's edge.
+//! Blocks of keys that a tile does not see are skipped, then keys that a panel of rows does not see. Causal patterns and windows are
+//! intervals: their scores are made by whole vectors of keys, and the sum over values runs over the keys that some row of the panel sees.
+//! Others are cut at narrow panels of keys.
 //!
 //! # What bounds it
 //! For each score 2 head_dim + 2 value_dim operations on the multiply-add units, and some 16 instructions a vector for the softmax: for
-//! heads of 64 that is 64 cycles of multiply-adds for about 8 to 12 of softmax on a machine with two such units, so 84 to 89 % of the
-//! multiply-adds' peak at best. The bytes do not count: a block of keys and values (128 KiB in f32) is read from the second-level cache
-//! once for each panel of rows.
+//! heads of 64 that is 64 cycles of multiply-adds for about 8 of softmax on a machine with two such units, so 89 % of the multiply-adds'
+//! peak at best; where pairs of bf16 are multiplied, 34 cycles for 11. The bytes do not count: keys and values are read from the
+//! second-level cache once for each panel of rows, at 9 bytes a cycle.
 //!
 //! The price: keys and values are copied once, which takes scratch of their size, counted in the arena.
 
+mod arithmetic;
 mod few;
 mod packed;
+mod product;
+mod rows;
 mod scores;
 mod tile;
 mod visible;
@@ -40,26 +46,36 @@ mod visible;
 pub(crate) use visible::for_each_hidden;
 
 use crossover_core::arena::Arena;
-use crossover_core::backend::{AttentionOperands, AttentionOutputs};
+use crossover_core::backend::{AttentionOperands, AttentionOutputs, TransformerBackend};
 use crossover_core::check::AttentionSizes;
+use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result};
 use crossover_core::ops::AttentionSpec;
+use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::Tensor;
 
 use crate::SimdBackend;
-use crate::aligned::Plain;
 use crate::buffer::{SharedBuffer, SimdBuffer};
 use crate::gemm::{Engine, MOST_STEPS, TileColumns, TileRows};
 use crate::pool::Shared;
 use crate::vector::Lanes;
-use packed::Packed;
+use arithmetic::{Family, Numbers};
+use packed::{Packed, Packing};
 use scores::Bias;
 use tile::{Call, QueryTile, piece_elements};
 
-/// Keys of a block.
-const KEY_BLOCK: usize = MOST_STEPS;
-/// Panels of rows that one task takes: the block of keys and values stays in the second-level cache meanwhile.
-const PANELS: usize = 8;
+/// Keys whose scores a panel of rows holds at once: a quarter of a block, or a window of 256 keys with the reach of a panel's rows.
+const SEGMENT: usize = 320;
+/// The most keys that all panels of a tile go over before the next ones come.
+const MOST_BLOCK: usize = 1024;
+/// The fewest.
+const LEAST_BLOCK: usize = 256;
+/// Bytes of keys and values that stay in the second-level cache meanwhile.
+const BLOCK_BYTES: usize = 1 << 19;
+/// The most panels of rows that one task takes.
+const MOST_PANELS: usize = 8;
+/// Tasks for each thread, so that threads finish together.
+const TASKS: usize = 6;
 
 /// Does the kernel take heads of this width? Wider ones do not fit the micro-kernel's packed rows.
 pub(crate) fn takes(head_dim: usize) -> bool {
@@ -67,7 +83,28 @@ pub(crate) fn takes(head_dim: usize) -> bool {
 }
 
 /// Operands already checked to fit together and to stay inside their buffers.
-pub(crate) fn attention<E: Lanes + Plain>(
+pub(crate) fn attention(
+    backend: &SimdBackend,
+    engine: &Engine,
+    spec: &AttentionSpec,
+    sizes: AttentionSizes,
+    operands: AttentionOperands<'_, SimdBuffer>,
+    outputs: AttentionOutputs<'_, SimdBuffer>,
+    scratch: &mut Arena<SimdBuffer>,
+) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    if arithmetic::Bf16Operands::are_native(engine.isa, engine.extras)
+        && [&operands.q, &operands.k, &operands.v].into_iter().all(|view| view.dtype() == DType::Bf16)
+    {
+        return with::<arithmetic::Bf16Operands>(backend, engine, spec, sizes, operands, outputs, scratch);
+    }
+    match backend.compute() {
+        DType::F64 => with::<Numbers<f64>>(backend, engine, spec, sizes, operands, outputs, scratch),
+        _ => with::<Numbers<f32>>(backend, engine, spec, sizes, operands, outputs, scratch),
+    }
+}
+
+fn with<F: Family>(
     backend: &SimdBackend,
     engine: &Engine,
     spec: &AttentionSpec,
@@ -79,42 +116,46 @@ pub(crate) fn attention<E: Lanes + Plain>(
     if sizes.batch * sizes.heads * sizes.queries == 0 {
         return Ok(());
     }
-    if few::suits::<E>(&sizes, &operands) {
-        return few::attention::<E>(backend, engine, spec, sizes, &operands, outputs, scratch);
+    if few::suits::<F::E>(&sizes, &operands) {
+        return few::attention::<F::E>(backend, engine, spec, sizes, &operands, outputs, scratch);
     }
     let bias = Bias::checked(operands.bias, sizes)?;
-    let (tile_rows, tile_columns) = (engine.isa.run::<E, _>(TileRows), engine.isa.run::<E, _>(TileColumns));
+    let (tile_rows, tile_columns) = (engine.isa.run::<F::E, _>(TileRows), engine.isa.run::<F::E, _>(TileColumns));
     let heads = sizes.batch * sizes.key_heads;
-    let [key_elements, value_elements] = Packed::<E>::elements(&sizes, tile_columns);
-    let mut keys = take::<E>(backend, scratch, &[heads, key_elements])?;
-    let mut values = take::<E>(backend, scratch, &[heads, value_elements])?;
-    let piece = piece_elements(&sizes, tile_rows, tile_columns);
-    let mut pieces = take::<E>(backend, scratch, &[engine.pool.threads(), piece])?;
+    let [key_elements, value_elements] = Packed::<F::E>::elements(&sizes, tile_columns, F::STEPS);
+    let mut keys = take::<F::E>(backend, scratch, &[heads, key_elements])?;
+    let mut values = take::<F::E>(backend, scratch, &[heads, value_elements])?;
+    let masked = operands.key_mask.is_some();
+    let mut mask = take::<F::E>(backend, scratch, &[sizes.batch, if masked { sizes.keys } else { 0 }])?;
+    let panels = panels_of_task(engine, &sizes, tile_rows);
+    let piece = piece_elements(&sizes, panels, tile_rows, tile_columns);
+    let mut pieces = take::<F::E>(backend, scratch, &[engine.pool.threads(), piece])?;
 
-    let packing = Packed { sizes, tile_columns, keys: shared::<E>(&mut keys)?, values: shared::<E>(&mut values)? };
-    let pieces_at = shared::<E>(&mut pieces)?;
-    engine.pool.for_each(heads * packing.parts(), |_, task| packing.pack(task, &operands));
+    let [keys_at, values_at, mask_at] = [shared::<F::E>(&mut keys)?, shared::<F::E>(&mut values)?, shared::<F::E>(&mut mask)?];
+    let packed = Packed { sizes, tile_columns, steps: F::STEPS, keys: keys_at, values: values_at, mask: mask_at };
+    let pieces_at = shared::<F::E>(&mut pieces)?;
+    engine.pool.for_each(heads * packed.parts(), |_, task| {
+        F::run(engine.isa, Packing { packed: &packed, operands: &operands, task });
+    });
 
-    let log_sum_exp = match outputs.log_sum_exp {
-        Some(view) => Some((SharedBuffer::new(view.buffer), view.layout)),
-        None => None,
-    };
     let call = Call {
         spec,
         sizes,
+        block: block(&spec.pattern, &sizes, size_of::<F::E>() / F::STEPS, panels * tile_rows),
         q: operands.q,
-        key_mask: operands.key_mask,
+        masked,
         bias,
-        packed: &packing,
+        packed: &packed,
         out: SharedBuffer::new(outputs.out.buffer),
         out_layout: outputs.out.layout,
-        log_sum_exp,
+        log_sum_exp: outputs.log_sum_exp.map(|view| (SharedBuffer::new(view.buffer), view.layout)),
     };
-    let rows = PANELS * tile_rows;
+    let rows = panels * tile_rows;
     let tiles = sizes.queries.div_ceil(rows);
     engine.pool.for_each(sizes.batch * sizes.heads * tiles, |participant, task| {
-        // Later rows see more under a causal pattern: the largest tasks first, so that no thread is left alone with one at the end.
-        let (head, tile) = (task % (sizes.batch * sizes.heads), tiles - 1 - task / (sizes.batch * sizes.heads));
+        // Head by head, whose keys and values stay in the caches. Later rows see more under a causal pattern: the largest tasks first, so
+        // that no thread is left alone with one at the end.
+        let (head, tile) = (task / tiles, tiles - 1 - task % tiles);
         let first = tile * rows;
         // SAFETY: each participant has a piece of its own.
         let piece = unsafe { std::slice::from_raw_parts_mut(pieces_at.pointer().add(participant * piece), piece) };
@@ -125,12 +166,31 @@ pub(crate) fn attention<E: Lanes + Plain>(
             rows: first..sizes.queries.min(first + rows),
             piece,
         };
-        engine.isa.run(tile);
+        F::run(engine.isa, tile);
     });
-    for tensor in [pieces, values, keys] {
+    for tensor in [pieces, mask, values, keys] {
         scratch.give(tensor);
     }
     Ok(())
+}
+
+/// Panels of rows that one task takes: fewer where there would be too few tasks for all threads to finish together.
+fn panels_of_task(engine: &Engine, sizes: &AttentionSizes, tile_rows: usize) -> usize {
+    let (threads, panels) = (engine.pool.threads(), sizes.queries.div_ceil(tile_rows));
+    if threads == 1 {
+        return panels.min(MOST_PANELS);
+    }
+    (sizes.batch * sizes.heads * panels / (TASKS * threads)).clamp(1, MOST_PANELS).min(panels)
+}
+
+/// Keys of a block, a multiple of every narrow panel. Rows that see a few neighbours only go over all of them at once.
+fn block(pattern: &AttentionPattern, sizes: &AttentionSizes, bytes: usize, rows: usize) -> usize {
+    let of_key = bytes * (sizes.head_dim + sizes.value_dim).max(1);
+    let block = (BLOCK_BYTES / of_key / LEAST_BLOCK * LEAST_BLOCK).clamp(LEAST_BLOCK, MOST_BLOCK);
+    match pattern {
+        AttentionPattern::Window { left, right } if left.saturating_add(*right).saturating_add(rows) <= 2 * block => sizes.keys.max(1),
+        _ => block,
+    }
 }
 
 fn take<E: Lanes>(backend: &SimdBackend, scratch: &mut Arena<SimdBuffer>, shape: &[usize]) -> Result<Tensor<SimdBuffer>> {

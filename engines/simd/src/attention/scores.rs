@@ -7,9 +7,13 @@ use crossover_core::check::{self, AttentionSizes};
 use crossover_core::error::Result;
 use crossover_core::layout::Layout;
 
+use super::arithmetic::Arithmetic;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
-use crate::vector::{Exponential, Lanes, Vector};
+use crate::vector::{Exponential, Vector, exp2_of_negative};
+
+/// Rows of which a panel keeps maxima and sums: at least as many as it has, and whole vectors.
+pub(super) const STATE: usize = 16;
 
 /// The bias, with its layout worked out.
 #[derive(Clone, Copy)]
@@ -92,38 +96,69 @@ pub(super) fn add<V: Vector>(scores: &mut [V::Element], summands: &[V::Element])
 /// The largest of whole vectors of scores; a NaN may be passed over (the exponentials keep it).
 #[inline(always)]
 pub(super) fn maximum<V: Vector>(scores: &[V::Element]) -> V::Element {
-    let mut largest = [V::splat(V::Element::LOWEST); 2];
-    for at in (0..scores.len()).step_by(2 * V::LANES) {
-        // SAFETY: the length is a multiple of two vectors.
-        unsafe {
-            largest[0] = largest[0].max(V::load(scores.as_ptr().add(at)));
-            largest[1] = largest[1].max(V::load(scores.as_ptr().add(at + V::LANES)));
-        }
-    }
-    largest[0].max(largest[1]).largest()
-}
-
-/// Turns whole vectors of scores into 2^((s - maximum) log2 e), and returns their sum.
-#[inline(always)]
-pub(super) fn exponentials<V: Vector>(scores: &mut [V::Element], shift: V::Element) -> V {
-    let (factor, shift) = (V::splat(V::Element::LOG2_E), V::splat(V::Element::ZERO - shift));
-    let mut sums = [V::zero(); 2];
-    for at in (0..scores.len()).step_by(2 * V::LANES) {
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the length is a multiple of two vectors.
-            unsafe {
-                let place = scores.as_mut_ptr().add(at + part * V::LANES);
-                let power = crate::vector::exp2(V::load(place).mul_add(factor, shift));
-                power.store(place);
-                *sum = sum.add(power);
+    let mut largest = [V::splat(V::Element::LOWEST); 4];
+    let (row, mut at) = (scores.as_ptr(), 0);
+    // SAFETY: the length is a multiple of a vector.
+    unsafe {
+        while at + 4 * V::LANES <= scores.len() {
+            for (part, largest) in largest.iter_mut().enumerate() {
+                *largest = V::load(row.add(at + part * V::LANES)).max(*largest);
             }
+            at += 4 * V::LANES;
+        }
+        while at < scores.len() {
+            largest[0] = V::load(row.add(at)).max(largest[0]);
+            at += V::LANES;
         }
     }
-    sums[0].add(sums[1])
+    largest[0].max(largest[1]).max(largest[2].max(largest[3])).largest()
 }
 
-/// `log2 e` times a maximum; 0 for a row that has seen nothing, whose scores are all minus infinity.
+/// Turns whole vectors of scores into 2^(s log2 e - shift), in the form in which they meet values; returns their sum. No score is above
+/// the shift.
 #[inline(always)]
-pub(super) fn shift_of<E: Lanes>(maximum: E) -> E {
-    if maximum == E::LOWEST { E::ZERO } else { maximum * E::LOG2_E }
+pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
+    let (factor, shift) = (A::V::splat(A::E::LOG2_E), A::V::splat(A::E::ZERO - shift));
+    let mut sums = [A::V::zero(); 2];
+    let (count, row, mut at) = (scores.len(), scores.as_mut_ptr(), 0);
+    // Weights may be shorter than scores and stand where these stood, never behind what is still to be read.
+    // SAFETY: the length is a multiple of a vector.
+    unsafe {
+        while at + 2 * A::V::LANES <= count {
+            let first = exp2_of_negative(A::V::load(row.add(at)).mul_add(factor, shift));
+            let second = exp2_of_negative(A::V::load(row.add(at + A::V::LANES)).mul_add(factor, shift));
+            A::store_weights(first, row, at);
+            A::store_weights(second, row, at + A::V::LANES);
+            sums = [sums[0].add(first), sums[1].add(second)];
+            at += 2 * A::V::LANES;
+        }
+        if at < count {
+            let last = exp2_of_negative(A::V::load(row.add(at)).mul_add(factor, shift));
+            A::store_weights(last, row, at);
+            sums[0] = sums[0].add(last);
+        }
+    }
+    sums[0].add(sums[1]).sum()
+}
+
+/// What a block's maxima do to running ones: the new maxima, their shifts, and the factors that earlier weights shrink by.
+#[inline(always)]
+pub(super) fn advance<V: Vector>(maxima: &mut [V::Element], found: &[V::Element]) -> [[V::Element; STATE]; 2] {
+    let [mut shifts, mut factors] = [[V::Element::ZERO; STATE]; 2];
+    // A row that has seen nothing stands at the lowest number, whose shift is no number; any that is far below all scores does for it.
+    let floor = V::splat(V::Element::from_f64(0.5 * V::Element::LOWEST.to_f64()));
+    let log2_e = V::splat(V::Element::LOG2_E);
+    assert!(maxima.len() == STATE && found.len() == STATE);
+    for at in (0..STATE).step_by(V::LANES) {
+        // SAFETY: all of these are as long as the widest vectors.
+        unsafe {
+            let old = V::load(maxima.as_ptr().add(at));
+            let new = V::load(found.as_ptr().add(at)).max(old);
+            new.store(maxima.as_mut_ptr().add(at));
+            let (before, after) = (old.max(floor).mul(log2_e), new.max(floor).mul(log2_e));
+            after.store(shifts.as_mut_ptr().add(at));
+            exp2_of_negative(before.sub(after)).store(factors.as_mut_ptr().add(at));
+        }
+    }
+    [shifts, factors]
 }

@@ -106,8 +106,11 @@ fn problems() -> Vec<Problem> {
 
 #[test]
 fn the_kernel_agrees_with_the_composition() {
+    // Both round weights and results to bf16, each its own: one unit of 2^-8 for either.
+    let bf16 = "bf16".parse().unwrap();
     for isa in IsaChoice::ALL {
-        for (threads, precision, bound) in [(1, Precision::F64, 1e-13), (2, Precision::F64, 1e-13), (1, Precision::F32, 5e-6)] {
+        let cases = [(1, Precision::F64, 1e-13), (2, Precision::F64, 1e-13), (1, Precision::F32, 5e-6), (2, bf16, 8e-3)];
+        for (threads, precision, bound) in cases {
             let Ok(backend) = SimdBackend::new(&EngineConfig { precision, threads, isa }) else { continue };
             for problem in problems() {
                 let [fused, composed] = [false, true].map(|composed| run(&backend, &problem, composed));

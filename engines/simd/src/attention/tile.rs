@@ -8,22 +8,25 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::TileState;
 use crossover_core::tensor::View;
 
+use super::arithmetic::{Arithmetic, Task};
 use super::packed::Packed;
-use super::scores::{Bias, Query, add, cap_scores, exponentials, maximum, shift_of};
+use super::product::{DISTANCE, Product};
+use super::rows;
+use super::scores::{Bias, Query, STATE, add, advance, cap_scores, maximum, weights};
 use super::visible::{Segment, Visible, for_each_hidden};
-use super::{KEY_BLOCK, PANELS};
 use crate::aligned::Plain;
 use crate::buffer::{SharedBuffer, SimdBuffer};
-use crate::gemm::{COLUMN_VECTORS, PANEL_ROW, RowPanel, Target, row_panel, tile_rows};
-use crate::isa::Kernel;
-use crate::vector::{Lanes, Scalar, Vector, exp2};
+use crate::gemm::{COLUMN_VECTORS, tile_rows};
+use crate::vector::{Lanes, Vector};
 
 /// One call, with everything that does not change from tile to tile.
 pub(super) struct Call<'a, E> {
     pub(super) spec: &'a AttentionSpec,
     pub(super) sizes: AttentionSizes,
+    /// Keys that all panels of a tile go over before the next ones come.
+    pub(super) block: usize,
     pub(super) q: View<'a, SimdBuffer>,
-    pub(super) key_mask: Option<View<'a, SimdBuffer>>,
+    pub(super) masked: bool,
     pub(super) bias: Bias<'a>,
     pub(super) packed: &'a Packed<E>,
     pub(super) out: SharedBuffer,
@@ -41,11 +44,15 @@ pub(super) struct QueryTile<'a, E> {
     pub(super) piece: &'a mut [E],
 }
 
-/// Elements of scratch that a thread needs: queries, scores of a panel, output, maxima and sums, biases and mask of a row.
-pub(super) fn piece_elements(sizes: &AttentionSizes, tile_rows: usize, tile_columns: usize) -> usize {
-    let rows = PANELS * tile_rows;
-    let wide = sizes.value_dim.next_multiple_of(tile_columns);
-    rows * PANEL_ROW + tile_rows * PANEL_ROW + rows * wide + 2 * rows.next_multiple_of(16) + 2 * KEY_BLOCK
+/// Elements of queries, scores of a panel, output, maxima and sums, biases of a row, for tiles of so many panels.
+fn piece_parts(panels: usize, tile_rows: usize, wide: usize) -> [usize; 6] {
+    let rows = panels * tile_rows;
+    [rows * DISTANCE, tile_rows * DISTANCE, rows * wide, panels * STATE, panels * STATE, DISTANCE]
+}
+
+/// Elements of scratch that a thread needs.
+pub(super) fn piece_elements(sizes: &AttentionSizes, panels: usize, tile_rows: usize, tile_columns: usize) -> usize {
+    piece_parts(panels, tile_rows, sizes.value_dim.next_multiple_of(tile_columns)).iter().sum::<usize>().next_multiple_of(STATE)
 }
 
 /// The thread's scratch, by name.
@@ -56,48 +63,46 @@ struct Piece<'a, E> {
     maxima: &'a mut [E],
     sums: &'a mut [E],
     biases: &'a mut [E],
-    /// 0 for keys that the key mask shows, minus infinity for the others.
-    mask: &'a mut [E],
 }
 
 impl<'a, E> Piece<'a, E> {
-    fn new(piece: &'a mut [E], tile_rows: usize, wide: usize) -> Self {
-        let rows = PANELS * tile_rows;
-        let (queries, rest) = piece.split_at_mut(rows * PANEL_ROW);
-        let (scores, rest) = rest.split_at_mut(tile_rows * PANEL_ROW);
-        let (output, rest) = rest.split_at_mut(rows * wide);
-        let (maxima, rest) = rest.split_at_mut(rows.next_multiple_of(16));
-        let (sums, rest) = rest.split_at_mut(rows.next_multiple_of(16));
-        let (biases, mask) = rest.split_at_mut(KEY_BLOCK);
-        Self { queries, scores, output, maxima, sums, biases, mask }
+    fn new(piece: &'a mut [E], [queries, scores, output, maxima, sums, biases]: [usize; 6]) -> Self {
+        let (queries, rest) = piece.split_at_mut(queries);
+        let (scores, rest) = rest.split_at_mut(scores);
+        let (output, rest) = rest.split_at_mut(output);
+        let (maxima, rest) = rest.split_at_mut(maxima);
+        let (sums, rest) = rest.split_at_mut(sums);
+        Self { queries, scores, output, maxima, sums, biases: &mut rest[..biases] }
     }
 }
 
-impl<E: Lanes + Plain> Kernel<E> for QueryTile<'_, E> {
-    type Output = ();
-
+impl<E: Lanes + Plain> Task<E> for QueryTile<'_, E> {
     #[inline(always)]
-    fn run<V: Vector<Element = E>>(self) {
+    fn run<A: Arithmetic<E = E>>(self) {
         let Self { call, batch, head, rows, piece } = self;
-        let width = V::LANES * COLUMN_VECTORS;
-        let wide = call.sizes.value_dim.next_multiple_of(width);
-        let mut piece = Piece::new(piece, tile_rows::<V>(), wide);
+        let (width, panel_rows) = (A::V::LANES * COLUMN_VECTORS, tile_rows::<A::V>());
+        let wide = call.sizes.value_dim.next_multiple_of(A::V::LANES);
+        let mut piece = Piece::new(piece, piece_parts(rows.len().div_ceil(panel_rows), panel_rows, wide));
         let tile = Tile { call, batch, head, rows, wide };
-        tile.begin(&mut piece);
+        tile.begin::<A>(&mut piece);
         let offset = call.spec.query_offset;
-        for first in (0..call.sizes.keys).step_by(KEY_BLOCK) {
-            let block = first..call.sizes.keys.min(first + KEY_BLOCK);
-            let state = call.spec.pattern.tile(offset + tile.rows.start..offset + tile.rows.end, block.clone());
-            if state == TileState::Skip {
+        for first in (0..call.sizes.keys).step_by(call.block) {
+            let block = first..call.sizes.keys.min(first + call.block);
+            if call.spec.pattern.tile(offset + tile.rows.start..offset + tile.rows.end, block.clone()) == TileState::Skip {
                 continue;
             }
-            let masked = tile.load_mask(block.clone(), piece.mask);
-            for (panel, first_row) in tile.rows.clone().step_by(tile_rows::<V>()).enumerate() {
-                let panel = Panel { tile: &tile, at: panel, rows: first_row..tile.rows.end.min(first_row + tile_rows::<V>()), masked };
-                panel.absorb::<V>(block.clone(), state == TileState::Full, &mut piece);
+            for (at, first_row) in tile.rows.clone().step_by(panel_rows).enumerate() {
+                let panel = Panel { tile: &tile, at, rows: first_row..tile.rows.end.min(first_row + panel_rows) };
+                let positions = offset + panel.rows.start..offset + panel.rows.end;
+                let visible = Visible::new(&call.spec.pattern, positions, block.clone(), width);
+                let mut from = block.start;
+                while let Some(segment) = visible.segment(from) {
+                    panel.absorb::<A>(&segment, &mut piece);
+                    from = segment.keys.end;
+                }
             }
         }
-        tile.finish(&mut piece);
+        tile.finish::<A>(&mut piece);
     }
 }
 
@@ -117,45 +122,48 @@ impl<E: Lanes + Plain> Tile<'_, E> {
         self.batch * sizes.key_heads + self.head / (sizes.heads / sizes.key_heads)
     }
 
-    fn begin(&self, piece: &mut Piece<'_, E>) {
-        let (q, scale) = (&self.call.q, E::from_f64(self.call.spec.scale));
-        let width = self.call.sizes.head_dim;
-        for (row, into) in self.rows.clone().zip(piece.queries.chunks_exact_mut(PANEL_ROW)) {
-            if width > 0 {
-                q.buffer.load(q.layout.position(&[self.batch, self.head, row, 0]), q.layout.strides()[3], &mut into[..width]);
+    #[inline(always)]
+    fn begin<A: Arithmetic<E = E>>(&self, piece: &mut Piece<'_, E>) {
+        let (q, width) = (&self.call.q, self.call.sizes.head_dim);
+        if width > 0 {
+            for (row, into) in self.rows.clone().zip(piece.queries.chunks_exact_mut(DISTANCE)) {
+                let start = q.layout.position(&[self.batch, self.head, row, 0]);
+                let into = &mut into[..width.div_ceil(A::STEPS)];
+                A::load_row(q.buffer, start, q.layout.strides()[3], width, into);
+                if A::STEPS == 1 {
+                    let scale = E::from_f64(self.call.spec.scale);
+                    into.iter_mut().for_each(|value| *value = *value * scale);
+                }
             }
-            into[..width].iter_mut().for_each(|value| *value = *value * scale);
         }
         piece.maxima.fill(E::LOWEST);
         piece.sums.fill(E::ZERO);
         piece.output[..self.rows.len() * self.wide].fill(E::ZERO);
     }
 
-    /// Writes 0 or minus infinity for each key of the block; false where the mask hides none of them.
-    fn load_mask(&self, block: Range<usize>, into: &mut [E]) -> bool {
-        let Some(mask) = self.call.key_mask else { return false };
-        let mut hides = false;
-        for (key, into) in block.zip(into) {
-            let hidden = mask.buffer.get(mask.layout.position(&[self.batch, key])) == 0.0;
-            hides |= hidden;
-            *into = if hidden { E::NEG_INFINITY } else { E::ZERO };
-        }
-        hides
-    }
-
-    fn finish(&self, piece: &mut Piece<'_, E>) {
-        let layout = &self.call.out_layout;
+    #[inline(always)]
+    fn finish<A: Arithmetic<E = E>>(&self, piece: &mut Piece<'_, E>) {
+        let (layout, panel_rows) = (&self.call.out_layout, tile_rows::<A::V>());
         for (at, row) in self.rows.clone().enumerate() {
-            let (sum, output) = (piece.sums[at], &mut piece.output[at * self.wide..][..self.call.sizes.value_dim]);
-            let nothing = sum == E::ZERO;
-            output.iter_mut().for_each(|value| *value = if nothing { E::ZERO } else { *value / sum });
-            if !output.is_empty() {
+            let state = at / panel_rows * STATE + at % panel_rows;
+            let (sum, output) = (piece.sums[state], &mut piece.output[at * self.wide..][..self.wide]);
+            if sum == E::ZERO {
+                output.fill(E::ZERO);
+            } else {
+                // Divided, not multiplied by an inverse, which would round once more.
+                for part in output.chunks_exact_mut(A::V::LANES) {
+                    // SAFETY: a whole vector.
+                    unsafe { A::V::load(part.as_ptr()).div(A::V::splat(sum)).store(part.as_mut_ptr()) };
+                }
+            }
+            if self.call.sizes.value_dim > 0 {
+                let start = layout.position(&[self.batch, self.head, row, 0]);
                 // SAFETY: the view is inside its buffer, and this row belongs to this task.
-                unsafe { self.call.out.store(layout.position(&[self.batch, self.head, row, 0]), layout.strides()[3], output) };
+                unsafe { rows::store::<A::V>(&self.call.out, start, layout.strides()[3], &output[..self.call.sizes.value_dim]) };
             }
             if let Some((buffer, layout)) = &self.call.log_sum_exp {
                 // A row that saw nothing has log 0 = minus infinity, as merging wants it.
-                let value = [piece.maxima[at] + sum.log()];
+                let value = [piece.maxima[state] + sum.log()];
                 // SAFETY: likewise.
                 unsafe { buffer.store(layout.position(&[self.batch, self.head, row]), 1, &value) };
             }
@@ -169,127 +177,113 @@ struct Panel<'a, E> {
     /// Its number in the tile.
     at: usize,
     rows: Range<usize>,
-    /// Does the key mask hide keys of the block?
-    masked: bool,
 }
 
 impl<E: Lanes + Plain> Panel<'_, E> {
-    /// A block of keys.
+    /// A segment of keys.
     #[inline(always)]
-    fn absorb<V: Vector<Element = E>>(&self, block: Range<usize>, whole: bool, piece: &mut Piece<'_, E>) {
-        let spec = self.tile.call.spec;
-        let positions = spec.query_offset + self.rows.start..spec.query_offset + self.rows.end;
-        let visible = Visible::new(&spec.pattern, positions, block.clone(), V::LANES * COLUMN_VECTORS, whole);
-        let mut from = block.start;
-        while let Some(segment) = visible.segment(from) {
-            self.scores::<V>(&segment, piece);
-            self.weights::<V>(&segment, block.start, piece);
-            self.values::<V>(&segment, piece);
-            from = segment.keys.end;
+    fn absorb<A: Arithmetic<E = E>>(&self, segment: &Segment, piece: &mut Piece<'_, E>) {
+        // Scores are made by whole vectors of keys.
+        let lanes = A::V::LANES;
+        let made = segment.keys.start / lanes * lanes..segment.keys.end.next_multiple_of(lanes);
+        self.scores::<A>(made.clone(), piece);
+        let mut found = [E::ZERO; STATE];
+        for (at, found) in found.iter_mut().enumerate().take(self.rows.len()) {
+            self.adjust::<A>(at, segment, made.clone(), piece);
+            *found = maximum::<A::V>(&piece.scores[at * DISTANCE..][..made.len()]);
         }
+        let state = self.at * STATE..(self.at + 1) * STATE;
+        let [shifts, factors] = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
+        let sums = &mut piece.sums[state];
+        for at in 0..self.rows.len() {
+            let sum = weights::<A>(&mut piece.scores[at * DISTANCE..][..made.len()], shifts[at]);
+            sums[at] = sums[at] * factors[at] + sum;
+        }
+        self.values::<A>(segment.keys.clone(), made.start, &factors, piece);
     }
 
-    /// S = Q K^T of a segment, which starts on a narrow panel of keys.
+    /// S = scale Q K^T.
     #[inline(always)]
-    fn scores<V: Vector<Element = E>>(&self, segment: &Segment, piece: &mut Piece<'_, E>) {
+    fn scores<A: Arithmetic<E = E>>(&self, keys: Range<usize>, piece: &mut Piece<'_, E>) {
         let Tile { call, .. } = self.tile;
-        let (width, depth) = (V::LANES * COLUMN_VECTORS, call.sizes.head_dim);
-        let keys = call.packed.keys_of(self.tile.key_head());
-        let a = piece.queries[self.at * tile_rows::<V>() * PANEL_ROW..].as_ptr();
-        for key in segment.keys.clone().step_by(width) {
-            let c = Target { pointer: piece.scores[key - segment.keys.start..].as_mut_ptr(), row: PANEL_ROW, column: 1 };
-            let product = RowPanel {
-                rows: self.rows.len(),
-                columns: width,
-                k: depth,
-                a,
-                b: keys.wrapping_add(key * depth),
-                b_step: width,
-                c,
-                adds: false,
-            };
-            // SAFETY: the queries' rows are `depth` long, the panel of keys is packed as a whole, and a row of scores has room for a block.
-            unsafe { row_panel::<V>(&product) };
-        }
-    }
-
-    /// Scores to weights, and the state of the recurrence to the new maximum.
-    #[inline(always)]
-    fn weights<V: Vector<Element = E>>(&self, segment: &Segment, block: usize, piece: &mut Piece<'_, E>) {
-        let Tile { call, batch, head, wide, .. } = self.tile;
-        let count = segment.keys.len();
-        let padded = count.next_multiple_of(V::LANES * COLUMN_VECTORS);
-        for (at, row) in self.rows.clone().enumerate() {
-            let scores = &mut piece.scores[at * PANEL_ROW..][..padded];
-            let query = Query { batch: *batch, head: *head, row, position: call.spec.query_offset + row };
-            if let Some(cap) = call.spec.soft_cap {
-                cap_scores(E::from_f64(cap), &mut scores[..count]);
-            }
-            let biases = &mut piece.biases[..count];
-            if call.bias.load(query, segment.keys.clone(), biases) {
-                add::<V>(&mut scores[..count], biases);
-            }
-            if self.masked {
-                add::<V>(&mut scores[..count], &piece.mask[segment.keys.start - block..]);
-            }
-            if !segment.full {
-                let start = segment.keys.start;
-                for_each_hidden(&call.spec.pattern, query.position, segment.keys.clone(), &mut |run| {
-                    scores[run.start - start..run.end - start].fill(E::NEG_INFINITY);
-                });
-            }
-            scores[count..].fill(E::NEG_INFINITY);
-            let at = self.at * tile_rows::<V>() + at;
-            let (old, new) = (piece.maxima[at], maximum::<V>(scores));
-            let new = if new > old { new } else { old };
-            let sum = exponentials::<V>(scores, shift_of(new)).sum();
-            if new == old {
-                piece.sums[at] = piece.sums[at] + sum;
-            } else {
-                let shrink = power(shift_of(old) - shift_of(new), old == E::LOWEST);
-                piece.sums[at] = piece.sums[at] * shrink + sum;
-                piece.maxima[at] = new;
-                scale::<V>(&mut piece.output[at * wide..][..*wide], shrink);
+        let (lanes, width) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS);
+        let words = call.sizes.head_dim.div_ceil(A::STEPS);
+        let packed = call.packed.keys_of(self.tile.key_head());
+        let a = piece.queries[self.at * tile_rows::<A::V>() * DISTANCE..].as_ptr().cast();
+        // Numbers of queries were scaled when they were loaded; pairs are not, which would round them once more.
+        let scale = if A::STEPS == 1 { E::ONE } else { E::from_f64(call.spec.scale) };
+        let mut key = keys.start;
+        while key < keys.end {
+            let (column, to) = (key % width, piece.scores[key - keys.start..].as_mut_ptr());
+            let b = packed.wrapping_add((key - column) * words + column).cast_const().cast();
+            let product = Product::<A> { rows: self.rows.len(), words, a, b };
+            // SAFETY: queries have room for whole panels of rows and are `words` long, panels of keys are packed as a whole, and a row of
+            // scores has room for a segment.
+            unsafe {
+                if column == 0 && keys.end - key > lanes {
+                    product.scaled::<COLUMN_VECTORS>(scale, to);
+                    key += width;
+                } else {
+                    product.scaled::<1>(scale, to);
+                    key += lanes;
+                }
             }
         }
     }
 
-    /// O += P V.
+    /// Cap, biases and masks on the scores of one row.
     #[inline(always)]
-    fn values<V: Vector<Element = E>>(&self, segment: &Segment, piece: &mut Piece<'_, E>) {
+    fn adjust<A: Arithmetic<E = E>>(&self, at: usize, segment: &Segment, made: Range<usize>, piece: &mut Piece<'_, E>) {
+        let Tile { call, batch, head, .. } = self.tile;
+        let scores = &mut piece.scores[at * DISTANCE..][..made.len()];
+        let keys = segment.keys.start - made.start..segment.keys.end - made.start;
+        scores[..keys.start].fill(E::NEG_INFINITY);
+        scores[keys.end..].fill(E::NEG_INFINITY);
+        let scores = &mut scores[keys];
+        let row = self.rows.start + at;
+        let query = Query { batch: *batch, head: *head, row, position: call.spec.query_offset + row };
+        if let Some(cap) = call.spec.soft_cap {
+            cap_scores(E::from_f64(cap), scores);
+        }
+        let biases = &mut piece.biases[..scores.len()];
+        if call.bias.load(query, segment.keys.clone(), biases) {
+            add::<A::V>(scores, biases);
+        }
+        if call.masked {
+            let mask = call.packed.mask.pointer().wrapping_add(batch * call.sizes.keys + segment.keys.start);
+            // SAFETY: a row of [batch, keys], which nobody writes any more.
+            add::<A::V>(scores, unsafe { std::slice::from_raw_parts(mask, scores.len()) });
+        }
+        if !segment.full {
+            let start = segment.keys.start;
+            for_each_hidden(&call.spec.pattern, query.position, segment.keys.clone(), &mut |run| {
+                scores[run.start - start..run.end - start].fill(E::NEG_INFINITY);
+            });
+        }
+    }
+
+    /// O = O * factor + P V, over the keys that some row sees and no others; the weights' rows begin at `made`.
+    #[inline(always)]
+    fn values<A: Arithmetic<E = E>>(&self, keys: Range<usize>, made: usize, factors: &[E; STATE], piece: &mut Piece<'_, E>) {
         let Tile { call, wide, .. } = self.tile;
-        let width = V::LANES * COLUMN_VECTORS;
+        let (lanes, width) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS);
+        // Whole words: a key beside the segment, whose weight is 0, may come along.
+        let steps = keys.start / A::STEPS..keys.end.div_ceil(A::STEPS);
         let values = call.packed.values_of(self.tile.key_head());
+        let a = piece.scores.as_ptr().cast::<A::Word>().wrapping_add(steps.start - made / A::STEPS);
         for (panel, column) in (0..*wide).step_by(width).enumerate() {
-            let b = values.wrapping_add((panel * call.sizes.keys + segment.keys.start) * width);
-            let c = Target { pointer: piece.output[self.at * tile_rows::<V>() * wide + column..].as_mut_ptr(), row: *wide, column: 1 };
-            let product = RowPanel {
-                rows: self.rows.len(),
-                columns: width,
-                k: segment.keys.len(),
-                a: piece.scores.as_ptr(),
-                b,
-                b_step: width,
-                c,
-                adds: true,
-            };
-            // SAFETY: a row of weights has the segment's keys, the panel of values all keys, and a row of output whole panels.
-            unsafe { row_panel::<V>(&product) };
+            let b = values.wrapping_add((panel * call.packed.value_steps() + steps.start) * width).cast_const().cast();
+            let to = piece.output[self.at * tile_rows::<A::V>() * wide + column..].as_mut_ptr();
+            let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b };
+            // SAFETY: rows of weights have these steps, panels of values all of them; there is a factor for each row of a panel, and a row
+            // of output is whole vectors.
+            unsafe {
+                if wide - column > lanes {
+                    product.added::<COLUMN_VECTORS>(factors.as_ptr(), to, *wide);
+                } else {
+                    product.added::<1>(factors.as_ptr(), to, *wide);
+                }
+            }
         }
-    }
-}
-
-/// 2^t; 0 for a row that had seen nothing.
-#[inline(always)]
-fn power<E: Lanes>(t: E, nothing_yet: bool) -> E {
-    if nothing_yet { E::ZERO } else { exp2(Scalar::splat(t)).sum() }
-}
-
-#[inline(always)]
-fn scale<V: Vector>(row: &mut [V::Element], factor: V::Element) {
-    let factor = V::splat(factor);
-    for part in row.chunks_exact_mut(V::LANES) {
-        // SAFETY: a whole vector.
-        unsafe { V::load(part.as_ptr()).mul(factor).store(part.as_mut_ptr()) };
     }
 }

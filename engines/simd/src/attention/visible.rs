@@ -1,58 +1,91 @@
-//! Which parts of a block of keys a panel of rows sees.
+//! Which parts of a block of keys a panel of rows sees, cut into segments that are absorbed at once.
 
 use std::ops::Range;
 
 use crossover_core::pattern::{AttentionPattern, TileState};
 
-/// The most narrow panels of any tile width in a block: scalar tiles are two columns wide.
-const MOST_PANELS: usize = super::KEY_BLOCK / 2;
+use super::{MOST_BLOCK, SEGMENT};
 
-/// What a panel of rows sees of a block of keys, by narrow panels of keys.
-pub(super) struct Visible {
-    states: [TileState; MOST_PANELS],
-    block: Range<usize>,
-    width: usize,
+/// The most narrow panels of any tile width in a block: scalar tiles are two columns wide.
+const MOST_PANELS: usize = MOST_BLOCK / 2;
+
+/// What a panel of rows sees of a block of keys.
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack of one function")]
+pub(super) enum Visible {
+    /// Neighbouring keys, of which every row sees the `whole` ones.
+    Interval { seen: Range<usize>, whole: Range<usize>, width: usize },
+    /// By narrow panels of keys.
+    Panels { states: [TileState; MOST_PANELS], block: Range<usize>, width: usize },
 }
 
-/// Neighbouring narrow panels that are not hidden, as far as the rows see them.
+/// Neighbouring keys, as far as the rows see them: at most [`SEGMENT`] of them with those of the narrow panel in which they begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// From the first to the last visible key, up to less than a panel at either side.
     pub(super) keys: Range<usize>,
     /// Does every row see every key of it?
     pub(super) full: bool,
 }
 
 impl Visible {
-    /// Looks at each narrow panel of keys, unless the whole block is visible anyhow.
-    pub(super) fn new(pattern: &AttentionPattern, positions: Range<usize>, block: Range<usize>, width: usize, whole: bool) -> Self {
-        let mut states = [TileState::Full; MOST_PANELS];
-        if !whole {
-            for (state, first) in states.iter_mut().zip(block.clone().step_by(width)) {
-                *state = pattern.tile(positions.clone(), first..block.end.min(first + width));
+    /// `block` begins at a narrow panel of `width` keys, and is not longer than [`MOST_BLOCK`] where the pattern is
+    /// no interval.
+    pub(super) fn new(pattern: &AttentionPattern, positions: Range<usize>, block: Range<usize>, width: usize) -> Self {
+        let last = positions.end.saturating_sub(1);
+        let (seen, whole) = match pattern {
+            AttentionPattern::Full => (block.clone(), block),
+            AttentionPattern::Causal => (block.start..block.end.min(last + 1), block.start..block.end.min(positions.start + 1)),
+            AttentionPattern::Window { left, right } => {
+                let reach = |first: usize, last: usize| {
+                    block.start.max(first.saturating_sub(*left))..block.end.min(last.saturating_add(*right).saturating_add(1))
+                };
+                (reach(positions.start, last), reach(last, positions.start))
             }
-        }
-        Self { states, block, width }
+            _ => {
+                let mut states = [TileState::Full; MOST_PANELS];
+                if pattern.tile(positions.clone(), block.clone()) != TileState::Full {
+                    for (state, first) in states.iter_mut().zip(block.clone().step_by(width)) {
+                        *state = pattern.tile(positions.clone(), first..block.end.min(first + width));
+                    }
+                }
+                return Self::Panels { states, block, width };
+            }
+        };
+        Self::Interval { seen, whole, width }
     }
 
-    /// The next segment from this key on.
+    /// The next segment from this key on: the block's first, or the end of the segment before.
     pub(super) fn segment(&self, from: usize) -> Option<Segment> {
-        let panels = self.block.len().div_ceil(self.width);
-        let mut first = (from - self.block.start).div_ceil(self.width);
-        while first < panels && self.states[first] == TileState::Skip {
-            first += 1;
+        match self {
+            Self::Interval { seen, whole, width } => {
+                let start = from.max(seen.start);
+                if start >= seen.end {
+                    return None;
+                }
+                // Pieces of about equal size, which begin on narrow panels but for the first.
+                let (aligned, count) = (start / width * width, seen.end - start);
+                let pieces = (seen.end - aligned).div_ceil(SEGMENT);
+                let end = (start + count.div_ceil(pieces)).next_multiple_of(*width).min(aligned + SEGMENT).min(seen.end);
+                Some(Segment { keys: start..end, full: whole.start <= start && end <= whole.end })
+            }
+            Self::Panels { states, block, width } => {
+                let panels = block.len().div_ceil(*width);
+                let mut first = (from - block.start).div_ceil(*width);
+                while first < panels && states[first] == TileState::Skip {
+                    first += 1;
+                }
+                if first >= panels {
+                    return None;
+                }
+                let mut end = first;
+                let mut full = true;
+                while end < panels.min(first + SEGMENT / width) && states[end] != TileState::Skip {
+                    full &= states[end] == TileState::Full;
+                    end += 1;
+                }
+                let keys = block.start + first * width..block.end.min(block.start + end * width);
+                Some(Segment { keys, full })
+            }
         }
-        if first == panels {
-            return None;
-        }
-        let mut end = first;
-        let mut full = true;
-        while end < panels && self.states[end] != TileState::Skip {
-            full &= self.states[end] == TileState::Full;
-            end += 1;
-        }
-        let keys = self.block.start + first * self.width..self.block.end.min(self.block.start + end * self.width);
-        Some(Segment { keys, full })
     }
 }
 
@@ -122,9 +155,8 @@ mod tests {
     fn segments_cover_whatever_is_visible() {
         for pattern in patterns() {
             for first in 0..12 {
-                let (positions, block) = (first..first + 3, 2..21);
-                let whole = pattern.tile(positions.clone(), block.clone()) == TileState::Full;
-                let visible = Visible::new(&pattern, positions.clone(), block.clone(), 4, whole);
+                let (positions, block) = (first..first + 3, 4..21);
+                let visible = Visible::new(&pattern, positions.clone(), block.clone(), 4);
                 let mut covered = [false; 24];
                 let mut from = block.start;
                 while let Some(segment) = visible.segment(from) {
@@ -140,5 +172,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn long_intervals_are_cut_into_segments_of_about_equal_size() {
+        let window = AttentionPattern::Window { left: 256, right: 256 };
+        let visible = Visible::new(&window, 1000..1014, 0..8192, 32);
+        let (mut from, mut lengths) = (0, Vec::new());
+        while let Some(segment) = visible.segment(from) {
+            assert!(segment.keys.end - segment.keys.start / 32 * 32 <= SEGMENT);
+            lengths.push(segment.keys.len());
+            from = segment.keys.end;
+        }
+        assert_eq!((lengths.iter().sum::<usize>(), lengths.len()), (256 + 14 + 256, 2));
+        assert!(lengths.iter().all(|&length| length > SEGMENT / 2), "{lengths:?}");
+        let causal = Visible::new(&AttentionPattern::Causal, 500..514, 0..1024, 32);
+        assert_eq!(causal.segment(0), Some(Segment { keys: 0..288, full: true }));
+        assert_eq!(causal.segment(352), Some(Segment { keys: 352..514, full: false }));
     }
 }

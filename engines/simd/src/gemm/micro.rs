@@ -113,16 +113,6 @@ impl<E: Real> RowPanel<E> {
     }
 }
 
-/// Makes it.
-///
-/// # Safety
-/// As for [`tile`], with at most [`tile_rows`] rows.
-#[inline(always)]
-pub(crate) unsafe fn row_panel<V: Vector>(product: &RowPanel<V::Element>) {
-    // SAFETY: the caller's promises are handed on.
-    unsafe { tile::<V>(Form::Rows, &product.panels(), [product.rows, product.columns], &product.c, &product.stage()) };
-}
-
 /// Makes it for at most [`FEW_ROWS`] rows, without reading B beyond its columns.
 ///
 /// # Safety

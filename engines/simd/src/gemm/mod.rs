@@ -33,7 +33,7 @@ pub(crate) use block::{TileColumns, TileRows};
 pub(crate) use blocking::{Blocking, KC as MOST_STEPS};
 pub(crate) use driver::{Alone, Cut, Engine, multiply};
 pub(crate) use few::dots_with;
-pub(crate) use micro::{COLUMN_VECTORS, PANEL_ROW, RowPanel, few_rows_panel, row_panel, tile_rows};
+pub(crate) use micro::{COLUMN_VECTORS, PANEL_ROW, RowPanel, few_rows_panel, tile_rows};
 pub(crate) use pack::pack_columns;
 
 use crossover_core::activation::Activation;

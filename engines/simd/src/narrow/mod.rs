@@ -38,7 +38,9 @@ use crossover_core::error::Result;
 
 pub(crate) use codes::{Code, Coded, Panels};
 pub(crate) use matrix::{Kind, Matrix};
-pub(crate) use unit::Choice;
+pub(crate) use unit::{Choice, Unit, UnitKernel};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use unit_x86::on_bf16_pairs;
 
 use crate::gemm::{Cut, Engine};
 use crate::isa::{Extras, Isa};

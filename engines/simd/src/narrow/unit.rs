@@ -72,6 +72,15 @@ pub(crate) trait Unit: Copy {
     /// # Safety
     /// As many sums as there are lanes must be writable.
     unsafe fn store(sums: Self::Sums, to: *mut u32);
+    /// Rounds singles to bf16 numbers, as this unit's words hold them.
+    ///
+    /// # Safety
+    /// As many numbers as there are lanes must be writable.
+    #[inline(always)]
+    unsafe fn store_bf16(values: Self::V, to: *mut u16) {
+        // SAFETY: promised by the caller.
+        unsafe { values.store_bf16(to) }
+    }
 }
 
 /// Work on any unit.

@@ -10,7 +10,7 @@ type F32x16 = <f32 as Lanes>::Avx512;
 type F32x8 = <f32 as Lanes>::Avx2;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16")]
-pub(super) fn on_bf16_pairs<K: UnitKernel>(kernel: K) -> K::Output {
+pub(crate) fn on_bf16_pairs<K: UnitKernel>(kernel: K) -> K::Output {
     kernel.run::<Bf16Pairs>()
 }
 
@@ -83,6 +83,16 @@ impl Unit for Bf16Pairs {
     unsafe fn store(sums: __m512, to: *mut u32) {
         // SAFETY: as above; writable by the caller's promise.
         unsafe { _mm512_storeu_ps(to.cast(), sums) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(values: F32x16, to: *mut u16) {
+        let mut lanes = [0f32; 16];
+        // SAFETY: as above. The array is a register's detour that the compiler drops.
+        unsafe {
+            values.store(lanes.as_mut_ptr());
+            let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(lanes.as_ptr()));
+            _mm256_storeu_si256(to.cast(), std::mem::transmute::<__m256bh, __m256i>(rounded));
+        }
     }
 }
 

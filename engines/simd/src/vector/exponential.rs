@@ -102,6 +102,14 @@ pub(crate) fn exp2<V: Vector>(t: V) -> V {
     two_to(t.sub(whole)).scale_by_power(whole)
 }
 
+/// 2^t for t that is not above the largest exponent, or NaN.
+#[inline(always)]
+pub(crate) fn exp2_of_negative<V: Vector>(t: V) -> V {
+    let t = V::splat(V::Element::LEAST_EXPONENT).max(t);
+    let whole = t.round();
+    two_to(t.sub(whole)).scale_by_power(whole)
+}
+
 /// e^x.
 #[inline(always)]
 pub(crate) fn exp<V: Vector>(x: V) -> V {
