@@ -1,12 +1,16 @@
-//! The operations and shapes for which the engine has targets. Throughput is floating-point operations; for one row bytes of the weight,
-//! for rows and elements bytes moved.
+//! The operations and shapes for which the engine has targets. Throughput is floating-point operations; for one row bytes of the weight
+//! or of keys and values, for rows and elements bytes moved.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossover_core::activation::Activation;
-use crossover_core::backend::{EngineConfig, NormWeights, Operand, PreparedWeight, TransformerBackend};
+use crossover_core::arena::Arena;
+use crossover_core::backend::{
+    AttentionOperands, AttentionOutputs, EngineConfig, NormWeights, Operand, PreparedWeight, ScoreBias, TransformerBackend,
+};
 use crossover_core::dtype::DType;
 use crossover_core::host::HostTensor;
-use crossover_core::ops::{LinearSpec, MatmulSpec, NormKind, NormSpec, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::ops::{AttentionSpec, LinearSpec, MatmulSpec, NormKind, NormSpec, SoftmaxAlgorithm, UnaryOp};
+use crossover_core::pattern::AttentionPattern;
 use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::tensor::Tensor;
 use crossover_core::weights::HostWeight;
@@ -141,9 +145,43 @@ fn rows(c: &mut Criterion) {
     group.finish();
 }
 
+/// Flash attention of 12 heads of 64, and a decoder's step over 4096 keys.
+fn attention(c: &mut Criterion) {
+    let mut group = c.benchmark_group("attention");
+    for (precision, threads) in [("f32", 1), ("f32", 2), ("bf16", 1), ("bf16", 2)] {
+        let engine = engine(precision, threads);
+        let window = AttentionPattern::Window { left: 256, right: 256 };
+        let full = |n| ("full", AttentionPattern::Full, [n, n]);
+        let cases = [
+            full(512),
+            full(2048),
+            ("causal", AttentionPattern::Causal, [2048; 2]),
+            ("window", window, [2048; 2]),
+            ("step", AttentionPattern::Causal, [1, 4096]),
+        ];
+        for (name, pattern, [queries, keys]) in cases {
+            let spec = AttentionSpec { pattern, scale: 0.125, soft_cap: None, query_offset: keys - queries };
+            let (q, k, v) =
+                (tensor(&engine, &[1, 12, queries, 64]), tensor(&engine, &[1, 12, keys, 64]), tensor(&engine, &[1, 12, keys, 64]));
+            let (mut out, mut scratch) = (tensor(&engine, &[1, 12, queries, 64]), Arena::new());
+            let pairs = spec.pattern.visible_pairs(spec.query_offset, queries, keys);
+            let bytes = engine.storage().bytes(2 * 12 * keys * 64).unwrap() as u64;
+            group.throughput(if queries == 1 { Throughput::Bytes(bytes) } else { Throughput::Elements(4 * 12 * 64 * pairs) });
+            group.bench_function(BenchmarkId::new(format!("{precision}-{threads}-{name}"), format!("{queries}x{keys}")), |bencher| {
+                bencher.iter(|| {
+                    let operands = AttentionOperands { q: q.view(), k: k.view(), v: v.view(), bias: ScoreBias::None, key_mask: None };
+                    let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: None };
+                    engine.attention(&spec, operands, outputs, &mut scratch).unwrap();
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
-    targets = matmul, linear, sparse, rows
+    targets = matmul, linear, sparse, rows, attention
 }
 criterion_main!(benches);
