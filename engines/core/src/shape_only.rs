@@ -5,7 +5,8 @@
 //! because that is what the variant asked for.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use crate::activation::Activation;
 use crate::arena::Arena;
@@ -31,13 +32,18 @@ use crate::weights::HostWeight;
 pub struct ShapeOnly {
     config: EngineConfig,
     log: RefCell<Vec<OpSpec>>,
+    /// Buffers so far.
+    buffers: Cell<usize>,
+    /// Elements taken from a table by index, by the table's number.
+    gathered: RefCell<BTreeMap<usize, (ShapeBuffer, usize)>>,
 }
 
-/// A buffer of which only type and length exist.
+/// A buffer of which only type and length exist, and a number to tell it by.
 #[derive(Debug, Clone, Copy)]
 pub struct ShapeBuffer {
     dtype: DType,
     len: usize,
+    number: usize,
 }
 
 impl Buffer for ShapeBuffer {
@@ -85,6 +91,18 @@ impl ShapeOnly {
         self.log.take()
     }
 
+    /// How many buffers there are.
+    pub fn buffers(&self) -> usize {
+        self.buffers.get()
+    }
+
+    /// Bytes of the first so many buffers that nobody can have read who only took rows by index, however different the rows were.
+    pub fn unread_bytes(&self, first: usize) -> usize {
+        let unread =
+            |(_, (table, taken)): (&usize, &(ShapeBuffer, usize))| table.dtype.bytes(table.len.saturating_sub(*taken)).unwrap_or(0);
+        self.gathered.borrow().range(..first).map(unread).sum()
+    }
+
     fn note(&self, operation: OpSpec) {
         self.log.borrow_mut().push(operation);
     }
@@ -110,7 +128,7 @@ impl TransformerBackend for ShapeOnly {
     type Weight = ShapeWeight;
 
     fn new(config: &EngineConfig) -> Result<Self> {
-        Ok(Self { config: *config, log: RefCell::default() })
+        Ok(Self { config: *config, log: RefCell::default(), buffers: Cell::new(0), gathered: RefCell::default() })
     }
 
     fn describe() -> EngineDescription {
@@ -134,7 +152,9 @@ impl TransformerBackend for ShapeOnly {
     }
 
     fn allocate(&self, dtype: DType, elements: usize) -> Result<ShapeBuffer> {
-        Ok(ShapeBuffer { dtype, len: elements })
+        let number = self.buffers.get();
+        self.buffers.set(number + 1);
+        Ok(ShapeBuffer { dtype, len: elements, number })
     }
 
     fn upload(&self, host: &HostTensor, dtype: DType) -> Result<Tensor<ShapeBuffer>> {
@@ -222,6 +242,7 @@ impl TransformerBackend for ShapeOnly {
 
     fn gather_rows(&self, table: In<'_>, indices: In<'_>, out: Out<'_>) -> Result<()> {
         let (_, rows, width) = check::gather("gather", &table.layout, &indices.layout, &out.layout)?;
+        self.gathered.borrow_mut().entry(table.buffer.number).or_insert((*table.buffer, 0)).1 += rows.saturating_mul(width);
         self.note(OpSpec::GatherRows { rows, width });
         Ok(())
     }

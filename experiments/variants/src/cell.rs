@@ -241,6 +241,8 @@ pub struct DryRun {
     pub scratch_bytes: u64,
     /// Elements of all inputs and weights: the harness holds each twice in f64 while it prepares.
     pub elements: u64,
+    /// Bytes of inputs that a call need not read: rows of tables that no index of so few can name.
+    pub unread_bytes: u64,
 }
 
 /// Runs the variant on shapes alone.
@@ -262,9 +264,11 @@ pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     let placed = operands.weight_bytes().saturating_add(operands.tensor_bytes()).saturating_add(input_bytes).saturating_add(out.bytes());
     let name_error = |error| named(V::DESCRIPTOR.name, error);
     let (mut bound, mut scratch) = (V::bind(&mut operands, axes).map_err(name_error)?, Arena::new());
+    let given = backend.buffers();
     run(&mut bound, &backend, &inputs, &mut out, &mut scratch).map_err(name_error)?;
+    let unread_bytes = backend.unread_bytes(given) as u64;
     let bytes = placed.saturating_add(scratch.peak_bytes()).saturating_add(bound.state_bytes());
-    Ok(DryRun { operations: backend.take_log(), bytes: bytes as u64, scratch_bytes: scratch.peak_bytes() as u64, elements })
+    Ok(DryRun { operations: backend.take_log(), bytes: bytes as u64, scratch_bytes: scratch.peak_bytes() as u64, elements, unread_bytes })
 }
 
 /// What the engine gets of a cell: the drawn tensors that no transform consumes or replaces, then the derived ones.
@@ -324,6 +328,20 @@ mod tests {
     use crate::variant::wrong_inputs;
     use crossover_core::activation::Activation;
     use crossover_core::ops::LinearSpec;
+
+    #[test]
+    fn tables_that_are_read_by_index_are_not_read_whole() {
+        let unread = |variant: &str, axes: &[(&str, i64)]| {
+            let entry = crate::registry::find(variant).unwrap();
+            let given = axes.iter().map(|(axis, value)| ((*axis).to_owned(), (*value).into())).collect();
+            entry.dry_run(&crate::resolve::resolve(entry.descriptor, &given).unwrap()).unwrap().unread_bytes
+        };
+        assert_eq!(unread("linear/dense", &[("n", 2)]), 0);
+        // 4 rows of at most 6 nodes among 63: at least 39 vectors of 32 channels in f32 stay where they are.
+        let few = unread("softmax/huffman", &[("n", 4), ("vocabulary", 64), ("d_model", 32)]);
+        assert!(few >= 39 * 32 * 4 && few < 64 * 32 * 4 + 64 * 64 * 8, "{few}");
+        assert_eq!(unread("softmax/huffman", &[("n", 4096), ("vocabulary", 64), ("d_model", 32)]), 0);
+    }
 
     #[test]
     fn a_precision_of_weights_needs_a_weight() {

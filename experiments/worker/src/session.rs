@@ -51,11 +51,11 @@ impl Problem {
         CellInputs::new(&self.entry, &self.axes, drawn).map_err(fault)
     }
 
-    /// Weights, activations and output once each.
-    fn compulsory_bytes(&self, inputs: &CellInputs) -> u64 {
+    /// Weights, activations and output once each; of tables that are read by index, as much as there are indices.
+    fn compulsory_bytes(&self, inputs: &CellInputs, dry: &DryRun) -> u64 {
         let output: usize = shape_of(self.entry.descriptor.output, &self.axes).iter().product();
         let output = precision(&self.axes).storage().bytes(output).unwrap_or(usize::MAX);
-        inputs.bytes().saturating_add(output) as u64
+        (inputs.bytes().saturating_add(output) as u64).saturating_sub(dry.unread_bytes)
     }
 }
 
@@ -84,7 +84,7 @@ impl Session {
             derive_ns: inputs.transform.map(|transform| transform.derive_ns),
             transform: inputs.transform.and_then(saved),
             flops: problem.entry.cost(&problem.axes).map_err(fault)?.flops,
-            bytes: problem.compulsory_bytes(&inputs),
+            bytes: problem.compulsory_bytes(&inputs, &dry),
             threads_used: prepared.threads_used() as u64,
             isa: prepared.isa(),
         };
