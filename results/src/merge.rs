@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::error::{Result, StoreError};
 use crate::journal::{read_index, read_records};
 use crate::manifest::Manifest;
@@ -42,7 +44,9 @@ struct Part {
 pub fn merge(runs: &[PathBuf], out: &Path, command: &str) -> Result<Vec<Merged>> {
     let mut parts: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     let mut layout: Option<(PathBuf, u32)> = None;
-    for path in runs {
+    let mut seen = HashSet::new();
+    // Named twice is once.
+    for path in runs.iter().filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()))) {
         let folder = RunFolder::open(path)?;
         let manifest = Manifest::read(&folder.manifest_path())?;
         match &layout {
@@ -114,6 +118,7 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
         let distinct: BTreeSet<&str> = parts.iter().map(|part| get(&part.manifest).as_str()).collect();
         distinct.into_iter().collect::<Vec<_>>().join("+")
     };
+    // Plans that overlap are counted apart, so that a joined run of such may look less complete than it is, never more.
     let first = &parts[0].manifest;
     // Shards plan different cells, repetitions the same ones.
     let plans: BTreeMap<&str, u64> = parts.iter().map(|part| (part.manifest.plan_hash.as_str(), part.manifest.cells_planned)).collect();
@@ -132,10 +137,21 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
         plan_hash: all(|manifest| &manifest.plan_hash),
         cells_planned: plans.values().sum(),
         builds,
-        ceilings: parts.iter().find_map(|part| part.manifest.ceilings.clone()),
+        ceilings: ceilings(parts),
         noise: noisiest.cloned(),
         ..first.clone()
     }
+}
+
+/// Those of every number of threads that any of the runs has measured; the first one's where several have.
+fn ceilings(parts: &[Part]) -> Option<Value> {
+    let mut joined: Vec<Value> = Vec::new();
+    for set in parts.iter().filter_map(|part| part.manifest.ceilings.as_ref()?.as_array()).flatten() {
+        if !joined.iter().any(|known| known.get("threads") == set.get("threads")) {
+            joined.push(set.clone());
+        }
+    }
+    (!joined.is_empty()).then_some(Value::Array(joined))
 }
 
 #[cfg(test)]
@@ -183,6 +199,19 @@ mod tests {
         let manifest = Manifest::read(&out.join("manifest.json")).unwrap();
         assert_eq!((manifest.cells_planned, manifest.plan_hash.as_str()), (24, "plan-one+plan-two"));
         assert!(out.join("cells.parquet").is_file());
+    }
+
+    #[test]
+    fn ceilings_of_all_thread_counts_are_kept() {
+        let part = |threads: &[u64], speed: u64| {
+            let sets = threads.iter().map(|threads| serde_json::json!({"threads": threads, "speed": speed})).collect();
+            let folder = RunFolder::create(&tempfile::tempdir().unwrap().keep()).unwrap();
+            Part { folder, manifest: Manifest { ceilings: Some(Value::Array(sets)), ..manifest::example() } }
+        };
+        let (parts, expected) =
+            ([part(&[2], 1), part(&[1, 2], 3)], serde_json::json!([{"threads": 2, "speed": 1}, {"threads": 1, "speed": 3}]));
+        assert_eq!(ceilings(&parts), Some(expected));
+        parts.iter().for_each(|part| std::fs::remove_dir_all(part.folder.path()).unwrap());
     }
 
     #[test]

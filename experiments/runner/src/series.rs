@@ -8,7 +8,7 @@
 //! | `frac(1/16..1/2, 4)` | four shares from 1/16 to 1/2, each the same multiple of the one before it |
 //! | `frac(1/4)` | one share |
 //!
-//! A share is taken of the size that the axis follows by default (the rank of Linformer follows `n`, that of a low-rank layer its width),
+//! A share is taken of the size that the axis follows by default (the rank of Linformer follows `n_kv`, that of a low-rank layer its width),
 //! at each point of the sweep anew; an axis that is a share by itself, such as a density, takes it as it is. Other words before a
 //! parenthesis are no rules: `linformer(rank=16)` is the name of a component.
 
@@ -70,21 +70,23 @@ fn steps(inside: &str) -> Result<Vec<Wanted>, String> {
     let (first, last) = ends(range, example)?;
     let step: i64 =
         step.trim().parse().ok().filter(|step| *step > 0).ok_or_else(|| format!("the step must be a whole number above 0; {example}"))?;
-    let count = (last - first) / step + 1;
-    if count > MOST as i64 {
-        return Err(format!("that makes {count} values, more than {MOST}"));
+    let steps = (last - first) / step;
+    if steps >= MOST as i64 {
+        return Err(format!("that makes more than {MOST} values"));
     }
-    Ok((0..count).map(|at| AxisValue::Int(first + at * step).into()).collect())
+    Ok((0..=steps).map(|at| AxisValue::Int(first + at * step).into()).collect())
 }
 
 fn geometric(inside: &str) -> Result<Vec<Wanted>, String> {
     let example = "geometric(10..1000, 5)";
     let (range, count) = inside.rsplit_once(',').ok_or_else(|| format!("the count is missing; write for example {example}"))?;
     let (first, last) = ends(range, example)?;
-    if first < 1 {
-        return Err(format!("multiples begin above 0; write for example {example}"));
+    let count = counted(count)?;
+    if first < 1 || (count == 1 && first != last) {
+        return Err(format!("multiples begin above 0, and one number is no range; write for example {example}"));
     }
-    let mut numbers: Vec<i64> = between(first as f64, last as f64, counted(count)?).map(|value| value.round() as i64).collect();
+    let inner = between(first as f64, last as f64, count).take(count - 1).map(|value| value.round() as i64);
+    let mut numbers: Vec<i64> = inner.chain([last]).collect();
     // Small numbers round to one another.
     numbers.dedup();
     Ok(numbers.into_iter().map(|number| AxisValue::Int(number).into()).collect())
@@ -175,9 +177,11 @@ mod tests {
             "steps(1..9)",
             "steps(1..9, 0)",
             "steps(0..1000000000, 1)",
+            "steps(0..9223372036854775807, 1)",
             "geometric(0..9, 2)",
             "geometric(1..9, 0)",
             "geometric(1..9)",
+            "geometric(1..9, 1)",
             "frac(0..1, 3)",
             "frac(1/2..1/4, 2)",
             "frac(1/4..1/2)",

@@ -312,7 +312,12 @@ pub fn support<B: TransformerBackend>(operations: &[OpSpec], config: &EngineConf
 /// would carry its name and be plain `f32`.
 fn nothing_to_narrow(operations: &[OpSpec], precision: Precision) -> Option<Support> {
     let asked = WeightForm::of(precision);
-    let takes_part = |operation: &OpSpec| matches!(operation, OpSpec::Linear { form, .. } if *form == asked);
+    let takes_part = |operation: &OpSpec| match operation {
+        OpSpec::Linear { form, .. } => *form == asked,
+        // Its three weights have no form of their own.
+        OpSpec::GatedFfn { .. } => true,
+        _ => false,
+    };
     let everywhere = precision.weight.is_float() && precision.weight == precision.activation;
     if everywhere || operations.iter().any(takes_part) {
         return None;
@@ -357,6 +362,21 @@ mod tests {
         }
         for plain in ["f64", "f32", "bf16", "f16"] {
             assert!(!refused(&[], plain), "{plain}");
+        }
+        // Of the whole registry: layers that hold weights take a narrow form of them, and what has none is refused.
+        let takes_int4 = |variant: &str| {
+            let entry = crate::registry::find(variant).unwrap();
+            let given = [("precision".to_owned(), "int4".into())].into();
+            let axes = crate::resolve::resolve(entry.descriptor, &given).unwrap();
+            nothing_to_narrow(&entry.dry_run(&axes).unwrap().operations, "int4".parse().unwrap()).is_none()
+        };
+        for variant in
+            ["linear/dense", "ffn/dense", "ffn/glu", "ffn/swiglu", "ffn/bilinear", "ffn/low-rank", "model/encoder", "softmax/output-dense"]
+        {
+            assert!(takes_int4(variant), "{variant}");
+        }
+        for variant in ["attention/flash", "attention/decode", "norm/layer-norm", "softmax/stable", "position/rope"] {
+            assert!(!takes_int4(variant), "{variant}");
         }
     }
 

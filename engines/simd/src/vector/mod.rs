@@ -157,7 +157,7 @@ pub(crate) trait Vector: Choose {
     fn largest(self) -> Self::Element;
     /// The sum of the lanes, in a fixed order.
     fn sum(self) -> Self::Element;
-    /// Bits of the lanes that are neither below nor, with `OR_EQUAL`, equal to `than`: also of those where one is NaN.
+    /// Bits of the lanes above `than`, with `OR_EQUAL` of those equal to it too, and of those where one is NaN.
     #[inline(always)]
     fn lanes_above<const OR_EQUAL: bool>(self, than: Self) -> u32 {
         let (one, none) = (Self::splat(Self::Element::ONE), Self::zero());

@@ -1,7 +1,8 @@
 //! `crossover run`: from an experiment to a folder of records.
 //!
 //! The order of things: read and plan (`request`), open or resume the folder (`folder`), measure the machine (`ceilings`), run the groups
-//! (`crate::schedule`) with every finished cell journalled at once (`recorder`), make the tables, say what came of it (`summary`).
+//! (`crate::schedule`) with every finished cell journalled at once (`recorder`), make the tables, take some cells again (`noise`), say what
+//! came of it (`summary`).
 //!
 //! Exit codes: 0 all cells were recorded; 1 some of them are `wrong` or `crashed`; 2 bad input; 3 the environment (a folder that cannot
 //! be written, a full disk, another run in the folder); 128 + n after signal n (130 for Ctrl-C). Whatever the reason to stop, what was
@@ -77,11 +78,15 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
     folder::sweep(&open.folder);
     match outcome {
         Ok(()) => {
-            if open.manifest.noise.is_none() && budget.refuse(None).is_none() {
-                interrupt.gently(|| noise::measure(&mut open, &before, interrupt))?;
-            }
+            // The tables first: they are what the run was for.
             let finished = open.folder.finish().map_err(blame)?;
+            if open.manifest.noise.is_none() {
+                interrupt.gently(|| noise::measure(&mut open, &before, budget, interrupt))?;
+            }
             summary::conclude(&open, &finished, &tally, began.elapsed())?;
+            if interrupt.signal().is_some() {
+                return Ok(interrupt.exit_code());
+            }
             let bad = tally.count(Status::Wrong) + tally.count(Status::Crashed);
             Ok(if bad > 0 { finding() } else { ExitCode::SUCCESS })
         }

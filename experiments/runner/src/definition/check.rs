@@ -34,12 +34,13 @@ pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definiti
     let variants: Vec<&'static Descriptor> = sweeps.iter().flat_map(|sweep| sweep.variants.iter().copied()).collect();
     let mut defaults = Vec::new();
     for default in wire.defaults {
-        if default.is_list {
-            let name = default.name.get_ref();
+        let (name, span, is_list) = (default.name.get_ref().clone(), default.name.span(), default.is_list);
+        let setting = check_axis(source, "no sweep", &variants, &all, default)?;
+        if is_list || setting.points.len() > 1 {
             let help = format!("write one value here, or the list as {name} = [..] under [sweep.axes]");
-            return Err(source.error(default.name.span(), format!("{name} under [defaults] is a list"), help));
+            return Err(source.error(span, format!("{name} under [defaults] is a list"), help));
         }
-        defaults.push(check_axis(source, "no sweep", &variants, &all, default)?);
+        defaults.push(setting);
     }
     Ok(Definition {
         file: source.file.to_owned(),
@@ -58,7 +59,7 @@ fn check_bases(source: Source<'_>, all: &[&'static Descriptor], wire: Vec<(Spann
     let mut bases = Bases::new();
     for (name, axes) in wire {
         check_name(source, "the name of a base", &name)?;
-        let axes = axes.into_iter().map(|axis| check_axis(source, "any family", all, all, axis)).collect::<Result<_>>()?;
+        let axes = check_axes(source, "any family", all, all, axes)?;
         bases.insert(name.into_inner(), axes);
     }
     Ok(bases)
@@ -111,9 +112,7 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], bases: &Bases, w
     for base in &wire.bases {
         axes = find_base(source, bases, base)?.iter().cloned().fold(axes, AxisSetting::over);
     }
-    for axis in wire.axes {
-        axes = AxisSetting::over(axes, check_axis(source, "this sweep", &variants, all, axis)?);
-    }
+    axes = check_axes(source, "this sweep", &variants, all, wire.axes)?.into_iter().fold(axes, AxisSetting::over);
     let when = wire.when.as_ref().map(|when| check_filter(source, when)).transpose()?;
     let excludes = check_excludes(source, wire.excludes)?;
     let place = source.place(wire.span.start);
@@ -228,6 +227,27 @@ fn check_axis(
     }
     let place = source.place(wire.name.span().start).to_string();
     Ok(AxisSetting { names: names.into_iter().map(str::to_owned).collect(), points, place })
+}
+
+/// The settings of one table, in which no axis may stand twice.
+fn check_axes(
+    source: Source<'_>,
+    nobody: &str,
+    variants: &[&'static Descriptor],
+    all: &[&'static Descriptor],
+    wire: Vec<WireAxis>,
+) -> Result<Vec<AxisSetting>> {
+    let mut settings: Vec<AxisSetting> = Vec::with_capacity(wire.len());
+    for axis in wire {
+        let span = axis.name.span();
+        let setting = check_axis(source, nobody, variants, all, axis)?;
+        let known = |name: &&String| settings.iter().any(|earlier| earlier.names.contains(name));
+        if let Some(name) = setting.names.iter().find(known) {
+            return Err(source.error(span, format!("{name} is set twice here"), "let it stand alone or go with others, not both"));
+        }
+        settings.push(setting);
+    }
+    Ok(settings)
 }
 
 fn spelled(point: &[Wanted]) -> String {

@@ -108,7 +108,9 @@ pub(super) fn place(row: &mut Axes, dimensions: &[Dimension], digits: &[usize]) 
             slot.clone_from(&value.value);
         }
     }
-    for (axis, share) in chosen().filter_map(|(axis, value)| Some((axis, value.share?))) {
+    // A share may be taken of another share, in any order of the file: as many passes as there are shares settle them all.
+    let shares = || chosen().filter_map(|(axis, value)| Some((axis, value.share?)));
+    for (axis, share) in std::iter::repeat_n((), shares().count()).flat_map(|()| shares()) {
         if let Some(value) = share.at(row)
             && let Some(slot) = row.get_mut(*axis)
         {

@@ -358,6 +358,10 @@ fn rules_and_shares_are_written_out_at_each_point() {
     assert_eq!(found, expected);
     let over = plan_with(sweep, selection(&["n=32", "rank=frac(1/4)"], &[])).unwrap();
     assert_eq!(cells(&over)[0].axes["rank"], AxisValue::Int(8));
+    let nested =
+        "[[sweep]]\nvariants = ['ffn/low-rank']\nengines = ['naive']\n[sweep.axes]\nrank2 = 'frac(1/2)'\nrank = 'frac(1/4)'\nd_model = 64";
+    let cell = cells(&plan(nested)).remove(0);
+    assert_eq!((&cell.axes["rank"], &cell.axes["rank2"]), (&AxisValue::Int(16), &AxisValue::Int(8)));
     let text = complaint(sweep, selection(&["heads=frac(1/2)"], &[]));
     assert!(text.contains("heads = frac(0.5) cannot be: by default the axis follows no size"), "{text}");
 }
@@ -380,6 +384,10 @@ fn axes_that_go_together_are_no_product() {
     assert_eq!(cells(&set).iter().map(|cell| cell.axes["d_model"].as_int().unwrap()).collect::<Vec<_>>(), [64, 32]);
     let mixed = "[[sweep]]\nvariants = ['attention/linformer']\nengines = ['naive']\n[sweep.axes]\n'n, rank' = [[64, 8]]";
     assert!(complaint(mixed, Selection::default()).contains("rank = \"frac(1/4)\""));
+    let twice = "[[sweep]]\nvariants = ['ffn/dense']\nengines = ['naive']\n[sweep.axes]\nd_ff = 8\n'd_model, d_ff' = [[64, 256]]";
+    assert!(misread(twice).contains("d_ff is set twice here"));
+    let several = "[defaults]\nbatch = 'pow2(1..8)'\n[[sweep]]\nvariants = ['ffn/dense']\nengines = ['naive']";
+    assert!(misread(several).contains("batch under [defaults] is a list"));
     let short = "[[sweep]]\nvariants = ['ffn/dense']\nengines = ['naive']\n[sweep.axes]\n'd_model, d_ff' = [[64, 256], [64]]";
     assert!(misread(short).contains("1 values for the 2 axes d_model, d_ff"));
 }
@@ -400,6 +408,9 @@ fn what_is_left_out_has_a_reason() {
                  exclude = [{ when = 'engine == \"naive\" and n > 8', because = 'plain loops need minutes' }]\n[sweep.axes]\nn = [8, 16, 32]";
     let plan = plan(sweep);
     assert_eq!((plan.cell_count(), plan.excluded().clone()), (1, [("plain loops need minutes".to_owned(), 2)].into()));
+    let twice = format!("{sweep}\n[[sweep]]\nvariants = ['attention/dense']\nengines = ['naive']\n[sweep.axes]\nn = [8, 16]");
+    let again = self::plan(&twice);
+    assert_eq!(cells(&again).iter().map(|cell| cell.axes["n"].as_int().unwrap()).collect::<Vec<_>>(), [8, 16]);
     let silent = misread(&sweep.replace("plain loops need minutes", " "));
     assert!(silent.contains("needs a reason"), "{silent}");
 }

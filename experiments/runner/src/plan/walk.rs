@@ -250,7 +250,13 @@ fn shown<'a>(plan: &'a Plan, member: &'a Member, engine: &'a str, axes: &'a Axes
 fn keeps(plan: &Plan, seen: &mut HashSet<u64>, grid: &Grid, member: &Member, engine: &str, axes: &Axes) -> bool {
     let (row, variant) = (shown(plan, member, engine, axes), member.entry.descriptor.name);
     let wanted = grid.when.as_ref().is_none_or(|when| when.admits(&row)) && plan.filters.iter().all(|filter| filter.keeps(&row));
-    wanted && (!member.repeated || seen.insert(fingerprint(variant, engine, axes)))
+    // What this sweep leaves out, another one may ask for.
+    let excluded = || grid.excludes.iter().any(|exclude| exclude.when.keeps(&row));
+    let seen_before = |seen: &mut HashSet<u64>| {
+        let print = fingerprint(variant, engine, axes);
+        if excluded() { seen.contains(&print) } else { !seen.insert(print) }
+    };
+    wanted && !(member.repeated && seen_before(seen))
 }
 
 /// Tells cells of one variant apart, much cheaper than by their ids. The names of the axes follow from the variant.

@@ -32,8 +32,13 @@ pub enum Cause {
     },
     /// The loader could not start it, because a library that it is linked to is not there.
     #[error(
-        "the worker could not be started: {library} is not on this machine. A worker with the feature candle-cuda starts only where CUDA \
-         and its driver are installed; build it without that feature, or name another worker by CROSSOVER_WORKER"
+        "the worker could not be started: {library} is not on this machine{}",
+        if ["libcu", "libnvrtc"].iter().any(|start| library.starts_with(start)) {
+            ". A worker with the feature candle-cuda starts only where CUDA and its driver are installed; build it without that feature, or \
+             name another worker by CROSSOVER_WORKER"
+        } else {
+            ": install it, or name another worker"
+        }
     )]
     MissingLibrary {
         /// The library's file name.

@@ -2,11 +2,13 @@
 //!
 //! After its last cell a run takes some of its good cells again, each in two fresh workers that are interleaved as in any group. The
 //! largest difference between the two medians is the floor. Process launches differ in layout, so this says more than the interval of one
-//! worker's samples; and as it is taken at the end of the run, it costs a run nothing that is interrupted.
+//! worker's samples; and as it is taken at the end of the run, it costs a run nothing that is interrupted. Where there is a time budget,
+//! pairs are taken as long as it lasts.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
 use crossover_protocol::HelloReply;
@@ -18,6 +20,7 @@ use crate::plan::{Group, Plan, PlannedCell};
 use crate::schedule::{Halt, Scheduler, Sink, SystemClock};
 use crate::worker::launcher::ProcessLauncher;
 
+use super::budget::TimeBudget;
 use super::folder::{self, OpenRun, blame};
 use super::interrupt::Interrupt;
 
@@ -46,7 +49,7 @@ fn stolen_ticks(path: &Path) -> Option<u64> {
 }
 
 /// Takes the pairs and writes what came of them into the manifest.
-pub(super) fn measure(open: &mut OpenRun, before: &Before, interrupt: &Interrupt) -> Result<()> {
+pub(super) fn measure(open: &mut OpenRun, before: &Before, budget: &TimeBudget, interrupt: &Interrupt) -> Result<()> {
     let index = read_index(&open.folder.journal_path()).map_err(blame)?;
     let pairs = pairs(&open.request.plan, &index);
     if pairs.is_empty() {
@@ -63,16 +66,24 @@ pub(super) fn measure(open: &mut OpenRun, before: &Before, interrupt: &Interrupt
     let machine = open.manifest.machine.fingerprint.clone();
     let exchange = folder::exchange(&open.folder)?;
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut taken, &definition.measure, machine, definition.seed, exchange);
-    for pair in &pairs {
-        match scheduler.run_group(pair, |_| true) {
-            Ok(()) => {}
-            // The cells are all there; the floor is for another time.
-            Err(Halt::Interrupted) => return Ok(()),
-            Err(Halt::Store(error)) => return Err(error),
+    let began = Instant::now();
+    let mut outcome = Ok(());
+    for (done, pair) in pairs.iter().enumerate() {
+        // Pairs take about as long as each other.
+        let predicted = (done > 0).then(|| began.elapsed() / u32::try_from(done).unwrap_or(u32::MAX));
+        if budget.refuse(predicted).is_some() || outcome.is_err() {
+            break;
         }
+        outcome = scheduler.run_group(pair, |_| true);
     }
     scheduler.close();
     folder::sweep(&open.folder);
+    match outcome {
+        // The cells are all there; what pairs there are tell less than all would, so the floor is for another time.
+        Err(Halt::Interrupted) => return Ok(()),
+        Err(Halt::Store(error)) => return Err(error),
+        Ok(()) => {}
+    }
     let differences: Vec<f64> = taken.pairs.iter().filter_map(|pair| difference(pair)).collect();
     let Some(floor) = differences.iter().copied().reduce(f64::max) else { return Ok(()) };
     let steal = before.steal.zip(stolen_ticks(Path::new("/proc/stat"))).map(|(then, now)| now.saturating_sub(then) * TICK_NS);
@@ -82,7 +93,7 @@ pub(super) fn measure(open: &mut OpenRun, before: &Before, interrupt: &Interrupt
 
 /// A good cell of every so many groups, its baseline where it has one, as a group of two of the same.
 fn pairs(plan: &Plan, index: &Index) -> Vec<Group> {
-    let every = (plan.group_count() as usize / PAIRS).max(1);
+    let every = (plan.group_count() as usize).div_ceil(PAIRS).max(1);
     let twice = |group: Group| {
         let good = |cell: &&PlannedCell| index.cells.get(&cell.id) == Some(&Status::Ok);
         let chosen = group.cells.iter().filter(good).max_by_key(|cell| cell.baseline)?;

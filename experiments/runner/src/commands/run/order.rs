@@ -43,7 +43,7 @@ mod tests {
         assert_eq!((sorted, straight.len()), (straight, 100));
         assert_eq!(spread[..6], [1, 65, 33, 97, 17, 81]);
         for part in [10, 25, 50] {
-            let mut first = spread[..part].to_vec();
+            let mut first = [&spread[..part], &[0, 101]].concat();
             first.sort_unstable();
             let widest = first.array_windows().map(|[one, next]| next - one).max().unwrap();
             assert!(widest <= 3 * 100 / part as i64, "{part}: a gap of {widest}");
