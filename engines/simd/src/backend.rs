@@ -12,6 +12,7 @@ use crossover_core::compose;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
+use crossover_core::isa::IsaChoice;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{
     AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
@@ -69,7 +70,8 @@ impl TransformerBackend for SimdBackend {
     fn new(config: &EngineConfig) -> Result<Self> {
         support::check_configuration(config)?;
         let (isa, pool) = (Isa::chosen(config.isa)?, Pool::new(config.threads)?);
-        let (extras, workspace, blocking) = (Extras::of(isa), Workspace::new(pool.threads()), Blocking::of_machine(pool.threads()));
+        let (extras, workspace, blocking) =
+            (Extras::of(isa, config.isa), Workspace::new(pool.threads()), Blocking::of_machine(pool.threads()));
         Ok(Self { config: *config, types: Types::of(config.precision), engine: Engine { isa, extras, pool, workspace, blocking } })
     }
 
@@ -77,7 +79,7 @@ impl TransformerBackend for SimdBackend {
         EngineDescription {
             name: NAME,
             summary: "own vector kernels, packed weights, a pool of threads",
-            isa: Cow::Owned(Extras::of(Isa::best()).name(Isa::best())),
+            isa: Cow::Owned(Extras::of(Isa::best(), IsaChoice::Auto).name(Isa::best())),
             native: support::native_precisions(),
         }
     }

@@ -8,6 +8,8 @@
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
 use crate::backend::NAME;
 use crate::vector::{Lanes, Scalar, Vector};
 
@@ -34,23 +36,31 @@ pub(crate) struct Extras {
     pub(crate) bf16: bool,
     /// Products of four int8 codes, as wide as the family's vectors.
     pub(crate) vnni: bool,
+    /// Products of tiles, of bf16 numbers and of int8 codes.
+    pub(crate) amx: bool,
 }
 
 impl Extras {
-    /// Those of this machine that go with a path; a forced lower path has those of its own width only.
-    pub(crate) fn of(isa: Isa) -> Self {
+    /// Those of this machine that go with a path and the choice that led to it: a forced lower path has those of its own width only, and
+    /// 512-bit vectors that were asked for come without tiles.
+    pub(crate) fn of(isa: Isa, choice: IsaChoice) -> Self {
+        let none = Self { bf16: false, vnni: false, amx: false };
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Self { bf16: is_x86_feature_detected!("avx512bf16"), vnni: is_x86_feature_detected!("avx512vnni") },
+            Isa::Avx512 => Self {
+                bf16: is_x86_feature_detected!("avx512bf16"),
+                vnni: is_x86_feature_detected!("avx512vnni"),
+                amx: choice != IsaChoice::Avx512 && amx::usable(),
+            },
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Self { bf16: false, vnni: is_x86_feature_detected!("avxvnni") },
-            _ => Self { bf16: false, vnni: false },
+            Isa::Avx2 => Self { vnni: is_x86_feature_detected!("avxvnni"), ..none },
+            _ => none,
         }
     }
 
     /// The path's name in records, such as `avx512+bf16+vnni`.
     pub(crate) fn name(self, isa: Isa) -> String {
-        let extras = [(self.bf16, "+bf16"), (self.vnni, "+vnni")];
+        let extras = [(self.bf16, "+bf16"), (self.vnni, "+vnni"), (self.amx, "+amx")];
         extras.iter().filter(|(has, _)| *has).fold(isa.name().to_owned(), |name, (_, extra)| name + extra)
     }
 }
@@ -104,6 +114,8 @@ impl Isa {
             IsaChoice::Avx2 => Some(Self::Avx2),
             #[cfg(target_arch = "x86_64")]
             IsaChoice::Avx512 => Some(Self::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            IsaChoice::Amx if amx::usable() => Some(Self::Avx512),
             #[cfg(target_arch = "aarch64")]
             IsaChoice::Neon => Some(Self::Neon),
             _ => None,
@@ -111,7 +123,7 @@ impl Isa {
         wanted.filter(|isa| Self::available().contains(isa)).ok_or_else(|| EngineError::Unsupported {
             engine: NAME,
             operation: format!("isa {choice}"),
-            reason: format!("this machine's paths are {}", Self::names()),
+            reason: format!("this machine's paths are {}{}", Self::names(), tiles()),
         })
     }
 
@@ -149,6 +161,17 @@ impl Isa {
     }
 }
 
+/// What is to be said of tiles where a path is refused.
+fn tiles() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    match (amx::present(), amx::usable()) {
+        (true, true) => return ", amx",
+        (true, false) => return "; its processor has tiles (AMX), which its kernel does not permit to this process",
+        (false, _) => {}
+    }
+    ""
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernel, Lanes};
@@ -170,8 +193,19 @@ mod tests {
 
     #[test]
     fn extras_are_named_behind_the_family() {
-        assert_eq!(Extras { bf16: true, vnni: true }.name(Isa::Scalar), "scalar+bf16+vnni");
-        assert_eq!(Extras::of(Isa::Scalar).name(Isa::Scalar), "scalar");
+        assert_eq!(Extras { bf16: true, vnni: true, amx: false }.name(Isa::Scalar), "scalar+bf16+vnni");
+        assert_eq!(Extras { bf16: true, vnni: false, amx: true }.name(Isa::Scalar), "scalar+bf16+amx");
+        assert_eq!(Extras::of(Isa::Scalar, IsaChoice::Scalar).name(Isa::Scalar), "scalar");
+    }
+
+    #[test]
+    fn tiles_are_taken_where_they_are_and_not_where_less_is_asked_for() {
+        assert!(!Extras::of(Isa::best(), IsaChoice::Avx512).amx);
+        let best = Extras::of(Isa::best(), IsaChoice::Auto);
+        match Isa::chosen(IsaChoice::Amx) {
+            Ok(isa) => assert!(isa == Isa::best() && best.amx && best == Extras::of(isa, IsaChoice::Amx)),
+            Err(error) => assert!(!best.amx && error.to_string().contains("isa amx"), "{error}"),
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
 //! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
+//! | `amx.rs` | whether tiles may be used, and their configuration |
 //! | `narrow/` | products of bf16, f16 and int8 operands and of weights held as codes |
 //! | `attention/` | attention over a pattern in one kernel |
 //! | `linear_attention.rs` | linear attention, a head at a time |
@@ -37,6 +38,8 @@ pub mod weight;
 
 mod activation;
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod conv;
 mod element;

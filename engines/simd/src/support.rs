@@ -11,6 +11,7 @@
 use crossover_core::backend::EngineConfig;
 use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::{EngineError, Result};
+use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
 use crossover_core::support::Support;
 
@@ -23,7 +24,7 @@ const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
 
 /// The precisions whose layers are native on this machine.
 pub(crate) fn native_precisions() -> Vec<&'static str> {
-    let extras = Extras::of(Isa::best());
+    let extras = Extras::of(Isa::best(), IsaChoice::Auto);
     let native = |precision: Precision| linear(extras, precision, WeightForm::of(precision), 1) == Way::Native;
     PRECISION_PRESETS.iter().filter(|(_, precision)| native(*precision)).map(|(name, _)| *name).collect()
 }
@@ -171,7 +172,7 @@ mod tests {
     fn bf16_is_native_where_there_is_an_instruction_for_it() {
         let bf16: Precision = "bf16".parse().unwrap();
         let product = OpSpec::Matmul { batch: 1, m: 1, n: 1, k: 1 };
-        let with = |bf16: bool| Extras { bf16, vnni: false };
+        let with = |bf16: bool| Extras { bf16, vnni: false, amx: false };
         assert_eq!(supports(with(true), bf16, &product), Support::Native);
         assert!(matches!(supports(with(false), bf16, &product), Support::Emulated(_)));
         let mixed = WeightForm::Int8PerChannel;
@@ -182,7 +183,7 @@ mod tests {
     fn every_preset_is_taken_and_senseless_triples_are_not() {
         for (name, precision) in PRECISION_PRESETS {
             check_configuration(&EngineConfig::new(precision, 1)).unwrap();
-            let own = linear(Extras { bf16: true, vnni: true }, precision, WeightForm::of(precision), 64);
+            let own = linear(Extras { bf16: true, vnni: true, amx: false }, precision, WeightForm::of(precision), 64);
             assert_eq!(own == Way::Native, name != "f16", "{name}: {own:?}");
         }
         for (weight, activation, accumulate) in
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn sums_that_can_leave_i32_are_refused() {
-        let (int8, extras) = ("int8".parse().unwrap(), Extras { bf16: false, vnni: false });
+        let (int8, extras) = ("int8".parse().unwrap(), Extras { bf16: false, vnni: false, amx: false });
         assert_eq!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM), Way::Native);
         assert!(linear(extras, int8, WeightForm::Int8PerChannel, LONGEST_INT8_SUM + 1).refuses());
     }

@@ -11,7 +11,9 @@
 //! | `unit.rs`, `unit_x86.rs` | what multiplies words |
 //! | `codes.rs`, `decode.rs` | weights as panels of words, and back to numbers |
 //! | `pack.rs` | operands as words; int8 codes of activations |
-//! | `tile.rs`, `part.rs` | micro-kernel, and the loops of one thread |
+//! | `tile.rs`, `part.rs` | micro-kernel of vectors, and the loops of one thread |
+//! | `tiles.rs`, `tiles_x86.rs` | micro-kernel of a unit of tiles (AMX) |
+//! | `micro.rs` | what the loops ask of either |
 //! | `stream.rs` | few rows |
 //! | `sparse.rs` | weights of which only some entries are stored |
 //!
@@ -24,11 +26,16 @@
 mod codes;
 mod decode;
 mod matrix;
+mod micro;
 mod pack;
 mod part;
 pub(crate) mod sparse;
 mod stream;
 mod tile;
+#[cfg(any(test, target_arch = "x86_64"))]
+mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod tiles_x86;
 mod unit;
 #[cfg(target_arch = "x86_64")]
 mod unit_x86;
@@ -44,6 +51,7 @@ pub(crate) use unit_x86::on_bf16_pairs;
 
 use crate::gemm::{Cut, Engine};
 use crate::isa::{Extras, Isa};
+use micro::Maker;
 use part::{Part, ShapeOf};
 use stream::Stream;
 
@@ -133,7 +141,8 @@ pub(crate) fn multiply<'a>(
     if m == 0 || n == 0 {
         return Ok(());
     }
-    let shape = choice.run(engine.isa, ShapeOf);
+    let maker = Maker::of(choice, engine.extras, m);
+    let shape = maker.run(engine.isa, ShapeOf);
     let few = m <= LEAST_TILES * shape.rows;
     let small = batch * m * n * k < LEAST_FOR_THREADS && !(few && batch * n * k >= LEAST_READ_FOR_THREADS);
     let threads = if small { 1 } else { engine.pool.threads() };
@@ -158,7 +167,7 @@ pub(crate) fn multiply<'a>(
             let (scratch, _) = piece.split::<f32>(scratch);
             engine.isa.run(Stream { product: &product, columns, scratch });
         } else {
-            choice.run(engine.isa, Part { product: &product, rows, columns, scratch: piece.split::<u32>(scratch) });
+            maker.run(engine.isa, Part { product: &product, rows, columns, scratch: piece.split::<u32>(scratch) });
         }
     };
     if threads == 1 {

@@ -5,7 +5,7 @@
 //! Only a B whose rows are dense needs no turning.
 
 use super::matrix::{Kind, Matrix};
-use super::unit::{Unit, Word};
+use super::unit::{Format, Word};
 use crate::vector::{Lanes, Vector};
 
 /// Distance of steps in a panel of A.
@@ -31,7 +31,7 @@ pub(super) fn scratch_words(k: usize, word: Word) -> usize {
 /// # Safety
 /// The rows must be readable. bf16 words are made of bf16 elements only.
 #[inline(always)]
-pub(super) unsafe fn pack_rows<U: Unit>(
+pub(super) unsafe fn pack_rows<F: Format>(
     a: &Matrix,
     rows: usize,
     k: usize,
@@ -40,12 +40,12 @@ pub(super) unsafe fn pack_rows<U: Unit>(
     scratch: &mut [u32],
     scales: &mut [f32],
 ) {
-    let [words, distance] = row_words(k, U::WORD);
+    let [words, distance] = row_words(k, F::WORD);
     let (rows_of_words, singles) = scratch.split_at_mut(ROWS_TOGETHER * distance);
     for row in 0..rows {
         let into = &mut rows_of_words[row * distance..][..words];
         // SAFETY: the caller's promises are handed on.
-        let scale = unsafe { row_as_words::<U>(&a.from(row, 0), k, into, singles) };
+        let scale = unsafe { row_as_words::<F>(&a.from(row, 0), k, into, singles) };
         if let Some(to) = scales.get_mut(row) {
             *to = scale;
         }
@@ -64,12 +64,12 @@ pub(super) unsafe fn pack_rows<U: Unit>(
 
 /// One row along k.
 #[inline(always)]
-unsafe fn row_as_words<U: Unit>(row: &Matrix, k: usize, into: &mut [u32], singles: &mut [u32]) -> f32 {
+pub(super) unsafe fn row_as_words<F: Format>(row: &Matrix, k: usize, into: &mut [u32], singles: &mut [u32]) -> f32 {
     // SAFETY: readable by the caller's promise; words are as wide as singles.
     unsafe {
-        match U::WORD {
+        match F::WORD {
             Word::F32 => {
-                row.load::<U::V>(0, &mut as_singles(into)[..k]);
+                row.load::<F::V>(0, &mut as_singles(into)[..k]);
                 1.0
             }
             Word::Bf16 => {
@@ -78,8 +78,8 @@ unsafe fn row_as_words<U: Unit>(row: &Matrix, k: usize, into: &mut [u32], single
             }
             Word::BiasedInt8 | Word::Int8 => {
                 let values = &mut as_singles(singles)[..k];
-                row.load::<U::V>(0, values);
-                quantise::<U::V>(values, into, if U::WORD == Word::BiasedInt8 { 0x80 } else { 0 })
+                row.load::<F::V>(0, values);
+                quantise::<F::V>(values, into, if F::WORD == Word::BiasedInt8 { 0x80 } else { 0 })
             }
         }
     }
@@ -150,18 +150,18 @@ fn largest_magnitude(values: &[f32]) -> f32 {
 /// # Safety
 /// B must be readable. bf16 words are made of bf16 elements only.
 #[inline(always)]
-pub(super) unsafe fn pack_columns<U: Unit>(b: &Matrix, k: usize, columns: usize, panels: &mut [u32], scratch: &mut [u32]) {
-    let width = 2 * U::V::LANES;
-    let [words, distance] = row_words(k, U::WORD);
+pub(super) unsafe fn pack_columns<F: Format>(b: &Matrix, k: usize, columns: usize, panels: &mut [u32], scratch: &mut [u32]) {
+    let width = 2 * F::V::LANES;
+    let [words, distance] = row_words(k, F::WORD);
     if words == 0 {
         return;
     }
     // Panels are `distance` rows apart, since those that are turned come in blocks.
     for (first, panel) in (0..columns).step_by(width).zip(panels.chunks_exact_mut(distance * width)) {
         let count = width.min(columns - first);
-        if b.column == 1 && (U::WORD == Word::F32 || b.kind == Kind::Bf16) {
+        if b.column == 1 && (F::WORD == Word::F32 || b.kind == Kind::Bf16) {
             // SAFETY: the caller's promises are handed on.
-            unsafe { rows_as_they_are::<U>(&b.from(0, first), k, count, &mut panel[..words * width]) };
+            unsafe { rows_as_they_are::<F>(&b.from(0, first), k, count, &mut panel[..words * width]) };
             continue;
         }
         let turned = b.from(0, first).turned();
@@ -171,24 +171,24 @@ pub(super) unsafe fn pack_columns<U: Unit>(b: &Matrix, k: usize, columns: usize,
             if padded < 4 {
                 // Panels narrower than a block: vectors of one lane.
                 // SAFETY: the caller's promises are handed on.
-                unsafe { narrow_panel::<U>(&turned, count, k, panel, scratch) };
+                unsafe { narrow_panel::<F>(&turned, count, k, panel, scratch) };
                 continue;
             }
             // SAFETY: the caller's promises are handed on.
-            unsafe { pack_rows::<U>(&turned.from(group, 0), rows, k, (&mut panel[group..], width), padded, scratch, &mut []) };
+            unsafe { pack_rows::<F>(&turned.from(group, 0), rows, k, (&mut panel[group..], width), padded, scratch, &mut []) };
         }
     }
 }
 
 /// A panel of dense rows of B: widened, or two rows as pairs.
 #[inline(always)]
-unsafe fn rows_as_they_are<U: Unit>(b: &Matrix, k: usize, count: usize, panel: &mut [u32]) {
-    let width = 2 * U::V::LANES;
+unsafe fn rows_as_they_are<F: Format>(b: &Matrix, k: usize, count: usize, panel: &mut [u32]) {
+    let width = 2 * F::V::LANES;
     for (word, target) in panel.chunks_exact_mut(width).enumerate() {
         // SAFETY: `count` dense elements of each of k rows by the caller's promise.
         unsafe {
-            if U::WORD == Word::F32 {
-                b.load::<U::V>(word, &mut as_singles(target)[..count]);
+            if F::WORD == Word::F32 {
+                b.load::<F::V>(word, &mut as_singles(target)[..count]);
             } else {
                 let first: *const u16 = b.from(2 * word, 0).pointer.cast();
                 let second: *const u16 = b.from(2 * word + 1, 0).pointer.cast();
@@ -209,14 +209,14 @@ unsafe fn rows_as_they_are<U: Unit>(b: &Matrix, k: usize, count: usize, panel: &
 
 /// A panel of a few columns that come along k, word by word.
 #[inline(always)]
-unsafe fn narrow_panel<U: Unit>(turned: &Matrix, count: usize, k: usize, panel: &mut [u32], scratch: &mut [u32]) {
-    let width = 2 * U::V::LANES;
-    let [words, _] = row_words(k, U::WORD);
+unsafe fn narrow_panel<F: Format>(turned: &Matrix, count: usize, k: usize, panel: &mut [u32], scratch: &mut [u32]) {
+    let width = 2 * F::V::LANES;
+    let [words, _] = row_words(k, F::WORD);
     let (row, singles) = scratch.split_at_mut(words);
     for column in 0..width {
         if column < count {
             // SAFETY: the caller's promises are handed on.
-            unsafe { row_as_words::<U>(&turned.from(column, 0), k, row, singles) };
+            unsafe { row_as_words::<F>(&turned.from(column, 0), k, row, singles) };
         } else {
             row.fill(0);
         }

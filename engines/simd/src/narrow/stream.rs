@@ -57,8 +57,9 @@ impl Kernel<f32> for Stream<'_> {
             // SAFETY: whoever made the product has checked that its matrices are inside their buffers.
             unsafe { product.a.load::<V>(row, &mut self.scratch[row * distance..][..product.k]) };
         }
+        // Each panel overwrites the rows that are finished.
+        let mut sums = Sums::zeros();
         for column in self.columns.clone().step_by(width) {
-            let mut sums = Sums::zeros();
             for first in (0..product.m).step_by(ROWS_TOGETHER) {
                 let one = OnePanel::<V> {
                     panels,

@@ -12,8 +12,10 @@ use super::unit::Unit;
 use crate::activation::activate;
 use crate::vector::Vector;
 
-/// The most rows of any tile.
+/// The most rows of any tile that vectors make.
 const MOST_ROWS: usize = 14;
+/// The most rows that anything makes together (see [`super::tiles`]).
+const MOST_ROOM: usize = 32;
 /// The most columns of any tile.
 const MOST_COLUMNS: usize = 32;
 
@@ -51,11 +53,11 @@ pub(super) struct Finish<'a> {
 
 /// Sums of a tile in memory.
 #[repr(C, align(64))]
-pub(super) struct Sums([u32; MOST_ROWS * MOST_COLUMNS]);
+pub(super) struct Sums([u32; MOST_ROOM * MOST_COLUMNS]);
 
 impl Sums {
     pub(super) fn zeros() -> Self {
-        Self([0; MOST_ROWS * MOST_COLUMNS])
+        Self([0; MOST_ROOM * MOST_COLUMNS])
     }
 
     /// Where row and vector of a tile stand.

@@ -50,16 +50,20 @@ impl Word {
     }
 }
 
-/// A unit. Like vectors, it is only to be used inside of a function that has its instructions enabled.
-pub(crate) trait Unit: Copy {
-    /// In what results are finished; as many lanes as there are words.
+/// What operands are packed into.
+pub(crate) trait Format {
+    /// Packs operands and finishes results; a panel of B is two of these wide.
     type V: Vector<Element = f32>;
-    /// A vector of words.
+    /// What a word holds.
+    const WORD: Word;
+}
+
+/// A unit. Like vectors, it is only to be used inside of a function that has its instructions enabled.
+pub(crate) trait Unit: Format + Copy {
+    /// A vector of words, as many as there are lanes.
     type Words: Copy;
     /// A vector of sums.
     type Sums: Copy;
-    /// What a word holds.
-    const WORD: Word;
 
     fn zero() -> Self::Sums;
     /// The same word in every lane.
@@ -153,11 +157,14 @@ impl<K: UnitKernel> Kernel<f32> for OnInt8<K> {
 #[derive(Clone, Copy)]
 pub(crate) struct Wide<V>(PhantomData<V>);
 
-impl<V: Vector<Element = f32>> Unit for Wide<V> {
+impl<V: Vector<Element = f32>> Format for Wide<V> {
     type V = V;
+    const WORD: Word = Word::F32;
+}
+
+impl<V: Vector<Element = f32>> Unit for Wide<V> {
     type Words = V;
     type Sums = V;
-    const WORD: Word = Word::F32;
 
     #[inline(always)]
     fn zero() -> V {
@@ -190,11 +197,14 @@ const MOST_LANES: usize = 16;
 #[derive(Clone, Copy)]
 pub(crate) struct LoopBytes<V>(PhantomData<V>);
 
-impl<V: Vector<Element = f32>> Unit for LoopBytes<V> {
+impl<V: Vector<Element = f32>> Format for LoopBytes<V> {
     type V = V;
+    const WORD: Word = Word::Int8;
+}
+
+impl<V: Vector<Element = f32>> Unit for LoopBytes<V> {
     type Words = [u32; MOST_LANES];
     type Sums = [i32; MOST_LANES];
-    const WORD: Word = Word::Int8;
 
     #[inline(always)]
     fn zero() -> Self::Sums {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::unit::{Unit, UnitKernel, Word};
+use super::unit::{Format, Unit, UnitKernel, Word};
 use crate::vector::{Lanes, Vector};
 
 type F32x16 = <f32 as Lanes>::Avx512;
@@ -63,9 +63,12 @@ macro_rules! integer_sums {
 #[derive(Clone, Copy)]
 pub(super) struct Bf16Pairs;
 
-impl Unit for Bf16Pairs {
+impl Format for Bf16Pairs {
     type V = F32x16;
     const WORD: Word = Word::Bf16;
+}
+
+impl Unit for Bf16Pairs {
     integer_words!(__m512i, _mm512_set1_epi32, _mm512_loadu_si512);
     type Sums = __m512;
 
@@ -100,9 +103,12 @@ impl Unit for Bf16Pairs {
 #[derive(Clone, Copy)]
 pub(super) struct Vnni512;
 
-impl Unit for Vnni512 {
+impl Format for Vnni512 {
     type V = F32x16;
     const WORD: Word = Word::BiasedInt8;
+}
+
+impl Unit for Vnni512 {
     integer_words!(__m512i, _mm512_set1_epi32, _mm512_loadu_si512);
     integer_sums!(__m512i, _mm512_setzero_si512, _mm512_storeu_si512);
 
@@ -117,9 +123,12 @@ impl Unit for Vnni512 {
 #[derive(Clone, Copy)]
 pub(super) struct Vnni256;
 
-impl Unit for Vnni256 {
+impl Format for Vnni256 {
     type V = F32x8;
     const WORD: Word = Word::BiasedInt8;
+}
+
+impl Unit for Vnni256 {
     integer_words!(__m256i, _mm256_set1_epi32, _mm256_loadu_si256);
     integer_sums!(__m256i, _mm256_setzero_si256, _mm256_storeu_si256);
 
@@ -134,9 +143,12 @@ impl Unit for Vnni256 {
 #[derive(Clone, Copy)]
 pub(super) struct Bytes256<V>(PhantomData<V>);
 
-impl<V: Vector<Element = f32>> Unit for Bytes256<V> {
+impl<V: Vector<Element = f32>> Format for Bytes256<V> {
     type V = V;
     const WORD: Word = Word::Int8;
+}
+
+impl<V: Vector<Element = f32>> Unit for Bytes256<V> {
     integer_words!(__m256i, _mm256_set1_epi32, _mm256_loadu_si256);
     integer_sums!(__m256i, _mm256_setzero_si256, _mm256_storeu_si256);
 
