@@ -1,4 +1,4 @@
-//! The vector engine: own kernels for AVX-512, AVX2, NEON and scalar code, packed weights, threads by rayon.
+//! The vector engine: own kernels for AVX-512 (with AMX for products), AVX2, NEON and scalar code, packed weights, threads by rayon.
 //!
 //! It is the engine whose speed a comparison rests on: against slow kernels every approximation looks good. What it trades away is
 //! simplicity: order of summation, and so the last bits of a result, depend on the instruction set.
