@@ -81,10 +81,9 @@ impl<T: Tiles> Micro for ByTiles<T> {
         let steps = words.div_ceil(TILE);
         // Scratch is made for 16 rows, and so long enough for one that is filled up to whole tiles.
         let (row_of_words, singles) = scratch.split_at_mut(TILE * distance);
-        for row in 0..rows {
+        for (row, scale) in scales[..rows].iter_mut().enumerate() {
             // SAFETY: the caller's promises are handed on.
-            let scale = unsafe { row_as_words::<T>(&a.from(row, 0), k, &mut row_of_words[..words], singles) };
-            scales[row] = scale;
+            *scale = unsafe { row_as_words::<T>(&a.from(row, 0), k, &mut row_of_words[..words], singles) };
             row_of_words[words..steps * TILE].fill(0);
             let first = row / TILE * steps * TILE * TILE + row % TILE * TILE;
             for (step, piece) in row_of_words[..steps * TILE].as_chunks::<TILE>().0.iter().enumerate() {
