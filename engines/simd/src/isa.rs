@@ -44,6 +44,9 @@ impl Extras {
     /// Those of this machine that go with a path and the choice that led to it: a forced lower path has those of its own width only, and
     /// 512-bit vectors that were asked for come without tiles.
     pub(crate) fn of(isa: Isa, choice: IsaChoice) -> Self {
+        // Only x86 has a choice among its extras.
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = choice;
         let none = Self { bf16: false, vnni: false, amx: false };
         match isa {
             #[cfg(target_arch = "x86_64")]

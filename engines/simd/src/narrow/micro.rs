@@ -107,17 +107,17 @@ pub(super) enum Maker {
 
 /// Rows up to which vectors are taken where there are tiles: one step of theirs is four instructions at most for 128 bytes of B, which
 /// come from memory then and take longer.
-#[cfg(target_arch = "x86_64")]
 const FEW_ROWS: usize = 4;
 
 impl Maker {
     /// Tiles in place of the vector unit of the same operands, where there are tiles and rows enough.
     pub(super) fn of(choice: Choice, extras: Extras, rows: usize) -> Self {
         match choice {
+            _ if !extras.amx || rows <= FEW_ROWS => Self::Vectors(choice),
             #[cfg(target_arch = "x86_64")]
-            Choice::Bf16Pairs if extras.amx && rows > FEW_ROWS => Self::Bf16Tiles,
+            Choice::Bf16Pairs => Self::Bf16Tiles,
             #[cfg(target_arch = "x86_64")]
-            Choice::Vnni512 if extras.amx && rows > FEW_ROWS => Self::Int8Tiles,
+            Choice::Vnni512 => Self::Int8Tiles,
             _ => Self::Vectors(choice),
         }
     }
