@@ -12,6 +12,10 @@ use crate::dtype::DType;
 use crate::elementary;
 use crate::ops::{BinaryOp, UnaryOp};
 
+/// A whole step takes all of its allowance, which must leave some for the roundings; and where a value and the sum that it is divided by
+/// step together, as in a softmax, their steps add up and do not average out.
+const STEP: f64 = 1.5;
+
 /// f(x), rounded in the compute type.
 pub(super) fn unary(op: UnaryOp, x: Estimate, compute: DType) -> Estimate {
     if let UnaryOp::Activation(activation) = op {
@@ -29,8 +33,7 @@ pub(super) fn unary(op: UnaryOp, x: Estimate, compute: DType) -> Estimate {
     let carried = match op {
         UnaryOp::Cos | UnaryOp::Sin => trigonometric(op, x),
         UnaryOp::Reciprocal if x.variance > 0.0 && x.reach() >= x.value.abs() => f64::INFINITY,
-        // A whole step takes all of its allowance, which must leave some for the roundings.
-        UnaryOp::ExpTable { .. } => square(1.05 * change(|x| apply(op, x), argument, value)),
+        UnaryOp::ExpPolynomial { .. } | UnaryOp::ExpTable { .. } => square(STEP * change(|x| apply(op, x), argument, value)),
         _ => square(change(|x| apply(op, x), argument, value)),
     };
     let (units, absolute) = units(op, x.value, value);
