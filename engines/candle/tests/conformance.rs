@@ -2,25 +2,13 @@
 
 use crossover_candle::CandleBackend;
 use crossover_core::conformance::mutants::{Fault, survivors};
-use crossover_core::conformance::{self, Excuse, Options};
-
-/// What the engine refuses, and why. Everything else must have been held, or the run is a failure.
-const EXCUSES: [Excuse; 6] = [
-    Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "linear-attention", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "linear-sparse", precisions: &["int8"], reason: NO_FORM },
-    Excuse { property: "linear-palette", precisions: &["int8"], reason: NO_FORM },
-];
-const NO_WEIGHT: &str = "products of two activations have no weight to quantise";
-const NO_FORM: &str = "int8 activations multiply int8 weights only";
+use crossover_core::conformance::{self, INT8_EXCUSES, Options};
 
 fn conforms_on(threads: usize) {
     let report = conformance::run::<CandleBackend>(&Options { threads, ..Options::from_environment() });
     println!("{report}");
     report.assert_clean();
-    report.assert_covers(&EXCUSES);
+    report.assert_covers(&INT8_EXCUSES);
 }
 
 #[test]

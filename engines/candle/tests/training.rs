@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crossover_candle::CandleBackend;
 use crossover_core::arena::Arena;
-use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::axes::Axes;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::Result;
@@ -15,6 +15,7 @@ use crossover_variants::descriptor::Role;
 use crossover_variants::inputs::CellInputs;
 use crossover_variants::registry::{Entry, VariantVisitor, find, visit};
 use crossover_variants::resolve::{resolve, shape_of};
+use crossover_variants::sizes::{SMALL, asked};
 use crossover_variants::variant::{Bound, Operands, Variant};
 use crossover_variants::verify::judge;
 
@@ -28,26 +29,8 @@ const NOT_DIFFERENTIABLE: [(&str, &str); 3] = [
     ("softmax/table", "a table of exponentials is constant between its entries; refused in training, so that nobody trains on no slope"),
 ];
 
-/// Sizes that every variant's defaults fit into.
-const SIZES: [(&str, i64); 12] = [
-    ("batch", 1),
-    ("heads", 2),
-    ("n", 32),
-    ("head_dim", 16),
-    ("d_model", 32),
-    ("d_ff", 64),
-    ("d_in", 32),
-    ("d_out", 32),
-    ("classes", 64),
-    ("vocabulary", 64),
-    ("layers", 1),
-    ("d_hidden", 32),
-];
-
 fn axes_of(entry: &Entry) -> Axes {
-    let known = SIZES.iter().filter(|(name, _)| entry.descriptor.axis(name).is_some());
-    let mut axes: Axes = known.map(|(name, value)| ((*name).to_owned(), AxisValue::Int(*value))).collect();
-    axes.insert("precision".into(), "f64".into());
+    let axes = asked(entry.descriptor, &SMALL, "f64");
     resolve(entry.descriptor, &axes).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -5,6 +5,8 @@
 //! an operation costs), [`mod@reference`] (what it should give, in f64, with the error it may make).
 
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+pub mod amx;
 pub mod arena;
 pub mod axes;
 pub mod backend;

@@ -1,20 +1,8 @@
 //! The suite that every engine passes, and the proof that it would notice.
 
 use crossover_core::conformance::mutants::{Fault, detected, survivors};
-use crossover_core::conformance::{self, Excuse, Options};
+use crossover_core::conformance::{self, INT8_EXCUSES, Options};
 use crossover_naive::NaiveBackend;
-
-/// What the engine refuses, and why. Everything else must have been held, or the run is a failure.
-const EXCUSES: [Excuse; 6] = [
-    Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "linear-attention", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "linear-sparse", precisions: &["int8"], reason: NO_FORM },
-    Excuse { property: "linear-palette", precisions: &["int8"], reason: NO_FORM },
-];
-const NO_WEIGHT: &str = "products of two activations have no weight to quantise";
-const NO_FORM: &str = "int8 activations multiply int8 weights only";
 
 /// It visits single pairs: what the pattern hides is not read at all.
 fn options(options: Options) -> Options {
@@ -26,7 +14,7 @@ fn conforms() {
     let report = conformance::run::<NaiveBackend>(&options(Options::from_environment()));
     println!("{report}");
     report.assert_clean();
-    report.assert_covers(&EXCUSES);
+    report.assert_covers(&INT8_EXCUSES);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::gemm::{Alone, Engine, Epilogue, Product, Right, Source, Target, dots_
 use crate::isa::Kernel;
 use crate::pool::Shared;
 use crate::sweep::{Sum, fold, map};
-use crate::vector::{Function, Lanes, Vector};
+use crate::vector::{Lanes, Over, Times, Vector};
 
 /// Rows that are absorbed and read out together where the variant asks for no chunks: whole tiles of every path, in one sum of the products.
 const ROWS: usize = 252;
@@ -301,28 +301,6 @@ impl<E: Lanes> Kernel<E> for Divide<'_, E> {
                 }
             }
         }
-    }
-}
-
-/// x times a number.
-#[derive(Clone, Copy)]
-struct Times<E>(E);
-
-impl<E: Lanes> Function<E> for Times<E> {
-    #[inline(always)]
-    fn of<V: Vector<Element = E>>(self, x: V) -> V {
-        x.mul(V::splat(self.0))
-    }
-}
-
-/// x over a number so small that one over it is infinite.
-#[derive(Clone, Copy)]
-struct Over<E>(E);
-
-impl<E: Lanes> Function<E> for Over<E> {
-    #[inline(always)]
-    fn of<V: Vector<Element = E>>(self, x: V) -> V {
-        x.div(V::splat(self.0))
     }
 }
 

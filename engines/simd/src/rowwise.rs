@@ -181,7 +181,7 @@ fn run<E: Lanes + Plain, K: RowKernel<E, N>, const N: usize>(
     let pieces = width.div_ceil(piece.max(1)).max(1);
     let call = Call { kernel, places, grid, width, pieces, piece, reads_first, copies_out };
     let units = rows * call.pieces;
-    let task = if rows.saturating_mul(width) < WORTH_WAKING || call.writes_overlap() { units } else { (TASK / piece.max(1)).max(1) };
+    let task = if rows.saturating_mul(width) < WORTH_WAKING { units } else { (TASK / piece.max(1)).max(1) };
     engine.pool.for_each(units.div_ceil(task), |participant, at| {
         let units = at * task..units.min((at + 1) * task);
         if scratch == 0 {
@@ -286,12 +286,6 @@ impl<E: Lanes + Plain> Place<E> {
 }
 
 impl<K, E: Lanes + Plain, const N: usize> Call<'_, K, E, N> {
-    /// Do rows of an output stand in the same place, so that their order matters?
-    fn writes_overlap(&self) -> bool {
-        let stands_still = |at: usize| (0..self.grid.rank).any(|axis| self.grid.strides[axis][at] == 0);
-        self.places.iter().enumerate().any(|(at, place)| place.written && (stands_still(at) || (place.stride == 0 && place.width > 1)))
-    }
-
     /// The row of a unit, and the first of its elements.
     fn cut(&self, unit: usize) -> [usize; 2] {
         // Divisions cost as much as a short row.

@@ -27,7 +27,7 @@ use crate::element::Real;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::sweep::{Fold, Largest, fold, fold_and_ask, load_last, map, map_and_ask};
-use crate::vector::{Function, Lanes, Vector, exp, exp_of_negative};
+use crate::vector::{Function, Lanes, Over, Times, Vector, exp, exp_of_negative};
 
 /// Vectors whose maximum is taken together by the online form.
 const BLOCK: usize = 8;
@@ -146,28 +146,6 @@ unsafe fn online<V: Vector>(x: *const V::Element, ask: *const V::Element, width:
 #[inline(always)]
 pub(crate) fn share<E: Lanes>(sum: E) -> E {
     if sum == E::ZERO { E::ZERO } else { E::ONE / sum }
-}
-
-/// x times a factor.
-#[derive(Clone, Copy)]
-struct Times<E>(E);
-
-impl<E: Lanes> Function<E> for Times<E> {
-    #[inline(always)]
-    fn of<V: Vector<Element = E>>(self, x: V) -> V {
-        x.mul(V::splat(self.0))
-    }
-}
-
-/// x over a divisor: not times its reciprocal, which may be infinite where an unshifted sum is very small.
-#[derive(Clone, Copy)]
-struct Over<E>(E);
-
-impl<E: Lanes> Function<E> for Over<E> {
-    #[inline(always)]
-    fn of<V: Vector<Element = E>>(self, x: V) -> V {
-        x.div(V::splat(self.0))
-    }
 }
 
 /// exp(x - maximum) times a factor.

@@ -3,23 +3,11 @@
 
 use crossover_core::backend::{EngineConfig, TransformerBackend};
 use crossover_core::conformance::mutants::{Fault, detected, survivors};
-use crossover_core::conformance::{self, Excuse, Options};
+use crossover_core::conformance::{self, INT8_EXCUSES, Options};
 use crossover_core::dtype::Precision;
 use crossover_core::error::EngineError;
 use crossover_core::isa::IsaChoice;
 use crossover_simd::SimdBackend;
-
-/// What the engine refuses, and why. Everything else must have been held, or the run is a failure.
-const EXCUSES: [Excuse; 6] = [
-    Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "linear-attention", precisions: &["int8"], reason: NO_WEIGHT },
-    Excuse { property: "linear-sparse", precisions: &["int8"], reason: NO_FORM },
-    Excuse { property: "linear-palette", precisions: &["int8"], reason: NO_FORM },
-];
-const NO_WEIGHT: &str = "products of two activations have no weight to quantise";
-const NO_FORM: &str = "int8 activations multiply int8 weights only";
 
 fn has(isa: IsaChoice) -> bool {
     match SimdBackend::new(&EngineConfig { isa, ..EngineConfig::new(Precision::F32, 1) }) {
@@ -37,7 +25,7 @@ fn conforms(isa: IsaChoice) {
         let report = conformance::run::<SimdBackend>(&Options { isa, threads, ..Options::from_environment() });
         println!("{isa} on {threads} thread(s)\n{report}");
         report.assert_clean();
-        report.assert_covers(&EXCUSES);
+        report.assert_covers(&INT8_EXCUSES);
     }
 }
 

@@ -23,6 +23,7 @@ pub mod registry;
 mod registry_tests;
 pub mod resolve;
 mod selection;
+pub mod sizes;
 pub mod softmax;
 #[cfg(test)]
 mod testing;

@@ -10,25 +10,13 @@ use crate::formula::evaluate;
 use crate::inputs::CellInputs;
 use crate::registry::{Entry, VariantVisitor, entries, visit};
 use crate::resolve::resolve;
+use crate::sizes::{SMALL, Sizes, asked};
 use crate::variant::Variant;
 use crate::verify::{Judgement, judge};
 
-/// Three sizes of everything; parameters keep their defaults, which follow the sizes.
-const SIZES: [&[(&str, i64)]; 3] = [
-    &[
-        ("batch", 1),
-        ("heads", 2),
-        ("n", 32),
-        ("head_dim", 16),
-        ("d_model", 32),
-        ("d_ff", 64),
-        ("d_in", 32),
-        ("d_out", 32),
-        ("classes", 64),
-        ("vocabulary", 64),
-        ("layers", 1),
-        ("d_hidden", 32),
-    ],
+/// Three sizes of everything.
+const SIZES: [&Sizes; 3] = [
+    &SMALL,
     &[
         ("batch", 2),
         ("heads", 4),
@@ -59,19 +47,13 @@ const SIZES: [&[(&str, i64)]; 3] = [
     ],
 ];
 
-fn at_size(descriptor: &'static Descriptor, size: &[(&str, i64)], precision: &str) -> Axes {
-    let mut axes: Axes = size
-        .iter()
-        .filter(|(name, _)| descriptor.axis(name).is_some())
-        .map(|(name, value)| ((*name).to_owned(), AxisValue::Int(*value)))
-        .collect();
-    axes.insert("precision".into(), precision.into());
-    resolve(descriptor, &axes).unwrap_or_else(|error| panic!("{error}"))
+fn at_size(descriptor: &'static Descriptor, size: &Sizes, precision: &str) -> Axes {
+    resolve(descriptor, &asked(descriptor, size, precision)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Runs and judges each variant on the naive engine.
 struct Judge<'a> {
-    size: &'a [(&'a str, i64)],
+    size: &'a Sizes,
     precision: &'a str,
     seen: Vec<(&'static str, Judgement)>,
 }

@@ -6,25 +6,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::axes::Axes;
 use crossover_protocol::{Cell, FailureKind, Request, Response};
 use crossover_variants::registry;
-
-/// A small size of whatever a variant has; the rest follows from these.
-const SIZES: [(&str, i64); 12] = [
-    ("batch", 2),
-    ("heads", 2),
-    ("n", 32),
-    ("head_dim", 16),
-    ("d_model", 32),
-    ("d_ff", 64),
-    ("d_in", 32),
-    ("d_out", 32),
-    ("classes", 64),
-    ("vocabulary", 64),
-    ("layers", 1),
-    ("d_hidden", 32),
-];
+use crossover_variants::sizes::{SMALL, asked};
 
 /// Variants that allocate in a warm call, by engine (all where empty) and the start of the name, and why.
 const EXCEPTIONS: [(&str, &str, &str); 1] =
@@ -82,9 +67,7 @@ fn counted_on(engine: &str, precisions: &[&str]) {
     for entry in registry::entries() {
         let (descriptor, name) = (entry.descriptor, entry.descriptor.name);
         for &precision in precisions {
-            let sizes = SIZES.iter().filter(|(axis, _)| descriptor.axis(axis).is_some());
-            let mut axes: Axes = sizes.map(|(axis, value)| ((*axis).to_owned(), AxisValue::Int(*value))).collect();
-            axes.insert("precision".into(), precision.into());
+            let axes = asked(descriptor, &SMALL, precision);
             let Some(allocations) = warm_allocations(&mut worker, engine, name, &axes) else { continue };
             *counted.entry(precision).or_default() += 1;
             let excused = EXCEPTIONS.iter().any(|(on, start, _)| (on.is_empty() || *on == engine) && name.starts_with(start));

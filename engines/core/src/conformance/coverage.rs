@@ -19,6 +19,18 @@ pub struct Excuse {
     pub reason: &'static str,
 }
 
+/// What every engine refuses that multiplies int8 weights by activations quantised row by row: the rest is no such product.
+pub const INT8_EXCUSES: [Excuse; 6] = [
+    Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
+    Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
+    Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },
+    Excuse { property: "linear-attention", precisions: &["int8"], reason: NO_WEIGHT },
+    Excuse { property: "linear-sparse", precisions: &["int8"], reason: NO_FORM },
+    Excuse { property: "linear-palette", precisions: &["int8"], reason: NO_FORM },
+];
+const NO_WEIGHT: &str = "products of two activations have no weight to quantise";
+const NO_FORM: &str = "int8 activations multiply int8 weights only";
+
 impl Excuse {
     fn covers(&self, property: &str, precision: &str) -> bool {
         property.starts_with(self.property) && self.precisions.contains(&precision)

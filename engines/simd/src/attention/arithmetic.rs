@@ -2,20 +2,17 @@
 //!
 //! Scores, maxima and sums are always vectors of the compute type; only the operands of the two products differ. A word is a number of that
 //! type, or a pair of bf16 numbers that are neighbours along the sum (channels for scores, keys for the sum over values), and is as long as a
-//! number of the compute type, so that scratch has one type. Pairs are [`crate::narrow`]'s unit; weights are rounded to bf16 before they
+//! number of the compute type, so that scratch has one type. Pairs stand in `pairs.rs`; weights are rounded to bf16 before they
 //! meet the values, as everything that multiplies bf16 numbers must.
 
 use std::marker::PhantomData;
-
-use half::bf16;
 
 use super::rows;
 use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::isa::{Isa, Kernel};
-use crate::narrow::{Unit, UnitKernel};
-use crate::vector::{Lanes, MOST_LANES, Vector};
+use crate::vector::{Lanes, Vector};
 
 /// An arithmetic. Like vectors, it is only to be used inside of a function that has its instructions enabled.
 pub(super) trait Arithmetic: Copy {
@@ -143,102 +140,5 @@ impl<V: Vector<Element: Plain>> Arithmetic for Number<V> {
     unsafe fn store_weights(weights: V, row: *mut V::Element, at: usize) {
         // SAFETY: promised by the caller.
         unsafe { weights.store(row.add(at)) };
-    }
-}
-
-/// Operands in bf16, where the processor multiplies pairs of them.
-#[cfg(target_arch = "x86_64")]
-pub(super) struct Bf16Operands;
-
-#[cfg(target_arch = "x86_64")]
-impl Bf16Operands {
-    /// Are there instructions for it?
-    pub(super) fn are_native(isa: Isa, extras: crate::isa::Extras) -> bool {
-        crate::narrow::Choice::bf16(isa, extras) == crate::narrow::Choice::Bf16Pairs
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Family for Bf16Operands {
-    type E = f32;
-    const STEPS: usize = 2;
-
-    fn run(_: Isa, task: impl Task<f32>) {
-        // SAFETY: this family is chosen only where `are_native` has found the instructions.
-        unsafe { crate::narrow::on_bf16_pairs(OnPairs(task)) };
-    }
-}
-
-struct OnPairs<T>(T);
-
-impl<T: Task<f32>> UnitKernel for OnPairs<T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<U: Unit>(self) {
-        self.0.run::<Pair<U>>();
-    }
-}
-
-/// Products of pairs.
-#[derive(Clone, Copy)]
-pub(super) struct Pair<U>(PhantomData<U>);
-
-impl<U: Unit> Arithmetic for Pair<U> {
-    type E = f32;
-    type V = U::V;
-    type Word = u32;
-    type Words = U::Words;
-    type Sums = U::Sums;
-    const STEPS: usize = 2;
-
-    #[inline(always)]
-    fn zero() -> U::Sums {
-        U::zero()
-    }
-    #[inline(always)]
-    fn splat(word: u32) -> U::Words {
-        U::splat(word)
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u32) -> U::Words {
-        // SAFETY: promised by the caller.
-        unsafe { U::load(from) }
-    }
-    #[inline(always)]
-    fn dot(sums: U::Sums, left: U::Words, right: U::Words) -> U::Sums {
-        U::dot(sums, left, right)
-    }
-    #[inline(always)]
-    fn values(sums: U::Sums) -> U::V {
-        let mut lanes = [0u32; MOST_LANES];
-        // SAFETY: the array has room for the lanes of every vector.
-        unsafe {
-            U::store(sums, lanes.as_mut_ptr());
-            U::V::load(lanes.as_ptr().cast())
-        }
-    }
-    #[inline(always)]
-    fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [f32]) {
-        into.fill(0.0);
-        // SAFETY: two numbers of 16 bits in each of 32, which have the stricter alignment.
-        let into = unsafe { std::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<bf16>(), 2 * into.len()) };
-        rows::copy_bf16(buffer, start, stride, &mut into[..count]);
-    }
-    #[inline(always)]
-    unsafe fn store_values(rows: *const f32, distance: usize, column: usize, to: *mut f32) {
-        for lane in 0..U::V::LANES {
-            let at = column + lane;
-            // SAFETY: promised by the caller.
-            unsafe {
-                let (even, odd) = (*rows.cast::<u16>().add(at), *rows.add(distance).cast::<u16>().add(at));
-                *to.cast::<u32>().add(lane) = u32::from(even) | u32::from(odd) << 16;
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn store_weights(weights: U::V, row: *mut f32, at: usize) {
-        // SAFETY: promised by the caller; 16 bits a weight.
-        unsafe { U::store_bf16(weights, row.cast::<u16>().add(at)) };
     }
 }

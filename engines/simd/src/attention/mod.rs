@@ -12,7 +12,8 @@
 //! | file | what |
 //! |---|---|
 //! | `mod.rs` | what is divided among threads, and their scratch |
-//! | `arithmetic.rs` | what multiplies: numbers, or pairs of bf16 numbers |
+//! | `arithmetic.rs` | what multiplies: numbers |
+//! | `pairs.rs` | or pairs of bf16 numbers, and what they take along |
 //! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries |
 //! | `tile.rs` | the kernel: one tile of queries over all keys |
 //! | `product.rs` | the micro-kernel of both products |
@@ -37,6 +38,8 @@
 mod arithmetic;
 mod few;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod product;
 mod rows;
 mod scores;
@@ -93,10 +96,10 @@ pub(crate) fn attention(
     scratch: &mut Arena<SimdBuffer>,
 ) -> Result<()> {
     #[cfg(target_arch = "x86_64")]
-    if arithmetic::Bf16Operands::are_native(engine.isa, engine.extras)
+    if pairs::Bf16Operands::are_native(engine.isa, engine.extras)
         && [&operands.q, &operands.k, &operands.v].into_iter().all(|view| view.dtype() == DType::Bf16)
     {
-        return with::<arithmetic::Bf16Operands>(backend, engine, spec, sizes, operands, outputs, scratch);
+        return with::<pairs::Bf16Operands>(backend, engine, spec, sizes, operands, outputs, scratch);
     }
     match backend.compute() {
         DType::F64 => with::<Numbers<f64>>(backend, engine, spec, sizes, operands, outputs, scratch),

@@ -26,6 +26,7 @@ macro_rules! by_rows {
                 $call;
                 break 'made;
             })*
+            unreachable!("no product is compiled for {} of {} rows", $rows, $most);
         }
     };
 }

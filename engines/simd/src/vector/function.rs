@@ -2,7 +2,7 @@
 //!
 //! Closures would be shorter, but nothing makes the compiler inline a closure, and one that is not inlined is compiled for the baseline.
 
-use super::Vector;
+use super::{Lanes, Vector};
 use crate::element::Real;
 
 /// A function of every lane.
@@ -27,6 +27,28 @@ macro_rules! function {
 }
 pub(crate) use function;
 
+/// x times a number.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<E>(pub(crate) E);
+
+impl<E: Lanes> Function<E> for Times<E> {
+    #[inline(always)]
+    fn of<V: Vector<Element = E>>(self, x: V) -> V {
+        x.mul(V::splat(self.0))
+    }
+}
+
+/// x over a number: for divisors so small that one over them is infinite.
+#[derive(Clone, Copy)]
+pub(crate) struct Over<E>(pub(crate) E);
+
+impl<E: Lanes> Function<E> for Over<E> {
+    #[inline(always)]
+    fn of<V: Vector<Element = E>>(self, x: V) -> V {
+        x.div(V::splat(self.0))
+    }
+}
+
 /// The most lanes of any vector.
 pub(crate) const MOST_LANES: usize = 16;
 
@@ -47,7 +69,6 @@ pub(crate) fn by_lane<V: Vector>(x: V, function: impl Fn(V::Element) -> V::Eleme
 pub(crate) mod testing {
     use super::*;
     use crate::isa::{Isa, Kernel};
-    use crate::vector::Lanes;
     use crossover_core::isa::IsaChoice;
 
     struct Apply<'a, E, F> {

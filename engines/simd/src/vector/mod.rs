@@ -29,7 +29,7 @@ mod x86;
 
 pub(crate) use choose::Choose;
 pub(crate) use exponential::{Exponential, exp, exp_of_negative, exp2, exp2_of_negative};
-pub(crate) use function::{Function, MOST_LANES, by_lane, function};
+pub(crate) use function::{Function, MOST_LANES, Over, Times, by_lane, function};
 pub(crate) use logarithm::log;
 pub(crate) use normal::gelu;
 pub(crate) use scalar::Scalar;

@@ -57,12 +57,14 @@ fn units() -> Vec<Unit> {
 
 #[cfg(target_arch = "x86_64")]
 fn units() -> Vec<Unit> {
+    use crossover_core::amx;
+
     let candidates = [
         (is_x86_feature_detected!("avx512bf16"), Unit { precision: "bf16", isa: "avx512_bf16", round: vectors::bf16 }),
         (is_x86_feature_detected!("avx512vnni"), Unit { precision: "int8", isa: "avx512_vnni", round: vectors::int8 }),
         (is_x86_feature_detected!("avxvnni"), Unit { precision: "int8", isa: "avx_vnni", round: vectors::int8_short }),
-        (tiles::usable(tiles::BF16), Unit { precision: "bf16", isa: "amx_bf16", round: tiles::bf16 }),
-        (tiles::usable(tiles::INT8), Unit { precision: "int8", isa: "amx_int8", round: tiles::int8 }),
+        (amx::usable(amx::BF16), Unit { precision: "bf16", isa: "amx_bf16", round: tiles::bf16 }),
+        (amx::usable(amx::INT8), Unit { precision: "int8", isa: "amx_int8", round: tiles::int8 }),
     ];
     candidates.into_iter().filter(|(present, _)| *present).map(|(_, unit)| unit).collect()
 }
@@ -126,56 +128,13 @@ mod vectors {
     twelve_sums!(int8_short, "{{vex}} vpdpbusd", "vmovdqu", "ymm", 64);
 }
 
-/// Intel's matrix unit. The kernel hands out its registers on request only, because they make each thread's state 8 KiB larger.
+/// Intel's matrix unit.
 #[cfg(target_arch = "x86_64")]
 mod tiles {
+    use crossover_core::amx::FULL;
     use std::arch::asm;
-    use std::arch::x86_64::__cpuid_count;
 
     use super::{Block, Numbers, STEPS};
-
-    /// Bits of register EDX of CPUID leaf 7.
-    pub const BF16: u32 = 1 << 22;
-    pub const INT8: u32 = 1 << 25;
-    const TILE: u32 = 1 << 24;
-
-    /// Does the processor have this kind of product, and does the kernel let us have it?
-    pub fn usable(kind: u32) -> bool {
-        __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & (kind | TILE) == kind | TILE && permitted()
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn permitted() -> bool {
-        false
-    }
-
-    /// `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`; permission is for the whole process, and asking twice is harmless.
-    #[cfg(target_os = "linux")]
-    fn permitted() -> bool {
-        let (call, request, feature) = (158i64, 0x1023u64, 18u64);
-        let answer: i64;
-        // SAFETY: this system call reads its two numbers and touches no memory of ours; the kernel clobbers rcx and r11.
-        unsafe {
-            asm!("syscall", inlateout("rax") call => answer, in("rdi") request, in("rsi") feature, out("rcx") _, out("r11") _, options(nostack));
-        }
-        answer == 0
-    }
-
-    /// All eight tiles with 16 rows of 64 bytes (palette 1).
-    #[repr(C, align(64))]
-    struct Configuration([u8; 64]);
-
-    const FULL: Configuration = {
-        let mut bytes = [0; 64];
-        bytes[0] = 1;
-        let mut tile = 0;
-        while tile < 8 {
-            bytes[16 + 2 * tile] = 64;
-            bytes[48 + tile] = 16;
-            tile += 1;
-        }
-        Configuration(bytes)
-    };
 
     /// Four sums from two tiles of rows and two of columns, as a matrix product keeps them.
     macro_rules! four_sums {
