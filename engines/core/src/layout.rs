@@ -107,6 +107,18 @@ impl Layout {
         Ok(narrowed)
     }
 
+    /// Every `step`-th index of one dimension, from `start` on.
+    pub fn every(&self, axis: usize, start: usize, step: usize) -> Result<Self> {
+        if axis >= self.rank || start >= self.dims[axis] || step == 0 {
+            return Err(shape_error("every", format!("{step}th from {start} of dimension {axis} in {:?}", self.shape())));
+        }
+        let mut thinned = *self;
+        thinned.dims[axis] = (self.dims[axis] - start).div_ceil(step);
+        thinned.offset += start * self.strides[axis];
+        thinned.strides[axis] = self.strides[axis].saturating_mul(step);
+        Ok(thinned)
+    }
+
     /// Two dimensions swapped.
     pub fn swap(&self, first: usize, second: usize) -> Result<Self> {
         if first >= self.rank || second >= self.rank {
@@ -341,12 +353,25 @@ mod tests {
         let layout = Layout::contiguous(&[4, 6]).unwrap();
         assert!(layout.narrow(1, 5, 2).is_err());
         assert!(layout.narrow(1, usize::MAX, 2).is_err());
+        assert!(layout.every(1, 6, 2).is_err());
+        assert!(layout.every(2, 0, 2).is_err());
+        assert!(layout.every(1, 0, 0).is_err());
         assert!(layout.split(1, 4, 2).is_err());
         assert!(layout.transposed().unwrap().merge(0).is_err());
         assert!(layout.transposed().unwrap().reshape(&[24]).is_err());
         assert!(Layout::contiguous(&[usize::MAX, 2]).is_err());
         assert!(Layout::contiguous(&[usize::MAX, 2, 0]).is_err());
         assert!(Layout::contiguous(&[1; 7]).is_err());
+    }
+
+    #[test]
+    fn every_so_many_rows_are_a_view() {
+        let layout = Layout::contiguous(&[3, 7, 2]).unwrap();
+        let thinned = layout.every(1, 1, 3).unwrap();
+        assert_eq!((thinned.shape(), thinned.strides(), thinned.offset()), (&[3, 2, 2][..], &[14, 6, 1][..], 2));
+        // What is thinned to one index stays inside of the buffer, however far the next one would be.
+        let single = layout.every(1, 6, usize::MAX).unwrap();
+        assert_eq!((single.shape(), single.end()), (&[3, 1, 2][..], 42));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! The k largest of each row, and the k most probable classes.
 //!
-//! The best so far are a heap of indices, in the output itself, with the worst of them at its root. A first look at the row gives a bound that
-//! the k-th is not below; the second takes no elements below it, a vector at a time, and none that do not beat the root. With a softmax, the probabilities of a row are never
-//! written: its maximum and sum are taken, and the logits that won are turned into probabilities.
+//! Of few, the best so far are a heap of indices, in the output itself, with the worst of them at its root. A first look at the row gives a
+//! bound that the k-th is not below; the second takes no elements below it, a vector at a time, and none that do not beat the root.
+//!
+//! Of many, each element is packed into one number whose order is the wanted one: the value's bits above, turned so that larger values come
+//! first, the index below. The standard library's selection and unstable sort, which need no memory, find the first k and order them.
+//!
+//! With a softmax, the probabilities of a row are never written: its maximum and sum are taken, and the logits that won are turned into
+//! probabilities.
 //!
 //! # What bounds it
-//! Reading the input once; for large k or rising rows, the heap's sifting.
+//! Few: reading the input once. Many: comparisons, width to select and k log k to sort.
 
 use std::cmp::Ordering;
 
@@ -28,12 +33,14 @@ use crate::walk::last_stride;
 
 /// Vectors of largest elements, from which the bound comes.
 const SETS: usize = 4;
+/// The most that are kept in a heap: beyond, sifting costs more than sorting.
+const MOST_IN_HEAP: usize = 32;
 /// Elements at the start of a row that the bound is taken from.
 const SEARCHED: usize = 1 << 15;
 
 /// The k first of each row in the order "larger value, then lower index"; a NaN counts as larger than every number. With `softmax`, values
 /// are probabilities.
-pub(crate) fn top_k<E: Lanes + Plain>(
+pub(crate) fn top_k<E: Lanes + Plain + Packs>(
     engine: &Engine,
     types: Types,
     softmax: bool,
@@ -46,8 +53,44 @@ pub(crate) fn top_k<E: Lanes + Plain>(
     types.output("top-k", &values)?;
     let layout = index.layout;
     let kernel = TopK { softmax, k, indices: Shared::new(indices_mut("top-k", index, width)?), layout };
-    for_each_row::<E, _, 2>(engine, &kernel, [Part::Write(values), Part::Read(x)])
+    // Two rows of scratch beside each other are one of packed elements, which are twice as long.
+    let scratch = || if k > MOST_IN_HEAP { Part::Scratch } else { Part::Absent };
+    for_each_row::<E, _, 4>(engine, &kernel, [Part::Write(values), Part::Read(x), scratch(), scratch()])
 }
+
+/// An element and its index as one number.
+pub(crate) trait Packs: Real {
+    /// The number.
+    type Packed: Ord + Copy;
+    /// Numbers are in the order "larger element, then lower index", a NaN before all of them and zeros alike.
+    fn packed(self, index: usize) -> Self::Packed;
+    /// The index of a number.
+    fn index_of(packed: Self::Packed) -> usize;
+}
+
+macro_rules! packs {
+    ($element:ty, $bits:ty, $packed:ty) => {
+        impl Packs for $element {
+            type Packed = $packed;
+
+            #[inline(always)]
+            fn packed(self, index: usize) -> $packed {
+                // Bits of what is not negative rise with it, those of negative numbers fall.
+                let bits = (self + 0.0).to_bits();
+                let falling = if bits >> (<$bits>::BITS - 1) == 0 { !bits << 1 >> 1 } else { bits };
+                let place = if self.is_nan() { 0 } else { falling };
+                <$packed>::from(place) << <$bits>::BITS | index as $packed
+            }
+            #[inline(always)]
+            fn index_of(packed: $packed) -> usize {
+                packed as $bits as usize
+            }
+        }
+    };
+}
+
+packs!(f32, u32, u64);
+packs!(f64, u64, u128);
 
 struct TopK {
     softmax: bool,
@@ -56,14 +99,18 @@ struct TopK {
     layout: Layout,
 }
 
-impl<E: Lanes> RowKernel<E, 2> for TopK {
+impl<E: Lanes + Packs> RowKernel<E, 4> for TopK {
     #[inline(always)]
-    unsafe fn row<V: Vector<Element = E>>(&self, row: usize, [values, x]: [*mut E; 2], width: usize) {
+    unsafe fn row<V: Vector<Element = E>>(&self, row: usize, [values, x, packed, _]: [*mut E; 4], width: usize) {
         let first = self.indices.pointer().wrapping_add(self.layout.leading_offset(1, row));
         // SAFETY: a row that the caller promises; its indices are inside of their view, and belong to this task.
         unsafe {
             let mut best = Heap { row: std::slice::from_raw_parts(x, width), first, stride: last_stride(&self.layout) };
-            best.fill::<V>(self.k);
+            if self.k > MOST_IN_HEAP {
+                best.sort(self.k, std::slice::from_raw_parts_mut(packed.cast(), width));
+            } else {
+                best.fill::<V>(self.k);
+            }
             let values = std::slice::from_raw_parts_mut(values, self.k);
             for (at, value) in values.iter_mut().enumerate() {
                 *value = best.row[best.get(at)];
@@ -164,7 +211,25 @@ impl<E: Real> Heap<'_, E> {
         }
     }
 
-    /// The best k of the row in their order.
+    /// The best k of the row in their order, by way of as many packed elements as the row has.
+    fn sort(&mut self, k: usize, packed: &mut [E::Packed])
+    where
+        E: Packs,
+    {
+        for (at, (packed, &element)) in packed.iter_mut().zip(self.row).enumerate() {
+            *packed = element.packed(at);
+        }
+        if k < packed.len() {
+            packed.select_nth_unstable(k - 1);
+        }
+        let best = &mut packed[..k];
+        best.sort_unstable();
+        for (at, &packed) in best.iter().enumerate() {
+            self.set(at, E::index_of(packed));
+        }
+    }
+
+    /// The best k of the row in their order, by way of a heap.
     #[inline(always)]
     unsafe fn fill<V: Vector<Element = E>>(&mut self, k: usize) {
         // SAFETY: the row is a slice.

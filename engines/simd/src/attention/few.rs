@@ -261,7 +261,7 @@ impl<E: Lanes + Plain> Split<'_, E> {
             let scores = &mut self.piece.scores[at * PANEL_ROW..][..padded];
             let query = Query { batch: self.batch, head, row, position: self.spec.query_offset + row };
             if let Some(cap) = self.spec.soft_cap {
-                cap_scores(E::from_f64(cap), &mut scores[..count]);
+                cap_scores::<V>(E::from_f64(cap), &mut scores[..count]);
             }
             if self.bias.load(query, segment.keys.clone(), &mut self.piece.biases[..count]) {
                 add::<V>(&mut scores[..count], &self.piece.biases[..count]);

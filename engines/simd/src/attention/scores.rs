@@ -10,7 +10,8 @@ use crossover_core::layout::Layout;
 use super::arithmetic::Arithmetic;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
-use crate::vector::{Exponential, Vector, exp2_of_negative};
+use crate::sweep::map;
+use crate::vector::{Exponential, Function, Lanes, Vector, exp2_of_negative, tanh};
 
 /// Rows of which a panel keeps maxima and sums: at least as many as it has, and whole vectors.
 pub(super) const STATE: usize = 16;
@@ -73,9 +74,21 @@ impl<'a> Bias<'a> {
 }
 
 /// cap * tanh(s / cap) for each score.
-pub(super) fn cap_scores<E: Real>(cap: E, scores: &mut [E]) {
-    for score in scores {
-        *score = cap * (*score / cap).tanh();
+#[inline(always)]
+pub(super) fn cap_scores<V: Vector>(cap: V::Element, scores: &mut [V::Element]) {
+    let at = scores.as_mut_ptr();
+    // SAFETY: the slice is what is read and written.
+    unsafe { map::<V, _>(Capped(cap), at, at, scores.len()) };
+}
+
+#[derive(Clone, Copy)]
+struct Capped<E>(E);
+
+impl<E: Lanes> Function<E> for Capped<E> {
+    #[inline(always)]
+    fn of<V: Vector<Element = E>>(self, score: V) -> V {
+        let cap = V::splat(self.0);
+        cap.mul(tanh(score.div(cap)))
     }
 }
 

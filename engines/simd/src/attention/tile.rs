@@ -243,7 +243,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let row = self.rows.start + at;
         let query = Query { batch: *batch, head: *head, row, position: call.spec.query_offset + row };
         if let Some(cap) = call.spec.soft_cap {
-            cap_scores(E::from_f64(cap), scores);
+            cap_scores::<A::V>(E::from_f64(cap), scores);
         }
         let biases = &mut piece.biases[..scores.len()];
         if call.bias.load(query, segment.keys.clone(), biases) {

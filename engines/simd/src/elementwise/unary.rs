@@ -15,7 +15,7 @@ use crate::buffer::SimdBuffer;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_piece};
 use crate::sweep::map;
-use crate::vector::{Exponential, Function, Lanes, Vector, by_lane, exp, exp2, function, gelu, log, sigmoid, tanh};
+use crate::vector::{Exponential, Function, Lanes, Vector, by_lane, cos, exp, exp2, function, gelu, log, sigmoid, sin, tanh};
 
 /// A function of every element.
 struct Map<F>(F);
@@ -85,9 +85,8 @@ function!(Reciprocal, x => V::splat(E::ONE).div(x));
 function!(Square, x => x.mul(x));
 function!(Abs, x => x.abs());
 function!(Negate, x => V::splat(-E::ONE).mul(x));
-// The system's vectors have no sines; these go lane by lane, and no variant takes them of more than its projected features.
-function!(Cos, x => by_lane(x, E::cos));
-function!(Sin, x => by_lane(x, E::sin));
+function!(Cos, x => cos(x));
+function!(Sin, x => sin(x));
 function!(EluPlusOne, x => V::zero().where_less(x, x.add(V::splat(E::ONE)), exp(x)));
 
 #[derive(Clone, Copy)]

@@ -11,7 +11,7 @@ use super::blocking::KC;
 use super::{Epilogue, Source, Target};
 use crate::activation::activate;
 use crate::element::Real;
-use crate::vector::{Lanes, Vector};
+use crate::vector::{Lanes, MOST_LANES, Vector};
 
 /// Vectors beside each other in a tile.
 pub(crate) const COLUMN_VECTORS: usize = 2;
@@ -233,10 +233,7 @@ unsafe fn store<V: Vector, const ROWS: usize>(sums: &[[V; COLUMN_VECTORS]; ROWS]
     let (alpha, beta, reads) = (V::splat(stage.alpha), V::splat(stage.beta), stage.beta != V::Element::ZERO);
     // SAFETY: two whole vectors of each row of C (and of the bias) are accessible by the caller's promise.
     unsafe {
-        let bias: [V; COLUMN_VECTORS] = match stage.bias {
-            Some(bias) => std::array::from_fn(|vector| gather::<V>(&bias.from(0, vector * V::LANES), V::LANES)),
-            None => [V::zero(); COLUMN_VECTORS],
-        };
+        let bias = biases::<V>(stage, COLUMN_VECTORS * V::LANES);
         for (row, sums) in sums.iter().enumerate() {
             for (vector, (sum, bias)) in sums.iter().zip(bias).enumerate() {
                 let to = c.pointer.wrapping_add(row * c.row + vector * V::LANES);
@@ -277,34 +274,22 @@ impl<E: Lanes> Spilled<E> {
     #[inline(always)]
     unsafe fn finish<V: Vector<Element = E>>(&self, [rows, columns]: [usize; 2], c: &Target<E>, stage: &Stage<E>) {
         let width = COLUMN_VECTORS * V::LANES;
+        // SAFETY: `columns` elements of the bias are readable by the caller's promise.
+        let bias = unsafe { biases::<V>(stage, columns) };
         for (row, sums) in self.sums.chunks_exact(width).take(rows).enumerate() {
             // SAFETY: `columns` elements of each row of C (and of the bias) are accessible by the caller's promise, and `keep` has written
             // the sums of every row.
             unsafe {
-                if c.column == 1 {
-                    for column in (0..columns).step_by(V::LANES) {
-                        let (to, count) = (c.from(row, column).pointer, V::LANES.min(columns - column));
-                        let mut value = V::load(sums.as_ptr().add(column).cast()).mul(V::splat(stage.alpha));
-                        if stage.beta != E::ZERO {
-                            value = V::load_first(to, count).mul_add(V::splat(stage.beta), value);
-                        }
-                        if let Some(bias) = stage.bias {
-                            value = value.add(gather::<V>(&bias.from(0, column), count));
-                        }
-                        value.store_first(to, count);
-                    }
-                    continue;
-                }
-                for (column, &sum) in sums[..columns].iter().enumerate() {
-                    let to = c.from(row, column).pointer;
-                    let mut value = stage.alpha * sum.assume_init();
+                for column in (0..columns).step_by(V::LANES) {
+                    let (to, count) = (c.from(row, column), V::LANES.min(columns - column));
+                    let mut value = V::load(sums.as_ptr().add(column).cast()).mul(V::splat(stage.alpha));
                     if stage.beta != E::ZERO {
-                        value = value + stage.beta * *to;
+                        value = gather::<V>(&to.source(), count).mul_add(V::splat(stage.beta), value);
                     }
-                    if let Some(bias) = stage.bias {
-                        value = value + *bias.from(0, column).pointer;
+                    if stage.bias.is_some() {
+                        value = value.add(bias[column / V::LANES]);
                     }
-                    *to = value;
+                    scatter(value, &to, count);
                 }
             }
         }
@@ -315,19 +300,29 @@ impl<E: Lanes> Spilled<E> {
 #[inline(always)]
 unsafe fn activate_tile<V: Vector>([rows, columns]: [usize; 2], c: &Target<V::Element>, activation: Activation) {
     for row in 0..rows {
-        let step = if c.column == 1 { V::LANES } else { 1 };
-        for column in (0..columns).step_by(step) {
-            let (to, count) = (c.from(row, column).pointer, step.min(columns - column));
+        for column in (0..columns).step_by(V::LANES) {
+            let (to, count) = (c.from(row, column), V::LANES.min(columns - column));
             // SAFETY: elements of C by the caller's promise.
-            unsafe { activate(activation, V::load_first(to, count)).store_first(to, count) };
+            unsafe { scatter(activate(activation, gather::<V>(&to.source(), count)), &to, count) };
         }
     }
+}
+
+/// The bias of each column, where there is one.
+#[inline(always)]
+unsafe fn biases<V: Vector>(stage: &Stage<V::Element>, columns: usize) -> [V; COLUMN_VECTORS] {
+    let Some(bias) = stage.bias else { return [V::zero(); COLUMN_VECTORS] };
+    std::array::from_fn(|vector| {
+        let column = vector * V::LANES;
+        // SAFETY: as many elements as there are columns by the caller's promise.
+        unsafe { gather::<V>(&bias.from(0, column), columns.saturating_sub(column).min(V::LANES)) }
+    })
 }
 
 /// The first `count` values of a row.
 #[inline(always)]
 unsafe fn gather<V: Vector>(row: &Source<V::Element>, count: usize) -> V {
-    let mut values = [V::Element::ZERO; MOST_COLUMNS];
+    let mut values = [V::Element::ZERO; MOST_LANES];
     // SAFETY: `count` values by the caller's promise; the array has room for any vector.
     unsafe {
         if row.column == 1 {
@@ -337,5 +332,27 @@ unsafe fn gather<V: Vector>(row: &Source<V::Element>, count: usize) -> V {
             *value = *row.from(0, at).pointer;
         }
         V::load(values.as_ptr())
+    }
+}
+
+/// Writes the first `count` values of a vector into a row.
+#[inline(always)]
+unsafe fn scatter<V: Vector>(values: V, row: &Target<V::Element>, count: usize) {
+    // SAFETY: `count` places by the caller's promise; the array has room for any vector.
+    unsafe {
+        if row.column == 1 {
+            return values.store_first(row.pointer, count);
+        }
+        let mut lanes = [MaybeUninit::<V::Element>::uninit(); MOST_LANES];
+        values.store(lanes.as_mut_ptr().cast());
+        if count == V::LANES {
+            for (at, value) in lanes[..V::LANES].iter().enumerate() {
+                *row.from(0, at).pointer = value.assume_init();
+            }
+        } else {
+            for (at, value) in lanes[..count].iter().enumerate() {
+                *row.from(0, at).pointer = value.assume_init();
+            }
+        }
     }
 }

@@ -118,4 +118,10 @@ impl<E> Target<E> {
     pub(crate) fn from(&self, row: usize, column: usize) -> Self {
         Self { pointer: self.pointer.wrapping_add(row * self.row + column * self.column), ..*self }
     }
+
+    /// The same place, to be read.
+    #[inline(always)]
+    pub(crate) fn source(&self) -> Source<E> {
+        Source { pointer: self.pointer, row: self.row, column: self.column }
+    }
 }

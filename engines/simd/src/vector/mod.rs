@@ -6,7 +6,7 @@
 //! | `x86.rs` | 256 and 512 bits |
 //! | `neon.rs` | 128 bits |
 //! | `choose/` | choices and bits, for all of them |
-//! | `exponential.rs`, `logarithm.rs`, `sigmoid.rs`, `normal.rs`, `coefficients.rs` | elementary functions |
+//! | `exponential.rs`, `logarithm.rs`, `sigmoid.rs`, `sine.rs`, `normal.rs`, `coefficients.rs` | elementary functions |
 //! | `function.rs` | functions as values, for kernels that take any |
 //! | `narrow.rs` | 16-bit floats, and codes several to a word |
 //!
@@ -24,6 +24,7 @@ mod neon;
 mod normal;
 mod scalar;
 mod sigmoid;
+mod sine;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -34,6 +35,7 @@ pub(crate) use logarithm::log;
 pub(crate) use normal::gelu;
 pub(crate) use scalar::Scalar;
 pub(crate) use sigmoid::{sigmoid, tanh};
+pub(crate) use sine::{cos, sin};
 
 use crate::element::{Held, Real};
 use coefficients::Coefficients;

@@ -1,15 +1,15 @@
 //! Dilated sliding-window attention: `window` keys on each side, `dilation` places apart.
 //!
 //! Beltagy et al., "Longformer" (2020), section 3.1 (dilated sliding window). The same work as a window, a reach that is `dilation`
-//! times as long, and gaps between: a query sees only keys of its own residue class. Gathering every other key suits tiles badly, so
-//! an engine may well take longer than for a window of the same number of keys.
+//! times as long, and gaps between: a query sees only keys of its own residue class, which makes it as many plain windows over
+//! shorter sequences ([`super::dilated`]).
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
-use super::flash::Streamed;
+use super::dilated::ByClass;
 use super::patterns::{ALIGNED, attention_over};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS, count};
 use crate::descriptor::{AxisDefault, Descriptor, Model};
@@ -20,9 +20,13 @@ use crate::variant::{Operands, Reference, Variant};
 pub struct DilatedWindow;
 
 /// Both sides alike.
+fn sides(axes: &Axes) -> [usize; 2] {
+    [size(axes, "window"); 2]
+}
+
 fn pattern(axes: &Axes) -> AttentionPattern {
-    let reach = size(axes, "window");
-    AttentionPattern::Dilated { left: reach, right: reach, dilation: size(axes, "dilation") }
+    let [left, right] = sides(axes);
+    AttentionPattern::Dilated { left, right, dilation: size(axes, "dilation") }
 }
 
 impl Variant for DilatedWindow {
@@ -47,10 +51,11 @@ impl Variant for DilatedWindow {
         },
     };
 
-    type Bound<B: TransformerBackend + 'static> = Streamed;
+    type Bound<B: TransformerBackend + 'static> = ByClass;
 
-    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
-        Ok(Streamed::over(pattern(axes), axes))
+    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<ByClass> {
+        let [left, right] = sides(axes);
+        Ok(ByClass::over(left, right, axes))
     }
 
     fn exact(_axes: &Axes) -> Reference {

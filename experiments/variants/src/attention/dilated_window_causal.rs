@@ -8,7 +8,7 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
-use super::flash::Streamed;
+use super::dilated::ByClass;
 use super::patterns::attention_over;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS, count};
 use crate::descriptor::{AxisDefault, Descriptor, Model};
@@ -19,8 +19,13 @@ use crate::variant::{Operands, Reference, Variant};
 pub struct DilatedWindowCausal;
 
 /// The query's own key is one of the window.
+fn sides(axes: &Axes) -> [usize; 2] {
+    [size(axes, "window").saturating_sub(1), 0]
+}
+
 fn pattern(axes: &Axes) -> AttentionPattern {
-    AttentionPattern::Dilated { left: size(axes, "window").saturating_sub(1), right: 0, dilation: size(axes, "dilation") }
+    let [left, right] = sides(axes);
+    AttentionPattern::Dilated { left, right, dilation: size(axes, "dilation") }
 }
 
 impl Variant for DilatedWindowCausal {
@@ -45,10 +50,11 @@ impl Variant for DilatedWindowCausal {
         },
     };
 
-    type Bound<B: TransformerBackend + 'static> = Streamed;
+    type Bound<B: TransformerBackend + 'static> = ByClass;
 
-    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
-        Ok(Streamed::over(pattern(axes), axes))
+    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<ByClass> {
+        let [left, right] = sides(axes);
+        Ok(ByClass::over(left, right, axes))
     }
 
     fn exact(_axes: &Axes) -> Reference {

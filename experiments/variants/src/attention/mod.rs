@@ -25,6 +25,7 @@ pub mod decode_int8;
 pub mod decode_mla;
 pub mod decode_window;
 pub mod dense;
+mod dilated;
 pub mod dilated_window;
 pub mod dilated_window_causal;
 pub mod flash;
