@@ -35,6 +35,7 @@ pub mod gqa_causal;
 mod grouped;
 pub mod head_pruning;
 pub mod head_pruning_causal;
+mod joined;
 mod kernel_features;
 mod latent;
 pub mod linear;

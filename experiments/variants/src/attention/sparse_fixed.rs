@@ -2,21 +2,37 @@
 //!
 //! Child et al., "Generating Long Sequences with Sparse Transformers" (2019), section 4.2 (fixed), merged into one head (section 5.1).
 //! The summary keys are the same for all later queries, so they learn to speak for their block. O(n (block + summary n / block)) work.
+//!
+//! An engine is asked for the own blocks, and for each block's view of the summaries before it, which are copied together; both are
+//! joined ([`super::joined`]).
 
+use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::TransformerBackend;
+use crossover_core::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
 use crossover_core::error::Result;
+use crossover_core::layout::Layout;
+use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
+use crossover_core::tensor::{View, ViewMut};
 
 use super::flash::Streamed;
+use super::joined::{Part, Places, by_parts, join, widened};
 use super::patterns::attention_over;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, SQUARE, TENSORS, count};
 use crate::descriptor::{AxisDefault, Condition, Descriptor, Model};
 use crate::resolve::size;
-use crate::variant::{Operands, Reference, Variant};
+use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
 pub struct SparseFixed;
+
+/// The own block, and the summaries of those before it.
+pub struct Fixed {
+    block: usize,
+    summary: usize,
+    own: AttentionSpec,
+    earlier: AttentionSpec,
+}
 
 /// As the paper draws it.
 fn pattern(axes: &Axes) -> AttentionPattern {
@@ -48,15 +64,17 @@ impl Variant for SparseFixed {
         model: Model {
             flops: "batch*heads*(floor(n/block)*block*(block + 1)/2 + (n - floor(n/block)*block)*((n - floor(n/block)\
                     *block) + 1)/2 + summary*(block*floor(n/block)*(floor(n/block) - 1)/2 + floor(n/block)*(n \
-                    - floor(n/block)*block)))*(4*head_dim + 5)",
-            scratch: "0",
+                    - floor(n/block)*block)))*(4*head_dim + 5) + batch*heads*(n - min(block, n))*(3*head_dim + 4)",
+            scratch: "batch*heads*(n*min(1, n - min(block, n)) + (n - min(block, n))*(head_dim + 1)) + 2*batch*kv_heads*summary\
+                      *floor((n - 1)/block)*head_dim",
         },
     };
 
-    type Bound<B: TransformerBackend + 'static> = Streamed;
+    type Bound<B: TransformerBackend + 'static> = Fixed;
 
-    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Streamed> {
-        Ok(Streamed::over(pattern(axes), axes))
+    fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<Fixed> {
+        let [own, earlier] = [AttentionPattern::Causal, AttentionPattern::Full].map(|pattern| Streamed::over(pattern, axes).spec);
+        Ok(Fixed { block: size(axes, "block"), summary: size(axes, "summary"), own, earlier })
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -65,6 +83,103 @@ impl Variant for SparseFixed {
 
     fn reference(axes: &Axes) -> Reference {
         attention_over(pattern(axes))
+    }
+}
+
+impl<B: TransformerBackend> Bound<B> for Fixed {
+    fn run(
+        &mut self,
+        backend: &B,
+        inputs: &[View<'_, B::Buffer>],
+        out: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let (&[q, k, v], &[batch, heads, n, width]) = (inputs, out.shape()) else {
+            return Err(wrong_inputs("attention/sparse-fixed", inputs));
+        };
+        let far = n.saturating_sub(self.block);
+        if far == 0 {
+            let operands = AttentionOperands { q, k, v, bias: ScoreBias::None, key_mask: None };
+            return backend.attention(&self.own, operands, AttentionOutputs { out, log_sum_exp: None }, scratch);
+        }
+        let mut logs = scratch.take(backend, backend.compute(), &[batch, heads, n])?;
+        widened(backend, out, scratch, |mut out, scratch| {
+            self.own_blocks(backend, [q, k, v], [out.reborrow(), logs.view_mut()], scratch)?;
+            let earlier = self.earlier_blocks(backend, [q, k, v], [batch, heads, far, width], scratch)?;
+            join(backend, [out.narrow(2, self.block, far)?, logs.view_mut().narrow(2, self.block, far)?], earlier, scratch)
+        })?;
+        scratch.give(logs);
+        Ok(())
+    }
+}
+
+impl Fixed {
+    /// Causal attention within each block; the last may be shorter.
+    fn own_blocks<B: TransformerBackend>(
+        &self,
+        backend: &B,
+        inputs: [View<'_, B::Buffer>; 3],
+        [mut out, mut logs]: [ViewMut<'_, B::Buffer>; 2],
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let (block, n) = (self.block, out.shape()[2]);
+        let (whole, rest) = (n / block, n % block);
+        let rows = |first: usize, count: usize| move |layout: &Layout| layout.narrow(2, first, count);
+        let blocks = |layout: &Layout| layout.split(2, whole, block)?.merge(0);
+        let [q, k, v] = inputs;
+        let first = rows(0, whole * block);
+        let places = Places {
+            inputs: [q.with(first)?, k.with(first)?, v.with(first)?],
+            outputs: [out.reborrow().with(first)?, logs.reborrow().with(first)?],
+        };
+        by_parts(backend, &self.own, places, blocks, scratch)?;
+        if rest > 0 {
+            let last = rows(whole * block, rest);
+            let operands =
+                AttentionOperands { q: q.with(last)?, k: k.with(last)?, v: v.with(last)?, bias: ScoreBias::None, key_mask: None };
+            let outputs = AttentionOutputs { out: out.with(last)?, log_sum_exp: Some(logs.with(last)?) };
+            backend.attention(&self.own, operands, outputs, scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Attention of each block but the first to the summary keys of all blocks before it, which are copied together.
+    fn earlier_blocks<B: TransformerBackend>(
+        &self,
+        backend: &B,
+        [q, k, v]: [View<'_, B::Buffer>; 3],
+        shape @ [batch, _, far, width]: [usize; 4],
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<Part<B>> {
+        let (block, summary, count) = (self.block, self.summary, far.div_ceil(self.block));
+        let mut part = Part::take(backend, shape, scratch)?;
+        let mut together = |from: View<'_, B::Buffer>| -> Result<_> {
+            let mut to = scratch.take(backend, backend.storage(), &[batch, from.shape()[1], count * summary, width])?;
+            let summaries =
+                from.with(|layout| layout.narrow(2, 0, count * block)?.split(2, count, block)?.narrow(3, block - summary, summary))?;
+            backend.copy(summaries, to.view_mut().with(|layout| layout.split(2, count, summary))?)?;
+            Ok(to)
+        };
+        let (keys, values) = (together(k)?, together(v)?);
+        for before in 1..=count {
+            let (first, rows) = ((before - 1) * block, block.min(far - (before - 1) * block));
+            let seen = before * summary;
+            let operands = AttentionOperands {
+                q: q.narrow(2, first + block, rows)?,
+                k: keys.view().narrow(2, 0, seen)?,
+                v: values.view().narrow(2, 0, seen)?,
+                bias: ScoreBias::None,
+                key_mask: None,
+            };
+            let outputs = AttentionOutputs {
+                out: part.out.view_mut().narrow(2, first, rows)?,
+                log_sum_exp: Some(part.logs.view_mut().narrow(2, first, rows)?),
+            };
+            backend.attention(&self.earlier, operands, outputs, scratch)?;
+        }
+        scratch.give(values);
+        scratch.give(keys);
+        Ok(part)
     }
 }
 
