@@ -8,10 +8,16 @@
 //! Entries are sorted by blocks of inputs, so that a block of x stays in the first-level cache for all outputs; sums wait in a buffer of
 //! [outputs, rows of the block] in the second level.
 //!
+//! Where whole blocks are stored, [`TOGETHER`] outputs have the same inputs: they share an index and what is loaded of x.
+//!
+//! # What bounds it
+//! For each entry and four vectors of rows, four multiply-adds, two cycles. Six values are loaded for them where outputs stand alone (three
+//! cycles), and two (one cycle) where four go together, so that blocks come near the multiply-adds' peak.
+//!
 //! # What it trades away
-//! An entry is used for the rows of one block, so where rows are few the lanes are empty. A dense tile reads 16 values for 28 multiply-adds,
-//! this kernel 6 for 4: where more than about half of the entries are stored, dense is faster. Blocks and N:M are stored as single entries:
-//! their structure would save bytes of indices, which do not bound it.
+//! An entry is used for the rows of one block, so where rows are few the lanes are empty. A dense tile reads 16 values for 28 multiply-adds:
+//! where more than about half of the single entries are stored, dense is faster. N:M is stored as single entries: its structure would save
+//! bytes of indices, which do not bound it.
 
 use std::ops::Range;
 
@@ -33,6 +39,8 @@ use crate::vector::{Lanes, Vector};
 const INPUTS: usize = 128;
 /// Vectors of rows that an entry is multiplied with, unless there are few rows.
 const VECTORS: usize = 4;
+/// Neighbouring outputs that share their inputs, where blocks are as high.
+const TOGETHER: usize = 4;
 /// Rows that are finished together: whole blocks of 4 x 4, and no more than a tile has.
 const FINISHED: usize = 12;
 
@@ -41,10 +49,13 @@ const FINISHED: usize = 12;
 pub(crate) struct Sparse {
     n: usize,
     k: usize,
-    /// Where the entries of each block of inputs and output start, and the end of the last.
+    /// Outputs of a group, which share their inputs: one or [`TOGETHER`].
+    together: usize,
+    /// Where the inputs of each block of inputs and group of outputs start, and the end of the last.
     starts: Aligned<i32>,
-    /// The input of each entry, counted from the start of its block.
+    /// Each input, counted from the start of its block.
     inputs: Aligned<u8>,
+    /// For each input a value of every output of the group.
     values: Aligned<f32>,
 }
 
@@ -57,29 +68,34 @@ impl Sparse {
             return Err(shape_error("sparse weight", format!("{stored} entries are more than 32-bit indices can tell apart")));
         }
         let (n, k) = (weight.outputs, weight.inputs);
-        let mut starts = Aligned::zeros(DType::I32, k.div_ceil(INPUTS).saturating_mul(n).saturating_add(1))?;
-        let (mut inputs, mut values) = (Aligned::zeros(DType::I8, stored)?, Aligned::zeros(DType::F32, stored)?);
-        // Entry and place of every stored value: block rows hold their blocks one after the other, each row-major.
-        let each = |visit: &mut dyn FnMut(usize, usize, f64)| {
+        let together = if rows.is_multiple_of(TOGETHER) { TOGETHER } else { 1 };
+        let groups = n / together;
+        let mut starts = Aligned::zeros(DType::I32, k.div_ceil(INPUTS).saturating_mul(groups).saturating_add(1))?;
+        let (mut inputs, mut values) = (Aligned::zeros(DType::I8, stored / together)?, Aligned::zeros(DType::F32, stored)?);
+        // Group, input and place of the first value: block rows hold their blocks one after the other, each row-major.
+        let each = |visit: &mut dyn FnMut(usize, usize, usize)| {
             for (block_row, ends) in weight.starts.windows(2).enumerate() {
                 for block in ends[0] as usize..ends[1] as usize {
-                    for at in 0..rows * columns {
-                        let (output, input) = (block_row * rows + at / columns, weight.columns[block] as usize * columns + at % columns);
-                        visit(output, input, weight.values[block * rows * columns + at]);
+                    for (row, column) in (0..rows).step_by(together).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                        let first = (block * rows + row) * columns + column;
+                        visit((block_row * rows + row) / together, weight.columns[block] as usize * columns + column, first);
                     }
                 }
             }
         };
-        // Counting sort by block of inputs and output; within these, inputs ascend as they come.
-        each(&mut |output, input, _| starts[input / INPUTS * n + output + 1] += 1);
+        // Counting sort by block of inputs and group; within these, inputs ascend as they come.
+        each(&mut |group, input, _| starts[input / INPUTS * groups + group + 1] += 1);
         (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
         let mut next = starts.clone();
-        each(&mut |output, input, value| {
-            let at = &mut next[input / INPUTS * n + output];
-            (inputs[*at as usize], values[*at as usize]) = ((input % INPUTS) as u8, f32::from_f64(value));
+        each(&mut |group, input, first| {
+            let at = &mut next[input / INPUTS * groups + group];
+            inputs[*at as usize] = (input % INPUTS) as u8;
+            for (output, value) in values[*at as usize * together..][..together].iter_mut().enumerate() {
+                *value = f32::from_f64(weight.values[first + output * columns]);
+            }
             *at += 1;
         });
-        Ok(Self { n, k, starts, inputs, values })
+        Ok(Self { n, k, together, starts, inputs, values })
     }
 
     /// Bytes of everything.
@@ -87,9 +103,11 @@ impl Sparse {
         size_of_val(&*self.starts) + size_of_val(&*self.inputs) + size_of_val(&*self.values)
     }
 
-    fn entries(&self, block: usize, output: usize) -> Range<usize> {
-        let at = block * self.n + output;
-        self.starts[at] as usize..self.starts[at + 1] as usize
+    /// Inputs of a group of outputs, and their values.
+    fn entries(&self, block: usize, group: usize) -> (&[u8], &[f32]) {
+        let at = block * (self.n / self.together) + group;
+        let range = self.starts[at] as usize..self.starts[at + 1] as usize;
+        (&self.inputs[range.clone()], &self.values[range.start * self.together..range.end * self.together])
     }
 }
 
@@ -105,7 +123,7 @@ pub(crate) fn multiply<'a>(engine: &Engine, batch: usize, product_of: impl Fn(us
     let shape = Shape { vectors: engine.isa.run::<f32, _>(VectorsFor { rows: m }), lanes: engine.isa.run::<f32, _>(LaneCount) };
     let threads = if batch * m * right.values.len() < LEAST_FOR_THREADS { 1 } else { engine.pool.threads() };
     let rows = Cut::new(m, shape.rows(), m.div_ceil(shape.rows()));
-    let columns = Cut::new(n, 2 * shape.lanes, if batch * rows.parts >= PARTS * threads { 1 } else { threads });
+    let columns = Cut::new(n, (2 * shape.lanes).max(TOGETHER), if batch * rows.parts >= PARTS * threads { 1 } else { threads });
     let scratch = shape.scratch(columns.largest(), right.k);
     engine.workspace.reserve::<f32>(scratch)?;
     let parts = rows.parts * columns.parts;
@@ -201,18 +219,17 @@ impl Part<'_> {
                 // SAFETY: whoever made the product has checked that its matrices are inside their buffers.
                 unsafe { pack_rows::<Wide<V>>(&from, count, inputs, (&mut x[group..], width), padded, packing, &mut []) };
             }
-            for output in columns.clone() {
-                let entries = weight.entries(first / INPUTS, output);
-                let sums = &mut sums[(output - columns.start) * width..][..width];
-                // SAFETY: inputs of entries are below the block's, `check` has seen to it; the sums are `N` vectors.
+            for output in columns.clone().step_by(weight.together) {
+                let (inputs, values) = weight.entries(first / INPUTS, output / weight.together);
+                let to = sums[(output - columns.start) * width..][..weight.together * width].as_mut_ptr().cast();
+                // SAFETY: inputs of entries are below the block's, `check` has seen to it; the sums are `N` vectors an output.
                 unsafe {
-                    add_entries::<V, N>(
-                        &weight.inputs[entries.clone()],
-                        &weight.values[entries],
-                        x.as_ptr().cast(),
-                        sums.as_mut_ptr().cast(),
-                    )
-                };
+                    if weight.together == TOGETHER {
+                        add_groups::<V, N>(inputs, values, x.as_ptr().cast(), to);
+                    } else {
+                        add_entries::<V, N>(inputs, values, x.as_ptr().cast(), to);
+                    }
+                }
             }
         }
         for column in columns.clone().step_by(2 * V::LANES) {
@@ -251,6 +268,54 @@ unsafe fn add_entries<V: Vector<Element = f32>, const N: usize>(inputs: &[u8], v
         for (at, (first, second)) in first.into_iter().zip(second).enumerate() {
             let to = to.add(at * V::LANES);
             V::load(to).add(first.add(second)).store(to);
+        }
+    }
+}
+
+/// Adds each input's values, one for each of [`TOGETHER`] outputs, times what x has of it. As many outputs at once as registers hold sums of.
+#[inline(always)]
+unsafe fn add_groups<V: Vector<Element = f32>, const N: usize>(inputs: &[u8], values: &[f32], x: *const f32, to: *mut f32) {
+    // SAFETY: the caller's promises are handed on.
+    unsafe {
+        if V::REGISTERS > TOGETHER * VECTORS + VECTORS {
+            add_some::<V, N, TOGETHER>(inputs, values, 0, x, to);
+        } else {
+            add_some::<V, N, 2>(inputs, values, 0, x, to);
+            add_some::<V, N, 2>(inputs, values, 2, x, to);
+        }
+    }
+}
+
+/// Likewise for `COUNT` of the outputs from `first` on.
+#[inline(always)]
+unsafe fn add_some<V: Vector<Element = f32>, const N: usize, const COUNT: usize>(
+    inputs: &[u8],
+    values: &[f32],
+    first: usize,
+    x: *const f32,
+    to: *mut f32,
+) {
+    let mut sums = [[V::zero(); N]; COUNT];
+    // SAFETY: N vectors for each input, and for each output in `to`, by the caller's promise.
+    unsafe {
+        for (values, &input) in values.as_chunks::<TOGETHER>().0.iter().zip(inputs) {
+            let x = x.add(usize::from(input) * N * V::LANES);
+            let mut rows = [V::zero(); N];
+            for (at, rows) in rows.iter_mut().enumerate() {
+                *rows = V::load(x.add(at * V::LANES));
+            }
+            for (output, sums) in sums.iter_mut().enumerate() {
+                let value = V::splat(values[first + output]);
+                for (sum, rows) in sums.iter_mut().zip(rows) {
+                    *sum = value.mul_add(rows, *sum);
+                }
+            }
+        }
+        for (output, sums) in sums.into_iter().enumerate() {
+            for (at, sum) in sums.into_iter().enumerate() {
+                let to = to.add(((first + output) * N + at) * V::LANES);
+                V::load(to).add(sum).store(to);
+            }
         }
     }
 }
@@ -312,5 +377,19 @@ mod tests {
         assert_eq!(&sparse.inputs[..], [1, 127, 3, 1]);
         assert_eq!(&sparse.values[..], [1.0, 127.0, (k + 3) as f32, 129.0]);
         assert_eq!(sparse.bytes(), 4 * 5 + 4 + 4 * 4);
+    }
+
+    #[test]
+    fn outputs_of_a_block_share_their_inputs() {
+        let dense = HostTensor::new(&[8, 4], (0..32).map(f64::from).collect()).unwrap();
+        let blocks = |rows: usize| {
+            let kept: Vec<bool> = (0..32).map(|at| at / 4 / rows == 1 && at % 4 >= 2).collect();
+            Sparse::prepare(&SparseWeight::masked(&dense, &kept, Structure::Blocks { rows, columns: 2 }, DType::F32).unwrap()).unwrap()
+        };
+        let sparse = blocks(4);
+        assert_eq!((sparse.together, &sparse.starts[..], &sparse.inputs[..]), (4, &[0, 0, 2][..], &[2, 3][..]));
+        assert_eq!(&sparse.values[..], [18.0, 22.0, 26.0, 30.0, 19.0, 23.0, 27.0, 31.0]);
+        assert_eq!(sparse.entries(0, 1), (&[2, 3][..], &sparse.values[..]));
+        assert_eq!((blocks(2).together, &blocks(2).inputs[..]), (1, &[2, 3, 2, 3][..]));
     }
 }
