@@ -87,8 +87,8 @@ pub(super) fn by_parts<B: TransformerBackend>(
         };
         let (of_query, of_key) = (own(head), own(head * key_heads / heads));
         let operands =
-            AttentionOperands { q: q.with(&of_query)?, k: k.with(&of_key)?, v: v.with(&of_key)?, bias: ScoreBias::None, key_mask: None };
-        let outputs = AttentionOutputs { out: out.reborrow().with(&of_query)?, log_sum_exp: Some(logs.reborrow().with(&of_query)?) };
+            AttentionOperands { q: q.with(of_query)?, k: k.with(of_key)?, v: v.with(of_key)?, bias: ScoreBias::None, key_mask: None };
+        let outputs = AttentionOutputs { out: out.reborrow().with(of_query)?, log_sum_exp: Some(logs.reborrow().with(of_query)?) };
         backend.attention(spec, operands, outputs, scratch)?;
     }
     Ok(())
