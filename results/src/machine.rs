@@ -73,6 +73,11 @@ impl Machine {
     }
 }
 
+/// Memory that could be had right now without swapping, on the machine whose `/proc` is below `root`.
+pub fn available_memory(root: &Path) -> Option<u64> {
+    kibibytes(&value_of(&read(root, "proc/meminfo")?, "MemAvailable")?)
+}
+
 fn read(root: &Path, path: &str) -> Option<String> {
     let text = fs::read_to_string(root.join(path)).ok()?;
     let text = text.trim();

@@ -1,20 +1,23 @@
 //! Tensors on the host: f64 arrays as drawn or read, before any engine has seen them.
 
+use std::sync::Arc;
+
 use ndarray::{ArrayD, IxDyn};
 
 use crate::dtype::DType;
 use crate::error::{Result, shape_error};
 
-/// A host tensor. Always f64 and row-major: narrower types are this, rounded.
+/// A host tensor. Always f64 and row-major: narrower types are this, rounded. Copies share their values, which never change: a cell's
+/// inputs go by several names, and at long lengths each would be gigabytes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct HostTensor(ArrayD<f64>);
+pub struct HostTensor(Arc<ArrayD<f64>>);
 
 impl HostTensor {
     /// From values in row-major order.
     pub fn new(shape: &[usize], values: Vec<f64>) -> Result<Self> {
         let count = values.len();
         ArrayD::from_shape_vec(IxDyn(shape), values)
-            .map(Self)
+            .map(|array| Self(Arc::new(array)))
             .map_err(|_| shape_error("host tensor", format!("{count} values for the shape {shape:?}")))
     }
 
@@ -46,12 +49,12 @@ impl HostTensor {
 
     /// Every value rounded once to `dtype`: the bits that all engines get.
     pub fn rounded(&self, dtype: DType) -> Self {
-        Self(self.0.mapv(|value| dtype.round(value)))
+        Self(Arc::new(self.0.mapv(|value| dtype.round(value))))
     }
 
     /// The same values under another shape of the same size.
     pub fn reshaped(self, shape: &[usize]) -> Result<Self> {
-        let values = self.0.into_raw_vec_and_offset().0;
+        let values = Arc::unwrap_or_clone(self.0).into_raw_vec_and_offset().0;
         Self::new(shape, values)
     }
 }

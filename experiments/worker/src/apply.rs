@@ -43,7 +43,7 @@ pub fn apply(cell: &Cell, input: &Path, output: &Path) -> Result<Applied, Fault>
     shapes.merge_into(&mut axes)?;
     let axes = resolve(descriptor, &axes).map_err(|error| bad_request(error.to_string()))?;
     let dry = entry.dry_run(&axes).map_err(fault)?;
-    refuse_what_cannot_fit(&dry)?;
+    refuse_what_cannot_fit(dry.bytes.saturating_add(dry.harness_bytes()))?;
     let mut drawn = folded(descriptor, &axes, file)?;
     // A model's weights are no tensors of its description: they come from its axes (a seed, or a folder of trained ones).
     if entry.drawn(&axes).iter().any(|tensor| !drawn.contains_key(tensor.name.as_ref())) {

@@ -17,9 +17,6 @@ use crossover_variants::verify::{self, Judgement};
 use crate::serve::bad_request;
 use crate::{dispatch, memory, process, tensor_file, timing};
 
-/// What the harness itself holds of each input element: as drawn and as rounded, in f64.
-const HARNESS_BYTES: u64 = 16;
-
 /// The state between requests.
 #[derive(Default)]
 pub struct Session {
@@ -72,7 +69,7 @@ impl Session {
         let support =
             dispatch::support(&cell.engine, &dry.operations, &problem.axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;
         let (support, reason) = level(support)?;
-        refuse_what_cannot_fit(&dry)?;
+        refuse_what_cannot_fit(problem.entry.footprint(&problem.axes).map_err(fault)?.on_host(&cell.engine))?;
         let inputs = problem.draw()?;
         let prepared =
             dispatch::prepare(&cell.engine, &cell.variant, &problem.axes, &inputs).ok_or_else(|| unknown_engine(&cell.engine))?;
@@ -175,13 +172,13 @@ fn refuse_crowding(threads: usize) -> Result<(), Fault> {
 }
 
 /// Better refused with figures than killed by the kernel.
-pub fn refuse_what_cannot_fit(dry: &DryRun) -> Result<(), Fault> {
-    let needed = dry.bytes.saturating_add(dry.elements.saturating_mul(HARNESS_BYTES));
+pub fn refuse_what_cannot_fit(needed: u64) -> Result<(), Fault> {
     let available = memory::available_bytes().into_iter().chain(memory::remaining_limit()).min();
     match available {
         Some(available) if needed > available => {
             let mebibytes = |bytes: u64| bytes >> 20;
-            let message = format!("preparing and one call need {} MiB, {} MiB are available", mebibytes(needed), mebibytes(available));
+            let message =
+                format!("preparing, checking and one call need {} MiB, {} MiB are available", mebibytes(needed), mebibytes(available));
             Err(Fault { kind: FailureKind::OutOfMemory, message })
         }
         _ => Ok(()),

@@ -153,6 +153,8 @@ pub struct Measure {
     pub live_workers: usize,
     /// Memory that one worker may take, in bytes.
     pub memory_limit: Option<u64>,
+    /// Memory that all workers that live at once are predicted to take at most, in bytes; most of what is available where none is given.
+    pub memory_budget: Option<u64>,
 }
 
 impl Default for Measure {
@@ -165,6 +167,7 @@ impl Default for Measure {
             step_timeout: Duration::from_secs(60),
             live_workers: 8,
             memory_limit: None,
+            memory_budget: None,
         }
     }
 }

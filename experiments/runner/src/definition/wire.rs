@@ -91,6 +91,7 @@ const MEASURE: &[Key] = &[
     Key { name: "step_timeout_s", example: "step_timeout_s = 60" },
     Key { name: "live_workers", example: "live_workers = 8" },
     Key { name: "memory_limit_mb", example: "memory_limit_mb = 4096" },
+    Key { name: "memory_budget_mb", example: "memory_budget_mb = 16384" },
 ];
 const WORKER: &[Key] = &[
     Key { name: "command", example: r#"command = ["python3", "engines/peers/numpy_worker.py"]"# },
@@ -173,8 +174,13 @@ fn measure(value: Value<'_>) -> Result<Measure> {
         sample_time: whole("sample_us", DAY_S * 1_000_000)?.map_or(default.sample_time, Duration::from_micros),
         step_timeout: whole("step_timeout_s", DAY_S)?.map_or(default.step_timeout, Duration::from_secs),
         live_workers: whole("live_workers", 1_024)?.map_or(default.live_workers, |count| count as usize),
-        memory_limit: whole("memory_limit_mb", 1 << 30)?.map(|megabytes| megabytes * 1_000_000),
+        memory_limit: whole("memory_limit_mb", 1 << 30)?.map(megabytes),
+        memory_budget: whole("memory_budget_mb", 1 << 30)?.map(megabytes),
     })
+}
+
+fn megabytes(count: u64) -> u64 {
+    count * 1_000_000
 }
 
 fn workers(value: Value<'_>) -> Result<Vec<WireWorker>> {

@@ -2,19 +2,21 @@
 //!
 //! Cells of one group solve the same problem, so they are measured *interleaved*: several workers live at once, and each round asks
 //! each of them for a short batch of samples, in random order. Drift of the machine then hits all alike. A group larger than
-//! `live_workers` is cut into chunks; the baseline takes part in every chunk, so that no cell is far in time from it.
+//! `live_workers`, or than the memory for them, is cut into chunks; the baseline takes part in every chunk that has room for it, so that
+//! no cell is far in time from it.
 //!
 //! For each cell: a memory pass in a process of its own, then a second fresh process that prepares, verifies, warms up and is
 //! timed. A step that fails ends the cell with a record that says so, and nothing but the cell.
 //!
-//! What this trades away: the workers of a chunk hold their tensors at the same time, so the largest cells want a smaller
-//! `live_workers`; and each cell is prepared twice, which is the price of memory figures that no timing has touched.
+//! What this trades away: each cell is prepared twice, which is the price of memory figures that no timing has touched; and where memory
+//! is short, the largest cells have no baseline beside them.
 //!
 //! Everything here speaks to traits (workers, clock, journal); its tests need neither processes nor time.
 
 mod chunks;
 mod clock;
 mod exchange;
+mod memory;
 pub mod random;
 mod reluctance;
 mod rounds;
@@ -40,8 +42,9 @@ use crate::worker::conversation::Launcher;
 
 pub use clock::{Clock, SystemClock};
 
-use chunks::Seat;
+use chunks::{Room, Seat};
 use exchange::Exchange;
+use memory::MemoryBudget;
 use random::Random;
 use reluctance::Reluctance;
 
@@ -50,7 +53,7 @@ pub trait Sink {
     /// A group begins.
     fn group_begins(&mut self, group: &Group);
 
-    /// A reason not to run this cell at all, where there is one: the run's time is spent.
+    /// A reason not to run this cell at all, where there is one: the time is spent, or would never do.
     fn refuse(&mut self, cell: &PlannedCell) -> Option<String>;
 
     /// Finished cells. When this returns, they are safe on the disk.
@@ -108,25 +111,22 @@ impl<'a> Scheduler<'a> {
     /// Runs the cells of a group that are pending. Each of them is recorded when this returns without an error.
     pub fn run_group(&mut self, group: &Group, pending: impl Fn(&PlannedCell) -> bool) -> Result<(), Halt> {
         self.sink.group_begins(group);
-        let mut useless = BTreeSet::new();
-        for chunk in chunks::chunks(group, pending, self.measure.live_workers) {
-            self.run_chunk(chunk, &mut useless)?;
+        let (mut useless, memory) = (BTreeSet::new(), MemoryBudget::now(self.measure));
+        let room = Room { workers: self.measure.live_workers, bytes: memory.together };
+        for chunk in chunks::chunks(group, pending, memory::need, room) {
+            self.run_chunk(chunk, memory, &mut useless)?;
         }
         self.sink.group_ends();
         Ok(())
     }
 
     /// `useless` are the baselines that failed: they are not started again and again as companions.
-    fn run_chunk(&mut self, chunk: Vec<Seat<'_>>, useless: &mut BTreeSet<String>) -> Result<(), Halt> {
+    fn run_chunk(&mut self, chunk: Vec<Seat<'_>>, memory: MemoryBudget, useless: &mut BTreeSet<String>) -> Result<(), Halt> {
         let (mut seats, mut refused) = (Vec::new(), Vec::new());
         for seat in chunk {
-            if let Some(reason) = &seat.cell.unfit {
-                let skipped = Draft::new(seat.cell.clone(), self.machine.clone()).not_run(Status::Unsupported, reason.clone());
-                refused.extend((!seat.companion).then_some(skipped));
-                continue;
-            }
-            match if seat.companion { None } else { self.sink.refuse(seat.cell) } {
-                Some(reason) => refused.push(Draft::new(seat.cell.clone(), self.machine.clone()).not_run(Status::OverBudget, reason)),
+            match self.refuse(&seat, memory) {
+                Some(_) if seat.companion => {}
+                Some((status, reason)) => refused.push(Draft::new(seat.cell.clone(), self.machine.clone()).not_run(status, reason)),
                 None if seat.companion && useless.contains(&seat.cell.id) => {}
                 None => seats.push(seat),
             }
@@ -145,6 +145,17 @@ impl<'a> Scheduler<'a> {
             }
         }
         self.run_rounds(live)
+    }
+
+    /// Why nothing is started for a cell, where it cannot be run or there is no memory or time for it.
+    fn refuse(&mut self, seat: &Seat<'_>, memory: MemoryBudget) -> Option<(Status, String)> {
+        if let Some(reason) = &seat.cell.unfit {
+            return Some((Status::Unsupported, reason.clone()));
+        }
+        if let Some(reason) = memory.refuse(seat.cell, seat.bytes) {
+            return Some((Status::Oom, reason));
+        }
+        if seat.companion { None } else { self.sink.refuse(seat.cell).map(|reason| (Status::OverBudget, reason)) }
     }
 
     /// Ends what lives longer than a group.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crossover_variants::cell::has_own_memory;
+
 use crate::definition::WorkerCommand;
 
 use super::conversation::{Conversation, Launcher, Ready};
@@ -33,7 +35,8 @@ impl ProcessLauncher {
 
     fn command_line(&self, engine: &str, threads: u32) -> WorkerCommandLine {
         let mut arguments = Vec::new();
-        if let Some(bytes) = self.memory_limit {
+        // A device's driver maps all of its memory and more: under a limit on addresses it could not start.
+        if let Some(bytes) = self.memory_limit.filter(|_| !has_own_memory(engine)) {
             arguments.push("--memory-limit".into());
             arguments.push(bytes.to_string().into());
         }
@@ -90,5 +93,6 @@ mod tests {
         let own = launcher.command_line("naive", 3);
         assert_eq!(own.arguments, ["--memory-limit", "77"]);
         assert_eq!(own.environment, BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "3".to_owned())]));
+        assert!(launcher.command_line("candle-cuda", 1).arguments.is_empty());
     }
 }

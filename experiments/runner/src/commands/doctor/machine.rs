@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use crossover_results::available_memory;
+
 use super::Finding;
 use crate::commands::processors;
 use crate::commands::text::counted;
@@ -17,7 +19,7 @@ pub(super) fn examine(root: &Path) -> Vec<Finding> {
         load(read("proc/loadavg")),
         steal(read("proc/stat")),
         throttling(root),
-        memory(read("proc/meminfo")),
+        memory(available_memory(root)),
     ]
 }
 
@@ -98,18 +100,14 @@ fn throttling(root: &Path) -> Finding {
     }
 }
 
-fn memory(text: Option<String>) -> Finding {
-    const TIGHT_KIB: u64 = 2 << 20;
-    const TOO_LITTLE_KIB: u64 = 128 << 10;
-    let available = text.and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:").map(str::to_owned))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
-    let Some(kib) = available else { return Finding::unknown("memory") };
-    let found = format!("{:.1} GiB available", kib as f64 / (1u64 << 20) as f64);
-    match kib {
-        ..TOO_LITTLE_KIB => Finding::problem("memory", found, "end other programs: even small cells would be killed"),
-        TOO_LITTLE_KIB..TIGHT_KIB => Finding::note("memory", found, "large cells may be out of memory; they become rows that say so"),
+fn memory(available: Option<u64>) -> Finding {
+    const TIGHT: u64 = 2 << 30;
+    const TOO_LITTLE: u64 = 128 << 20;
+    let Some(bytes) = available else { return Finding::unknown("memory") };
+    let found = format!("{:.1} GiB available", bytes as f64 / (1u64 << 30) as f64);
+    match bytes {
+        ..TOO_LITTLE => Finding::problem("memory", found, "end other programs: even small cells would be killed"),
+        TOO_LITTLE..TIGHT => Finding::note("memory", found, "large cells may be out of memory; they become rows that say so"),
         _ => Finding::good("memory", found),
     }
 }
