@@ -37,6 +37,12 @@ pub enum StoreError {
         /// Whether the file was put back to its last good length.
         rolled_back: bool,
     },
+    /// Somebody removed the journal while it was being written.
+    #[error("the journal {} was removed while the run went on, and its cells with it: start a new run", path.display())]
+    Removed {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The file does not begin as a journal does.
     #[error(
         "{}:1: not a crossover journal: the first line should be `crossover-journal 1`, but is `{found}`; \
@@ -141,7 +147,7 @@ pub enum StoreError {
 impl StoreError {
     /// True where the surroundings are at fault (disk, permissions, another process) rather than what was asked.
     pub fn is_environment(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Append { .. } | Self::Locked { .. } | Self::Parquet { .. })
+        matches!(self, Self::Io { .. } | Self::Append { .. } | Self::Removed { .. } | Self::Locked { .. } | Self::Parquet { .. })
     }
 
     /// Wraps an I/O error with what was being done, and where: for `map_err`.

@@ -130,10 +130,13 @@ fn a_broken_experiment_is_listed_with_its_problem() {
 #[test]
 fn a_plan_is_counted_and_shown() {
     let project = Project::new();
-    assert_eq!(project.good(&["plan", "tiny", "--count"]), "tiny: 2 cells in 2 groups\n");
-    assert_eq!(project.good(&["plan", "tiny", "--count", "--set", "n=1,2,3", "--threads", "2"]), "tiny: 3 cells in 3 groups\n");
+    assert_eq!(project.good(&["plan", "tiny", "--count"]), "tiny: 2 cells in 2 groups, predicted to take 2 s\n");
+    assert_eq!(
+        project.good(&["plan", "tiny", "--count", "--set", "n=1,2,3", "--threads", "2"]),
+        "tiny: 3 cells in 3 groups, predicted to take 3 s\n"
+    );
     let counted: serde_json::Value = serde_json::from_str(&project.good(&["plan", "tiny", "--count", "--json"])).unwrap();
-    assert_eq!(counted, serde_json::json!({ "experiment": "tiny", "groups": 2, "cells": 2 }));
+    assert_eq!(counted, serde_json::json!({ "experiment": "tiny", "groups": 2, "cells": 2, "predicted_s": 2 }));
     let planned = project.good(&["plan", "experiments/definitions/tiny.toml", "--filter", "n == 4", "--json"]);
     let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
     assert_eq!(planned["plan"][0]["axes"]["n"], 4);
@@ -228,7 +231,7 @@ fn a_worker_elsewhere_is_found_by_its_variable() {
     let project = Project::new();
     fs::rename(project.path("bin/crossover-worker"), project.path("elsewhere")).unwrap();
     let output = project.command(&["plan", "tiny", "--count"]).env("CROSSOVER_WORKER", project.path("elsewhere")).output().unwrap();
-    assert_eq!(text(&output.stdout), "tiny: 2 cells in 2 groups\n");
+    assert_eq!(text(&output.stdout), "tiny: 2 cells in 2 groups, predicted to take 2 s\n");
 }
 
 #[test]

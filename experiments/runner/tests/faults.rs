@@ -31,9 +31,11 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
     let faults: &[(&str, Status, &str)] = &[
         ("wrong-numbers", Status::Wrong, "out[0] is 1, expected 2"),
         ("segv", Status::Crashed, "verify: the worker was ended by SIGSEGV"),
+        ("illegal", Status::Crashed, "verify: the worker was ended by SIGILL"),
         ("abort", Status::Crashed, "verify: the worker was ended by SIGABRT"),
         ("killed", Status::Oom, "verify: the worker was killed by the kernel, most likely for memory"),
         ("hang", Status::Timeout, "verify: no answer within 1 s"),
+        ("spins", Status::Timeout, "verify: no answer within 1 s"),
         ("hang-ignoring-term", Status::Timeout, "verify: no answer within 1 s"),
         ("grandchild", Status::Crashed, "verify: the worker exited with code 5"),
         ("garbage", Status::Crashed, "verify: the worker broke the protocol: not a protocol message"),
@@ -79,7 +81,7 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
     assert_eq!(records["disturbed"].speed.as_ref().unwrap().stop, "budget");
     assert_eq!((records["emulated"].status, records["emulated"].reason.as_deref()), (Status::Emulated, Some("computed in f32")));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("tiny: 21 of 21 cells") && text.contains("and 7 more"), "{}", said(&output));
+    assert!(text.contains("tiny: 23 of 23 cells") && text.contains("and 8 more"), "{}", said(&output));
     assert!(!bench.run_folder().join("tmp").exists());
     assert!(bench.run_folder().join("cells.parquet").is_file());
 }
@@ -141,7 +143,13 @@ fn an_engine_that_never_comes_up_is_given_up() {
 }
 
 #[test]
-fn ctrl_c_stops_within_two_seconds_and_says_how_to_go_on() {
+fn ctrl_c_and_a_lost_terminal_stop_within_two_seconds_and_say_how_to_go_on() {
+    use rustix::process::Signal;
+    stops_on(Signal::INT, 130);
+    stops_on(Signal::HUP, 129);
+}
+
+fn stops_on(signal: rustix::process::Signal, code: i32) {
     let bench = with_engines(&["ok", "hang-ignoring-term"], "live_workers = 1\n");
     let text = std::fs::read_to_string(bench.experiment()).unwrap().replace("step_timeout_s = 1", "step_timeout_s = 60");
     std::fs::write(bench.experiment(), text).unwrap();
@@ -155,11 +163,11 @@ fn ctrl_c_stops_within_two_seconds_and_says_how_to_go_on() {
     std::thread::sleep(Duration::from_millis(300));
     let pressed = Instant::now();
     // Twice, as `timeout` does it: the second one must not spoil the winding up.
-    common::signal(&run, rustix::process::Signal::INT);
-    common::signal(&run, rustix::process::Signal::INT);
+    common::signal(&run, signal);
+    common::signal(&run, signal);
     let output = run.wait_with_output().unwrap();
     assert!(pressed.elapsed() < Duration::from_secs(2) * common::patience(), "{:?}", pressed.elapsed());
-    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(code), "{}", said(&output));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("interrupted: 1 of 2 cells") && text.contains("crossover run --resume --out"), "{text}");
     bench.assert_no_process_left(Duration::from_millis(200));

@@ -68,6 +68,10 @@ impl Storage for SmallDisk {
         if *self.sync_fails.lock().unwrap() { Err(io::Error::other("lost the disk")) } else { Ok(()) }
     }
 
+    fn is_removed(&self) -> bool {
+        false
+    }
+
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         if *self.truncate_fails.lock().unwrap() {
             return Err(io::Error::other("no"));

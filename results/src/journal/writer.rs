@@ -17,6 +17,8 @@ pub(super) trait Storage: Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
     fn truncate(&mut self, length: u64) -> io::Result<()>;
+    /// Has somebody removed it, so that what is written goes nowhere?
+    fn is_removed(&self) -> bool;
 }
 
 impl Storage for File {
@@ -32,6 +34,12 @@ impl Storage for File {
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)?;
         self.sync_data()
+    }
+
+    fn is_removed(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        // A file without a name: it lives only as long as it is open.
+        self.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 }
 
@@ -93,8 +101,8 @@ impl Journal {
     /// Appends one record; it is on the disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError::NotStorable`] for a record that would not come back as it is, and [`StoreError::Append`] when the disk fails.
-    /// Either way the journal holds exactly what it held before.
+    /// [`StoreError::NotStorable`] for a record that would not come back as it is, [`StoreError::Append`] when the disk fails, and
+    /// [`StoreError::Removed`] when the file is gone. The journal holds exactly what it held before.
     pub fn append(&mut self, record: &Record) -> Result<()> {
         self.append_batch(std::slice::from_ref(record))
     }
@@ -115,6 +123,9 @@ impl Journal {
     }
 
     fn write_durably(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.storage.is_removed() {
+            return Err(StoreError::Removed { path: self.path.clone() });
+        }
         if self.dirty {
             // A frame glued to half a frame would be lost with it: first get rid of that half.
             self.storage.truncate(self.length).map_err(|source| self.failure(source, false))?;

@@ -28,9 +28,11 @@ const ENGINES: &[&str] = &[
     "says-oom",
     "wrong-numbers",
     "segv",
+    "illegal",
     "abort",
     "killed",
     "hang",
+    "spins",
     "hang-ignoring-term",
     "memory-hog",
     "grandchild",
@@ -170,9 +172,13 @@ impl Worker {
         match self.behaviour.as_str() {
             // Twice: the first one meets the handler with which the runtime looks for stack overflows, and which takes itself away.
             "segv" => (0..2).for_each(|_| signal(Signal::SEGV)),
+            "illegal" => signal(Signal::ILL),
             "killed" => signal(Signal::KILL),
             "abort" => std::process::abort(),
             "hang" => std::thread::sleep(Duration::from_secs(600)),
+            "spins" => loop {
+                std::hint::spin_loop();
+            },
             "hang-ignoring-term" => {
                 let _ = signal_hook::flag::register(signal_hook::consts::SIGTERM, std::sync::Arc::default());
                 let began = Instant::now();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use crossover_core::axes::{Axes, AxisValue};
@@ -9,9 +10,10 @@ use crossover_variants::matching::NEAR;
 use serde_json::json;
 
 use crate::cli::PlanArgs;
-use crate::definition;
+use crate::definition::{self, Measure};
 use crate::paths;
 use crate::plan::{Group, Match, Plan, PlannedCell};
+use crate::progress::{Estimate, Weight, rough};
 
 use super::text::{counted, wrap};
 use super::{own_worker, print, print_json, processors};
@@ -21,21 +23,42 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let selection = args.selection.selection()?;
     let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, selection)?;
+    let time = predicted(&plan, &definition.measure);
     match (args.count, args.json) {
-        (true, true) => print_json(&json!({ "experiment": plan.experiment(), "groups": plan.group_count(), "cells": plan.cell_count() }))?,
-        (true, false) => print(|out| writeln!(out, "{}", summary(&plan)))?,
-        (false, true) => print(|out| as_json(out, &plan))?,
-        (false, false) => print(|out| as_text(out, &plan))?,
+        (true, true) => print_json(&json!({
+            "experiment": plan.experiment(), "groups": plan.group_count(), "cells": plan.cell_count(), "predicted_s": time.as_secs(),
+        }))?,
+        (true, false) => print(|out| writeln!(out, "{}", summary(&plan, time)))?,
+        (false, true) => print(|out| as_json(out, &plan, time))?,
+        (false, false) => print(|out| as_text(out, &plan, time))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(plan: &Plan) -> String {
-    format!("{}: {} in {}", plan.experiment(), counted(plan.cell_count(), "cell"), counted(plan.group_count(), "group"))
+/// More cells than this are not asked for their cost one by one: evenly spread groups stand for all.
+const WEIGHED: u64 = 20_000;
+
+/// What a run is predicted to take, by the cost model alone. `run` corrects it as cells finish.
+fn predicted(plan: &Plan, measure: &Measure) -> Duration {
+    let every = plan.cell_count().div_ceil(WEIGHED).max(1) as usize;
+    let (mut estimate, mut weighed) = (Estimate::new(measure), 0u64);
+    for cell in plan.groups().step_by(every).flat_map(|group| group.cells) {
+        weighed += 1;
+        if skipped(&cell).is_none() {
+            estimate.expect(&Weight::of(&cell.variant, &cell.engine, &cell.axes));
+        }
+    }
+    let scale = plan.cell_count() as f64 / weighed.max(1) as f64;
+    Duration::try_from_secs_f64(estimate.left().as_secs_f64() * scale).unwrap_or(Duration::MAX)
+}
+
+fn summary(plan: &Plan, time: Duration) -> String {
+    let (cells, groups) = (counted(plan.cell_count(), "cell"), counted(plan.group_count(), "group"));
+    format!("{}: {cells} in {groups}, predicted to take {}", plan.experiment(), rough(time))
 }
 
 /// What a group shares as its heading, then a line for each cell with what is its own.
-fn as_text(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
+fn as_text(out: &mut dyn Write, plan: &Plan, time: Duration) -> io::Result<()> {
     for group in plan.groups() {
         let shared = shared_axes(&group);
         let words: Vec<String> = shared.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -55,7 +78,7 @@ fn as_text(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
     for (because, cells) in plan.excluded() {
         out.write_all(wrap(&format!("left out: {}: ", counted(*cells, "cell")), because.split(' ')).as_bytes())?;
     }
-    writeln!(out, "{}", summary(plan))
+    writeln!(out, "{}", summary(plan, time))
 }
 
 /// What is to be known about a cell beside its axes.
@@ -67,12 +90,14 @@ fn marks(cell: &PlannedCell) -> Vec<String> {
     if let Some(matched) = &cell.matched {
         marks.push(told(matched));
     }
-    if let Some(reason) = &cell.unfit {
-        marks.push(format!("(skipped: {reason})"));
-    } else if cell.threads() > processors() {
-        marks.push(format!("(skipped: {} threads are more than the {} processors here)", cell.threads(), processors()));
-    }
+    marks.extend(skipped(cell).map(|reason| format!("(skipped: {reason})")));
     marks
+}
+
+/// Why a cell is not run, where that is known beforehand.
+fn skipped(cell: &PlannedCell) -> Option<String> {
+    let crowded = || format!("{} threads are more than the {} processors here", cell.threads(), processors());
+    cell.unfit.clone().or_else(|| (cell.threads() > processors()).then(crowded))
 }
 
 fn told(matched: &Match) -> String {
@@ -92,9 +117,9 @@ fn shared_axes(group: &Group) -> Axes {
 }
 
 /// One object; each cell on a line of its own, written as it comes.
-fn as_json(out: &mut dyn Write, plan: &Plan) -> io::Result<()> {
-    let name = serde_json::to_string(plan.experiment())?;
-    writeln!(out, "{{\"experiment\":{name},\"groups\":{},\"cells\":{},\"plan\":[", plan.group_count(), plan.cell_count())?;
+fn as_json(out: &mut dyn Write, plan: &Plan, time: Duration) -> io::Result<()> {
+    let (name, groups, cells, time) = (serde_json::to_string(plan.experiment())?, plan.group_count(), plan.cell_count(), time.as_secs());
+    writeln!(out, "{{\"experiment\":{name},\"groups\":{groups},\"cells\":{cells},\"predicted_s\":{time},\"plan\":[")?;
     let mut separator = "";
     for cell in plan.groups().flat_map(|group| group.cells) {
         let row = json!({
@@ -134,7 +159,7 @@ mod tests {
     #[test]
     fn a_plan_reads_like_this() {
         let mut text = Vec::new();
-        as_text(&mut text, &small()).unwrap();
+        as_text(&mut text, &small(), Duration::from_secs(300)).unwrap();
         let text = String::from_utf8(text).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text, @"
@@ -148,7 +173,7 @@ mod tests {
           b2005cb006466b12 norm/layer-norm naive eps=1e-5
           8bc7078152a4fa9a norm/layer-norm naive eps=1e-6
           1b5efdcf063cf611 norm/none naive (baseline)
-        small: 6 cells in 2 groups
+        small: 6 cells in 2 groups, predicted to take 5 min
         ");
     }
 
@@ -160,7 +185,7 @@ mod tests {
         let definition = definition::parse(Path::new("matched.toml"), text).unwrap();
         let plan = Plan::new(&definition, &["naive".to_owned()], Selection::default()).unwrap();
         let mut text = Vec::new();
-        as_text(&mut text, &plan).unwrap();
+        as_text(&mut text, &plan, Duration::from_secs(2)).unwrap();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
         linear activation=none batch=1 d_in=24 d_out=40 distribution=gaussian isa=auto
                n=128 precision=f32 seed=1 threads=1
@@ -171,10 +196,10 @@ mod tests {
                            and still +6.7 % off)
           05f460dbb1b4ed34 linear/ternary naive (unmatched: no parameter of it sets its
                            parameters; +300.0 % off)
-        matched: 4 cells in 1 group
+        matched: 4 cells in 1 group, predicted to take 2 s
         ");
         let mut text = Vec::new();
-        as_json(&mut text, &plan).unwrap();
+        as_json(&mut text, &plan, Duration::from_secs(2)).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(parsed["plan"][0]["match"], serde_json::Value::Null);
         let expected = json!({ "mode": "parameters", "share": 0.25, "target": 240, "cost": 256, "parameter": "rank", "unmatched": null });
@@ -184,10 +209,12 @@ mod tests {
     #[test]
     fn the_json_is_one_document_with_the_documented_fields() {
         let mut text = Vec::new();
-        as_json(&mut text, &small()).unwrap();
+        as_json(&mut text, &small(), predicted(&small(), &Measure::default())).unwrap();
         let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(parsed["experiment"], "small");
         assert_eq!(parsed["cells"], parsed["plan"].as_array().unwrap().len());
+        // Six cells of a second of samples each, and the start of their workers.
+        assert_eq!(parsed["predicted_s"], 6);
         let cell = &parsed["plan"][0];
         assert_eq!((cell["id"].as_str().unwrap().len(), cell["group"].as_str().unwrap().len()), (16, 16));
         assert_eq!(cell["axes"]["n"], 2);

@@ -20,7 +20,7 @@ mod summary;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use crossover_results::Index;
@@ -94,6 +94,7 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
             eprintln!("{}", summary::interrupted(&open, &tally));
             Ok(interrupt.exit_code())
         }
+        Err(Halt::Store(error)) if !open.folder.manifest_path().exists() => Err(error),
         Err(Halt::Store(error)) => Err(error.context(summary::stopped(&open))),
     }
 }
@@ -133,7 +134,7 @@ fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Re
 
 /// A display that knows what is left.
 fn progress(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> Progress {
-    let (mut estimate, mut differences, mut done) = (Estimate::new(longest_cell(measure)), Differences::default(), 0);
+    let (mut estimate, mut differences, mut done) = (Estimate::new(measure), Differences::default(), 0);
     for group in plan.groups() {
         group.cells.first().into_iter().for_each(|cell| differences.add(&cell.family, &cell.axes));
         for cell in &group.cells {
@@ -145,9 +146,4 @@ fn progress(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> Prog
         }
     }
     Progress::on_stderr(plan.cell_count(), done, estimate, differences)
-}
-
-/// What the limits allow one cell: two preparations, the accounting and the verification at their deadlines, and the samples.
-fn longest_cell(measure: &Measure) -> Duration {
-    measure.step_timeout * 4 + measure.cell_budget.mul_f64(1.2)
 }

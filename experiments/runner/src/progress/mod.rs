@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::plan::Group;
 
-pub use estimate::{Estimate, Weight};
+pub use estimate::{Estimate, Took, Weight};
 
 /// What the user sees while a run goes on.
 pub struct Progress {
@@ -85,7 +85,9 @@ impl Progress {
             None => self.here.counts.push((record.status, 1)),
         }
         let sampling = record.samples.iter().map(|sample| sample.ns).fold(0, u64::saturating_add);
-        self.estimate.finished(weight, Duration::from_nanos(record.elapsed_ns), Duration::from_nanos(sampling));
+        let (whole, sampling) = (Duration::from_nanos(record.elapsed_ns), Duration::from_nanos(sampling));
+        let call = record.speed.as_ref().map(|speed| Duration::from_nanos(speed.median_ns));
+        self.estimate.finished(weight, Took { whole, sampling, call });
         if self.here.told.elapsed() > SILENCE {
             self.write_line();
         }
@@ -96,6 +98,15 @@ impl Progress {
     pub fn cells_skipped(&mut self, count: u64) {
         self.done += count;
         self.redraw();
+    }
+
+    /// Something to be known at once, above the bar where there is one.
+    pub fn notice(&mut self, text: &str) {
+        let line = format!("warning: {text}");
+        match &mut self.display {
+            Display::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Display::Lines(out) => drop(writeln!(out, "{line}").and_then(|()| out.flush())),
+        }
     }
 
     /// A group has ended.
@@ -127,7 +138,7 @@ impl Progress {
     }
 
     fn some_left(&self) -> Option<Duration> {
-        self.estimate.left().filter(|left| !left.is_zero())
+        Some(self.estimate.left()).filter(|left| !left.is_zero())
     }
 
     fn time_left(&self) -> String {
@@ -212,6 +223,7 @@ pub fn rough(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::definition::Measure;
     use crate::schedule::fakes::group;
     use std::sync::{Arc, Mutex};
 
@@ -238,8 +250,8 @@ mod tests {
     #[test]
     fn without_a_terminal_each_group_is_a_line() {
         let out = Shared::default();
-        let weight = Weight::new("fake", 1000);
-        let mut estimate = Estimate::new(Duration::from_secs(100));
+        let weight = Weight::new("fake", 1000, 1);
+        let mut estimate = Estimate::new(&Measure::default());
         (0..5).for_each(|_| estimate.expect(&weight));
         let mut group = group(&["a", "b", "c"]);
         for cell in &mut group.cells {
@@ -328,7 +340,7 @@ mod tests {
             group.cells[0].axes.extend((0..30).map(|n| (format!("axis{n}"), AxisValue::Int(value))));
             differences.add("attention", &group.cells[0].axes);
         }
-        let mut progress = Progress::new(Display::Bar(bar), 1000, 250, Estimate::new(Duration::from_secs(100)), differences);
+        let mut progress = Progress::new(Display::Bar(bar), 1000, 250, Estimate::new(&Measure::default()), differences);
         progress.begin_group(&group);
         progress.cells_skipped(250);
         progress.finish();

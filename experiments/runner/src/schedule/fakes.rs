@@ -80,6 +80,8 @@ pub(crate) struct World {
     pub(crate) disk_full_after: Cell<Option<usize>>,
     pub(crate) refused: RefCell<Vec<String>>,
     pub(crate) interrupt_at: Cell<Option<Duration>>,
+    /// After so many more requests the clock jumps to this time.
+    pub(crate) jump: Cell<Option<(u32, Duration)>>,
 }
 
 impl World {
@@ -128,6 +130,10 @@ impl Sink for FakeSink {
             records.push(record);
         }
         Ok(())
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.0.log.borrow_mut().push(format!("notice:{text}"));
     }
 
     fn group_ends(&mut self) {}
@@ -226,6 +232,9 @@ impl Conversation for FakeWorker {
         }
         self.world.log.borrow_mut().push(format!("{}:{step}", self.cell));
         self.world.pass(Duration::from_micros(50));
+        if let Some((left, to)) = self.world.jump.take() {
+            if left == 0 { self.world.now.set(to) } else { self.world.jump.set(Some((left - 1, to))) }
+        }
         if self.world.interrupt_at.get().is_some_and(|at| self.world.now.get() >= at) {
             return Err(WorkerFailure { step, cause: Cause::Interrupted, stderr_tail: None });
         }

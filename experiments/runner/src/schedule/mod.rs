@@ -65,6 +65,9 @@ pub trait Sink {
     /// What a worker that has ended well wrote to stderr, at least the end of it.
     fn stderr(&mut self, cell: &PlannedCell, text: &str) -> anyhow::Result<()>;
 
+    /// Something that the user should know now, and not only from the records.
+    fn notice(&mut self, text: &str);
+
     /// A group has ended.
     fn group_ends(&mut self);
 }

@@ -85,7 +85,10 @@ impl Scheduler<'_> {
             match act(&mut cell, self.clock, self.measure) {
                 Ok(()) => left.push(cell),
                 Err(failure) if failure.is_interruption() => return Err(Halt::Interrupted),
-                Err(failure) if !cell.companion => self.sink.record(vec![cell.draft.failed(&failure)])?,
+                Err(failure) if !cell.companion => {
+                    self.note_failure(&cell.draft.cell.engine, &failure);
+                    self.sink.record(vec![cell.draft.failed(&failure)])?;
+                }
                 Err(_) => {}
             }
         }

@@ -17,6 +17,8 @@ use super::{Halt, Scheduler};
 /// Why a cell did not come up.
 enum Trouble {
     Worker(WorkerFailure),
+    /// It did not come up.
+    Start(WorkerFailure),
     GivenUp(String),
     /// The output is wrong; the tail of stderr goes with it.
     Wrong(Option<String>),
@@ -43,10 +45,22 @@ impl Scheduler<'_> {
         let outcome = self.bring_up(&mut draft, companion);
         draft.elapsed += self.clock.now().saturating_sub(began);
         let record = match outcome {
-            Ok(conversation) => return Ok(Some(Live { draft, conversation, sampling: Sampling::default(), companion })),
+            Ok(conversation) => {
+                self.reluctance.came_up(&cell.engine);
+                return Ok(Some(Live { draft, conversation, sampling: Sampling::default(), companion }));
+            }
             Err(Trouble::Halt(halt)) => return Err(halt),
-            Err(Trouble::Worker(failure)) => draft.failed(&failure),
-            Err(Trouble::GivenUp(reason)) => draft.not_run(Status::Crashed, reason),
+            Err(Trouble::Start(failure)) if failure.is_interruption() => return Err(Halt::Interrupted),
+            Err(Trouble::Start(failure)) => {
+                let notice = self.reluctance.start_failed(&cell.engine, &failure);
+                self.give_notice(notice);
+                draft.failed(&failure)
+            }
+            Err(Trouble::Worker(failure)) => {
+                self.note_failure(&cell.engine, &failure);
+                draft.failed(&failure)
+            }
+            Err(Trouble::GivenUp(reason)) => draft.not_run(Status::Crashed, format!("not tried: {reason}")),
             Err(Trouble::Wrong(tail)) => draft.wrong(tail),
         };
         if !companion {
@@ -56,6 +70,9 @@ impl Scheduler<'_> {
     }
 
     fn bring_up(&mut self, draft: &mut Draft, companion: bool) -> Result<Box<dyn Conversation>, Trouble> {
+        if let Some(reason) = self.reluctance.given_up(&draft.cell.engine) {
+            return Err(Trouble::GivenUp(reason));
+        }
         let mut files = self.exchange.files(&draft.cell.id);
         if !companion {
             self.memory_pass(draft, &mut files)?;
@@ -97,18 +114,24 @@ impl Scheduler<'_> {
     }
 
     fn launch(&mut self, engine: &str, threads: u32) -> Result<Ready, Trouble> {
-        if let Some(reason) = self.reluctance.given_up(engine) {
-            return Err(Trouble::GivenUp(reason));
-        }
         match self.launcher.start(engine, threads, self.measure.step_timeout) {
             Ok(ready) => {
-                self.reluctance.forgive(engine);
+                self.reluctance.said_hello(engine);
                 Ok(ready)
             }
-            Err(failure) => {
-                self.reluctance.note(engine, &failure);
-                Err(failure.into())
-            }
+            Err(failure) => Err(Trouble::Start(failure)),
+        }
+    }
+
+    /// A cell of the engine failed; says so where the engine is given up for it.
+    pub(super) fn note_failure(&mut self, engine: &str, failure: &WorkerFailure) {
+        let notice = self.reluctance.cell_failed(engine, failure);
+        self.give_notice(notice);
+    }
+
+    fn give_notice(&mut self, notice: Option<String>) {
+        if let Some(reason) = notice {
+            self.sink.notice(&format!("{reason}; its other cells are not tried"));
         }
     }
 

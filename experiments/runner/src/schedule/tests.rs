@@ -177,6 +177,91 @@ fn an_engine_that_does_not_come_up_is_given_up_after_three_attempts() {
     assert!(records["c"].reason.as_deref().unwrap().starts_with("hello: the worker exited with code 1"));
     let reason = records["e"].reason.as_deref().unwrap();
     assert!(reason.contains("failed 3 times in a row before it said hello; last: hello: the worker exited"), "{reason}");
+    assert_eq!(notices(&world).len(), 1);
+}
+
+fn notices(world: &World) -> Vec<String> {
+    world.log.borrow().iter().filter_map(|line| line.strip_prefix("notice:").map(str::to_owned)).collect()
+}
+
+#[test]
+fn an_engine_that_crashes_in_ten_cells_in_a_row_is_given_up_with_a_notice() {
+    let world = Rc::new(World::default());
+    let names: Vec<String> = (0..15).map(|at| format!("c{at:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let crash = Script { fails: Some(("verify", 0, Cause::Signalled { signal: 11 })), ..Script::default() };
+    names.iter().for_each(|name| world.script(name, crash.clone()));
+    let records = run(&world, &names);
+    assert!(records.values().all(|record| record.status == Status::Crashed));
+    let tried = |name: &str| world.log_of(name).contains("prepare");
+    assert_eq!(names.iter().filter(|name| tried(name)).count(), 10);
+    let reason = records["c14"].reason.as_deref().unwrap();
+    assert!(reason.starts_with("not tried: the worker of engine fake crashed in 10 cells in a row; last: verify: "), "{reason}");
+    let notices = notices(&world);
+    assert!(
+        notices.len() == 1 && notices[0].ends_with("SIGSEGV: memory that is not its own; its other cells are not tried"),
+        "{notices:?}"
+    );
+}
+
+#[test]
+fn crashes_between_good_cells_and_other_failures_stop_no_engine() {
+    let world = Rc::new(World::default());
+    let names: Vec<String> = (0..40).map(|at| format!("c{at:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let failing = |cause| Script { fails: Some(("verify", 0, cause)), ..Script::default() };
+    for (at, name) in names.iter().enumerate() {
+        match at {
+            // A good one after each nine crashes, then only failures that are no crashes.
+            0..20 if at % 10 != 9 => world.script(name, failing(Cause::Signalled { signal: 11 })),
+            20..40 if at % 2 == 0 => world.script(name, failing(Cause::Deadline(Duration::from_secs(60)))),
+            20..40 => world.script(name, failing(Cause::Fault(Fault { kind: FailureKind::Internal, message: "no".into() }))),
+            _ => {}
+        }
+    }
+    let records = run_with(&world, &Measure { live_workers: 1, ..Measure::default() }, &names, &[]);
+    records.unwrap();
+    assert!(names.iter().all(|name| world.log_of(name).contains("verify")), "all were tried");
+    assert!(notices(&world).is_empty());
+}
+
+#[test]
+fn memory_decides_how_many_live_at_once() {
+    let live = |bytes| {
+        let world = Rc::new(World::default());
+        run_with(&world, &Measure { memory_budget: Some(bytes), ..Measure::default() }, &["base", "a", "b", "c"], &[]).unwrap();
+        assert!(world.records.borrow().iter().all(|record| record.status == Status::Ok), "{:?}", world.records);
+        assert_eq!(world.records.borrow().len(), 4);
+        world.most_alive.get()
+    };
+    // The registry does not know these cells, so each is predicted to take what an idle worker does: 32 MiB.
+    assert_eq!([live(1 << 30), live(100 << 20), live(40 << 20)], [4, 3, 1]);
+    let world = Rc::new(World::default());
+    run_with(&world, &Measure { memory_budget: Some(10 << 20), ..Measure::default() }, &["base", "a"], &[]).unwrap();
+    let records = world.records.borrow();
+    assert!(records.len() == 2 && records.iter().all(|record| record.status == Status::Oom), "{records:?}");
+    assert_eq!(world.starts.get(), 0);
+}
+
+#[test]
+fn a_clock_that_jumps_costs_samples_and_not_the_run() {
+    let hour = Duration::from_secs(3600);
+    let jumped = |to| {
+        let world = Rc::new(World::default());
+        world.jump.set(Some((20, to)));
+        let records = run(&world, &["base", "a", "b", "c"]);
+        assert!(world.jump.get().is_none(), "it did jump");
+        records
+    };
+    for record in jumped(hour).into_values() {
+        let speed = record.speed.unwrap();
+        assert_eq!(record.status, Status::Ok);
+        assert!(speed.median_ns.abs_diff(1_000_000) < 2000, "the workers' own clocks count: {}", speed.median_ns);
+    }
+    // Back to zero: the one request during which it jumped cannot be believed, and says so.
+    let records = jumped(Duration::ZERO);
+    let failed: Vec<&Record> = records.values().filter(|record| record.status != Status::Ok).collect();
+    assert!(failed.len() <= 1 && failed.iter().all(|record| record.reason.as_deref().unwrap().contains("between request and answer")));
 }
 
 #[test]

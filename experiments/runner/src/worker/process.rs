@@ -34,6 +34,8 @@ use super::steps::name_of;
 pub(super) const THREAD_STACK: usize = 256 << 10;
 /// How often a waiting runner looks whether it shall stop.
 const LOOK_AROUND: Duration = Duration::from_millis(250);
+/// A wait that ends so much late was not waiting.
+const OVERSLEPT: Duration = Duration::from_secs(1);
 /// For an answer that is still in the pipe when the exit is seen first.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// For the stderr of a worker that lives.
@@ -139,8 +141,17 @@ impl WorkerProcess {
             if self.interrupt.load(Ordering::Relaxed) {
                 return Err(Cause::Interrupted);
             }
-            let left = until.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left.min(LOOK_AROUND)) {
+            let asked = Instant::now();
+            let left = until.saturating_duration_since(asked);
+            let wait = left.min(LOOK_AROUND);
+            let event = self.events.recv_timeout(wait);
+            // While this process was stopped (Ctrl-Z, a debugger) nobody listened: that time is not the worker's.
+            let stopped = asked.elapsed().saturating_sub(wait);
+            let was_stopped = stopped > OVERSLEPT;
+            if was_stopped {
+                until += stopped;
+            }
+            match event {
                 Ok(Event::Message(response)) => return Ok(response),
                 Ok(Event::Garbage(error)) => return Err(self.behind_garbage(error)),
                 Ok(Event::Exited) => {
@@ -152,7 +163,7 @@ impl WorkerProcess {
                     until = until.min(Instant::now() + PATIENCE);
                 }
                 Err(RecvTimeoutError::Disconnected) => self.seen = Seen { exited: true, closed: true },
-                Err(RecvTimeoutError::Timeout) if left > LOOK_AROUND => {}
+                Err(RecvTimeoutError::Timeout) if left > LOOK_AROUND || was_stopped => {}
                 // Exited, but a descendant still holds the pipe; or closed, but still there; or simply late.
                 Err(RecvTimeoutError::Timeout) if self.seen.exited => return Err(self.cause_of_death()),
                 Err(RecvTimeoutError::Timeout) if self.seen.closed => {

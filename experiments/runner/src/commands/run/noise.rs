@@ -137,6 +137,8 @@ impl Sink for Taken {
         Ok(())
     }
 
+    fn notice(&mut self, _: &str) {}
+
     fn group_ends(&mut self) {}
 }
 

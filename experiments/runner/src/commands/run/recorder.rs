@@ -8,8 +8,6 @@ use crossover_core::axes::Axes;
 use crossover_protocol::HelloReply;
 use crossover_results::schema::Record;
 use crossover_results::{Build, Journal, Manifest, RunFolder, StoreError};
-use crossover_variants::registry::{self, Entry};
-use crossover_variants::resolve::resolve;
 
 use crate::outcome::without_figures;
 use crate::plan::{Group, PlannedCell};
@@ -65,10 +63,7 @@ impl Recorder<'_> {
 
 /// The weight of a cell for the estimate.
 pub(super) fn weight(variant: &str, engine: &str, axes: &Axes, weighs: bool) -> Weight {
-    // A cell that no axes fit has no cost.
-    let runs = |entry: &Entry| resolve(entry.descriptor, axes).is_ok();
-    let cost = || registry::find(variant).filter(runs)?.cost(axes).ok();
-    Weight::new(engine, if weighs { cost().map_or(0, |cost| cost.flops) } else { 0 })
+    if weighs { Weight::of(variant, engine, axes) } else { Weight::new(engine, 0, 0) }
 }
 
 impl Sink for Recorder<'_> {
@@ -78,7 +73,8 @@ impl Sink for Recorder<'_> {
 
     fn refuse(&mut self, cell: &PlannedCell) -> Option<String> {
         let weight = weight(&cell.variant, &cell.engine, &cell.axes, self.weighs);
-        self.budget.refuse(self.progress.estimate().one(&weight))
+        let estimate = self.progress.estimate();
+        estimate.hopeless(&weight).or_else(|| self.budget.refuse(estimate.one(&weight)))
     }
 
     fn record(&mut self, mut records: Vec<Record>) -> Result<()> {
@@ -106,6 +102,10 @@ impl Sink for Recorder<'_> {
 
     fn stderr(&mut self, cell: &PlannedCell, text: &str) -> Result<()> {
         self.log(&cell.engine, &cell.id, text)
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.progress.notice(text);
     }
 
     fn group_ends(&mut self) {
