@@ -124,7 +124,7 @@ impl Sink for FakeSink {
 
     fn record(&mut self, new: Vec<Record>) -> anyhow::Result<()> {
         let mut records = self.0.records.borrow_mut();
-        anyhow::ensure!(self.0.disk_full_after.get().is_none_or(|most| records.len() < most), "disk full");
+        anyhow::ensure!(self.0.disk_full_after.get().is_none_or(|most| records.len() + new.len() <= most), "disk full");
         for record in new {
             self.0.log.borrow_mut().push(format!("{}:recorded", record.id));
             records.push(record);

@@ -97,7 +97,7 @@ impl Scheduler<'_> {
 
     /// Records and ends the cells that have enough, except those that stay.
     fn let_go(&mut self, live: Vec<Live>, stays: impl Fn(&Live) -> bool) -> Result<Vec<Live>, Halt> {
-        let mut left = Vec::with_capacity(live.len());
+        let (mut left, mut leaving, mut records) = (Vec::with_capacity(live.len()), Vec::new(), Vec::new());
         for cell in live {
             let verdict = cell.sampling.verdict(self.measure);
             if stays(&cell) || (verdict.is_none() && !cell.companion) {
@@ -105,12 +105,17 @@ impl Scheduler<'_> {
                 continue;
             }
             let Live { draft, conversation, sampling, companion } = cell;
-            let planned = draft.cell.clone();
+            leaving.push((draft.cell.clone(), conversation));
             if !companion {
-                // The record first: from here on a kill loses nothing of this cell.
-                self.sink.record(vec![draft.measured(sampling, verdict.unwrap_or(Stop::Budget))])?;
+                records.push(draft.measured(sampling, verdict.unwrap_or(Stop::Budget)));
             }
-            self.farewell(&planned, conversation)?;
+        }
+        // The records first, and all that end in this round with one wait for the disk: from here on a kill loses nothing of them.
+        if !records.is_empty() {
+            self.sink.record(records)?;
+        }
+        for (cell, conversation) in leaving {
+            self.farewell(&cell, conversation)?;
         }
         Ok(left)
     }

@@ -298,6 +298,8 @@ fn an_interruption_ends_everything_at_once_without_a_record() {
 fn a_full_disk_stops_the_run() {
     let world = Rc::new(World::default());
     world.disk_full_after.set(Some(1));
+    // It never converges, so it ends after the other one.
+    world.script("b", Script { spread: 0.9, ..Script::default() });
     let halt = run_with(&world, &Measure::default(), &["a", "b"], &[]).unwrap_err();
     assert!(matches!(halt, Halt::Store(_)));
     assert_eq!((world.records.borrow().len(), world.alive()), (1, 0));
