@@ -73,9 +73,21 @@ impl Machine {
     }
 }
 
-/// Memory that could be had right now without swapping, on the machine whose `/proc` is below `root`.
+/// Memory that could be had right now without swapping, on the machine whose `/proc` and `/sys` are below `root`: what the kernel
+/// estimates, or less in a container that is given less.
 pub fn available_memory(root: &Path) -> Option<u64> {
-    kibibytes(&value_of(&read(root, "proc/meminfo")?, "MemAvailable")?)
+    let machine = kibibytes(&value_of(&read(root, "proc/meminfo")?, "MemAvailable")?)?;
+    Some(container_room(root).map_or(machine, |room| room.min(machine)))
+}
+
+/// What is left of this container's limit (version 2 of control groups; a container sees its own group at the top). Pages of files that
+/// nobody has used lately are counted as free, as the kernel gives them up first.
+fn container_room(root: &Path) -> Option<u64> {
+    let figure = |file: &str| read(root, &format!("sys/fs/cgroup/{file}"))?.parse::<u64>().ok();
+    let (limit, used) = (figure("memory.max")?, figure("memory.current")?);
+    let statistics = read(root, "sys/fs/cgroup/memory.stat").unwrap_or_default();
+    let idle = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<u64>().ok()).unwrap_or(0);
+    Some(limit.saturating_sub(used.saturating_sub(idle)))
 }
 
 fn read(root: &Path, path: &str) -> Option<String> {
@@ -182,6 +194,24 @@ mod tests {
         assert_eq!(Machine::detect_under(root).fingerprint, machine.fingerprint);
         put(root, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n");
         assert_ne!(Machine::detect_under(root).fingerprint, machine.fingerprint);
+    }
+
+    #[test]
+    fn available_memory_is_the_containers_where_that_is_less() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        assert_eq!(available_memory(root), None);
+        put(root, "proc/meminfo", "MemTotal: 16000 kB\nMemAvailable:   8000 kB\n");
+        assert_eq!(available_memory(root), Some(8_192_000));
+        put(root, "sys/fs/cgroup/memory.max", "max\n");
+        put(root, "sys/fs/cgroup/memory.current", "5000000\n");
+        assert_eq!(available_memory(root), Some(8_192_000), "no limit");
+        put(root, "sys/fs/cgroup/memory.max", "6000000\n");
+        assert_eq!(available_memory(root), Some(1_000_000));
+        put(root, "sys/fs/cgroup/memory.stat", "anon 3000000\ninactive_file 1500000\n");
+        assert_eq!(available_memory(root), Some(2_500_000));
+        put(root, "sys/fs/cgroup/memory.max", "60000000\n");
+        assert_eq!(available_memory(root), Some(8_192_000), "the machine has less than the container may have");
     }
 
     #[test]

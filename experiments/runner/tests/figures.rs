@@ -1,6 +1,7 @@
 //! Figures of size: a plan of a million cells in little memory, and a hundred thousand cells through the journal and Parquet in a minute.
 //!
-//! The normal tier does both at a small part of the size, where the rate is printed and not asserted; `CROSSOVER_SLOW=1` asks for all.
+//! `CROSSOVER_SLOW=1` asks for all of it, the normal tier for a small part. The rate is held against processor time everywhere; by the
+//! clock it hangs on how long the disk takes to sync, which happens once a group, so that is asked only of a machine that is not busy.
 
 mod common;
 
@@ -24,6 +25,18 @@ use crossover_results::{Journal, Machine, Manifest, RunFolder};
 
 fn slow() -> bool {
     std::env::var_os("CROSSOVER_SLOW").is_some()
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// Do others run here too?
+fn is_busy() -> bool {
+    let load: f64 = std::fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap().parse().unwrap();
+    load > 0.75 * std::thread::available_parallelism().unwrap().get() as f64
 }
 
 #[test]
@@ -67,7 +80,8 @@ fn stub_cells_go_through_journal_and_parquet() {
     manifest(plan.cell_count()).write(&folder.manifest_path()).unwrap();
     let lock = folder.lock().unwrap();
     let mut sink = ToJournal(folder.open_journal(&lock).unwrap().0);
-    let (clock, mut launcher, began) = (SystemClock::start(), Stubs, Instant::now());
+    let (clock, mut launcher, busy) = (SystemClock::start(), Stubs, is_busy());
+    let (began, processor) = (Instant::now(), processor_time());
     let tmp = folder.path().join("tmp");
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut sink, &definition.measure, "m".into(), 1, tmp);
     for group in plan.groups() {
@@ -76,12 +90,18 @@ fn stub_cells_go_through_journal_and_parquet() {
     scheduler.close();
     let journalled = began.elapsed();
     let finished = folder.finish().unwrap();
-    let (cells, took) = (lengths * engines, began.elapsed());
-    let rate = cells as f64 / took.as_secs_f64();
-    println!("{cells} cells, {} samples: journal {journalled:?}, with Parquet {took:?}: {rate:.0} cells/s", finished.samples);
+    let (cells, took, worked) = (lengths * engines, began.elapsed(), processor_time() - processor);
+    let rate = |time: Duration| cells as f64 / time.as_secs_f64();
+    let samples = finished.samples;
+    println!("{cells} cells, {samples} samples: journal {journalled:.2?}, with Parquet {took:.2?}, {worked:.2?} of it at work");
+    println!("{:.0} cells/s by the clock, {:.0} by processor time", rate(took), rate(worked));
     assert_eq!((finished.cells, plan.cell_count()), (cells as u64, cells as u64));
     assert!(finished.samples >= 10 * finished.cells && finished.recovery.damaged_total == 0);
-    assert!(!slow() || rate >= 2000.0, "{rate:.0} cells/s");
+    assert!(rate(worked) >= 2000.0, "{worked:?}");
+    match slow() && busy {
+        true => eprintln!("SKIPPED: the machine is busy, so its rate by the clock says nothing"),
+        false => assert!(!slow() || rate(took) >= 2000.0, "{took:?}"),
+    }
 }
 
 struct ToJournal(Journal);

@@ -189,6 +189,23 @@ fn a_run_that_is_all_done_is_resumed_at_once() {
 }
 
 #[test]
+fn a_hopeless_cell_is_skipped_with_the_prediction() {
+    // What the fake worker claims for the short one makes the long one 65,536 times as dear: seconds, where a step may take one.
+    let bench = Bench::new(
+        "name = 'tiny'\n[[sweep]]\nvariants = ['attention/flash']\nengines = ['ok']\n[sweep.axes]\nn = [256, 65536]\nheads = 8\nhead_dim = 64\n\
+         [measure]\ncell_budget_ms = 5\nstep_timeout_s = 1\nmemory_budget_mb = 100000\n",
+    );
+    let output = bench.command(&[]).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let records: Vec<Record> = bench.records().into_values().collect();
+    let of = |n| records.iter().find(|record| record.axes["n"].as_int() == Some(n)).unwrap();
+    assert_eq!((records.len(), of(256).status), (2, Status::Ok));
+    let (hopeless, reason) = (of(65_536), of(65_536).reason.as_deref().unwrap());
+    assert_eq!((hopeless.status, hopeless.elapsed_ns), (Status::OverBudget, 0), "{reason}");
+    assert!(reason.starts_with("one call is predicted to take") && reason.ends_with("`step_timeout_s` allows 1 s"), "{reason}");
+}
+
+#[test]
 fn an_empty_plan_is_bad_input() {
     let bench = Bench::new(DEFINITION);
     let output = bench.command(&["--filter", "n > 100"]).output().unwrap();

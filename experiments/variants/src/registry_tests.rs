@@ -8,7 +8,7 @@ use crate::cell::prepare;
 use crate::descriptor::{AxisKind, Descriptor};
 use crate::formula::evaluate;
 use crate::inputs::CellInputs;
-use crate::registry::{Entry, VariantVisitor, entries, visit};
+use crate::registry::{Entry, VariantVisitor, entries, find, visit};
 use crate::resolve::resolve;
 use crate::sizes::{SMALL, Sizes, asked};
 use crate::variant::Variant;
@@ -172,5 +172,24 @@ fn every_range_is_enforced() {
             let error = resolve(entry.descriptor, &axes).expect_err(axis.name).to_string();
             assert!(error.contains(axis.name) && error.contains(entry.descriptor.name), "{error}");
         }
+    }
+}
+
+#[test]
+fn a_footprint_counts_the_reference_where_it_is_run_whole() {
+    let of = |name| {
+        let entry = find(name).unwrap();
+        let axes = at_size(entry.descriptor, SIZES[1], "f32");
+        (entry.footprint(&axes).unwrap(), entry.dry_run(&axes).unwrap())
+    };
+    let (flash, dry) = of("attention/flash");
+    assert_eq!((flash.engine, flash.harness), (dry.bytes, 16 * dry.elements));
+    assert_eq!((flash.on_host("simd"), flash.on_host("candle-cuda")), (flash.engine + flash.harness, flash.harness));
+    // A value and a variance in f64 for what takes four bytes on the engine.
+    let (nystrom, dry) = of("attention/nystrom");
+    assert!(nystrom.harness > 3 * dry.bytes + 16 * dry.elements, "{nystrom:?} {dry:?}");
+    for entry in entries() {
+        let footprint = entry.footprint(&at_size(entry.descriptor, SIZES[0], "f32"));
+        assert!(footprint.is_ok_and(|footprint| footprint.harness > 0), "{}", entry.descriptor.name);
     }
 }

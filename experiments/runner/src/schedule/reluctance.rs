@@ -35,7 +35,7 @@ impl Reluctance {
         self.note(engine, failure, |faults| faults.starts += 1)
     }
 
-    /// A worker of the engine prepared a cell and got it right.
+    /// A worker of the engine got through a cell, right or wrong.
     pub(super) fn came_up(&mut self, engine: &str) {
         self.0.remove(engine);
     }

@@ -17,7 +17,7 @@ use super::{Halt, Scheduler};
 /// Why a cell did not come up.
 enum Trouble {
     Worker(WorkerFailure),
-    /// It did not come up.
+    /// It did not say hello.
     Start(WorkerFailure),
     GivenUp(String),
     /// The output is wrong; the tail of stderr goes with it.
@@ -61,7 +61,10 @@ impl Scheduler<'_> {
                 draft.failed(&failure)
             }
             Err(Trouble::GivenUp(reason)) => draft.not_run(Status::Crashed, format!("not tried: {reason}")),
-            Err(Trouble::Wrong(tail)) => draft.wrong(tail),
+            Err(Trouble::Wrong(tail)) => {
+                self.reluctance.came_up(&cell.engine);
+                draft.wrong(tail)
+            }
         };
         if !companion {
             self.sink.record(vec![record])?;
