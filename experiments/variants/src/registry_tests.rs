@@ -61,7 +61,7 @@ struct Judge<'a> {
 impl VariantVisitor for Judge<'_> {
     fn visit<V: Variant>(&mut self) {
         let name = V::DESCRIPTOR.name;
-        let entry = crate::registry::find(name).unwrap();
+        let entry = find(name).unwrap();
         let axes = at_size(entry.descriptor, self.size, self.precision);
         let drawn = entry.draw(&axes).unwrap();
         let inputs = CellInputs::new(&entry, &axes, drawn).unwrap_or_else(|error| panic!("{name}: {error}"));
