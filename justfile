@@ -43,7 +43,7 @@ test: peers-environment
 test-engines: peers-environment
     cargo test --release --workspace --exclude crossover-reports
 
-# Run the tests that take long: 1,000 kills, 10,000 random cases an engine, all mutants, planted faults, address sanitizer
+# Run the tests that take long: 1,000 kills, ten million rows, 10,000 random cases an engine, all mutants, planted faults, address sanitizer
 test-slow: peers-environment && test-planted test-sanitized
     CROSSOVER_SLOW=1 cargo test --release --workspace
 

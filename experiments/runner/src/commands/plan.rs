@@ -13,7 +13,7 @@ use crate::cli::PlanArgs;
 use crate::definition::{self, Measure};
 use crate::paths;
 use crate::plan::{Group, Match, Plan, PlannedCell};
-use crate::progress::{Estimate, Weight, rough};
+use crate::progress::{Estimate, WEIGHED, Weight, rough};
 
 use super::text::{counted, wrap};
 use super::{own_worker, print, print_json, processors};
@@ -35,10 +35,8 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// More cells than this are not asked for their cost one by one: evenly spread groups stand for all.
-const WEIGHED: u64 = 20_000;
-
-/// What a run is predicted to take, by the cost model alone. `run` corrects it as cells finish.
+/// What a run is predicted to take, by the cost model alone. `run` corrects it as cells finish. In a large plan, evenly spread groups stand
+/// for all.
 fn predicted(plan: &Plan, measure: &Measure) -> Duration {
     let every = plan.cell_count().div_ceil(WEIGHED).max(1) as usize;
     let (mut estimate, mut weighed) = (Estimate::new(measure), 0u64);

@@ -31,7 +31,7 @@ use crate::definition::Measure;
 use crate::errors::{bad_input, finding};
 use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
-use crate::progress::{Differences, Estimate, Progress};
+use crate::progress::{Differences, Estimate, Progress, WEIGHED};
 use crate::schedule::{Halt, Scheduler, SystemClock};
 use crate::worker::launcher::ProcessLauncher;
 use crate::worker::process::adopt_orphans;
@@ -41,7 +41,7 @@ use folder::OpenRun;
 pub(super) use folder::{blame, command_line};
 use interrupt::Interrupt;
 use noise::Before;
-use recorder::{Recorder, WEIGHED, weight};
+use recorder::{Recorder, weight};
 use request::Request;
 use summary::Tally;
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::registry::{self, Entry};
 use crossover_variants::resolve::resolve;
 
@@ -24,7 +24,7 @@ const START: f64 = 0.09;
 const ELEMENT: f64 = 180e-9;
 /// Calls beside the samples: two for memory, one to verify, two or three to warm up.
 const CALLS_BESIDE: f64 = 6.0;
-/// Operations in a second of an engine of plain loops, and of any other.
+/// Operations in a second of one thread, of an engine of plain loops and of any other.
 const PLAIN_LOOPS: f64 = 4e9;
 const OTHERS: f64 = 3e10;
 /// Calls with fewer operations say little about how fast an engine is.
@@ -32,20 +32,24 @@ const TELLING: u64 = 1 << 20;
 /// How much faster than ever seen an engine is taken to be before a cell is called hopeless.
 const BENEFIT_OF_DOUBT: f64 = 4.0;
 
+/// Up to this many cells the cost model is asked for each; more would make the start of a run slow, for a better guess at its end.
+pub const WEIGHED: u64 = 20_000;
+
 /// What is known of a cell's size before it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weight {
     engine: String,
     flops: u64,
     elements: u64,
+    threads: u32,
 }
 
 type Bucketed = (String, u32);
 
 impl Weight {
-    /// Of a cell with so many predicted operations and elements of input (0 where they are not known).
+    /// Of a cell of one thread with so many predicted operations and elements of input (0 where they are not known).
     pub fn new(engine: &str, flops: u64, elements: u64) -> Self {
-        Self { engine: engine.to_owned(), flops, elements }
+        Self { engine: engine.to_owned(), flops, elements, threads: 1 }
     }
 
     /// Of a planned or finished cell, by the cost model.
@@ -57,7 +61,13 @@ impl Weight {
             Some((entry.cost(axes).ok()?.flops, entry.dry_run(axes).ok()?.elements))
         };
         let (flops, elements) = cost().unwrap_or_default();
-        Self::new(engine, flops, elements)
+        let threads = axes.get("threads").and_then(AxisValue::as_int).and_then(|threads| u32::try_from(threads).ok());
+        Self { threads: threads.unwrap_or(1).max(1), ..Self::new(engine, flops, elements) }
+    }
+
+    /// Its operations, where all threads share them evenly.
+    fn flops_a_thread(&self) -> f64 {
+        self.flops as f64 / f64::from(self.threads)
     }
 
     fn bucket(&self) -> Bucketed {
@@ -108,7 +118,7 @@ pub struct Took {
 #[derive(Debug, Clone)]
 pub struct Estimate {
     buckets: BTreeMap<Bucketed, Bucket>,
-    /// Most operations in a second that each engine has shown.
+    /// Most operations in a second that a thread of each engine has shown.
     fastest: BTreeMap<String, f64>,
     cell_budget: f64,
     step_timeout: Duration,
@@ -150,7 +160,7 @@ impl Estimate {
         }
         if let Some(call) = took.call.filter(|call| !call.is_zero() && weight.flops >= TELLING) {
             let fastest = self.fastest.entry(weight.engine.clone()).or_default();
-            *fastest = fastest.max(weight.flops as f64 / call.as_secs_f64());
+            *fastest = fastest.max(weight.flops_a_thread() / call.as_secs_f64());
         }
     }
 
@@ -169,12 +179,12 @@ impl Estimate {
     /// Why a cell is not worth a try, where one call of it would be killed even if the engine were much faster than it has shown so far.
     pub fn hopeless(&self, weight: &Weight) -> Option<String> {
         let fastest = self.fastest.get(&weight.engine)?;
-        let call = seconds(weight.flops as f64 / (fastest * BENEFIT_OF_DOUBT));
+        let call = seconds(weight.flops_a_thread() / (fastest * BENEFIT_OF_DOUBT));
         let (engine, speed, limit) = (&weight.engine, fastest / 1e9, self.step_timeout.as_secs_f64());
         let text = || {
             format!(
                 "one call is predicted to take {} even at {BENEFIT_OF_DOUBT} times the best speed of engine {engine} in this run \
-                 ({speed:.1} GFLOP/s), and `step_timeout_s` allows {limit} s",
+                 ({speed:.1} GFLOP/s a thread), and `step_timeout_s` allows {limit} s",
                 rough(call)
             )
         };
@@ -183,7 +193,7 @@ impl Estimate {
 
     fn by_model(&self, weight: &Weight) -> Parts {
         let speed = if weight.engine == "naive" { PLAIN_LOOPS } else { OTHERS };
-        let call = weight.flops as f64 / speed;
+        let call = weight.flops_a_thread() / speed;
         Parts { sampling: self.cell_budget.max(call), beside: START + weight.elements as f64 * ELEMENT + CALLS_BESIDE * call }
     }
 
@@ -296,6 +306,8 @@ mod tests {
         let reason = estimate.hopeless(&of(12_000_000_000_000)).unwrap();
         assert!(reason.starts_with("one call is predicted to take 10 min even at 4 times the best speed of engine naive"), "{reason}");
         assert!(reason.contains("5.0 GFLOP/s") && reason.ends_with("allows 60 s"), "{reason}");
+        let many = Weight { threads: 64, ..of(12_000_000_000_000) };
+        assert_eq!(estimate.hopeless(&many), None, "with so many threads there is hope");
         assert_eq!(estimate.hopeless(&Weight::new("simd", 1 << 60, 0)), None, "another engine has shown nothing");
     }
 }

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::plan::Group;
 
-pub use estimate::{Estimate, Took, Weight};
+pub use estimate::{Estimate, Took, WEIGHED, Weight};
 
 /// What the user sees while a run goes on.
 pub struct Progress {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crossover_variants::cell::has_own_memory;
 
 use crate::definition::WorkerCommand;
 
+use super::control_group::ControlGroups;
 use super::conversation::{Conversation, Launcher, Ready};
 use super::failure::{Cause, WorkerFailure};
 use super::process::{WorkerCommandLine, WorkerProcess};
@@ -24,19 +25,22 @@ pub struct ProcessLauncher {
     own: PathBuf,
     foreign: BTreeMap<String, WorkerCommand>,
     memory_limit: Option<u64>,
+    /// Where there are none, the limit is one on addresses.
+    groups: Option<ControlGroups>,
     interrupt: Arc<AtomicBool>,
 }
 
 impl ProcessLauncher {
-    /// With our own worker's program, the commands of other engines by name, and a limit on each worker's address space.
+    /// With our own worker's program, the commands of other engines by name, and a limit on each worker's memory.
     pub fn new(own: PathBuf, foreign: BTreeMap<String, WorkerCommand>, memory_limit: Option<u64>, interrupt: Arc<AtomicBool>) -> Self {
-        Self { own, foreign, memory_limit, interrupt }
+        let groups = memory_limit.and_then(|_| ControlGroups::take_over(Path::new("/")));
+        Self { own, foreign, memory_limit, groups, interrupt }
     }
 
     fn command_line(&self, engine: &str, threads: u32) -> WorkerCommandLine {
         let mut arguments = Vec::new();
         // A device's driver maps all of its memory and more: under a limit on addresses it could not start.
-        if let Some(bytes) = self.memory_limit.filter(|_| !has_own_memory(engine)) {
+        if let Some(bytes) = self.memory_limit.filter(|_| self.groups.is_none() && !has_own_memory(engine)) {
             arguments.push("--memory-limit".into());
             arguments.push(bytes.to_string().into());
         }
@@ -51,8 +55,12 @@ impl ProcessLauncher {
         WorkerCommandLine { program: self.own.clone().into(), arguments, environment }
     }
 
-    fn greet(&self, command: &WorkerCommandLine, deadline: Duration) -> Result<Ready, WorkerFailure> {
-        let mut conversation: Box<dyn Conversation> = Box::new(WorkerProcess::start(command, Arc::clone(&self.interrupt))?);
+    fn greet(&self, command: &WorkerCommandLine, limit: Option<u64>, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        let mut process = WorkerProcess::start(command, Arc::clone(&self.interrupt))?;
+        if let Some((groups, bytes)) = self.groups.as_ref().zip(limit) {
+            process.limit(groups, bytes)?;
+        }
+        let mut conversation: Box<dyn Conversation> = Box::new(process);
         let hello = steps::hello(conversation.as_mut(), deadline)?;
         Ok(Ready { conversation, hello })
     }
@@ -60,7 +68,7 @@ impl ProcessLauncher {
 
 impl Launcher for ProcessLauncher {
     fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure> {
-        let mut ready = self.greet(&self.command_line(engine, threads), deadline)?;
+        let mut ready = self.greet(&self.command_line(engine, threads), self.memory_limit, deadline)?;
         if ready.hello.engines.iter().any(|known| known.name == engine) {
             return Ok(ready);
         }
@@ -73,7 +81,7 @@ impl Launcher for ProcessLauncher {
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
         // Without the limit: it is there for the cells, and the references are larger than they.
         let command = WorkerCommandLine { program: self.own.clone().into(), arguments: Vec::new(), environment: BTreeMap::new() };
-        self.greet(&command, deadline)
+        self.greet(&command, None, deadline)
     }
 }
 
@@ -85,7 +93,9 @@ mod tests {
     fn others_are_started_through_our_worker() {
         let foreign =
             WorkerCommand { command: vec!["python3".into(), "w.py".into()], env: BTreeMap::from([("A".to_owned(), "b".to_owned())]) };
-        let launcher = ProcessLauncher::new("/x/worker".into(), BTreeMap::from([("numpy".to_owned(), foreign)]), Some(77), Arc::default());
+        let foreign = BTreeMap::from([("numpy".to_owned(), foreign)]);
+        let (own, interrupt) = ("/x/worker".into(), Arc::default());
+        let launcher = ProcessLauncher { own, foreign, memory_limit: Some(77), groups: None, interrupt };
         let numpy = launcher.command_line("numpy", 2);
         assert_eq!(numpy.program, "/x/worker");
         assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);

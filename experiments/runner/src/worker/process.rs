@@ -25,6 +25,7 @@ use crossover_protocol::{ReadLine, Request, Response, WireError, read_message, w
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpgid};
 
+use super::control_group::{ControlGroup, ControlGroups};
 use super::conversation::Conversation;
 use super::failure::{Cause, WorkerFailure};
 use super::stderr_tail::StderrTail;
@@ -64,6 +65,8 @@ pub struct WorkerProcess {
     seen: Seen,
     status: Option<ExitStatus>,
     interrupt: Arc<AtomicBool>,
+    /// Dropped after the worker has been reaped.
+    control_group: Option<ControlGroup>,
 }
 
 enum Event {
@@ -101,7 +104,7 @@ impl WorkerProcess {
         match Self::listen(&mut child, group) {
             Ok((events, stderr)) => {
                 let stdin = child.stdin.take();
-                Ok(Self { child, group, stdin, events, stderr, seen: Seen::default(), status: None, interrupt })
+                Ok(Self { child, group, stdin, events, stderr, seen: Seen::default(), status: None, interrupt, control_group: None })
             }
             Err(error) => {
                 end_group(&mut child, group);
@@ -131,6 +134,15 @@ impl WorkerProcess {
     /// The worker's process id, which is its group's too.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Limits the memory of a worker that has not been asked anything yet.
+    pub fn limit(&mut self, groups: &ControlGroups, bytes: u64) -> Result<(), WorkerFailure> {
+        match groups.limit(self.id(), bytes) {
+            Ok(group) => self.control_group = Some(group),
+            Err(error) => return Err(self.fail("start", Cause::Spawn(format!("its memory cannot be limited: {error}")))),
+        }
+        Ok(())
     }
 
     /// Waits for the answer to a request that was written.

@@ -19,9 +19,6 @@ use super::folder::blame;
 use super::request::short;
 use super::summary::Tally;
 
-/// Up to this many cells the cost model is asked for each; more would make the start of a run slow, for a better guess at its end.
-pub(super) const WEIGHED: u64 = 20_000;
-
 /// The run's end of the scheduler.
 pub(super) struct Recorder<'a> {
     pub(super) journal: &'a mut Journal,

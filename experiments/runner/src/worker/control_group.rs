@@ -1,0 +1,133 @@
+//! A control group for each worker, where the system has handed a part of its tree over to this process (version 2 of Linux's).
+//!
+//! The kernel then counts what a worker and its descendants really hold, where a limit on addresses counts what they only reserve. One that
+//! goes beyond is killed with all its descendants, and becomes an `oom` row like any other.
+//!
+//! A group with limited children must have no processes itself, so the runner first moves into a child of its own, and back at the end.
+//! Where any of that is refused (another version, nothing delegated, other processes in the group), there are no groups, and the limit is
+//! one on addresses.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+
+/// The part of the tree that is ours.
+#[derive(Debug)]
+pub struct ControlGroups {
+    home: PathBuf,
+    own: PathBuf,
+}
+
+impl ControlGroups {
+    /// The group of this process on the machine whose `/proc` and `/sys` are below `root`, prepared for limited children; `None` where
+    /// that cannot be.
+    pub fn take_over(root: &Path) -> Option<Self> {
+        let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+        let home = root.join("sys/fs/cgroup").join(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
+        // The top of the tree has no limit of its own: it is the system's, and nobody delegates it.
+        let is_limitable = home.join("memory.max").exists();
+        let controllers = fs::read_to_string(home.join("cgroup.controllers")).ok()?;
+        if !is_limitable || !controllers.split_whitespace().any(|name| name == "memory") {
+            return None;
+        }
+        let own = home.join(format!("crossover-{}", process::id()));
+        fs::create_dir(&own).ok()?;
+        let groups = Self { home, own };
+        // Dropped, it takes back what it could do.
+        groups.enter().ok().map(|()| groups)
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        join(&self.own, process::id())?;
+        fs::write(self.home.join("cgroup.subtree_control"), "+memory")
+    }
+
+    /// Puts a worker that has just been started into a group of its own, with so many bytes.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn limit(&self, worker: u32, bytes: u64) -> io::Result<ControlGroup> {
+        let group = ControlGroup(self.home.join(format!("crossover-worker-{worker}")));
+        fs::create_dir(&group.0)?;
+        fs::write(group.0.join("memory.max"), bytes.to_string())?;
+        fs::write(group.0.join("memory.oom.group"), "1")?;
+        // A kernel without swap has no such file.
+        let _ = fs::write(group.0.join("memory.swap.max"), "0");
+        join(&group.0, worker)?;
+        Ok(group)
+    }
+}
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        // In this order, or the kernel refuses. What it refuses all the same goes with the group that was delegated.
+        let _ = fs::write(self.home.join("cgroup.subtree_control"), "-memory");
+        let _ = join(&self.home, process::id());
+        let _ = fs::remove_dir(&self.own);
+    }
+}
+
+/// One worker's group. Drop it when the worker and its descendants have been reaped.
+#[derive(Debug)]
+pub struct ControlGroup(PathBuf);
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        // Somebody who left the worker's process group may still be in it; then the group stays, with its limit.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn join(group: &Path, process: u32) -> io::Result<()> {
+    fs::write(group.join("cgroup.procs"), process.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree of plain files. The kernel's own behaves otherwise in that a group can be removed with its files in it.
+    fn tree(own: &str, controllers: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("sys/fs/cgroup/user/run.scope");
+        fs::create_dir_all(&home).unwrap();
+        fs::create_dir_all(root.path().join("proc/self")).unwrap();
+        fs::write(root.path().join("proc/self/cgroup"), own).unwrap();
+        fs::write(home.join("cgroup.controllers"), controllers).unwrap();
+        fs::write(home.join("memory.max"), "max\n").unwrap();
+        root
+    }
+
+    #[test]
+    fn each_worker_gets_a_group_with_its_limit_and_the_runner_one_without() {
+        let root = tree("1:name=systemd:/\n0::/user/run.scope\n", "cpu memory pids\n");
+        let home = root.path().join("sys/fs/cgroup/user/run.scope");
+        let read = |path: &str| fs::read_to_string(home.join(path)).unwrap();
+        let groups = ControlGroups::take_over(root.path()).unwrap();
+        let own = format!("crossover-{}", process::id());
+        assert_eq!(read(&format!("{own}/cgroup.procs")), process::id().to_string());
+        assert_eq!(read("cgroup.subtree_control"), "+memory");
+        let worker = groups.limit(77, 1 << 30).unwrap();
+        let figures =
+            ["memory.max", "memory.oom.group", "memory.swap.max", "cgroup.procs"].map(|file| read(&format!("crossover-worker-77/{file}")));
+        assert_eq!(figures, ["1073741824", "1", "0", "77"]);
+        assert!(groups.limit(77, 1).is_err(), "one worker, one group");
+        drop(worker);
+        drop(groups);
+        assert_eq!((read("cgroup.subtree_control"), read("cgroup.procs")), ("-memory".to_owned(), process::id().to_string()));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        for (own, controllers) in
+            [("4:memory:/user/run.scope\n", "memory"), ("0::/user/run.scope\n", "cpu pids"), ("0::/\n", "memory"), ("0::/gone\n", "memory")]
+        {
+            let root = tree(own, controllers);
+            assert!(ControlGroups::take_over(root.path()).is_none(), "{own}");
+            let entries = fs::read_dir(root.path().join("sys/fs/cgroup/user/run.scope")).unwrap().count();
+            assert_eq!(entries, 2, "{own}: nothing was made");
+        }
+        assert!(ControlGroups::take_over(&tempfile::tempdir().unwrap().path().join("nothing")).is_none());
+    }
+}
