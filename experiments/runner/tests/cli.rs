@@ -234,6 +234,39 @@ fn a_worker_elsewhere_is_found_by_its_variable() {
     assert_eq!(text(&output.stdout), "tiny: 2 cells in 2 groups, predicted to take 2 s\n");
 }
 
+const TRAINED: &str = "name = \"trained\"\n[[sweep]]\nvariants = [\"model/encoder\", \"softmax/stable\"]\nengines = [\"*\"]\n\
+                       [sweep.axes]\nweights = \"models/bert\"\n";
+
+#[test]
+fn weights_that_were_not_fetched_are_told_before_anything_runs() {
+    let project = Project::new();
+    fs::write(project.path("experiments/definitions/trained.toml"), TRAINED).unwrap();
+    let missing = "there is no models/bert/model.safetensors here or in a folder above; `just models` fetches all-MiniLM-L6-v2";
+    let only_models = ["--filter", "family == \"model\""];
+    for command in [&["plan", "trained"][..], &["plan", "trained", "--count"], &["run", "trained"]] {
+        let refused = project.bad(3, &[command, &only_models].concat());
+        assert_eq!(refused, format!("error: no cell of trained can be run: {missing}\n"));
+    }
+    assert!(!project.path("results/runs").exists());
+    let cell = ["cell", "variant=model/encoder", "engine=naive", "weights=models/bert"];
+    assert_eq!(project.bad(3, &cell), format!("error: {missing}\n"));
+    // Beside cells that need no weights, the others are skipped and say why.
+    let plan: serde_json::Value = serde_json::from_str(&project.good(&["plan", "trained", "--json"])).unwrap();
+    let reasons: Vec<Option<&str>> = plan["plan"].as_array().unwrap().iter().map(|cell| cell["unfit"].as_str()).collect();
+    assert_eq!(reasons, [Some(missing), None]);
+    assert!(text(&project.run(&["doctor"]).stdout).contains("note    weights      there is no models/bert/model.safetensors"));
+    fs::create_dir_all(project.path("models/bert")).unwrap();
+    fs::write(project.path("models/bert/model.safetensors"), "").unwrap();
+    assert!(project.good(&[&["plan", "trained", "--count"][..], &only_models].concat()).starts_with("trained: 1 cell"));
+    project.good(&cell);
+    assert!(text(&project.run(&["doctor"]).stdout).contains("ok      weights      models/bert"));
+    // A text takes a tokenizer, and has to be there itself.
+    let read = [&cell[..], &["text=passages.txt"]].concat();
+    assert!(project.bad(3, &read).contains("there is no file passages.txt"));
+    fs::write(project.path("passages.txt"), "one").unwrap();
+    assert!(project.bad(3, &read).contains("tokenizer.json"));
+}
+
 #[test]
 fn a_reader_that_goes_ends_a_plan_quietly() {
     let project = Project::new();

@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use crossover_core::axes::Axes;
 use crossover_protocol::Cell;
+use crossover_variants::model::missing_file;
 use crossover_variants::resolve::resolve;
 
 use crate::cli::CellArgs;
@@ -43,6 +44,9 @@ fn read_cell(settings: &[String]) -> Result<Cell> {
     let engine = pairs.remove("engine").ok_or_else(|| missing("engine", "naive"))?.to_owned();
     let given: Axes = pairs.into_iter().map(|(name, value)| parse::axis(&variant, name, value)).collect::<Result<_>>()?;
     let axes = resolve(variant.descriptor, &given).map_err(|error| bad_input(error.to_string()))?;
+    if let Some(missing) = missing_file(&axes) {
+        return Err(environment(missing));
+    }
     let name = variant.descriptor.name;
     Ok(Cell { id: cell_id(name, &engine, &axes), variant: name.to_owned(), engine, axes })
 }

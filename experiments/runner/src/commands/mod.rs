@@ -18,6 +18,7 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Result;
 
 use crate::errors::{StdoutClosed, environment};
+use crate::plan::Plan;
 
 /// Prints through a buffer. A reader that has gone (`| head`) ends the command quietly; a full disk does not.
 fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
@@ -31,6 +32,14 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         io::ErrorKind::BrokenPipe => StdoutClosed.into(),
         _ => environment(format!("standard output cannot be written: {error}")),
     })
+}
+
+/// Refuses a plan of which no cell can run for want of a file; where only some want it, their rows say so.
+fn expect_files(plan: &Plan) -> Result<()> {
+    match plan.missing_file() {
+        Some(missing) => Err(environment(format!("no cell of {} can be run: {missing}", plan.experiment()))),
+        None => Ok(()),
+    }
 }
 
 /// The processors that this process and its workers may run on.

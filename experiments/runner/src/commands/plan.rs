@@ -16,13 +16,14 @@ use crate::plan::{Group, Match, Plan, PlannedCell};
 use crate::progress::{Estimate, WEIGHED, Weight, rough};
 
 use super::text::{counted, wrap};
-use super::{own_worker, print, print_json, processors};
+use super::{expect_files, own_worker, print, print_json, processors};
 
 /// Runs the command.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let selection = args.selection.selection()?;
     let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, selection)?;
+    expect_files(&plan)?;
     let time = predicted(&plan, &definition.measure);
     match (args.count, args.json) {
         (true, true) => print_json(&json!({

@@ -28,7 +28,7 @@ use crossover_results::schema::Status;
 
 use crate::cli::RunArgs;
 use crate::definition::Measure;
-use crate::errors::{bad_input, finding};
+use crate::errors::{bad_input, finding, report};
 use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
 use crate::progress::{Differences, Estimate, Progress, WEIGHED};
@@ -58,7 +58,14 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     let mut worst = ExitCode::SUCCESS;
     for experiment in Project::find()?.experiments()? {
-        let request = Request::new(&experiment.file, &args.selection)?;
+        let request = match Request::new(&experiment.file, &args.selection) {
+            Ok(request) => request,
+            // One that cannot begin, for want of its weights for example, is no reason not to run the others.
+            Err(error) => {
+                worst = report(&error);
+                continue;
+            }
+        };
         let out = args.out.as_ref().map(|out| out.join(&request.definition.name));
         let code = one(folder::start(request, out.as_deref())?, &budget, &interrupt)?;
         if interrupt.signal().is_some() {

@@ -103,6 +103,12 @@ impl AxisSetting {
         Self { names: vec![name.to_owned()], points: values.into_iter().map(|value| vec![value]).collect(), place }
     }
 
+    /// The values of one of its axes; none where it says nothing about it.
+    pub fn values_of(&self, name: &str) -> impl Iterator<Item = &Wanted> {
+        let at = self.names.iter().position(|known| known == name);
+        self.points.iter().filter_map(move |point| point.get(at?))
+    }
+
     /// Without that axis; `None` where nothing is left.
     fn without(mut self, name: &str) -> Option<Self> {
         let Some(at) = self.names.iter().position(|known| known == name) else { return Some(self) };

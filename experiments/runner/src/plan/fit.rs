@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crossover_core::axes::Axes;
+use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::matching::{MatchError, MatchMode, matched};
+use crossover_variants::model::missing_file;
 use crossover_variants::resolve::{AxisError, resolve};
 
 use crate::definition::Matching;
@@ -55,6 +56,8 @@ pub(super) struct Fit {
 pub(super) struct Fits {
     found: RefCell<HashMap<(usize, u64), Rc<Fit>>>,
     targets: RefCell<HashMap<(usize, u64), Result<u64, MatchError>>>,
+    /// What is missing, by the names of a folder of weights and of a text.
+    files: RefCell<HashMap<[String; 2], Option<String>>>,
 }
 
 /// One point of the product of a grid, for one member: the row as the walk has written it, and the digits behind it.
@@ -93,6 +96,15 @@ impl Fits {
         let fit = Rc::new(fit);
         self.found.borrow_mut().insert(key, Rc::clone(&fit));
         Ok(fit)
+    }
+
+    /// A file that these axes name and that is not there. Each is looked for once.
+    pub(super) fn missing_file(&self, axes: &Axes) -> Option<String> {
+        let named = ["weights", "text"].map(|axis| axes.get(axis).map(AxisValue::to_string).unwrap_or_default());
+        if named.iter().all(String::is_empty) {
+            return None;
+        }
+        self.files.borrow_mut().entry(named).or_insert_with(|| missing_file(axes)).clone()
     }
 
     fn matched(&self, point: &Point<'_>, matching: &Matching) -> Result<Fit, PlanError> {

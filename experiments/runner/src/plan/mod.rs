@@ -60,8 +60,8 @@ pub struct PlannedCell {
     pub axes: Axes,
     /// How it was brought to the cost of the others, where the sweep asks for it.
     pub matched: Option<Match>,
-    /// Why it cannot be run although nobody asked for anything wrong: no default of the variant fits these sizes, or the baseline has no
-    /// cost there that it could match.
+    /// Why it cannot be run although nobody asked for anything wrong: no default of the variant fits these sizes, the baseline has no cost
+    /// there that it could match, or a file that it names is not there.
     pub unfit: Option<String>,
 }
 
@@ -136,6 +136,12 @@ impl Plan {
     /// How many cells the experiment leaves out, by its reason.
     pub fn excluded(&self) -> &BTreeMap<String, u64> {
         &self.counts.excluded
+    }
+
+    /// What is missing where every cell wants a file that is not there: nothing could be run at all.
+    pub fn missing_file(&self) -> Option<&str> {
+        let cells: u64 = self.counts.without_file.values().sum();
+        self.counts.without_file.keys().next().filter(|_| cells == self.counts.cells).map(String::as_str)
     }
 
     /// The groups, one at a time.

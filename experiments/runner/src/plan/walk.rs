@@ -51,7 +51,7 @@ impl Iterator for Groups<'_> {
                     baseline: candidate.member.baseline,
                     axes: candidate.axes.clone(),
                     matched: candidate.fit.matched.clone(),
-                    unfit: candidate.fit.unfit.clone(),
+                    unfit: candidate.fit.unfit.clone().or_else(|| candidate.missing.clone()),
                 });
                 Ok(())
             });
@@ -75,6 +75,8 @@ pub(super) struct Counts {
     pub(super) cells: u64,
     /// Cells that are left out, by the reason.
     pub(super) excluded: BTreeMap<String, u64>,
+    /// Cells that want a file which is not there, by what is missing.
+    pub(super) without_file: BTreeMap<String, u64>,
 }
 
 /// Counts groups and cells of a plan, each cell checked.
@@ -89,6 +91,9 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
                 return Ok(());
             }
             here += 1;
+            if let Some(missing) = &candidate.missing {
+                *counts.without_file.entry(missing.clone()).or_default() += 1;
+            }
             candidate.check().map_err(|(place, fault)| {
                 let experiment = plan.experiment.clone();
                 PlanError::BadCell { place, experiment, source: Box::new(fault) }
@@ -109,6 +114,7 @@ struct Candidate<'a> {
     engine: &'a str,
     axes: &'a Axes,
     fit: &'a Fit,
+    missing: &'a Option<String>,
     outer: &'a [usize],
     inner: &'a [usize],
 }
@@ -217,9 +223,10 @@ impl<'a> Walk<'a> {
                 if !is_out(self.plan, grid, member, row) {
                     let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
                     let axes = fit.axes.as_ref().unwrap_or(row);
+                    let missing = self.plan.fits.missing_file(axes);
                     for engine in &grid.engines {
                         if keeps(self.plan, &mut self.seen, grid, member, engine, axes) {
-                            visit(Candidate { grid, member, engine, axes, fit: &fit, outer, inner: &inner })?;
+                            visit(Candidate { grid, member, engine, axes, fit: &fit, missing: &missing, outer, inner: &inner })?;
                         }
                     }
                 }

@@ -30,6 +30,7 @@ use crossover_core::axes::Axes;
 use crossover_core::error::EngineError;
 
 use crate::registry::VariantVisitor;
+use crate::resolve::name;
 
 /// The family's variants.
 pub(crate) fn visit(visitor: &mut impl VariantVisitor) {
@@ -56,9 +57,21 @@ pub(crate) fn misfit(axes: &Axes) -> Option<String> {
         (_, true) => stepwise::architecture(axes, stepwise::Phase::Cached).err(),
         _ => architecture::Architecture::of(axes, false).err().or_else(|| architecture::Architecture::of(axes, true).err()),
     };
-    problem.map(|error| match error {
-        // The operation is the model, which is named already.
+    problem.map(detail)
+}
+
+/// A file that resolved axes name and that is not there, with what to do about it: known without reading any weights.
+pub fn missing_file(axes: &Axes) -> Option<String> {
+    let named = |axis| Some(name(axes, axis)).filter(|named| !["", "seed"].contains(named));
+    let folder = named("weights").map(huggingface::folder)?;
+    let (Ok(folder), Some(text)) = (folder.as_ref(), named("text")) else { return folder.err().map(detail) };
+    text::find(text).and_then(|_| text::tokenizer(folder)).err().map(detail)
+}
+
+/// What is wrong, without the operation: it is the model, which is named already.
+fn detail(error: EngineError) -> String {
+    match error {
         EngineError::Shape { detail, .. } => detail,
         other => other.to_string(),
-    })
+    }
 }

@@ -1,8 +1,13 @@
 //! The parts of the installation: programs, folders, room.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use crossover_core::axes::{Axes, AxisValue};
+use crossover_variants::model::missing_file;
+
 use crate::commands::own_worker;
+use crate::definition;
 use crate::paths::{Project, report_binary, worker_binary};
 
 use super::{Finding, engines};
@@ -15,6 +20,7 @@ pub(super) fn examine() -> Vec<Finding> {
             findings.push(Finding::good("project", project.root().display().to_string()));
             findings.push(runs_folder(&project.runs()));
             findings.push(disk(&project.runs()));
+            findings.extend(weights(&project));
         }
         Err(error) => findings.push(Finding::problem("project", "not found", error.to_string())),
     }
@@ -63,6 +69,31 @@ fn runs_folder(folder: &Path) -> Finding {
             Finding::problem("runs", found, "mend its permissions, or name another folder by `crossover run --out`")
         }
     }
+}
+
+/// The trained weights that experiments name, each folder once.
+fn weights(project: &Project) -> Vec<Finding> {
+    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for experiment in project.experiments().unwrap_or_default() {
+        // `list experiments` says what is wrong with one that cannot be read.
+        let Ok(definition) = definition::load(&experiment.file) else { continue };
+        let settings = definition.defaults.iter().chain(definition.sweeps.iter().flat_map(|sweep| &sweep.axes));
+        for value in settings.flat_map(|setting| setting.values_of("weights")) {
+            let users = users.entry(value.to_string()).or_default();
+            if !users.contains(&experiment.name) {
+                users.push(experiment.name.clone());
+            }
+        }
+    }
+    users.remove("seed");
+    let judge = |(folder, users): (String, Vec<String>)| {
+        let axes = Axes::from([("weights".to_owned(), AxisValue::Text(folder.clone()))]);
+        match missing_file(&axes) {
+            None => Finding::good("weights", folder),
+            Some(missing) => Finding::note("weights", missing, format!("until then {} cannot run", users.join(", "))),
+        }
+    };
+    users.into_iter().map(judge).collect()
 }
 
 /// A run's journal takes some kilobytes a cell.

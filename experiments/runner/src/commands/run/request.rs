@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SelectionArgs;
-use crate::commands::{own_worker, processors};
+use crate::commands::{expect_files, own_worker, processors};
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, environment};
 use crate::plan::{Override, Plan};
@@ -67,6 +67,7 @@ impl Request {
         if plan.cell_count() == 0 {
             return Err(bad_input(format!("{}: no cell is left to run: loosen --filter or --shard", definition.name)));
         }
+        expect_files(&plan)?;
         let (plan_hash, threads) = walk(&plan);
         if let Some(fewest) = threads.first().filter(|fewest| **fewest > processors()) {
             return Err(bad_input(format!(
