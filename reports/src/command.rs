@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use crossover_protocol::text::tell as told;
 
 use crate::error::Result;
 use crate::report::{Format, Outcome, write_report};
@@ -20,7 +21,7 @@ use crate::text::markdown::counted;
     bin_name = "crossover report",
     version,
     after_help = "Example:\n  crossover report results/runs/attention-quick --out report\n\n\
-        Exit code: 0 good, 1 a figure is impossible (above 100 % of the machine's ceiling), 2 bad input, 3 disk or permissions."
+        Exit code: 0 good, 1 a share is impossible (above 100 % of the machine's ceiling), 2 bad input, 3 disk or permissions."
 )]
 struct Arguments {
     /// Folders of runs, as `crossover run` made them.
@@ -55,7 +56,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match make(&arguments) {
         Ok(outcome) => tell(&outcome),
         Err(error) => {
-            eprintln!("error: {error}");
+            told(&format!("error: {error}"));
             ExitCode::from(if error.is_environment() { 3 } else { 2 })
         }
     }
@@ -70,7 +71,7 @@ fn make(arguments: &Arguments) -> Result<Outcome> {
 
 fn tell(outcome: &Outcome) -> ExitCode {
     for warning in &outcome.warnings {
-        eprintln!("warning: {warning}");
+        told(&format!("warning: {warning}"));
     }
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{} of {}", counted(outcome.cells as u64, "cell"), counted(outcome.runs as u64, "run"));

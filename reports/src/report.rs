@@ -37,7 +37,7 @@ pub struct Outcome {
     pub cells: usize,
     /// What must not be overlooked; the report says it too.
     pub warnings: Vec<String>,
-    /// True where a figure is impossible, so that no figure can be trusted: exit code 1.
+    /// True where a share of a ceiling is impossible: exit code 1.
     pub finding: bool,
 }
 
@@ -96,5 +96,7 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format]) -> Result<
 
 fn impossible(count: usize) -> String {
     let figures = counted(count as u64, "figure");
-    format!("{figures} above 100 % of the machine's ceiling: the cost model or the measured ceilings are wrong; see speed.md")
+    format!(
+        "{figures} above 100 % of the machine's ceiling, which was measured too low (under load?) or is that of another cost; see speed.md"
+    )
 }

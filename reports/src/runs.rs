@@ -68,15 +68,23 @@ fn open_one(path: &Path) -> Result<Run> {
 
 /// Makes the tables where they are missing or older than the journal; false if there is nothing to make them from.
 fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool> {
+    const UNCHECKED: &str = "its tables are taken as they are, and cannot be checked";
     let (cells, journal) = (modified(&folder.cells_path()), modified(&folder.journal_path()));
+    // Even a journal without cells has a first line.
+    let is_emptied = fs::metadata(folder.journal_path()).is_ok_and(|journal| journal.len() == 0);
     match (cells, journal) {
         (None, None) => {
             notes.push("the run has no journal: it was stopped before its first cell; resume it with `crossover run --resume`".to_owned());
             return Ok(false);
         }
+        // Tables without their journal, as when somebody shares only those. An emptied one must not empty them.
+        (Some(_), None) => notes.push(format!("the run has no journal: {UNCHECKED}")),
+        (Some(_), Some(_)) if is_emptied => notes.push(format!("the journal is empty: {UNCHECKED}")),
+        (None, Some(_)) if is_emptied => {
+            notes.push("the journal is empty: whatever it held is lost; `crossover run --resume` runs its cells again".to_owned());
+            folder.finish()?;
+        }
         (Some(cells), Some(journal)) if cells >= journal => {}
-        // Tables without their journal, as when somebody shares only those.
-        (Some(_), None) => {}
         _ => note_recovery(&folder.finish()?.recovery, notes),
     }
     Ok(true)

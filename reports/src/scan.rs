@@ -166,6 +166,7 @@ mod tests {
             definition_hash: text(),
             plan_hash: text(),
             cells_planned: 1,
+            excluded: Default::default(),
             seed: 0,
             machine: Machine::detect(),
             builds: Vec::new(),

@@ -38,6 +38,46 @@ fn a_killed_run_is_reported_from_its_journal() {
 }
 
 #[test]
+fn an_emptied_or_deleted_journal_leaves_the_tables_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    let store = RunFolder::open(&run).unwrap();
+    let told = |wanted: &str, cells: usize| {
+        let outcome = write_report(std::slice::from_ref(&run), &out, ALL).unwrap();
+        assert_eq!(outcome.cells, cells);
+        assert!(outcome.warnings.iter().any(|warning| warning.contains(wanted)), "{:?}", outcome.warnings);
+    };
+    fs::write(store.journal_path(), "").unwrap();
+    told("the journal is empty: its tables are taken as they are", 20);
+    fs::remove_file(store.journal_path()).unwrap();
+    told("the run has no journal: its tables are taken as they are", 20);
+    fs::remove_file(store.cells_path()).unwrap();
+    fs::write(store.journal_path(), "").unwrap();
+    told("whatever it held is lost", 0);
+}
+
+#[test]
+fn what_was_left_out_and_threads_that_were_not_used_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    let mut cells = twenty_cells();
+    run_of(&run, &cells);
+    write_report(std::slice::from_ref(&run), &out, ALL).unwrap();
+    assert!(!read(&out, "speed.md").contains("threads used") && !read(&out, "summary.md").contains("Left out"));
+    let mut own = manifest();
+    own.excluded.insert("plain loops need minutes".into(), 3);
+    cells.iter_mut().for_each(|cell| drop(cell.axes.insert("threads".into(), AxisValue::Int(2))));
+    let second = folder.path().join("second");
+    run_of(&second, &cells);
+    own.write(&RunFolder::open(&second).unwrap().manifest_path()).unwrap();
+    write_report(&[second], &out, ALL).unwrap();
+    assert!(read(&out, "summary.md").contains("## Left out by the experiment\n\n* 3 cells: plain loops need minutes\n"));
+    let speed = read(&out, "speed.md");
+    assert!(speed.contains("threads used") && speed.contains(" **1** |"), "{speed}");
+}
+
+#[test]
 fn tables_older_than_the_journal_are_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (run, out) = (folder.path().join("run"), folder.path().join("out"));

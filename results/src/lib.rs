@@ -10,6 +10,7 @@
 //! for a file that grep, a person and a half-broken disk can deal with. `RESULTS.md` beside this crate describes every file.
 
 mod atomic;
+pub mod ceilings;
 mod error;
 mod journal;
 mod lock;

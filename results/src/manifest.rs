@@ -1,6 +1,7 @@
 //! The manifest: what was asked of a run, and where and with what it was made. Written whole at the start, replaced whole when
 //! the run learns more (builds, ceilings, noise).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -30,6 +31,9 @@ pub struct Manifest {
     pub plan_hash: String,
     /// Cells that the plan has.
     pub cells_planned: u64,
+    /// Cells that the experiment leaves out, by its reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub excluded: BTreeMap<String, u64>,
     /// Seed of everything drawn at random.
     pub seed: u64,
     /// The machine; records refer to its fingerprint.
@@ -122,6 +126,7 @@ pub(crate) fn example() -> Manifest {
         seed: u64::MAX,
         machine: Machine::detect(),
         builds: vec![Build { fingerprint: "f00d".into(), worker: "crossover-worker".into(), version: "0.1.0".into(), detail: "x".into() }],
+        excluded: BTreeMap::from([("too slow".to_owned(), 2)]),
         ceilings: Some(serde_json::json!({"fma_f64": 1.5e10})),
         noise: Some(Noise { floor: 0.013, pairs: 20, steal_ns: None, load_average: Some(0.5) }),
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::ceilings::joined;
 use crate::error::{Result, StoreError};
 use crate::journal::{read_index, read_records};
 use crate::manifest::Manifest;
@@ -122,6 +123,11 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
     let first = &parts[0].manifest;
     // Shards plan different cells, repetitions the same ones.
     let plans: BTreeMap<&str, u64> = parts.iter().map(|part| (part.manifest.plan_hash.as_str(), part.manifest.cells_planned)).collect();
+    let mut excluded: BTreeMap<String, u64> = BTreeMap::new();
+    let mut counted = BTreeSet::new();
+    for part in parts.iter().filter(|part| counted.insert(part.manifest.plan_hash.as_str())) {
+        part.manifest.excluded.iter().for_each(|(because, cells)| *excluded.entry(because.clone()).or_default() += cells);
+    }
     let mut builds = Vec::new();
     for build in parts.iter().flat_map(|part| &part.manifest.builds) {
         if !builds.contains(build) {
@@ -137,21 +143,16 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
         plan_hash: all(|manifest| &manifest.plan_hash),
         cells_planned: plans.values().sum(),
         builds,
+        excluded,
         ceilings: ceilings(parts),
         noise: noisiest.cloned(),
         ..first.clone()
     }
 }
 
-/// Those of every number of threads that any of the runs has measured; the first one's where several have.
+/// Those of every number of threads that any of the runs has measured.
 fn ceilings(parts: &[Part]) -> Option<Value> {
-    let mut joined: Vec<Value> = Vec::new();
-    for set in parts.iter().filter_map(|part| part.manifest.ceilings.as_ref()?.as_array()).flatten() {
-        if !joined.iter().any(|known| known.get("threads") == set.get("threads")) {
-            joined.push(set.clone());
-        }
-    }
-    (!joined.is_empty()).then_some(Value::Array(joined))
+    joined(parts.iter().filter_map(|part| part.manifest.ceilings.as_ref()?.as_array()).flatten())
 }
 
 #[cfg(test)]
@@ -198,6 +199,7 @@ mod tests {
         assert_eq!(cells(&out), expected.map(|(id, from)| (id.to_owned(), from.to_owned())));
         let manifest = Manifest::read(&out.join("manifest.json")).unwrap();
         assert_eq!((manifest.cells_planned, manifest.plan_hash.as_str()), (24, "plan-one+plan-two"));
+        assert_eq!(manifest.excluded, BTreeMap::from([("too slow".to_owned(), 4)]));
         assert!(out.join("cells.parquet").is_file());
     }
 
@@ -209,7 +211,7 @@ mod tests {
             Part { folder, manifest: Manifest { ceilings: Some(Value::Array(sets)), ..manifest::example() } }
         };
         let (parts, expected) =
-            ([part(&[2], 1), part(&[1, 2], 3)], serde_json::json!([{"threads": 2, "speed": 1}, {"threads": 1, "speed": 3}]));
+            ([part(&[2], 1), part(&[1, 2], 3)], serde_json::json!([{"threads": 2, "speed": 3}, {"threads": 1, "speed": 3}]));
         assert_eq!(ceilings(&parts), Some(expected));
         parts.iter().for_each(|part| std::fs::remove_dir_all(part.folder.path()).unwrap());
     }

@@ -37,15 +37,14 @@ impl Setting {
 /// Refuses configurations that no operation here would mean.
 pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     let precision = config.precision;
-    let refused = |reason: String| {
-        Err(EngineError::Unsupported { engine: NAME, operation: format!("precision {precision} on {} threads", config.threads), reason })
-    };
+    let refusal = |operation: String, reason: String| Err(EngineError::Unsupported { engine: NAME, operation, reason });
     if config.threads == 0 {
-        return refused("a call needs at least one thread".into());
+        return refusal("0 threads".into(), "a call needs at least one".into());
     }
     if config.isa != IsaChoice::Auto {
-        return refused(format!("candle chooses its instructions by itself: isa {} cannot be asked of it", config.isa));
+        return refusal(format!("isa {}", config.isa), "candle chooses its instructions by itself".into());
     }
+    let refused = |reason: String| refusal(format!("precision {precision}"), reason);
     let (storage, compute) = (precision.storage(), precision.compute());
     if !matches!(compute, DType::F64 | DType::F32) {
         return refused(format!("sums are in f64 or f32, not in {compute}"));
@@ -149,7 +148,7 @@ pub(crate) fn linear(setting: Setting, form: WeightForm, inputs: usize) -> Suppo
     if !precision.activation.is_float() {
         return match form {
             WeightForm::Int8PerChannel if inputs > LONGEST_INT8_SUM => {
-                Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
+                Support::Unsupported(format!("a sum of more than {LONGEST_INT8_SUM} int8 products can leave i32"))
             }
             WeightForm::Int8PerChannel if !setting.on_cpu => Support::Unsupported("rows are quantised to int8 on the CPU only".into()),
             WeightForm::Int8PerChannel => {

@@ -3,6 +3,8 @@
 //! Each spec holds only what changes the arithmetic. Shapes come from the views at the call, and are copied into [`OpSpec`] for
 //! questions asked before there are any tensors.
 
+use std::fmt;
+
 use crate::activation::Activation;
 use crate::dtype::DType;
 use crate::elementary::{MAX_DEGREE, MAX_TABLE_BITS};
@@ -243,6 +245,19 @@ pub enum WeightForm {
         /// Entries of the table.
         levels: usize,
     },
+}
+
+/// In words, without the counts: a reason to refuse a form is the same reason at every size.
+impl fmt::Display for WeightForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dense(dtype) => write!(f, "a dense {dtype} matrix"),
+            Self::Int8PerChannel => f.write_str("int8 codes"),
+            Self::Int4Group { .. } => f.write_str("int4 codes"),
+            Self::Sparse { dtype, .. } => write!(f, "a sparse {dtype} matrix"),
+            Self::Palette { .. } => f.write_str("codes into a table of levels"),
+        }
+    }
 }
 
 /// One operation with its sizes.

@@ -77,7 +77,7 @@ impl TransformerBackend for FaerBackend {
         match operation {
             OpSpec::Matmul { .. } => Support::Native,
             OpSpec::Linear { form: WeightForm::Dense(dtype), .. } if *dtype == self.compute() => Support::Native,
-            OpSpec::Linear { form, .. } => Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form:?}")),
+            OpSpec::Linear { form, .. } => Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form}")),
             OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } | OpSpec::AddNorm { .. } => {
                 Support::Composed
             }

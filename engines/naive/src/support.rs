@@ -96,7 +96,7 @@ pub(crate) fn linear(precision: Precision, form: WeightForm, inputs: usize) -> S
     let integer_activations = !precision.activation.is_float();
     match form {
         WeightForm::Int8PerChannel if integer_activations && inputs > LONGEST_INT8_SUM => {
-            Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
+            Support::Unsupported(format!("a sum of more than {LONGEST_INT8_SUM} int8 products can leave i32"))
         }
         WeightForm::Int8PerChannel => Support::Native,
         _ if integer_activations => Support::Unsupported("int8 activations multiply int8 weights only".into()),

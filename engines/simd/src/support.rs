@@ -32,13 +32,11 @@ pub(crate) fn native_precisions() -> Vec<&'static str> {
 /// Refuses configurations that the kernels do not cover.
 pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     let precision = config.precision;
-    let refused = |reason: &str| {
-        let operation = format!("precision {precision} on {} threads", config.threads);
-        Err(EngineError::Unsupported { engine: NAME, operation, reason: reason.into() })
-    };
+    let refusal = |operation: String, reason: &str| Err(EngineError::Unsupported { engine: NAME, operation, reason: reason.into() });
     if config.threads == 0 {
-        return refused("a call needs at least one thread");
+        return refusal("0 threads".into(), "a call needs at least one");
     }
+    let refused = |reason: &str| refusal(format!("precision {precision}"), reason);
     let integer_activations = precision.activation == DType::I8;
     if integer_activations != (precision.accumulate == DType::I32) || (integer_activations && precision.weight != DType::I8) {
         return refused("int8 activations go with int8 weights and i32 sums, and only with them");
@@ -63,13 +61,13 @@ enum Way {
     WidenedEntries(DType),
     NoWeight,
     Int8Only,
-    TooLong(usize),
+    TooLong,
     TooWide,
 }
 
 impl Way {
     fn refuses(self) -> bool {
-        matches!(self, Self::NoWeight | Self::Int8Only | Self::TooLong(_) | Self::TooWide)
+        matches!(self, Self::NoWeight | Self::Int8Only | Self::TooLong | Self::TooWide)
     }
 
     fn support(self) -> Support {
@@ -84,9 +82,7 @@ impl Way {
                     .into(),
             ),
             Self::Int8Only => Support::Unsupported("int8 activations multiply int8 weights only".into()),
-            Self::TooLong(inputs) => {
-                Support::Unsupported(format!("a sum of {inputs} int8 products can leave i32; at most {LONGEST_INT8_SUM} inputs"))
-            }
+            Self::TooLong => Support::Unsupported(format!("a sum of more than {LONGEST_INT8_SUM} int8 products can leave i32")),
             Self::TooWide => Support::Unsupported("weights in f64 do not fit sums in f32".into()),
         }
     }
@@ -151,7 +147,7 @@ fn of_activations(extras: Extras, precision: Precision) -> Way {
 /// A product with a weight of this form.
 fn linear(extras: Extras, precision: Precision, form: WeightForm, inputs: usize) -> Way {
     match (precision.activation, form) {
-        (DType::I8, WeightForm::Int8PerChannel) if inputs > LONGEST_INT8_SUM => Way::TooLong(inputs),
+        (DType::I8, WeightForm::Int8PerChannel) if inputs > LONGEST_INT8_SUM => Way::TooLong,
         (DType::I8, WeightForm::Int8PerChannel) => Way::Native,
         (DType::I8, _) => Way::Int8Only,
         (DType::F64, WeightForm::Dense(DType::F64)) => Way::Native,

@@ -72,7 +72,7 @@ impl SimdWeight {
         }
         let width = isa.run::<f32, _>(TileColumns);
         let refused = |reason: &str| {
-            let operation = format!("a weight held as {form:?} at {precision}");
+            let operation = format!("a weight held as {form} at {precision}");
             Err(EngineError::Unsupported { engine: NAME, operation, reason: reason.into() })
         };
         let packed = match (precision.compute(), weight) {

@@ -10,6 +10,7 @@
 mod framing;
 mod request;
 mod response;
+pub mod text;
 
 pub use framing::{MAX_LINE_BYTES, ReadLine, WireError, read_message, write_message};
 pub use request::{Cell, Request};

@@ -3,12 +3,11 @@
 //! 0 is good, 1 a finding (a regression, a cell that failed), 2 bad input, 3 the environment. An error that nobody has laid at the
 //! user's door counts as the environment's.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Error;
+use crossover_protocol::text::tell;
 
-use crate::commands::text::wrap;
 use crate::definition::DefinitionError;
 use crate::filter::FilterError;
 use crate::plan::PlanError;
@@ -53,8 +52,7 @@ pub fn report(error: &Error) -> ExitCode {
     if error.is::<StdoutClosed>() {
         return ExitCode::SUCCESS;
     }
-    let text = describe(error);
-    eprint!("{}", if std::io::stderr().is_terminal() { wrapped(&text) } else { text });
+    tell(&describe(error));
     ExitCode::from(exit_code(error))
 }
 
@@ -75,20 +73,6 @@ fn describe(error: &Error) -> String {
         shown = cause;
     }
     text
-}
-
-/// For a terminal: lines that are too long are broken between words. Lines of an excerpt (`12 | n = `) keep their columns, which the
-/// caret below them means.
-fn wrapped(text: &str) -> String {
-    let mut out = String::new();
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start().len();
-        match line.contains(" | ") || line.trim_end().ends_with(" |") {
-            true => out.extend([line, "\n"]),
-            false => out += &wrap(&line[..indent], line.split_whitespace()),
-        }
-    }
-    out
 }
 
 fn exit_code(error: &Error) -> u8 {

@@ -5,9 +5,19 @@ use std::process::ExitCode;
 use clap::Parser;
 use crossover::cli::{Cli, Command};
 use crossover::{commands, errors};
+use crossover_protocol::text::tell;
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // What is asked for (help, the version) is no error, and fits already.
+        Err(answer) if !answer.use_stderr() => answer.exit(),
+        Err(error) => {
+            tell(&error.render().to_string());
+            return ExitCode::from(2);
+        }
+    };
+    let result = match cli.command {
         Command::List(args) => commands::list::list(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Run(args) => commands::run::run(&args),

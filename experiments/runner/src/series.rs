@@ -13,6 +13,7 @@
 //! parenthesis are no rules: `linformer(rank=16)` is the name of a component.
 
 use crossover_core::axes::AxisValue;
+use crossover_variants::resolve::closest;
 
 /// One value that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,16 @@ pub fn expand(text: &str) -> Option<Result<Vec<Wanted>, String>> {
     Some(match rest.trim_end().strip_suffix(')') {
         Some(inside) => values(inside).map_err(|problem| format!("{text}: {problem}")),
         None => Err(format!("{text}: the parenthesis is not closed")),
+    })
+}
+
+/// The rule that somebody may have meant by a text which is none, for an axis that takes numbers.
+pub fn meant(text: &str) -> Option<String> {
+    const RULES: [&str; 4] = ["pow2", "steps", "geometric", "frac"];
+    let (word, _) = text.split_once('(')?;
+    Some(match closest(word.trim(), RULES.into_iter()) {
+        Some(rule) => format!("did you mean {rule}(..)?"),
+        None => format!("the rules are {}", RULES.join(", ")),
     })
 }
 

@@ -168,7 +168,7 @@ fn bad_input_is_exit_code_two() {
     error: bad.toml:6:1: unknown key "axis" in a [[sweep]]
       6 | axis = 1
         | ^^^^
-      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, base, axes, when, exclude
+      did you mean "axes"? the keys of a [[sweep]] are variants, engines, baseline, baseline_when, match, match_share, base, axes, when, exclude
     "#);
     insta::assert_snapshot!(project.bad(2, &["plan", "tony"]), @r#"
     error: there is no experiment "tony"
@@ -319,7 +319,7 @@ fn apply(project: &Project) -> Vec<&'static str> {
 #[test]
 fn apply_says_what_it_wrote() {
     let project = Project::new();
-    project.program("crossover-worker", &worker(r#"printf '%s' "$line" > asked; echo '{"type":"applied","support":"native","reason":null,"axes":{"n":3},"nonfinite":0,"values":9}'"#));
+    project.program("crossover-worker", &worker(r#"printf '%s' "$line" > asked; echo '{"type":"applied","support":"native","reason":null,"axes":{"distribution":"gaussian","n":3},"nonfinite":0,"values":9}'"#));
     let mut arguments = apply(&project);
     assert_eq!(project.good(&arguments), "wrote out.safetensors: out of softmax/stable on naive\n  with n=3\n");
     let asked = || serde_json::from_str::<serde_json::Value>(&fs::read_to_string(project.path("asked")).unwrap()).unwrap();

@@ -92,7 +92,12 @@ fn memory_beyond_the_limit_is_out_of_memory() {
     let output = bench.command(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let records = bench.by_engine();
-    check(&records["memory-hog"], Status::Oom, "prepare: the worker was ended by SIGABRT", Some("memory allocation of"));
+    check(
+        &records["memory-hog"],
+        Status::Oom,
+        "prepare: the 200 MB that `memory_limit_mb` of the experiment allows a worker were not enough",
+        Some("memory allocation of"),
+    );
     assert_eq!(records["ok"].status, Status::Ok);
 }
 

@@ -5,13 +5,16 @@
 //! not enough), and no condition that held is given up. A number that somebody did give never moves, nor do sizes; whatever is wrong with
 //! those remains an error. Names that were given (a choice, a component) are kept, as they say which conditions matter.
 //!
+//! Nor does a default move to where the method does nothing (`kept`).
+//!
 //! It trades exactness for reach: values are tried from a list (small numbers, divisors of the sizes, their neighbours), not searched for.
 
 use std::collections::BTreeSet;
 
 use crossover_core::axes::{Axes, AxisValue};
 
-use crate::descriptor::{AxisKind, AxisSpec, Descriptor};
+use crate::descriptor::{AxisKind, AxisSpec, Condition, Descriptor};
+use crate::kept;
 use crate::resolve::{fill, is_named};
 
 /// All numbers up to this one are tried.
@@ -31,15 +34,18 @@ pub(crate) fn adapted(descriptor: &'static Descriptor, given: &Axes) -> Result<A
     let sizes = without_numbers(descriptor, given);
     let mut chosen = sizes.clone();
     let mut axes = fill(descriptor, &chosen);
-    for _ in descriptor.conditions {
-        let Some(failed) = first_failing(descriptor, &axes) else { break };
-        let Some(changes) = mended(descriptor, &sizes, &chosen, &axes, failed) else { break };
+    let conditions: Vec<&Condition> = descriptor.conditions.iter().chain(kept::of(descriptor.name)).collect();
+    for _ in &conditions {
+        let Some(failed) = conditions.iter().position(|condition| !(condition.holds)(&axes)) else { break };
+        let Some(changes) = mended(descriptor, &conditions, &sizes, &chosen, &axes, failed) else { break };
         chosen.extend(changes);
         axes = fill(descriptor, &chosen);
     }
+    // With a number that was given the method may do nothing: that is as somebody wants it.
+    let is_done = sizes.len() < given.len() || kept::of(descriptor.name).all(|condition| (condition.holds)(&axes));
     chosen.extend(given.clone());
     axes = fill(descriptor, &chosen);
-    if first_failing(descriptor, &axes).is_none() { Ok(axes) } else { Err(axes) }
+    if is_done && first_failing(descriptor, &axes).is_none() { Ok(axes) } else { Err(axes) }
 }
 
 /// Is the condition about a parameter that was left to its default, so that nobody's choice is wrong? Conditions name their axes. A text
@@ -59,18 +65,25 @@ fn without_numbers(descriptor: &'static Descriptor, given: &Axes) -> Axes {
 }
 
 /// The first condition that does not hold.
-pub(crate) fn first_failing(descriptor: &'static Descriptor, axes: &Axes) -> Option<usize> {
-    descriptor.conditions.iter().position(|condition| !(condition.holds)(axes))
+pub(crate) fn first_failing(descriptor: &'static Descriptor, axes: &Axes) -> Option<&'static Condition> {
+    descriptor.conditions.iter().find(|condition| !(condition.holds)(axes))
 }
 
 /// Values of one parameter, or else of two, with which the failed condition holds too.
-fn mended(descriptor: &'static Descriptor, sizes: &Axes, chosen: &Axes, axes: &Axes, failed: usize) -> Option<Axes> {
-    let held: Vec<usize> = (0..descriptor.conditions.len()).filter(|&at| (descriptor.conditions[at].holds)(axes)).collect();
+fn mended(
+    descriptor: &'static Descriptor,
+    conditions: &[&Condition],
+    sizes: &Axes,
+    chosen: &Axes,
+    axes: &Axes,
+    failed: usize,
+) -> Option<Axes> {
+    let held: Vec<usize> = (0..conditions.len()).filter(|&at| (conditions[at].holds)(axes)).collect();
     let mends = |changes: &[(&'static str, i64)]| {
         let mut trial = chosen.clone();
         trial.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), AxisValue::Int(*value))));
         let trial = fill(descriptor, &trial);
-        held.iter().chain([&failed]).all(|&at| (descriptor.conditions[at].holds)(&trial))
+        held.iter().chain([&failed]).all(|&at| (conditions[at].holds)(&trial))
     };
     let options: Vec<(&'static str, Vec<(f64, i64)>)> = movable(descriptor, sizes).map(|axis| (axis.name, nearest(axis, axes))).collect();
     let singles = options.iter().filter_map(|(name, values)| {

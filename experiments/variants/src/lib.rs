@@ -13,6 +13,7 @@ pub mod descriptor;
 pub mod ffn;
 pub mod formula;
 pub mod inputs;
+mod kept;
 pub mod linear;
 pub mod matching;
 pub mod model;

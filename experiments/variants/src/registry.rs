@@ -151,5 +151,13 @@ pub fn find(name: &str) -> Option<Entry> {
 /// The variant name nearest to a wrong one, where one is near.
 pub fn closest(wrong: &str) -> Option<String> {
     let entries = entries();
-    resolve::closest(wrong, entries.iter().map(|entry| entry.descriptor.name))
+    let names = entries.iter().map(|entry| entry.descriptor.name);
+    match wrong.split_once('/').filter(|(family, _)| entries.iter().any(|entry| entry.descriptor.family() == *family)) {
+        // All names of a family begin alike, which makes none of them nearer.
+        Some((family, own)) => {
+            let own_names = names.filter_map(|name| name.strip_prefix(family)?.strip_prefix('/'));
+            resolve::closest(own, own_names).map(|near| format!("{family}/{near}"))
+        }
+        None => resolve::closest(wrong, names),
+    }
 }

@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::adapt::{adapted, first_failing, is_about_a_default};
 use crate::attention::reasons;
 use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
+use crate::kept;
 use crate::model::architecture::MISFIT;
 use crate::model::{component, misfit};
 
@@ -58,7 +59,7 @@ pub enum AxisError {
         values: String,
     },
     /// A tensor that no machine could hold.
-    #[error("{variant}: the size of {tensor} overflows ({values})")]
+    #[error("{variant}: its tensor {tensor} is larger than any machine's memory ({values})")]
     Overflow {
         /// The variant.
         variant: &'static str,
@@ -157,7 +158,8 @@ pub(crate) fn fill(descriptor: &'static Descriptor, valid: &Axes) -> Axes {
 
 /// What is wrong with axes of which a condition fails.
 fn refusal(descriptor: &'static Descriptor, given: &Axes, axes: &Axes) -> AxisError {
-    let text = first_failing(descriptor, axes).map_or("", |failed| descriptor.conditions[failed].text);
+    let undone = || kept::of(descriptor.name).find(|condition| !(condition.holds)(axes));
+    let text = first_failing(descriptor, axes).or_else(undone).map_or("", |failed| failed.text);
     let reason = REASONS.iter().chain(reasons::REASONS).find(|(about, _)| *about == text).and_then(|(_, reason)| reason(axes));
     let (variant, values) =
         (descriptor.name, reason.unwrap_or_else(|| format!("here {}", spell(descriptor, axes, |axis| is_named(axis, text)))));

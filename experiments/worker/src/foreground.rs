@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use crossover_protocol::text::wrap;
 use crossover_protocol::{AccuracyFigures, Cell, FailureKind, Fault, Response};
 
 use crate::session::Session;
@@ -44,6 +45,7 @@ pub enum Outcome {
 pub fn run(json: &str, profile: bool) -> Result<Outcome> {
     let cell: Cell = serde_json::from_str(json).context("the cell is not what this worker expects")?;
     let title = format!("{} on {}", cell.variant, cell.engine);
+    let axes: Vec<String> = cell.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut session = Session::default();
     let prepared = session.prepare(cell, None).map_err(Refusal)?;
     if profile {
@@ -56,7 +58,9 @@ pub fn run(json: &str, profile: bool) -> Result<Outcome> {
         bail!("the verification gave no figures");
     };
     println!("{title}");
-    println!("  support     {:?}{}", prepared.support, prepared.reason.map(|reason| format!(": {reason}")).unwrap_or_default());
+    print!("{}", wrap("  axes        ", axes.iter().map(String::as_str)));
+    let support = format!("{:?}{}", prepared.support, prepared.reason.map(|reason| format!(": {reason}")).unwrap_or_default());
+    print!("{}", wrap("  support     ", support.split(' ')));
     println!("  isa         {}, threads: {}", prepared.isa, prepared.threads_used);
     print!("{}", accuracy_lines(&accuracy));
     if !accuracy.passed {
@@ -79,20 +83,16 @@ pub fn run(json: &str, profile: bool) -> Result<Outcome> {
 fn accuracy_lines(accuracy: &AccuracyFigures) -> String {
     let figure = |value: Option<f64>| value.map_or("not finite".into(), |value| format!("{value:.3e}"));
     let verdict = match &accuracy.complaint {
-        Some(complaint) => format!("  WRONG       {complaint}"),
-        None => format!("  verified    {} of {} rows", accuracy.rows_checked, accuracy.rows_total),
+        Some(complaint) => wrap("  WRONG       ", complaint.split(' ')),
+        None => format!("  verified    {} of {} rows\n", accuracy.rows_checked, accuracy.rows_total),
     };
     let ratio = accuracy.error_ratio.map(|ratio| format!(", {ratio:.3} times that of the plain operation"));
     let cosine = accuracy.cosine.map(|cosine| format!("  cosine      {cosine:.9} to the exact result, mean of rows\n"));
-    format!(
-        "{verdict}\n  err_impl    {} at most, {} of its tolerance\n  err_method  {} at most, {} relative{}\n{}",
-        figure(accuracy.err_impl),
-        figure(accuracy.tolerance_used),
-        figure(accuracy.err_method),
-        figure(accuracy.err_method_rel),
-        ratio.unwrap_or_default(),
-        cosine.unwrap_or_default()
-    )
+    let implementation = format!("{} at most, {} of its tolerance", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
+    let (largest, relative) = (figure(accuracy.err_method), figure(accuracy.err_method_rel));
+    let method = format!("{largest} at most, {relative} relative{}", ratio.unwrap_or_default());
+    [verdict, wrap("  err_impl    ", implementation.split(' ')), wrap("  err_method  ", method.split(' ')), cosine.unwrap_or_default()]
+        .concat()
 }
 
 fn sample_for(session: &mut Session, time: Duration) -> Result<Vec<u64>> {

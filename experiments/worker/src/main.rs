@@ -20,6 +20,7 @@ mod timing;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use crossover_protocol::text::tell;
 use foreground::Outcome;
 
 /// Runs one cell. Usually started by `crossover`, which speaks JSON lines with it.
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Wrong) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(&format!("error: {error:#}"));
             let bad_input = error.downcast_ref::<foreground::Refusal>().is_some_and(foreground::Refusal::is_bad_input);
             ExitCode::from(if bad_input { 2 } else { 3 })
         }

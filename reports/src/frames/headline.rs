@@ -43,7 +43,7 @@ pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     let threads = roles.problem.iter().filter(|axis| *axis == THREADS);
     let mut order = vec![col("family"), col("machine")];
     order.extend(threads.chain([&RUN.to_owned()]).chain(&roles.problem).map(|name| col(name.as_str())));
-    order.extend([col("group"), col("set")]);
+    order.extend([col("group"), col(base("engine").as_str()), col("set")]);
     sets.sort_by_exprs(order, SortMultipleOptions::default())
 }
 
@@ -93,6 +93,15 @@ mod tests {
         }
         let rows = headlines(&[cell("b", 500)]);
         assert_eq!((rows.height(), rows.texts("base:id").unwrap().get(0)), (1, None));
+    }
+
+    #[test]
+    fn engines_of_one_problem_stand_in_one_order() {
+        let own = |id, engine| Cell { engine, baseline: true, ..cell(id, 1000) };
+        for (first, second) in [("a", "b"), ("b", "a")] {
+            let rows = headlines(&[own(first, "simd"), own(second, "naive")]);
+            assert_eq!(rows.texts("base:engine").unwrap().iter().flatten().collect::<Vec<_>>(), ["naive", "simd"]);
+        }
     }
 
     #[test]

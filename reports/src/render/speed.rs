@@ -5,7 +5,7 @@ use polars::prelude::*;
 use super::Context;
 use super::family_tables::{Measures, sections};
 use super::regime::value;
-use crate::columns::{Typed, axis_name};
+use crate::columns::{THREADS, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, counted, name};
 use crate::text::units::{figure, percent, time};
 
@@ -27,6 +27,8 @@ pub(crate) struct OverCeiling {
 struct Speed<'a> {
     frame: &'a DataFrame,
     shares: bool,
+    /// Some cells ran on fewer threads than they may.
+    fewer_threads: bool,
 }
 
 /// The whole file. `frame` has the columns of `frames::speed` with shares.
@@ -40,7 +42,15 @@ pub(crate) fn document(frame: &DataFrame, context: &Context<'_>, over: &[OverCei
     if frame.height() == 0 {
         out += "\nThere are no cells.\n";
     }
-    Ok(out + &sections(frame, context, &Speed { frame, shares })?)
+    let fewer_threads = (0..frame.height()).map(|row| threads_left(frame, row)).any(|left| left.is_ok_and(|left| left));
+    Ok(out + &sections(frame, context, &Speed { frame, shares, fewer_threads })?)
+}
+
+/// Did the cell use fewer threads than it may?
+fn threads_left(frame: &DataFrame, row: usize) -> PolarsResult<bool> {
+    let used = frame.ints("threads_used")?.get(row);
+    let allowed = if frame.schema().contains(THREADS) { frame.ints(THREADS)?.get(row) } else { None };
+    Ok(used.zip(allowed).is_some_and(|(used, allowed)| used < allowed))
 }
 
 /// The cells with a share above 100 %.
@@ -66,8 +76,9 @@ pub(crate) fn warning(over: &[OverCeiling]) -> String {
         return String::new();
     }
     let mut out = format!(
-        "\n> **Warning: {} above 100 % of the machine's ceiling.** No cell can be; the cost model or the measured ceilings are \
-         wrong. Do not trust these figures:\n>\n",
+        "\n> **Warning: {} above 100 % of the machine's ceiling.** No cell can be. Either the ceiling was measured too low, as on a machine \
+         that was busy with something else then, or the cost model counts more than the cell must do. The times do not depend on either, \
+         the shares do:\n>\n",
         counted(over.len() as u64, "figure")
     );
     for over in over.iter().take(LISTED) {
@@ -102,6 +113,9 @@ impl Measures for Speed<'_> {
         if self.shares {
             headings.push(("share", Align::Right));
         }
+        if self.fewer_threads {
+            headings.push(("threads used", Align::Right));
+        }
         headings.extend([("stop", Align::Left), ("samples / rejected", Align::Right)]);
         headings
     }
@@ -128,6 +142,10 @@ impl Measures for Speed<'_> {
                 Some(share) if share > 1.0 => format!("**{} (impossible)**", percent(share)),
                 share => shown(share, percent),
             });
+        }
+        if self.fewer_threads {
+            let used = int("threads_used")?.map_or_else(|| ABSENT.to_owned(), |used| used.to_string());
+            cells.push(if threads_left(frame, row)? { format!("**{used}**") } else { used });
         }
         cells.push(frame.texts("stop")?.get(row).map_or_else(|| ABSENT.to_owned(), name));
         cells.push(match (int("samples")?, int("rejected")?) {

@@ -44,6 +44,7 @@ pub(crate) fn document(
         out += &equal_cost::section(frames.cells)?;
         out += &failures::section(frames.failures)?;
     }
+    out += &left_out(runs);
     Ok(out + &notes(runs))
 }
 
@@ -132,6 +133,15 @@ fn overview(frame: &DataFrame) -> PolarsResult<String> {
         out += "\n**No cell is ok.** The reasons are below.\n";
     }
     Ok(out)
+}
+
+/// What an experiment leaves out on purpose, which somebody may miss.
+fn left_out(runs: &[Run]) -> String {
+    let all = runs.iter().flat_map(|run| &run.manifest.excluded);
+    let reasons: BTreeSet<(&str, u64)> = all.map(|(because, cells)| (because.as_str(), *cells)).collect();
+    let lines: Vec<String> =
+        reasons.into_iter().map(|(because, cells)| format!("* {}: {}\n", counted(cells, "cell"), sentence(because))).collect();
+    if lines.is_empty() { String::new() } else { format!("\n## Left out by the experiment\n\n{}", lines.concat()) }
 }
 
 fn notes(runs: &[Run]) -> String {

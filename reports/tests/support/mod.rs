@@ -21,6 +21,7 @@ pub fn manifest() -> Manifest {
         definition_hash: "0011223344556677".into(),
         plan_hash: "8899aabbccddeeff".into(),
         cells_planned: 24,
+        excluded: Default::default(),
         seed: 7,
         machine: Machine {
             fingerprint: "machine1".into(),

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_protocol::text::tell;
 use crossover_protocol::{Applied, Cell, Request, Response};
 
 use crate::cli::ApplyArgs;
 use crate::errors::{bad_input, environment, finding};
 
+use super::text::wrap;
 use super::{own_worker, parse, print};
 
 /// The caller waits and can interrupt: this only keeps a worker that hangs from waiting for ever.
@@ -39,18 +41,22 @@ pub fn apply(args: &ApplyArgs) -> Result<ExitCode> {
 
 /// What was done with which axes; and what the caller must not overlook, which is a finding.
 fn conclude(done: &str, applied: &Applied) -> Result<ExitCode> {
-    let axes: Vec<String> = applied.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    print(|out| writeln!(out, "{done}\n  with {}", axes.join(" ")))?;
+    // The caller's tensors follow no distribution of ours; the seed may still be that of random features.
+    let axes = applied.axes.iter().filter(|(name, _)| *name != "distribution");
+    let axes: Vec<String> = axes.map(|(name, value)| format!("{name}={value}")).collect();
+    let with = wrap("  with ", axes.iter().map(String::as_str));
+    print(|out| write!(out, "{done}\n{with}"))?;
     if let Some(reason) = &applied.reason {
-        eprintln!("note: the engine emulates this precision: {reason}");
+        tell(&format!("note: the engine emulates this precision: {reason}"));
     }
     if applied.nonfinite == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "warning: {} of {} output values are NaN or infinite, though no input is NaN: something overflowed; try a wider --precision",
+    tell(&format!(
+        "warning: {} of {} output values are NaN or infinite, though no input is NaN: an input is infinite, or something overflowed and \
+         a wider --precision may help",
         applied.nonfinite, applied.values
-    );
+    ));
     Ok(finding())
 }
 

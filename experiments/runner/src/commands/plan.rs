@@ -77,6 +77,9 @@ fn as_text(out: &mut dyn Write, plan: &Plan, time: Duration) -> io::Result<()> {
     for (because, cells) in plan.excluded() {
         out.write_all(wrap(&format!("left out: {}: ", counted(*cells, "cell")), because.split(' ')).as_bytes())?;
     }
+    if let Some(why) = plan.why_empty() {
+        out.write_all(wrap("", why.split(' ')).as_bytes())?;
+    }
     writeln!(out, "{}", summary(plan, time))
 }
 

@@ -88,6 +88,7 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
             // The tables first: they are what the run was for.
             let finished = open.folder.finish().map_err(blame)?;
             if open.manifest.noise.is_none() {
+                interrupt.gently(|| ceilings::measure_again(&mut open, budget, interrupt))?;
                 interrupt.gently(|| noise::measure(&mut open, &before, budget, interrupt))?;
             }
             summary::conclude(&open, &finished, &tally, began.elapsed())?;

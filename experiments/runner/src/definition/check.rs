@@ -107,6 +107,7 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], bases: &Bases, w
     }
     let engines = wire.engines.iter().map(|name| check_engine(source, name)).collect::<Result<_>>()?;
     let baselines = check_baselines(source, &variants, &wire.baselines)?;
+    let baseline_when = check_baseline_when(source, &wire)?;
     let matching = check_matching(source, &wire)?;
     let mut axes = Vec::new();
     for base in &wire.bases {
@@ -116,7 +117,27 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], bases: &Bases, w
     let when = wire.when.as_ref().map(|when| check_filter(source, when)).transpose()?;
     let excludes = check_excludes(source, wire.excludes)?;
     let place = source.place(wire.span.start);
-    Ok(Sweep { place: format!("{}:{}", source.file.display(), place.line), variants, engines, baselines, matching, axes, when, excludes })
+    let place = format!("{}:{}", source.file.display(), place.line);
+    Ok(Sweep { place, variants, engines, baselines, baseline_when, matching, axes, when, excludes })
+}
+
+/// Which cells of the baselines are meant, where not all are.
+fn check_baseline_when(source: Source<'_>, wire: &WireSweep) -> Result<Option<Filter>> {
+    let Some(text) = &wire.baseline_when else { return Ok(None) };
+    let wrong = |message, help| Err(source.error(text.span(), message, help));
+    if wire.baselines.is_empty() {
+        return wrong(
+            "baseline_when chooses among the cells of a baseline, and the sweep names none",
+            r#"add for example: baseline = "model/encoder""#,
+        );
+    }
+    if wire.matching.as_ref().is_some_and(|matching| matching.get_ref() != "none") {
+        return wrong(
+            "match takes the cost of the baseline at the first of its values, and baseline_when may mean others",
+            "leave one of them out",
+        );
+    }
+    check_filter(source, text).map(Some)
 }
 
 /// What is to be equal, and to what share of the baseline's.
@@ -159,10 +180,9 @@ fn look_up(source: Source<'_>, all: &[&'static Descriptor], pattern: &Spanned<St
     if !found.is_empty() {
         return Ok(found);
     }
-    let names = all.iter().map(|variant| variant.name);
     let nearest = match family {
         Some(family) => closest(family, all.iter().map(|variant| variant.family())).map(|near| format!("{near}/*")),
-        None => closest(name, names),
+        None => registry::closest(name),
     };
     let help = nearest.map(|near| format!("did you mean {near:?}? ")).unwrap_or_default() + "`crossover list variants` prints them all";
     Err(source.error(pattern.span(), format!("unknown variant {name:?}"), help))
@@ -297,7 +317,13 @@ fn unknown_axis(
     names.sort_unstable();
     names.dedup();
     let nearest = closest(name, names.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-    source.error(axis.span(), format!("unknown axis {name:?}"), format!("{nearest}the axes here are {}", names.join(", ")))
+    // Of a sweep over many variants the names would be a page.
+    let all = if names.len() > 40 {
+        "`crossover list variants` prints the axes of each".to_owned()
+    } else {
+        format!("the axes here are {}", names.join(", "))
+    };
+    source.error(axis.span(), format!("unknown axis {name:?}"), format!("{nearest}{all}"))
 }
 
 fn check_worker(source: Source<'_>, wire: WireWorker) -> Result<(String, WorkerCommand)> {

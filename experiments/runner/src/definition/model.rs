@@ -42,6 +42,8 @@ pub struct Sweep {
     pub engines: Vec<EngineChoice>,
     /// The variants that the others are compared with, at most one for each task.
     pub baselines: Vec<&'static str>,
+    /// Of the cells of a baseline, those for which this holds are what the others are compared with: where the question is about an axis.
+    pub baseline_when: Option<Filter>,
     /// What the variants are to cost alike, where they are.
     pub matching: Option<Matching>,
     /// The axes: those of its bases, then its own, in the order of the file.

@@ -89,7 +89,7 @@ fn an_unknown_key_is_shown_with_the_nearest_one() {
     x.toml:3:1: unknown key "varients" in a [[sweep]]
       3 | varients = ["attention/dense"]
         | ^^^^^^^^
-      did you mean "variants"? the keys of a [[sweep]] are variants, engines, baseline, match, match_share, base, axes, when, exclude
+      did you mean "variants"? the keys of a [[sweep]] are variants, engines, baseline, baseline_when, match, match_share, base, axes, when, exclude
     "#);
 }
 

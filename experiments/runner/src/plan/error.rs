@@ -87,6 +87,12 @@ pub enum PlanError {
         /// What it computes.
         task: &'static str,
     },
+    /// A baseline that is chosen by values which no cell has.
+    #[error("{place}: no cell of the baseline is as baseline_when says\n  write values that the sweep's axes have, as cells spell them")]
+    NowhereBaseline {
+        /// The sweep.
+        place: String,
+    },
     /// A baseline that costs nothing of what shall be equal.
     #[error("{place}: the baseline {baseline} has no {mode} of which the others could have a share\n  {help}")]
     NothingToMatch {

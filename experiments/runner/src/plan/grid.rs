@@ -14,7 +14,7 @@ use crossover_variants::resolve::{AxisError, closest, resolve, shape_of};
 
 use crate::definition::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Sweep};
 use crate::filter::Filter;
-use crate::series::Wanted;
+use crate::series::{self, Wanted};
 
 use super::error::PlanError;
 use super::selection::Override;
@@ -30,6 +30,8 @@ pub(super) struct Grid {
     /// Names of all problem and common axes, sorted.
     pub(super) group_axes: Vec<&'static str>,
     pub(super) members: Vec<Member>,
+    /// Which cells of a baseline the others are compared with.
+    pub(super) baseline_when: Option<Filter>,
     /// What the members are to cost alike.
     pub(super) matching: Option<Matching>,
     /// Points for which it does not hold are not there.
@@ -164,8 +166,8 @@ fn grid(sweep: &Sweep, variants: Vec<&'static Descriptor>, settings: &[AxisSetti
     });
     let members = members.collect::<Result<_, _>>()?;
     let (place, matching) = (sweep.place.clone(), sweep.matching.clone());
-    let (when, excludes) = (sweep.when.clone(), sweep.excludes.clone());
-    Ok(Grid { place, engines: engines.to_vec(), members, outer, group_axes, matching, when, excludes })
+    let (baseline_when, when, excludes) = (sweep.baseline_when.clone(), sweep.when.clone(), sweep.excludes.clone());
+    Ok(Grid { place, engines: engines.to_vec(), members, outer, group_axes, baseline_when, matching, when, excludes })
 }
 
 /// Axes that go together are all sizes of the problem or all parameters of the variant: a group is one point of the sizes.
@@ -276,7 +278,18 @@ fn judge(descriptor: &'static Descriptor, axis: &'static AxisSpec, wanted: &Want
         Ok(_) | Err(AxisError::Condition { .. } | AxisError::Unfit { .. } | AxisError::Overflow { .. }) => {
             Value { value: canonical(axis, &value), share: None, fault: None }
         }
-        Err(fault) => Value { value, share: None, fault: Some(fault) },
+        Err(fault) => Value { fault: Some(with_hint(fault, axis, &value)), value, share: None },
+    }
+}
+
+/// A text where a number is wanted may be a rule misspelt.
+fn with_hint(fault: AxisError, axis: &AxisSpec, value: &AxisValue) -> AxisError {
+    let is_number = matches!(axis.kind, AxisKind::Int { .. } | AxisKind::Float { .. });
+    match (fault, value.as_text().filter(|_| is_number).and_then(series::meant)) {
+        (AxisError::Value { variant, axis, value, problem }, Some(hint)) => {
+            AxisError::Value { variant, axis, value, problem: format!("{problem}; {hint}") }
+        }
+        (fault, _) => fault,
     }
 }
 

@@ -138,6 +138,23 @@ impl Plan {
         &self.counts.excluded
     }
 
+    /// What took the cells of a plan that has none; nothing where it has some.
+    pub fn why_empty(&self) -> Option<String> {
+        let Counts { cells, excluded, removed, .. } = &self.counts;
+        if *cells > 0 {
+            return None;
+        }
+        let took = |count: u64, what: &str| (count > 0).then(|| format!("{what} {count}"));
+        let parts = [
+            took(removed.when, "`when` takes"),
+            took(removed.filter, "--filter takes"),
+            took(excluded.values().sum(), "`exclude` takes"),
+            self.shard.filter(|_| removed.shard_groups > 0).map(|shard| format!("none of the groups is in --shard {shard}")),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        Some(format!("no cell is left: {}", parts.join(", ")))
+    }
+
     /// What is missing where every cell wants a file that is not there: nothing could be run at all.
     pub fn missing_file(&self) -> Option<&str> {
         let cells: u64 = self.counts.without_file.values().sum();

@@ -87,6 +87,25 @@ fn cells_are_complete_and_named_by_their_hash() {
 }
 
 #[test]
+fn a_baseline_may_be_chosen_by_its_axes() {
+    let sweep = "[[sweep]]\nvariants = ['model/encoder']\nengines = ['naive']\nbaseline = 'model/encoder'\n\
+                 baseline_when = 'attention == \"dense\" and ffn == \"dense\"'\n\
+                 axes = { n = [8, 16], attention = ['dense', 'linear'], ffn = ['dense', 'bottleneck'] }\n";
+    let spelled = |cells: Vec<PlannedCell>| -> Vec<String> {
+        cells.iter().map(|cell| format!("{} {} {}", cell.axes["n"], cell.axes["attention"], cell.axes["ffn"])).collect()
+    };
+    let chosen = cells(&plan(sweep)).into_iter().filter(|cell| cell.baseline).collect();
+    assert_eq!(spelled(chosen), ["8 dense dense", "16 dense dense"]);
+    assert_eq!(plan(sweep).group_count(), 2);
+    let kept = cells(&plan_with(sweep, selection(&[], &["baseline"])).unwrap());
+    assert_eq!(spelled(kept), ["8 dense dense", "16 dense dense"]);
+    let nowhere = complaint(&sweep.replace("== \"dense\" and", "== \"dens\" and"), Selection::default());
+    assert!(nowhere.starts_with("x.toml:2: no cell of the baseline is as baseline_when says"), "{nowhere}");
+    assert!(misread(&sweep.replace("baseline = 'model/encoder'", "")).contains("the sweep names none"));
+    assert!(misread(&sweep.replace("axes =", "match = 'flops'\naxes =")).contains("leave one of them out"));
+}
+
+#[test]
 fn a_parameter_multiplies_only_the_variants_that_have_it() {
     let plan =
         plan("[[sweep]]\nvariants = ['norm/layer-norm', 'norm/none']\nengines = ['naive']\naxes = { eps = [1e-5, 1e-6], n = [2, 4] }");
@@ -136,6 +155,22 @@ fn set_replaces_and_adds_and_filter_removes() {
 }
 
 #[test]
+fn an_empty_plan_says_what_took_its_cells() {
+    let why = |sweeps: &str, selection: Selection| plan_with(sweeps, selection).unwrap().why_empty();
+    assert_eq!(why(TWO, Selection::default()), None);
+    assert_eq!(why(TWO, selection(&[], &["n > 100"])).unwrap(), "no cell is left: --filter takes 16");
+    let with = |line: &str| TWO.replace("[sweep.axes]", &format!("{line}\n[sweep.axes]"));
+    assert_eq!(why(&with("when = 'n > 100'"), Selection::default()).unwrap(), "no cell is left: `when` takes 16");
+    let excluded = with("exclude = [{ when = 'n > 4', because = 'slow' }]");
+    assert_eq!(why(&excluded, selection(&[], &["precision == \"f32\" or n > 4"])).map(|_| ()), None);
+    assert_eq!(why(&excluded, selection(&[], &["n > 4"])).unwrap(), "no cell is left: --filter takes 8, `exclude` takes 8");
+    // Of hashes one shard of many is empty for certain.
+    let sharded = |index: u64| Selection { shard: Some(format!("{index}/50").parse().unwrap()), ..Selection::default() };
+    let empty = (1..=50).find_map(|index| why(TWO, sharded(index))).unwrap();
+    assert!(empty.starts_with("no cell is left: none of the groups is in --shard "), "{empty}");
+}
+
+#[test]
 fn set_reaches_the_sweeps_that_have_the_axis() {
     let sweeps = format!("{TWO}[[sweep]]\nvariants = ['norm/layer-norm']\nengines = ['naive']\n");
     let plan = plan_with(&sweeps, selection(&["eps=1,0.5", "n=8"], &[])).unwrap();
@@ -155,6 +190,10 @@ fn mistakes_on_the_command_line_are_named() {
     assert!(complaint(TWO, selection(&["kv_heads=3"], &[])).starts_with("--set kv_heads=3: experiment"));
     assert!(complaint(TWO, selection(&["n=1", "n=2"], &[])).contains("n is set twice"));
     assert!(complaint(TWO, selection(&["n=1,1"], &[])).contains("--set n=1,1: n has the value 1 twice"));
+    assert!(
+        complaint(TWO, selection(&["n=pwo2(4..8)"], &[]))
+            .contains("n = pwo2(4..8) must be a whole number in 1..=1099511627776; did you mean pow2(..)?")
+    );
     assert!(complaint(TWO, selection(&["n=0"], &[])).starts_with("--set n=0: experiment \"x\" has a cell that cannot be"));
 }
 
@@ -171,7 +210,7 @@ fn a_cell_that_cannot_be_is_an_error_before_anything_runs() {
       change the values, or leave the cell out by --filter
     "#);
     let huge = complaint(&TWO.replace("n = [8, 4]", "n = [8, 1099511627776]\nheads = 1099511627776"), Selection::default());
-    assert!(huge.contains("the size of q overflows"), "{huge}");
+    assert!(huge.contains("its tensor q is larger than any machine's memory"), "{huge}");
     let name = complaint(&TWO.replace("'f64'", "'f65'"), Selection::default());
     assert!(name.contains("precision = f65 is no precision"), "{name}");
 }

@@ -48,7 +48,7 @@ impl Iterator for Groups<'_> {
                     family: descriptor.family().to_owned(),
                     variant: descriptor.name.to_owned(),
                     engine: candidate.engine.to_owned(),
-                    baseline: candidate.member.baseline,
+                    baseline: candidate.row(plan).baseline,
                     axes: candidate.axes.clone(),
                     matched: candidate.fit.matched.clone(),
                     unfit: candidate.fit.unfit.clone().or_else(|| candidate.missing.clone()),
@@ -75,13 +75,27 @@ pub(super) struct Counts {
     pub(super) cells: u64,
     /// Cells that are left out, by the reason.
     pub(super) excluded: BTreeMap<String, u64>,
+    /// Cells that its conditions keep out: each is counted once, by the first that removes it.
+    pub(super) removed: Removed,
     /// Cells that want a file which is not there, by what is missing.
     pub(super) without_file: BTreeMap<String, u64>,
+}
+
+/// How many cells each kind of condition removes.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Removed {
+    /// `when` of a sweep.
+    pub(super) when: u64,
+    /// `--filter`.
+    pub(super) filter: u64,
+    /// `--shard`, which leaves out whole groups.
+    pub(super) shard_groups: u64,
 }
 
 /// Counts groups and cells of a plan, each cell checked.
 pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
     let mut counts = Counts::default();
+    let mut with_baseline = HashSet::new();
     let mut walk = Walk::new(plan);
     loop {
         let mut here = 0;
@@ -91,6 +105,9 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
                 return Ok(());
             }
             here += 1;
+            if candidate.grid.baseline_when.is_some() && candidate.row(plan).baseline {
+                with_baseline.insert(candidate.grid.place.clone());
+            }
             if let Some(missing) = &candidate.missing {
                 *counts.without_file.entry(missing.clone()).or_default() += 1;
             }
@@ -100,10 +117,21 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
             })
         })?;
         if !found {
-            return Ok(counts);
+            expect_baselines(plan, &with_baseline)?;
+            return Ok(Counts { removed: walk.removed, ..counts });
         }
         counts.cells += here;
         counts.groups += u64::from(here > 0);
+    }
+}
+
+/// A `baseline_when` that holds nowhere is a slip of the pen, unless options left its cells out.
+fn expect_baselines(plan: &Plan, with_baseline: &HashSet<String>) -> Result<(), PlanError> {
+    let is_whole = plan.filters.is_empty() && plan.shard.is_none();
+    let asks = |grid: &&Grid| grid.baseline_when.is_some() && grid.members.iter().any(|member| member.baseline);
+    match plan.grids.iter().filter(asks).find(|grid| is_whole && !with_baseline.contains(&grid.place)) {
+        Some(grid) => Err(PlanError::NowhereBaseline { place: grid.place.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -122,8 +150,12 @@ struct Candidate<'a> {
 impl Candidate<'_> {
     /// The reason for which the sweep leaves it out.
     fn excluded(&self, plan: &Plan) -> Option<&Exclude> {
-        let row = || shown(plan, self.member, self.engine, self.axes);
-        self.grid.excludes.iter().find(|exclude| exclude.when.keeps(&row()))
+        self.grid.excludes.iter().find(|exclude| exclude.when.keeps(&self.row(plan)))
+    }
+
+    /// What filters see.
+    fn row<'p>(&'p self, plan: &'p Plan) -> Row<'p> {
+        shown(plan, self.grid, self.member, self.engine, self.axes)
     }
 
     /// Can it be run? Otherwise where it was asked for, and why not.
@@ -168,11 +200,12 @@ struct Walk<'a> {
     rows: Vec<Axes>,
     seen: HashSet<u64>,
     text: String,
+    removed: Removed,
 }
 
 impl<'a> Walk<'a> {
     fn new(plan: &'a Plan) -> Self {
-        Self { plan, grid: 0, outer: None, rows: Vec::new(), seen: HashSet::new(), text: String::new() }
+        Self { plan, grid: 0, outer: None, rows: Vec::new(), seen: HashSet::new(), text: String::new(), removed: Removed::default() }
     }
 
     /// Visits the kept cells of the next group of this shard (maybe none); false at the end.
@@ -199,6 +232,8 @@ impl<'a> Walk<'a> {
             let wanted = plan.shard.is_none_or(|shard| shard.has(self.group_hash()));
             if wanted {
                 self.visit_members(grid, &outer, visit)?;
+            } else {
+                self.removed.shard_groups += 1;
             }
             self.outer = Some(outer);
             if wanted {
@@ -220,12 +255,14 @@ impl<'a> Walk<'a> {
             loop {
                 place(row, &member.inner, &inner);
                 follow(row, &member.followers);
-                if !is_out(self.plan, grid, member, row) {
+                if is_out(self.plan, grid, member, row) {
+                    self.removed.filter += grid.engines.len() as u64;
+                } else {
                     let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
                     let axes = fit.axes.as_ref().unwrap_or(row);
                     let missing = self.plan.fits.missing_file(axes);
                     for engine in &grid.engines {
-                        if keeps(self.plan, &mut self.seen, grid, member, engine, axes) {
+                        if keeps(self.plan, &mut self.seen, &mut self.removed, grid, member, engine, axes) {
                             visit(Candidate { grid, member, engine, axes, fit: &fit, missing: &missing, outer, inner: &inner })?;
                         }
                     }
@@ -244,26 +281,38 @@ impl<'a> Walk<'a> {
 fn is_out(plan: &Plan, grid: &Grid, member: &Member, axes: &Axes) -> bool {
     let descriptor = member.entry.descriptor;
     let mut settled = plan.filters.iter().filter(|filter| !descriptor.parameters.iter().any(|axis| filter.reads(axis.name)));
-    settled.any(|filter| grid.engines.iter().all(|engine| !filter.keeps(&shown(plan, member, engine, axes))))
+    // Which cell is a baseline may hang on a parameter, and filters may ask for it.
+    grid.baseline_when.is_none()
+        && settled.any(|filter| grid.engines.iter().all(|engine| !filter.keeps(&shown(plan, grid, member, engine, axes))))
 }
 
 /// What filters see.
-fn shown<'a>(plan: &'a Plan, member: &'a Member, engine: &'a str, axes: &'a Axes) -> Row<'a> {
+fn shown<'a>(plan: &'a Plan, grid: &Grid, member: &'a Member, engine: &'a str, axes: &'a Axes) -> Row<'a> {
     let descriptor = member.entry.descriptor;
     let (variant, family) = (descriptor.name, descriptor.family());
-    Row { variant, family, engine, experiment: &plan.experiment, baseline: member.baseline, axes }
+    let mut row = Row { variant, family, engine, experiment: &plan.experiment, baseline: member.baseline, axes };
+    // A baseline that lacks the axes is meant whole.
+    row.baseline = member.baseline && grid.baseline_when.as_ref().is_none_or(|meant| meant.admits(&row));
+    row
 }
 
-fn keeps(plan: &Plan, seen: &mut HashSet<u64>, grid: &Grid, member: &Member, engine: &str, axes: &Axes) -> bool {
-    let (row, variant) = (shown(plan, member, engine, axes), member.entry.descriptor.name);
-    let wanted = grid.when.as_ref().is_none_or(|when| when.admits(&row)) && plan.filters.iter().all(|filter| filter.keeps(&row));
+fn keeps(plan: &Plan, seen: &mut HashSet<u64>, removed: &mut Removed, grid: &Grid, member: &Member, engine: &str, axes: &Axes) -> bool {
+    let (row, variant) = (shown(plan, grid, member, engine, axes), member.entry.descriptor.name);
+    if grid.when.as_ref().is_some_and(|when| !when.admits(&row)) {
+        removed.when += 1;
+        return false;
+    }
+    if !plan.filters.iter().all(|filter| filter.keeps(&row)) {
+        removed.filter += 1;
+        return false;
+    }
     // What this sweep leaves out, another one may ask for.
     let excluded = || grid.excludes.iter().any(|exclude| exclude.when.keeps(&row));
     let seen_before = |seen: &mut HashSet<u64>| {
         let print = fingerprint(variant, engine, axes);
         if excluded() { seen.contains(&print) } else { !seen.insert(print) }
     };
-    wanted && !(member.repeated && seen_before(seen))
+    !(member.repeated && seen_before(seen))
 }
 
 /// Tells cells of one variant apart, much cheaper than by their ids. The names of the axes follow from the variant.

@@ -50,6 +50,12 @@ pub enum Cause {
         /// The signal's number.
         signal: i32,
     },
+    /// It died of the memory that the experiment allows it.
+    #[error("the {} MB that `memory_limit_mb` of the experiment allows a worker were not enough", .limit / 1_000_000)]
+    MemoryLimit {
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// It did not answer in time, and was killed for it.
     #[error("no answer within {} s: the worker was killed (the limit is `step_timeout_s` of the experiment)", .0.as_secs_f64())]
     Deadline(Duration),
@@ -69,15 +75,18 @@ pub enum Cause {
 
 impl Cause {
     /// The cause behind the exit code, where the worker's last words tell it.
-    pub(super) fn told_by(self, tail: Option<&str>) -> Self {
+    pub(super) fn told_by(self, tail: Option<&str>, memory_limit: Option<u64>) -> Self {
         /// What the loader exits with where it cannot bring a program to its start.
         const LOADER: i32 = 127;
         let library = tail.and_then(|tail| tail.lines().find_map(|line| line.split_once("error while loading shared libraries: ")));
-        match (self, library) {
+        match (&self, library) {
             (Self::Exited { code: LOADER }, Some((_, rest))) => {
                 Self::MissingLibrary { library: rest.split(':').next().unwrap_or(rest).to_owned() }
             }
-            (cause, _) => cause,
+            (Self::Exited { .. } | Self::Signalled { .. }, _) if tail.is_some_and(speaks_of_memory) => {
+                memory_limit.map_or(self, |limit| Self::MemoryLimit { limit })
+            }
+            _ => self,
         }
     }
 }
@@ -97,24 +106,23 @@ impl WorkerFailure {
     pub fn status(&self) -> Status {
         match &self.cause {
             Cause::Signalled { signal: SIGKILL } => Status::Oom,
-            Cause::Signalled { .. } | Cause::Exited { .. } if self.tail_speaks_of_memory() => Status::Oom,
-            Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) => Status::Oom,
+            Cause::Signalled { .. } | Cause::Exited { .. } if self.stderr_tail.as_deref().is_some_and(speaks_of_memory) => Status::Oom,
+            Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) | Cause::MemoryLimit { .. } => Status::Oom,
             Cause::Fault(Fault { kind: FailureKind::Unsupported, .. }) => Status::Unsupported,
             Cause::MissingLibrary { .. } => Status::Unsupported,
             Cause::Deadline(_) => Status::Timeout,
             _ => Status::Crashed,
         }
     }
+}
 
-    /// An allocator that gives up says so on stderr before it aborts, in one of a few fixed phrases (Rust, C++, Python, libc).
-    /// Under a memory limit that is the only sign, as nobody sends a SIGKILL then. It is a guess by text, used only for workers
-    /// that died by themselves.
-    fn tail_speaks_of_memory(&self) -> bool {
-        const PHRASES: [&str; 5] = ["memory allocation of ", "std::bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory"];
-        let speaks = |line: &str| PHRASES.iter().any(|phrase| line.contains(phrase));
-        let last_words = |tail: &str| tail.lines().rev().filter(|line| !is_backtrace(line)).take(5).any(speaks);
-        self.stderr_tail.as_deref().is_some_and(last_words)
-    }
+/// An allocator that gives up says so on stderr before it aborts, in one of a few fixed phrases (Rust, C++, Python, libc).
+/// Under a memory limit that is the only sign, as nobody sends a SIGKILL then. It is a guess by text, used only for workers
+/// that died by themselves.
+fn speaks_of_memory(tail: &str) -> bool {
+    const PHRASES: [&str; 5] = ["memory allocation of ", "std::bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory"];
+    let speaks = |line: &str| PHRASES.iter().any(|phrase| line.contains(phrase));
+    tail.lines().rev().filter(|line| !is_backtrace(line)).take(5).any(speaks)
 }
 
 /// A line of a Rust backtrace: with RUST_BACKTRACE set, many of them follow the words that matter.
@@ -152,14 +160,14 @@ mod tests {
     #[test]
     fn a_missing_library_is_told_in_words() {
         let tail = "crossover-worker: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No such file";
-        let cause = Cause::Exited { code: 127 }.told_by(Some(tail));
+        let cause = Cause::Exited { code: 127 }.told_by(Some(tail), None);
         assert_eq!(cause, Cause::MissingLibrary { library: "libcuda.so.1".into() });
         let failure = failure(cause, Some(tail));
         assert_eq!(failure.status(), Status::Unsupported);
         assert!(failure.to_string().contains("candle-cuda") && failure.to_string().contains("CROSSOVER_WORKER"), "{failure}");
         // Another exit, or other words, stay what they are.
-        assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail)), Cause::Exited { code: 1 });
-        assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found")), Cause::Exited { code: 127 });
+        assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail), None), Cause::Exited { code: 1 });
+        assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found"), None), Cause::Exited { code: 127 });
     }
 
     #[test]
@@ -196,6 +204,12 @@ mod tests {
         // A worker that was alive, or that was killed by us, did not die of it.
         assert_eq!(failure(Cause::Garbage("x".into()), tail).status(), Status::Crashed);
         assert_eq!(failure(Cause::Deadline(Duration::from_secs(1)), tail).status(), Status::Timeout);
+        // The experiment's own limit is named, where there is one.
+        let limited = Cause::Signalled { signal: 6 }.told_by(tail, Some(1_000_000));
+        assert_eq!(failure(limited.clone(), tail).status(), Status::Oom);
+        assert_eq!(limited.to_string(), "the 1 MB that `memory_limit_mb` of the experiment allows a worker were not enough");
+        assert_eq!(Cause::Signalled { signal: 6 }.told_by(tail, None), Cause::Signalled { signal: 6 });
+        assert_eq!(Cause::Exited { code: 3 }.told_by(Some("x"), Some(1)), Cause::Exited { code: 3 });
         // A word far up in the log is no cause of death.
         let old = format!("out of memory\n{}", "line\n".repeat(6));
         assert_eq!(failure(Cause::Signalled { signal: 6 }, Some(&old)).status(), Status::Crashed);

@@ -52,7 +52,7 @@ impl ProcessLauncher {
             arguments.extend(foreign.command.iter().map(OsString::from));
             environment.extend(foreign.env.clone());
         }
-        WorkerCommandLine { program: self.own.clone().into(), arguments, environment }
+        WorkerCommandLine { program: self.own.clone().into(), arguments, environment, memory_limit: self.memory_limit }
     }
 
     fn greet(&self, command: &WorkerCommandLine, limit: Option<u64>, deadline: Duration) -> Result<Ready, WorkerFailure> {
@@ -80,7 +80,8 @@ impl Launcher for ProcessLauncher {
 
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
         // Without the limit: it is there for the cells, and the references are larger than they.
-        let command = WorkerCommandLine { program: self.own.clone().into(), arguments: Vec::new(), environment: BTreeMap::new() };
+        let command =
+            WorkerCommandLine { program: self.own.clone().into(), arguments: Vec::new(), environment: BTreeMap::new(), memory_limit: None };
         self.greet(&command, None, deadline)
     }
 }

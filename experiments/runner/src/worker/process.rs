@@ -53,6 +53,8 @@ pub struct WorkerCommandLine {
     pub arguments: Vec<OsString>,
     /// Variables set in addition to the runner's own.
     pub environment: BTreeMap<String, String>,
+    /// The limit on its memory that the arguments set, for messages.
+    pub memory_limit: Option<u64>,
 }
 
 /// A running worker.
@@ -67,6 +69,7 @@ pub struct WorkerProcess {
     interrupt: Arc<AtomicBool>,
     /// Dropped after the worker has been reaped.
     control_group: Option<ControlGroup>,
+    memory_limit: Option<u64>,
 }
 
 enum Event {
@@ -104,7 +107,18 @@ impl WorkerProcess {
         match Self::listen(&mut child, group) {
             Ok((events, stderr)) => {
                 let stdin = child.stdin.take();
-                Ok(Self { child, group, stdin, events, stderr, seen: Seen::default(), status: None, interrupt, control_group: None })
+                Ok(Self {
+                    child,
+                    group,
+                    stdin,
+                    events,
+                    stderr,
+                    seen: Seen::default(),
+                    status: None,
+                    interrupt,
+                    control_group: None,
+                    memory_limit: command.memory_limit,
+                })
             }
             Err(error) => {
                 end_group(&mut child, group);
@@ -252,7 +266,7 @@ impl WorkerProcess {
         }
         self.stderr.settle(LAST_WORDS);
         let tail = self.stderr.text();
-        WorkerFailure { step, cause: cause.told_by(tail.as_deref()), stderr_tail: tail }
+        WorkerFailure { step, cause: cause.told_by(tail.as_deref(), self.memory_limit), stderr_tail: tail }
     }
 
     fn write(&mut self, request: &Request) -> Result<(), WireError> {

@@ -1,4 +1,5 @@
-//! The machine's ceilings, measured once per run and for each thread count that occurs in it, before the first cell.
+//! The machine's ceilings for each thread count that occurs in a run, measured before its first cell and after its last. Other work on the
+//! machine can only lower a figure, so the higher of the two counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossover_protocol::Ceilings;
+use crossover_protocol::text::tell;
+use crossover_results::ceilings::joined;
+use serde_json::Value;
 
 use crate::commands::processors;
 use crate::paths;
@@ -14,11 +18,26 @@ use crate::worker::failure::WorkerFailure;
 use crate::worker::launcher::ProcessLauncher;
 use crate::worker::steps;
 
+use super::budget::TimeBudget;
 use super::folder::{OpenRun, blame};
 use super::interrupt::Interrupt;
 
 /// A probe takes seconds; this is for machines under load.
 const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Measures them again at the end of a run; of each figure the higher stays. Without a first measurement, which has told why, or without
+/// time left there is no second.
+pub(super) fn measure_again(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<()> {
+    let Some(first) = open.manifest.ceilings.as_ref().and_then(Value::as_array) else { return Ok(()) };
+    if budget.refuse(None).is_some() {
+        return Ok(());
+    }
+    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), None, Arc::clone(&interrupt.flag));
+    let Ok(second) = probe(&mut launcher, open.request.threads.iter().copied()) else { return Ok(()) };
+    let second = second.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().context("the ceilings cannot be written")?;
+    open.manifest.ceilings = joined(first.iter().chain(&second));
+    open.manifest.write(&open.folder.manifest_path()).map_err(blame)
+}
 
 /// Puts them into the manifest. A run without ceilings is worth having, so a failed probe is a warning.
 pub(super) fn measure(open: &mut OpenRun, interrupt: &Interrupt) -> Result<()> {
@@ -34,7 +53,7 @@ pub(super) fn measure(open: &mut OpenRun, interrupt: &Interrupt) -> Result<()> {
         // The run ends before its first cell, which says so.
         Err(failure) if failure.is_interruption() => Ok(()),
         Err(failure) => {
-            eprintln!("warning: the machine's ceilings could not be measured, so shares of them will be missing ({failure})");
+            tell(&format!("warning: the machine's ceilings could not be measured, so shares of them will be missing ({failure})"));
             Ok(())
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result};
+use crossover_protocol::text::tell;
 use crossover_results::schema::{SCHEMA_VERSION, Status};
 use crossover_results::{Index, Journal, Machine, Manifest, RunFolder, RunLock, StoreError, read_index};
 
@@ -80,6 +81,7 @@ pub(super) fn start(request: Request, out: Option<&Path>) -> Result<OpenRun> {
         definition_hash: request.definition_hash.clone(),
         plan_hash: request.plan_hash.clone(),
         cells_planned: request.plan.cell_count(),
+        excluded: request.plan.excluded().clone(),
         seed: request.definition.seed,
         machine: Machine::detect(),
         builds: Vec::new(),
@@ -195,17 +197,20 @@ fn is_unfinished(manifest: &Manifest, path: &Path) -> bool {
 fn report_damage(folder: &RunFolder, index: &Index) {
     let recovery = &index.recovery;
     if recovery.torn_bytes > 0 {
-        eprintln!("note: the journal ended in half a cell ({} bytes), which is run again", recovery.torn_bytes);
+        tell(&format!(
+            "note: the journal's last line was not whole and is cut off ({} bytes); a cell that it held is run again",
+            recovery.torn_bytes
+        ));
     }
     if let Some(first) = recovery.damaged.first() {
         let (count, path) = (recovery.damaged_total, folder.journal_path());
-        eprintln!(
+        tell(&format!(
             "warning: {}:{}: {} ({} in all); their cells are run again",
             path.display(),
             first.line,
             first.reason,
             counted(count, "damaged line")
-        );
+        ));
     }
 }
 
@@ -223,7 +228,7 @@ pub(super) fn sweep(folder: &RunFolder) {
     if let Err(error) = fs::remove_dir_all(&path)
         && error.kind() != std::io::ErrorKind::NotFound
     {
-        eprintln!("warning: {} cannot be removed: {error}", path.display());
+        tell(&format!("warning: {} cannot be removed: {error}", path.display()));
     }
 }
 

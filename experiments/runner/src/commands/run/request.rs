@@ -64,8 +64,8 @@ impl Request {
     fn plan(file: &Path, text: String, options: Options) -> Result<Self> {
         let definition = definition::parse(file, &text)?;
         let plan = Plan::new(&definition, &own_worker::engine_names()?, options.selection()?.selection()?)?;
-        if plan.cell_count() == 0 {
-            return Err(bad_input(format!("{}: no cell is left to run: loosen --filter or --shard", definition.name)));
+        if let Some(why) = plan.why_empty() {
+            return Err(bad_input(format!("{}: {why}", definition.name)));
         }
         expect_files(&plan)?;
         let (plan_hash, threads) = walk(&plan);
