@@ -202,6 +202,7 @@ impl Conversation for Stub {
 
 fn manifest(cells_planned: u64) -> Manifest {
     Manifest {
+        excluded: Default::default(),
         schema: SCHEMA_VERSION,
         experiment: "stubs".into(),
         command: "none".into(),
