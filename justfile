@@ -27,6 +27,16 @@ bench-shard I N EXPERIMENT="quick" *FLAGS:
     {{ build }}
     {{ crossover }} run {{ EXPERIMENT }} --shard {{ I }}/{{ N }} {{ FLAGS }}
 
+# Run an experiment twice and see whether times agree within 5 % and accuracy to the last bit (exit 1: they do not)
+repeat EXPERIMENT="quick" *FLAGS:
+    {{ build }}
+    folder="results/runs/repeat-{{ EXPERIMENT }}-$(date -u +%Y%m%d-%H%M%S)"; \
+    for turn in first second; do \
+        status=0; {{ crossover }} run {{ EXPERIMENT }} --out "$folder-$turn" {{ FLAGS }} || status=$?; \
+        if [ "$status" -gt 1 ]; then exit "$status"; fi; \
+    done; \
+    python3 experiments/repeatability.py "$folder-first" "$folder-second"
+
 # Write a report of one or more runs to reports/latest (default: the newest run)
 report *RUNS:
     {{ build }}

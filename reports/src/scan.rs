@@ -195,7 +195,9 @@ mod tests {
             accuracy: None,
             transform: None,
             matching: None,
+            conditions: None,
             samples: Vec::new(),
+            batches: Vec::new(),
             machine: "m".into(),
             build: text(),
         };

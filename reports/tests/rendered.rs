@@ -32,6 +32,7 @@ fn summary() {
     Run run-1 of attention-quick, started 2023-11-14 22:13 UTC: 20 of 24 planned cells finished. Seed 7, plan 8899aabbccddeeff.
 
     * Worker crossover-worker 0.1.0 (build build1): x
+      Not told here: energy_uj (this machine has no powercap tree).
 
     ## Machine
 
@@ -217,9 +218,26 @@ fn csv() {
     let text = rendered("cells.csv");
     let first: Vec<&str> = text.split("\r\n").take(2).collect();
     insta::assert_snapshot!(first.join("\n"), @r"
-    run,schema,id,group,experiment,family,variant,engine,baseline,status,reason,stderr_tail,support,finished_unix_ms,elapsed_ns,median_ns,ci_low_ns,ci_high_ns,min_ns,p95_ns,samples,rejected,warmup_calls,prepare_ns,stop,flops,bytes,threads_used,isa,weight_bytes,activation_bytes,scratch_bytes,state_bytes,allocator_peak_bytes,warm_allocations,high_water_bytes,err_impl,err_impl_rel,tolerance_used,err_method,err_method_rel,cosine,error_ratio,nonfinite,rows_checked,rows_total,derive_ns,transform_parameters_before,transform_parameters_after,transform_bytes_before,transform_bytes_after,transform_error,match_mode,match_share,match_target,match_cost,machine,build,head_dim,n,precision,threads
-    run-1,2,g1-naive-dense,g1,attention-quick,attention,attention/dense,naive,true,ok,,,native,1700000000000,5,163840,162202,165478,155648,172032,11,1,3,77,converged,2560,32768,1,avx2,0,32768,65536,0,98304,0,5242880,1.25e-7,3e-8,0.25,2.5e-7,6e-8,0.9999995,1.5,0,64,128,,,,,,,,,,,machine1,build1,64,128,f32,1
+    run,schema,id,group,experiment,family,variant,engine,baseline,status,reason,stderr_tail,support,finished_unix_ms,elapsed_ns,median_ns,ci_low_ns,ci_high_ns,min_ns,p95_ns,samples,rejected,warmup_calls,prepare_ns,stop,flops,bytes,threads_used,isa,weight_bytes,activation_bytes,scratch_bytes,state_bytes,allocator_peak_bytes,warm_allocations,high_water_bytes,err_impl,err_impl_rel,tolerance_used,err_method,err_method_rel,cosine,error_ratio,divergence,top_1_agreement,nonfinite,rows_checked,rows_total,derive_ns,transform_parameters_before,transform_parameters_after,transform_bytes_before,transform_bytes_after,transform_error,match_mode,match_share,match_target,match_cost,steal_ns,load_average,involuntary_switches,frequency_khz,energy_j,instructions,cycles,cache_misses,machine,build,head_dim,n,precision,threads
+    run-1,3,g1-naive-dense,g1,attention-quick,attention,attention/dense,naive,true,ok,,,native,1700000000000,5,163840,162202,165478,155648,172032,11,1,3,77,converged,2560,32768,1,avx2,0,32768,65536,0,98304,0,5242880,1.25e-7,3e-8,0.25,2.5e-7,6e-8,0.9999995,1.5,,,0,64,128,,,,,,,,,,,,,,,,,,,machine1,build1,64,128,f32,1
     ");
+}
+
+/// Columns about classes appear where some output has them.
+#[test]
+fn classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run-1"), folder.path().join("out"));
+    let mut cells = vec![measured("a", "g", "softmax/stable", 128, 1, 1000), measured("b", "g", "softmax/taylor", 128, 1, 500)];
+    let accuracy = cells[1].accuracy.as_mut().unwrap();
+    (accuracy.divergence, accuracy.top_1_agreement) = (Some(0.0025), Some(0.75));
+    run_of(&run, &cells);
+    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    let accuracy = fs::read_to_string(out.join("accuracy.md")).unwrap();
+    assert!(accuracy.contains("*first class*"), "{accuracy}");
+    let rows = &tables(&accuracy)[0].rows;
+    let shown = |row: usize| ["divergence", "first class", "rows"].map(|column| rows[row][column].as_str());
+    assert_eq!((shown(0), shown(1)), (["–", "–", "64 of 128"], ["2.50e-3", "75.0 %", "64 of 128"]));
 }
 
 /// Columns about compressed weights appear where some cell has them; what is off its target is named.

@@ -11,6 +11,7 @@
 
 mod atomic;
 pub mod ceilings;
+mod conditions;
 mod error;
 mod journal;
 mod lock;
@@ -28,7 +29,7 @@ pub use error::{Result, StoreError};
 pub use journal::{DamagedFrame, Index, Journal, Records, Recovery, read_index, read_records};
 pub use lock::RunLock;
 pub use machine::{Cache, Machine, available_memory};
-pub use manifest::{Build, Manifest, Noise};
+pub use manifest::{Build, Instrument, Manifest, Noise};
 pub use merge::{Merged, merge};
 pub use run_folder::{Finished, RunFolder};
 pub use tables::{AxisColumns, TableWriter};

@@ -58,6 +58,19 @@ pub struct Build {
     pub version: String,
     /// Compiler, features, revision: what the worker tells of itself.
     pub detail: String,
+    /// The figures of [`crate::schema::Conditions`] that it looked for, and why some are always absent. Since version 3.
+    #[serde(default)]
+    pub instruments: Vec<Instrument>,
+}
+
+/// One figure that a worker looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instrument {
+    /// Its name, as the worker calls it.
+    pub name: String,
+    /// Why this machine does not tell it; absent where it does.
+    pub absent: Option<String>,
 }
 
 /// How noisy a run was.
@@ -115,6 +128,7 @@ impl Manifest {
 
 #[cfg(test)]
 pub(crate) fn example() -> Manifest {
+    let instruments = vec![Instrument { name: "energy_uj".into(), absent: Some("this machine has no powercap tree".into()) }];
     Manifest {
         schema: SCHEMA_VERSION,
         experiment: "attention-quick".into(),
@@ -125,7 +139,13 @@ pub(crate) fn example() -> Manifest {
         cells_planned: 12,
         seed: u64::MAX,
         machine: Machine::detect(),
-        builds: vec![Build { fingerprint: "f00d".into(), worker: "crossover-worker".into(), version: "0.1.0".into(), detail: "x".into() }],
+        builds: vec![Build {
+            fingerprint: "f00d".into(),
+            worker: "crossover-worker".into(),
+            version: "0.1.0".into(),
+            detail: "x".into(),
+            instruments,
+        }],
         excluded: BTreeMap::from([("too slow".to_owned(), 2)]),
         ceilings: Some(serde_json::json!({"fma_f64": 1.5e10})),
         noise: Some(Noise { floor: 0.013, pairs: 20, steal_ns: None, load_average: Some(0.5) }),

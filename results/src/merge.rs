@@ -231,9 +231,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let runs = ["x", "y"].map(|name| run(root.path(), name, "m", &[("a", Status::Unsupported)]));
         let text = std::fs::read_to_string(runs[1].join("manifest.json")).unwrap();
-        std::fs::write(runs[1].join("manifest.json"), text.replacen("\"schema\": 2", "\"schema\": 1", 1)).unwrap();
+        std::fs::write(runs[1].join("manifest.json"), text.replacen("\"schema\": 3", "\"schema\": 1", 1)).unwrap();
         let error = merge(&runs, &root.path().join("out"), "c").unwrap_err().to_string();
-        assert!(error.contains("layout 1") && error.contains("layout 2"), "{error}");
+        assert!(error.contains("layout 1") && error.contains("layout 3"), "{error}");
         std::fs::write(runs[1].join("manifest.json"), text).unwrap();
         assert!(matches!(merge(&runs, &runs[0], "c"), Err(StoreError::AlreadyARun { .. })));
         assert!(matches!(merge(&[root.path().join("none")], &root.path().join("out"), "c"), Err(StoreError::NoRun { .. })));

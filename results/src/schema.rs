@@ -7,8 +7,10 @@
 use crossover_core::axes::Axes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::conditions::{Batch, Conditions};
+
 /// The version of the record layout. Readers refuse versions above their own and say so.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// How a cell ended. Everything but `Ok` carries a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,8 +100,14 @@ pub struct Record {
     /// The cost that it was to have, where its sweep compares variants at equal cost. Since version 2.
     #[serde(default)]
     pub matching: Option<Matching>,
+    /// How the machine was while it was measured, and what that took beside time. Since version 3.
+    #[serde(default)]
+    pub conditions: Option<Conditions>,
     /// Raw samples, in the order taken.
     pub samples: Vec<Sample>,
+    /// What the worker saw beside its clock, one entry for each round in which it was asked and told. Since version 3.
+    #[serde(default)]
+    pub batches: Vec<Batch>,
     /// Fingerprint of the machine; the manifest spells it out.
     pub machine: String,
     /// Fingerprint of the worker's build; the manifest spells it out.
@@ -178,6 +186,13 @@ pub struct Accuracy {
     pub cosine: Option<f64>,
     /// `err_method_rel` over that of the plain dense operation at the same precision.
     pub error_ratio: Option<f64>,
+    /// Mean Kullback-Leibler divergence of the output rows from the exact ones in nats. Absent where they are not about classes, or where
+    /// the output gives nothing to a class that has a share. Since version 3.
+    #[serde(default)]
+    pub divergence: Option<f64>,
+    /// Share of the rows whose first class is that of the exact row. Absent where they are not about classes. Since version 3.
+    #[serde(default)]
+    pub top_1_agreement: Option<f64>,
     /// Output values that are NaN or infinite where the exact ones are not.
     pub nonfinite: u64,
     /// Rows compared.

@@ -5,7 +5,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::schema::{Accuracy, Matching, Memory, Record, SCHEMA_VERSION, Sample, Saved, Speed, Status, Transform};
+use crate::schema::{Accuracy, Batch, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Sample, Saved, Speed, Status, Transform};
 
 /// A measured cell with every field present and two samples.
 pub(crate) fn full_record() -> Record {
@@ -43,6 +43,8 @@ pub(crate) fn full_record() -> Record {
             err_method_rel: Some(-0.0),
             cosine: Some(0.999_999),
             error_ratio: Some(1.5),
+            divergence: Some(0.0),
+            top_1_agreement: Some(0.75),
             nonfinite: 0,
             rows_checked: 64,
             rows_total: 128,
@@ -58,6 +60,28 @@ pub(crate) fn full_record() -> Record {
             }),
         }),
         matching: Some(Matching { mode: "flops".into(), share: 0.25, target: 1000, cost: 1010 }),
+        conditions: Some(Conditions {
+            steal_ns: Some(20_000_000),
+            load_average: Some(1.25),
+            involuntary_switches: Some(3),
+            frequency_khz: Some(2_600_000),
+            energy_j: Some(0.5),
+            instructions: Some(1e6),
+            cycles: Some(2e6),
+            cache_misses: None,
+        }),
+        batches: vec![Batch {
+            round: 1,
+            calls: 10,
+            steal_ns: Some(20_000_000),
+            load_average: Some(1.25),
+            involuntary_switches: Some(3),
+            frequency_khz: Some(2_600_000),
+            energy_uj: Some(5_000_000),
+            instructions: Some(10_000_000),
+            cycles: Some(20_000_000),
+            cache_misses: None,
+        }],
         samples: vec![
             Sample { round: 0, calls: 10, ns: 12_345_670, rejected: false },
             Sample { round: 1, calls: 10, ns: 99_999_999, rejected: true },
@@ -93,7 +117,9 @@ pub(crate) fn small_record(id: &str) -> Record {
         accuracy: None,
         transform: None,
         matching: None,
+        conditions: None,
         samples: vec![],
+        batches: vec![],
         machine: "m".into(),
         build: "b".into(),
     }
@@ -154,7 +180,7 @@ fn memory() -> impl Strategy<Value = Memory> {
 }
 
 fn accuracy() -> impl Strategy<Value = Accuracy> {
-    (vec(option::of(finite()), 7), vec(count(), 3)).prop_map(|(e, n)| Accuracy {
+    (vec(option::of(finite()), 9), vec(count(), 3)).prop_map(|(e, n)| Accuracy {
         err_impl: e[0],
         err_impl_rel: e[1],
         tolerance_used: e[2],
@@ -162,6 +188,8 @@ fn accuracy() -> impl Strategy<Value = Accuracy> {
         err_method_rel: e[4],
         cosine: e[5],
         error_ratio: e[6],
+        divergence: e[7],
+        top_1_agreement: e[8],
         nonfinite: n[0],
         rows_checked: n[1],
         rows_total: n[2],
@@ -186,14 +214,48 @@ fn matching() -> impl Strategy<Value = Matching> {
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
-    (any::<u32>(), any::<u32>(), count(), any::<bool>()).prop_map(|(round, calls, ns, rejected)| Sample { round, calls, ns, rejected })
+    (prop_oneof![0..4u32, any::<u32>()], any::<u32>(), count(), any::<bool>()).prop_map(|(round, calls, ns, rejected)| Sample {
+        round,
+        calls,
+        ns,
+        rejected,
+    })
+}
+
+fn conditions() -> impl Strategy<Value = Conditions> {
+    (vec(option::of(count()), 3), vec(option::of(finite()), 5)).prop_map(|(n, e)| Conditions {
+        steal_ns: n[0],
+        load_average: e[0],
+        involuntary_switches: n[1],
+        frequency_khz: n[2],
+        energy_j: e[1],
+        instructions: e[2],
+        cycles: e[3],
+        cache_misses: e[4],
+    })
+}
+
+/// Of one of the first rounds, so that some samples belong to it.
+fn batch() -> impl Strategy<Value = Batch> {
+    (0..4u32, count(), vec(option::of(count()), 7), option::of(finite())).prop_map(|(round, calls, n, load_average)| Batch {
+        round,
+        calls,
+        steal_ns: n[0],
+        load_average,
+        involuntary_switches: n[1],
+        frequency_khz: n[2],
+        energy_uj: n[3],
+        instructions: n[4],
+        cycles: n[5],
+        cache_misses: n[6],
+    })
 }
 
 /// Any record that can be stored.
 pub(crate) fn any_record() -> impl Strategy<Value = Record> {
     let names = ("[!-~]{1,40}", vec(text(), 7), any::<bool>(), btree_map(text(), axis_value(), 0..6));
     let ending = (proptest::sample::select(&Status::ALL[..]), vec(option::of(text()), 3), count(), count());
-    let second = (option::of(transform()), option::of(matching()));
+    let second = (option::of(transform()), option::of(matching()), option::of(conditions()), vec(batch(), 0..4));
     let figures = (option::of(speed()), option::of(memory()), option::of(accuracy()), vec(sample(), 0..4), second);
     (names, ending, figures).prop_map(|((id, t, baseline, axes), (status, o, finished_unix_ms, elapsed_ns), figures)| Record {
         schema: SCHEMA_VERSION,
@@ -216,7 +278,9 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
         accuracy: figures.2,
         transform: figures.4.0,
         matching: figures.4.1,
+        conditions: figures.4.2,
         samples: figures.3,
+        batches: figures.4.3,
         machine: t[5].clone(),
         build: t[6].clone(),
     })

@@ -7,6 +7,7 @@
 mod axis_columns;
 mod column;
 mod fixed;
+mod samples;
 mod writer;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use axis_columns::AxisColumns;
 pub use writer::TableWriter;
 
 pub(crate) use fixed::fixed_columns;
+pub(crate) use samples::check_batch;
 
 /// Rows of `cells` held at a time: at some 50 columns about 10 MB.
 const CELL_GROUP: usize = 16_384;

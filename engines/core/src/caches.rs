@@ -2,6 +2,9 @@
 
 use std::fs;
 
+/// More caches than any core has.
+const MOST_CACHES: usize = 10;
+
 /// Bytes of one cache of the first core: index 0 is the first-level data cache, 2 and 3 are the second and third level.
 pub fn cache_bytes(index: usize) -> Option<usize> {
     let text = fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
@@ -10,4 +13,9 @@ pub fn cache_bytes(index: usize) -> Option<usize> {
         Some(number) => number.parse::<usize>().ok().map(|value| value << 10),
         None => text.strip_suffix('M')?.parse::<usize>().ok().map(|value| value << 20),
     }
+}
+
+/// Bytes of the largest cache that a core has: its last level.
+pub fn last_level_bytes() -> Option<usize> {
+    (0..MOST_CACHES).filter_map(cache_bytes).max()
 }

@@ -23,6 +23,7 @@ pub mod host;
 pub mod inputs;
 pub mod isa;
 pub mod layout;
+pub mod load;
 pub mod number;
 pub mod ops;
 pub mod palette;

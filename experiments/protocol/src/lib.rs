@@ -15,8 +15,8 @@ pub mod text;
 pub use framing::{MAX_LINE_BYTES, ReadLine, WireError, read_message, write_message};
 pub use request::{Cell, Request};
 pub use response::{
-    AccuracyFigures, Applied, Bandwidth, Capabilities, Ceilings, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures,
-    NarrowCeiling, PreparedReply, Response, SupportLevel, TransformFigures,
+    AccuracyFigures, Applied, Bandwidth, Capabilities, Ceilings, Conditions, EngineInfo, FailureKind, Fault, HelloReply, Instrument,
+    MeasuredReply, MeasuredSample, MemoryFigures, NarrowCeiling, PreparedReply, Response, SupportLevel, TransformFigures,
 };
 
 /// The version of the protocol; `hello` carries it both ways, and a mismatch ends the conversation.

@@ -20,10 +20,7 @@ pub enum Response {
     /// To `probe`.
     Probed(Ceilings),
     /// To `measure`.
-    Measured {
-        /// The samples, in the order taken.
-        samples: Vec<MeasuredSample>,
-    },
+    Measured(MeasuredReply),
     /// To `account`.
     Accounted(MemoryFigures),
     /// To `quit`.
@@ -48,6 +45,19 @@ pub struct HelloReply {
     pub engines: Vec<EngineInfo>,
     /// What it does by itself.
     pub capabilities: Capabilities,
+    /// What it reads beside the clock, and why not where it cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instruments: Vec<Instrument>,
+}
+
+/// A figure of [`Conditions`] that a worker looks for on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instrument {
+    /// The field's name.
+    pub name: String,
+    /// Why it is always `null` here; `null` where it is not.
+    pub absent: Option<String>,
 }
 
 /// One engine in a worker.
@@ -72,6 +82,9 @@ pub struct Capabilities {
     pub draws_inputs: bool,
     /// It compares its own output with the reference; otherwise it writes the output to a file.
     pub judges: bool,
+    /// It empties the processor's caches before each call of a cell with `cache` = `cold`; others are not given such cells.
+    #[serde(default)]
+    pub empties_caches: bool,
 }
 
 /// How the engine will run the cell.
@@ -128,6 +141,17 @@ pub struct TransformFigures {
     pub error: Option<f64>,
 }
 
+/// A batch of samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredReply {
+    /// The samples, in the order taken.
+    pub samples: Vec<MeasuredSample>,
+    /// What the worker saw beside its clock while it took them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Conditions>,
+}
+
 /// One timed sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,6 +162,28 @@ pub struct MeasuredSample {
     pub ns: u64,
     /// True where the worker saw itself being disturbed (an involuntary switch, stolen time).
     pub disturbed: bool,
+}
+
+/// What a worker saw beside its clock while it took a batch of samples; each figure `null` where the machine does not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conditions {
+    /// Time that the hypervisor gave to others, all cores together, in steps of ten milliseconds.
+    pub steal_ns: Option<u64>,
+    /// Load average over a minute at the end of the batch.
+    pub load_average: Option<f64>,
+    /// Involuntary context switches of all threads of the worker.
+    pub involuntary_switches: Option<u64>,
+    /// Frequency of the processor that the batch ended on.
+    pub frequency_khz: Option<u64>,
+    /// Energy that the processor's packages and their memory took, whoever used them.
+    pub energy_uj: Option<u64>,
+    /// Instructions of all calls, in user space, on all threads of the worker.
+    pub instructions: Option<u64>,
+    /// Cycles, likewise.
+    pub cycles: Option<u64>,
+    /// Misses of the last cache, likewise.
+    pub cache_misses: Option<u64>,
 }
 
 /// The three named memory figures.
@@ -182,6 +228,12 @@ pub struct AccuracyFigures {
     pub cosine: Option<f64>,
     /// `err_method_rel` over that of the plain dense operation at the same precision.
     pub error_ratio: Option<f64>,
+    /// Mean Kullback-Leibler divergence of the output rows from the exact ones in nats; absent where they are not about classes.
+    #[serde(default)]
+    pub divergence: Option<f64>,
+    /// Share of the rows whose first class is that of the exact row; absent likewise.
+    #[serde(default)]
+    pub top_1_agreement: Option<f64>,
     /// Output values that are not finite where the exact ones are.
     pub nonfinite: u64,
     /// Rows compared.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossover_protocol::{AccuracyFigures, Cell, MemoryFigures, PreparedReply, SupportLevel, TransformFigures};
-use crossover_results::schema::{Accuracy, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Transform};
+use crossover_results::schema::{Accuracy, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Transform};
 
 use crate::plan::{Match, PlannedCell};
 use crate::schedule::sampling::{Sampling, Stop};
@@ -72,7 +72,8 @@ impl Draft {
             Some(PreparedReply { support: SupportLevel::Emulated, reason, .. }) => (Status::Emulated, reason.clone()),
             _ => (Status::Ok, sampling.all_disturbed().then(|| "every sample was disturbed: the figures are of all of them".to_owned())),
         };
-        Record { speed, samples: sampling.samples, ..self.ended(status, reason) }
+        let conditions = Conditions::over(&sampling.batches);
+        Record { speed, conditions, samples: sampling.samples, batches: sampling.batches, ..self.ended(status, reason) }
     }
 
     fn ended(self, status: Status, reason: Option<String>) -> Record {
@@ -97,7 +98,9 @@ impl Draft {
             accuracy: self.accuracy.map(accuracy),
             transform: self.prepared.as_ref().and_then(transform),
             matching: self.cell.matched.as_ref().map(matching),
+            conditions: None,
             samples: Vec::new(),
+            batches: Vec::new(),
             machine: self.machine,
             build: self.build.unwrap_or_else(|| UNKNOWN_BUILD.to_owned()),
         }
@@ -114,7 +117,9 @@ pub fn without_figures(record: Record, reason: String) -> Record {
         accuracy: None,
         transform: None,
         matching: None,
+        conditions: None,
         samples: Vec::new(),
+        batches: Vec::new(),
         ..record
     }
 }
@@ -166,6 +171,8 @@ fn accuracy(figures: AccuracyFigures) -> Accuracy {
         err_method_rel: figures.err_method_rel,
         cosine: figures.cosine,
         error_ratio: figures.error_ratio,
+        divergence: figures.divergence,
+        top_1_agreement: figures.top_1_agreement,
         nonfinite: figures.nonfinite,
         rows_checked: figures.rows_checked,
         rows_total: figures.rows_total,

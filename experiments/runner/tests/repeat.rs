@@ -25,6 +25,8 @@ fn bits(accuracy: &Accuracy) -> Vec<Option<u64>> {
         accuracy.err_method_rel,
         accuracy.cosine,
         accuracy.error_ratio,
+        accuracy.divergence,
+        accuracy.top_1_agreement,
     ];
     columns.map(|value| value.map(f64::to_bits)).to_vec()
 }
@@ -42,4 +44,40 @@ fn accuracy_columns_repeat_bit_for_bit() {
         assert_eq!(bits(accuracy), bits(other), "{id}");
         assert_eq!(accuracy.rows_checked, other.rows_checked);
     }
+}
+
+/// `just repeat` leaves the judgement to a script: what is the same passes it, one digit of one figure does not.
+#[test]
+fn the_script_finds_what_does_not_repeat() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        println!("skipped: there is no python3");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let journal = |median: u64, err_impl: &str| {
+        let record = format!(
+            r#"{{"schema":3,"id":"a","variant":"linear/dense","engine":"naive","status":"ok","speed":{{"median_ns":{median}}},"accuracy":{{"err_impl":{err_impl}}}}}"#
+        );
+        format!("crossover-journal 1\n00000000 {} a ok {record}\n", record.len())
+    };
+    for run in [&first, &second] {
+        std::fs::create_dir(run).unwrap();
+        std::fs::write(run.join("journal.txt"), journal(200_000, "0.0")).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../repeatability.py");
+    let judged = || {
+        let output = Command::new("python3").arg(&script).args([&first, &second]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = judged();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("1 cells of 100 us or more in both runs; 100.0 %"), "{said}");
+    for other in [journal(211_000, "0.0"), journal(200_000, "-0.0"), journal(200_000, "0.0").replace("\"a\"", "\"b\"")] {
+        std::fs::write(second.join("journal.txt"), &other).unwrap();
+        let (code, said) = judged();
+        assert_eq!(code, Some(1), "{other}: {said}");
+    }
+    std::fs::write(second.join("journal.txt"), "crossover-journal 1\nrubbish\n").unwrap();
+    assert_eq!(judged().0, Some(2));
 }

@@ -295,7 +295,20 @@ pub const COMMON_AXES: &[AxisSpec] = &[
         kind: AxisKind::Choice { of: &["gaussian", "peaked", "clustered", "extreme"] },
         default: AxisDefault::Text("gaussian"),
     },
+    AxisSpec {
+        name: CACHE,
+        doc: "what the processor's caches hold when a timed call begins: what the call before left there, or nothing of the cell",
+        kind: AxisKind::Choice { of: &[WARM, COLD] },
+        default: AxisDefault::Text(WARM),
+    },
 ];
+
+/// The axis that says what caches hold when a timed call begins.
+pub const CACHE: &str = "cache";
+/// What the call before left there.
+pub const WARM: &str = "warm";
+/// Nothing of the cell: neither inputs nor weights.
+pub const COLD: &str = "cold";
 
 impl Descriptor {
     /// The part of the name before the slash.

@@ -9,6 +9,7 @@
 mod adapt;
 pub mod attention;
 pub mod cell;
+pub mod classes;
 pub mod descriptor;
 pub mod ffn;
 pub mod formula;

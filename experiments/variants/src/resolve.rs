@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::adapt::{adapted, first_failing, is_about_a_default};
 use crate::attention::reasons;
-use crate::descriptor::{AxisKind, AxisSpec, Descriptor, Dim, TensorSpec};
+use crate::descriptor::{AxisKind, AxisSpec, CACHE, COLD, Descriptor, Dim, TensorSpec};
 use crate::kept;
 use crate::model::architecture::MISFIT;
 use crate::model::{component, misfit};
@@ -234,6 +234,11 @@ pub fn number(axes: &Axes, axis: &str) -> f64 {
 /// The cell's precision; resolved axes have a valid one.
 pub fn precision(axes: &Axes) -> Precision {
     name(axes, "precision").parse().unwrap_or(Precision::F32)
+}
+
+/// Does every timed call of the cell begin with empty caches?
+pub fn is_cold(axes: &Axes) -> bool {
+    name(axes, CACHE) == COLD
 }
 
 fn unknown(descriptor: &'static Descriptor, axis: &str) -> AxisError {

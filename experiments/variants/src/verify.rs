@@ -12,6 +12,7 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 
+use crate::classes::{Scores, same_first};
 use crate::inputs::CellInputs;
 use crate::registry::Entry;
 use crate::resolve::precision;
@@ -37,6 +38,10 @@ pub struct Judgement {
     pub cosine: Option<f64>,
     /// Method error over that of the plain dense operation at the same precision.
     pub error_ratio: Option<f64>,
+    /// Mean Kullback-Leibler divergence of the output rows from the exact ones, in nats, where they tell of classes.
+    pub divergence: Option<f64>,
+    /// Share of the rows whose first class is that of the exact row, likewise.
+    pub top_1_agreement: Option<f64>,
     /// Values that are not finite where the exact ones are.
     pub nonfinite: u64,
     /// Rows compared.
@@ -96,7 +101,7 @@ pub fn judge(entry: &Entry, axes: &Axes, inputs: &CellInputs, output: &HostTenso
     if output.len() != rows_total * width {
         return Err(shape_error("verify", format!("the output {:?} has not {rows_total} rows", output.shape())));
     }
-    let mut tally = Tally::new(precision(axes));
+    let mut tally = Tally::new(precision(axes), Scores::of(entry.descriptor));
     for row in sampled_rows(rows_total, truths.row_terms(inputs)?) {
         tally.add_row(row, &output.values()[row * width..(row + 1) * width], &truths.row(inputs, row, precision(axes))?)?;
     }
@@ -119,6 +124,9 @@ struct Tally {
     plain: Accumulated,
     plain_implementation: Accumulated,
     cosines: f64,
+    scores: Option<Scores>,
+    divergences: f64,
+    same_first: usize,
     used: f64,
     nonfinite: u64,
     rows: usize,
@@ -129,7 +137,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(precision: Precision) -> Self {
+    fn new(precision: Precision, scores: Option<Scores>) -> Self {
         let zero = Accumulated::default();
         Self {
             precision,
@@ -138,6 +146,9 @@ impl Tally {
             plain: zero,
             plain_implementation: zero,
             cosines: 0.0,
+            scores,
+            divergences: 0.0,
+            same_first: 0,
             used: 0.0,
             nonfinite: 0,
             rows: 0,
@@ -168,6 +179,10 @@ impl Tally {
             }
         }
         self.cosines += cosine(output, exact);
+        if let Some(scores) = self.scores {
+            self.divergences += scores.divergence(output, exact);
+            self.same_first += usize::from(same_first(output, exact));
+        }
         self.has_plain &= plain.is_some();
         self.rows += 1;
         self.determined += usize::from(determined);
@@ -196,13 +211,17 @@ impl Tally {
 
     fn judgement(self, is_attention: bool, rows_total: usize) -> Judgement {
         let plain = self.plain.relative();
+        let mean = |sum: f64| finite(sum / self.rows.max(1) as f64);
+        let of_classes = self.scores.filter(|_| self.rows > 0);
         let complaint = self.worst.clone().or_else(|| self.mostly_undetermined()).or_else(|| self.twice_the_plain_error(is_attention));
         Judgement {
             complaint,
             implementation: self.implementation.figures(),
             method: self.method.figures(),
             tolerance_used: finite(self.used),
-            cosine: finite(self.cosines / self.rows.max(1) as f64),
+            cosine: mean(self.cosines),
+            divergence: of_classes.and_then(|_| mean(self.divergences)),
+            top_1_agreement: of_classes.and_then(|_| mean(self.same_first as f64)),
             error_ratio: if self.has_plain { finite(self.method.relative() / plain) } else { None },
             nonfinite: self.nonfinite,
             rows_checked: self.determined as u64,
@@ -271,6 +290,21 @@ mod tests {
             assert_eq!(judgement.error_ratio, Some(1.0), "{precision}");
             assert!(judgement.tolerance_used.unwrap() > 1e-3, "{precision}: {judgement:?}");
         }
+    }
+
+    #[test]
+    fn rows_over_classes_are_judged_as_distributions_too() {
+        let (entry, axes, inputs) = softmax_cell("f32");
+        let judged = |values: Vec<f64>| judge(&entry, &axes, &inputs, &HostTensor::new(&[1, 5, 33], values).unwrap()).unwrap();
+        let mut values = plain_output(&entry, &axes, &inputs);
+        let right = judged(values.clone());
+        assert!(right.divergence.is_some_and(|nats| nats < 1e-9), "{right:?}");
+        assert_eq!(right.top_1_agreement, Some(1.0));
+        // One row of five has its first class at another place.
+        values[3 * 33..4 * 33].rotate_right(1);
+        let turned = judged(values);
+        assert!(turned.divergence.is_some_and(|nats| nats > 1e-3), "{turned:?}");
+        assert_eq!(turned.top_1_agreement, Some(0.8));
     }
 
     #[test]

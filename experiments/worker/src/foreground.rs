@@ -46,7 +46,7 @@ pub fn run(json: &str, profile: bool) -> Result<Outcome> {
     let cell: Cell = serde_json::from_str(json).context("the cell is not what this worker expects")?;
     let title = format!("{} on {}", cell.variant, cell.engine);
     let axes: Vec<String> = cell.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let mut session = Session::default();
+    let mut session = Session::open();
     let prepared = session.prepare(cell, None).map_err(Refusal)?;
     if profile {
         eprintln!("{title}: calling it for {} s (pid {})", PROFILE.as_secs(), std::process::id());
@@ -88,18 +88,22 @@ fn accuracy_lines(accuracy: &AccuracyFigures) -> String {
     };
     let ratio = accuracy.error_ratio.map(|ratio| format!(", {ratio:.3} times that of the plain operation"));
     let cosine = accuracy.cosine.map(|cosine| format!("  cosine      {cosine:.9} to the exact result, mean of rows\n"));
-    let implementation = format!("{} at most, {} of its tolerance", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
+    let classes = match (accuracy.divergence, accuracy.top_1_agreement) {
+        (None, None) => String::new(),
+        (divergence, agreement) => {
+            let share = agreement.map(|share| format!(", the same first class in {:.2} % of the rows", 100.0 * share));
+            let implementation = format!("{} at most, {} of its tolerance", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
     let (largest, relative) = (figure(accuracy.err_method), figure(accuracy.err_method_rel));
     let method = format!("{largest} at most, {relative} relative{}", ratio.unwrap_or_default());
-    [verdict, wrap("  err_impl    ", implementation.split(' ')), wrap("  err_method  ", method.split(' ')), cosine.unwrap_or_default()]
+    [verdict, wrap("  err_impl    ", implementation.split(' ')), wrap("  err_method  ", method.split(' ')), cosine.unwrap_or_default(), classes]
         .concat()
 }
 
 fn sample_for(session: &mut Session, time: Duration) -> Result<Vec<u64>> {
     let (start, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || start.elapsed() < time {
-        let samples = session.measure(1, 1).map_err(Refusal)?;
-        times.extend(samples.iter().map(|sample| sample.ns));
+        let taken = session.measure(1, 1).map_err(Refusal)?;
+        times.extend(taken.samples.iter().map(|sample| sample.ns));
     }
     Ok(times)
 }
@@ -120,6 +124,8 @@ mod tests {
             err_method_rel: Some(0.125),
             cosine: Some(0.9375),
             error_ratio: Some(1.25),
+            divergence: Some(0.0625),
+            top_1_agreement: Some(0.75),
             nonfinite: 0,
             rows_checked: 3,
             rows_total: 4,
@@ -129,9 +135,11 @@ mod tests {
           err_impl    1.500e-7 at most, 2.500e-1 of its tolerance
           err_method  5.000e-1 at most, 1.250e-1 relative, 1.250 times that of the plain operation
           cosine      0.937500000 to the exact result, mean of rows
+          divergence  6.250e-2 nats, mean of rows, the same first class in 75.00 % of the rows
         ");
         accuracy.complaint = Some("row 1, column 2 is off".into());
         (accuracy.cosine, accuracy.error_ratio, accuracy.err_method) = (None, None, None);
+        (accuracy.divergence, accuracy.top_1_agreement) = (None, None);
         insta::assert_snapshot!(accuracy_lines(&accuracy), @"
           WRONG       row 1, column 2 is off
           err_impl    1.500e-7 at most, 2.500e-1 of its tolerance

@@ -2,13 +2,15 @@
 //!
 //! Without a subcommand it speaks the worker protocol on stdin and stdout (`experiments/PROTOCOL.md`). The order of the modules is the
 //! order of a cell's life: [`serve`] reads requests, [`session`] keeps the prepared cell, [`dispatch`] finds engine and variant,
-//! [`timing`] measures, [`memory`] accounts. [`apply`] and [`probe`] are the two jobs that are not cells.
+//! [`timing`] measures (beside the [`instruments`]), [`memory`] accounts. [`apply`] and [`probe`] are the two jobs that are not cells.
 
 mod allocator;
 mod apply;
 mod dispatch;
+mod eviction;
 mod fingerprint;
 mod foreground;
+mod instruments;
 mod memory;
 mod probe;
 mod process;

@@ -13,7 +13,7 @@ use crate::{apply, fingerprint, probe};
 
 /// Answers requests until `quit` or the end of stdin. Reading blocks, so that a waiting worker uses no processor time.
 pub fn serve(mut reader: impl BufRead, mut writer: impl Write) -> Result<()> {
-    let mut session = Session::default();
+    let mut session = Session::open();
     loop {
         let request = match read_message::<Request>(&mut reader) {
             Ok(ReadLine::Message(request)) => request,
@@ -36,10 +36,10 @@ pub fn serve(mut reader: impl BufRead, mut writer: impl Write) -> Result<()> {
 fn answer(session: &mut Session, request: Request) -> Result<Response, Fault> {
     match request {
         // Also to a runner of another version: it reads ours and says what to do.
-        Request::Hello { .. } => Ok(hello()),
+        Request::Hello { .. } => Ok(hello(session)),
         Request::Prepare { cell, inputs } => session.prepare(cell, inputs.as_deref()).map(Response::Prepared),
         Request::Verify { output } => session.verify(output.as_deref()),
-        Request::Measure { samples, calls } => session.measure(samples, calls).map(|samples| Response::Measured { samples }),
+        Request::Measure { samples, calls } => session.measure(samples, calls).map(Response::Measured),
         Request::Account {} => session.account().map(Response::Accounted),
         Request::Materialize { cell, inputs } => Session::materialize(&cell, &inputs).map(|()| Response::Written {}),
         Request::Judge { cell, output } => Session::judge(&cell, &output).map(Response::Verified),
@@ -49,7 +49,7 @@ fn answer(session: &mut Session, request: Request) -> Result<Response, Fault> {
     }
 }
 
-fn hello() -> Response {
+fn hello(session: &Session) -> Response {
     let engines = crossover_registry::descriptions().into_iter().map(|engine| EngineInfo {
         name: engine.name.to_owned(),
         summary: engine.summary.to_owned(),
@@ -62,7 +62,8 @@ fn hello() -> Response {
         version: env!("CARGO_PKG_VERSION").into(),
         build: fingerprint::build(),
         engines: engines.collect(),
-        capabilities: Capabilities { draws_inputs: true, judges: true },
+        capabilities: Capabilities { draws_inputs: true, judges: true, empties_caches: true },
+        instruments: session.instruments(),
     })
 }
 
@@ -74,6 +75,7 @@ pub fn bad_request(message: impl Into<String>) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossover_protocol::MeasuredReply;
 
     fn converse(lines: &str) -> Vec<Response> {
         let mut written = Vec::new();
@@ -93,7 +95,7 @@ mod tests {
             Response::Hello(_),
             Response::Prepared(prepared),
             Response::Verified(verified),
-            Response::Measured { samples },
+            Response::Measured(MeasuredReply { samples, conditions: Some(_) }),
             Response::Accounted(memory),
             Response::Bye {},
         ] = &responses[..]

@@ -6,20 +6,23 @@ use crossover_core::axes::Axes;
 use crossover_core::error::EngineError;
 use crossover_core::support::Support;
 use crossover_protocol::{
-    AccuracyFigures, Cell, FailureKind, Fault, MeasuredSample, MemoryFigures, PreparedReply, Response, SupportLevel, TransformFigures,
+    AccuracyFigures, Cell, FailureKind, Fault, Instrument, MeasuredReply, MemoryFigures, PreparedReply, Response, SupportLevel,
+    TransformFigures,
 };
 use crossover_variants::cell::{DryRun, PreparedCell};
 use crossover_variants::inputs::{CellInputs, Transform};
 use crossover_variants::registry::{self, Entry};
-use crossover_variants::resolve::{precision, resolve, shape_of, size};
+use crossover_variants::resolve::{is_cold, precision, resolve, shape_of, size};
 use crossover_variants::verify::{self, Judgement};
 
+use crate::eviction::Eviction;
+use crate::instruments::Instruments;
 use crate::serve::bad_request;
 use crate::{dispatch, memory, process, tensor_file, timing};
 
 /// The state between requests.
-#[derive(Default)]
 pub struct Session {
+    instruments: Instruments,
     ready: Option<Ready>,
 }
 
@@ -28,6 +31,8 @@ struct Ready {
     inputs: CellInputs,
     cell: Box<dyn PreparedCell>,
     engine: String,
+    /// Of a cell whose calls begin with empty caches: made when it is first measured, so that no memory figure has it.
+    eviction: Option<Eviction>,
 }
 
 /// A cell's variant with its axes resolved.
@@ -57,6 +62,16 @@ impl Problem {
 }
 
 impl Session {
+    /// Nothing prepared; the instruments see every thread from here on.
+    pub fn open() -> Self {
+        Self { instruments: Instruments::open(), ready: None }
+    }
+
+    /// What is read beside the clock.
+    pub fn instruments(&self) -> Vec<Instrument> {
+        self.instruments.list()
+    }
+
     /// Everything that must not be timed.
     pub fn prepare(&mut self, cell: Cell, inputs: Option<&Path>) -> Result<PreparedReply, Fault> {
         self.ready = None;
@@ -65,6 +80,7 @@ impl Session {
         }
         let problem = Problem::of(&cell)?;
         refuse_crowding(size(&problem.axes, "threads"))?;
+        refuse_cold_devices(&cell.engine, &problem.axes)?;
         let dry = problem.entry.dry_run(&problem.axes).map_err(fault)?;
         let support =
             dispatch::support(&cell.engine, &dry.operations, &problem.axes).ok_or_else(|| unknown_engine(&cell.engine))?.map_err(fault)?;
@@ -85,7 +101,7 @@ impl Session {
             threads_used: prepared.threads_used() as u64,
             isa: prepared.isa(),
         };
-        self.ready = Some(Ready { problem, inputs, cell: prepared, engine: cell.engine });
+        self.ready = Some(Ready { problem, inputs, cell: prepared, engine: cell.engine, eviction: None });
         Ok(reply)
     }
 
@@ -104,14 +120,21 @@ impl Session {
     }
 
     /// Samples of the prepared cell.
-    pub fn measure(&mut self, samples: u32, calls: u32) -> Result<Vec<MeasuredSample>, Fault> {
-        timing::measure(self.ready()?.cell.as_mut(), samples, calls).map_err(fault)
+    pub fn measure(&mut self, samples: u32, calls: u32) -> Result<MeasuredReply, Fault> {
+        let Self { instruments, ready } = self;
+        let Ready { problem, cell, eviction, .. } = ready.as_mut().ok_or_else(out_of_order)?;
+        if is_cold(&problem.axes) && eviction.is_none() {
+            *eviction = Some(Eviction::new(cell.threads_used()).map_err(fault)?);
+        }
+        let evict = eviction.as_ref().map(|eviction| || eviction.evict());
+        let evict = evict.as_ref().map(|evict| evict as &dyn Fn());
+        timing::measure(cell.as_mut(), samples, calls, evict, instruments).map_err(fault)
     }
 
     /// The memory pass. It ends the cell: another `prepare` must follow before the next measurement.
     pub fn account(&mut self) -> Result<MemoryFigures, Fault> {
         let ready = self.ready.take().ok_or_else(out_of_order)?;
-        let Ready { problem, inputs, cell, engine } = ready;
+        let Ready { problem, inputs, cell, engine, .. } = ready;
         drop(cell);
         let inputs = std::cell::RefCell::new(Some(inputs));
         let prepare = || {
@@ -214,6 +237,15 @@ pub fn unknown_engine(name: &str) -> Fault {
     bad_request(format!("this worker has no engine {name:?}; it has {}", engines.join(", ")))
 }
 
+/// Cold is about the processor's caches: a device has its own, which nothing here empties.
+fn refuse_cold_devices(engine: &str, axes: &Axes) -> Result<(), Fault> {
+    if !is_cold(axes) || !crossover_registry::is_on_device(engine) {
+        return Ok(());
+    }
+    let message = format!("{engine} computes on a device whose caches cannot be emptied from here: ask for cache = warm");
+    Err(Fault { kind: FailureKind::Unsupported, message })
+}
+
 fn out_of_order() -> Fault {
     bad_request("no cell is prepared: send `prepare` first")
 }
@@ -240,6 +272,8 @@ fn figures(judgement: Judgement) -> AccuracyFigures {
         err_method_rel: judgement.method.relative,
         cosine: judgement.cosine,
         error_ratio: judgement.error_ratio,
+        divergence: judgement.divergence,
+        top_1_agreement: judgement.top_1_agreement,
         nonfinite: judgement.nonfinite,
         rows_checked: judgement.rows_checked,
         rows_total: judgement.rows_total,

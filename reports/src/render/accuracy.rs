@@ -16,21 +16,30 @@ const ABOUT: &str = "# Accuracy\n\n\
     rows. *error ratio*: relative err_method over that of the plain dense operation at the same precision. *rows*: compared of all. \
     *nonfinite*: output values that are NaN or infinite where the exact ones are not.\n";
 
+/// Said where the rows of some output tell of classes.
+const CLASSES: &str = "\n*divergence*: mean Kullback-Leibler divergence, in nats, of the output rows that tell of classes from the exact ones. \
+    *first class*: share of those rows in which the same class comes first.\n";
+
 struct Accuracy<'a> {
     frame: &'a DataFrame,
+    /// Show how far apart rows over classes are?
+    classes: bool,
 }
 
 /// The whole file. `frame` has the columns of `frames::accuracy` and those of the baseline.
 pub(crate) fn document(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let empty = if frame.height() == 0 { "\nThere are no cells.\n" } else { "" };
-    Ok(format!("{ABOUT}{empty}{}", sections(frame, context, &Accuracy { frame })?))
+    let classes = frame.doubles("top_1_agreement")?.iter().any(|share| share.is_some());
+    let more = if classes { CLASSES } else { "" };
+    Ok(format!("{ABOUT}{more}{empty}{}", sections(frame, context, &Accuracy { frame, classes })?))
 }
 
 impl Measures for Accuracy<'_> {
     fn headings(&self) -> Vec<(&'static str, Align)> {
-        let figures = ["err_impl", "relative", "tolerance used", "err_method", "relative", "cosine", "error ratio", "rows", "nonfinite"];
+        let figures = ["err_impl", "relative", "tolerance used", "err_method", "relative", "cosine", "error ratio"];
+        let classes = ["divergence", "first class"].into_iter().filter(|_| self.classes);
         std::iter::once(("status", Align::Left))
-            .chain(figures.map(|heading| (heading, Align::Right)))
+            .chain(figures.into_iter().chain(classes).chain(["rows", "nonfinite"]).map(|heading| (heading, Align::Right)))
             .chain([("remark", Align::Left)])
             .collect()
     }
@@ -50,7 +59,7 @@ impl Measures for Accuracy<'_> {
             Some("loose") => "bound may be too loose",
             _ => "",
         };
-        Ok(vec![
+        let mut cells = vec![
             if status == "ok" { name(status) } else { format!("**{}**", name(status)) },
             shown("err_impl", scientific)?,
             shown("err_impl_rel", scientific)?,
@@ -59,6 +68,11 @@ impl Measures for Accuracy<'_> {
             shown("err_method_rel", scientific)?,
             shown("cosine", |cosine| format!("{cosine:.9}"))?,
             shown("error_ratio", figure)?,
+        ];
+        if self.classes {
+            cells.extend([shown("divergence", scientific)?, shown("top_1_agreement", percent)?]);
+        }
+        cells.extend([
             rows,
             match int("nonfinite")? {
                 Some(0) => "0".to_owned(),
@@ -66,7 +80,8 @@ impl Measures for Accuracy<'_> {
                 None => ABSENT.to_owned(),
             },
             remark.to_owned(),
-        ])
+        ]);
+        Ok(cells)
     }
 
     fn compares(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crossover_results::schema::Status;
-use crossover_results::{Machine, Noise};
+use crossover_results::{Build, Instrument, Machine, Noise};
 use polars::prelude::*;
 
 use super::Context;
@@ -67,9 +67,17 @@ fn made_by(runs: &[Run], cells: &DataFrame) -> PolarsResult<String> {
         for build in &manifest.builds {
             let [worker, version, detail] = [&build.worker, &build.version, &build.detail].map(|text| sentence(text));
             out += &format!("\n* Worker {worker} {version} (build {}): {detail}\n", name(&build.fingerprint));
+            out += &untold(build);
         }
     }
     Ok(out)
+}
+
+/// What the worker looked for beside the clock and could not have.
+fn untold(build: &Build) -> String {
+    let absent = |instrument: &Instrument| Some(format!("{} ({})", name(&instrument.name), sentence(instrument.absent.as_deref()?)));
+    let absent: Vec<String> = build.instruments.iter().filter_map(absent).collect();
+    if absent.is_empty() { String::new() } else { format!("  Not told here: {}.\n", absent.join(", ")) }
 }
 
 /// The machines of the manifests, and any that only the cells speak of.

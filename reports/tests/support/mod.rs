@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_results::schema::{Accuracy, Memory, Record, SCHEMA_VERSION, Sample, Speed, Status};
-use crossover_results::{Build, Cache, Machine, Manifest, Noise, RunFolder};
+use crossover_results::{Build, Cache, Instrument, Machine, Manifest, Noise, RunFolder};
 
 /// A manifest whose machine does 0.1 TFLOP/s.
 pub fn manifest() -> Manifest {
@@ -39,6 +39,10 @@ pub fn manifest() -> Manifest {
             worker: "crossover-worker".into(),
             version: "0.1.0".into(),
             detail: "x".into(),
+            instruments: vec![
+                Instrument { name: "load_average".into(), absent: None },
+                Instrument { name: "energy_uj".into(), absent: Some("this machine has no powercap tree".into()) },
+            ],
         }],
         ceilings: Some(serde_json::json!({
             "threads": 2, "isa": "avx2", "f64_flops_per_s": 50_000_000_000u64, "f32_flops_per_s": 100_000_000_000u64,
@@ -105,6 +109,8 @@ pub fn measured(id: &str, group: &str, variant: &str, n: i64, threads: i64, medi
             err_method_rel: Some(6.0e-8),
             cosine: Some(0.999_999_5),
             error_ratio: Some(1.5),
+            divergence: None,
+            top_1_agreement: None,
             nonfinite: 0,
             rows_checked: 64,
             rows_total: n as u64,
@@ -143,7 +149,9 @@ pub fn failed(id: &str, group: &str, variant: &str, n: i64, threads: i64, status
         accuracy: None,
         transform: None,
         matching: None,
+        conditions: None,
         samples: Vec::new(),
+        batches: Vec::new(),
         machine: "machine1".into(),
         build: "build1".into(),
     }

@@ -196,10 +196,10 @@ fn a_head_that_disagrees_with_its_record_is_damage() {
 #[test]
 fn newer_versions_are_refused_and_left_alone() {
     let (_folder, path) = file();
-    let newer = serde_json::to_string(&small_record("a")).unwrap().replace("\"schema\":2", "\"schema\":7,\"mood\":\"good\"");
+    let newer = serde_json::to_string(&small_record("a")).unwrap().replace("\"schema\":3", "\"schema\":7,\"mood\":\"good\"");
     journal_of(&path, &[forged("a", "splendid", &newer)]);
     for error in [read_index(&path).unwrap_err(), Journal::open(&path).err().unwrap()] {
-        assert!(error.to_string().contains("journal:2: the record's schema version 7 is newer than version 2"), "{error}");
+        assert!(error.to_string().contains("journal:2: the record's schema version 7 is newer than version 3"), "{error}");
     }
     // Also where the version is not at the front, as soon as the record is parsed.
     journal_of(&path, &[forged("a", "ok", "{\"id\":\"a\",\"schema\":7}")]);

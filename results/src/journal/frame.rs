@@ -77,7 +77,7 @@ fn check_storable(record: &Record) -> Result<()> {
     if record.samples.iter().any(|sample| i64::try_from(sample.ns).is_err()) {
         return refuse("a sample's `ns` is beyond the signed 64-bit range".to_owned());
     }
-    Ok(())
+    record.batches.iter().try_for_each(crate::tables::check_batch).or_else(refuse)
 }
 
 /// Reads the frame at the start of `bytes`, which may go on after it.

@@ -157,7 +157,7 @@ fn the_systems_own_full_disk_is_understood() {
     assert!(error.to_string().to_lowercase().contains("no space left"), "{error}");
 }
 
-/// A resumed run reads the index before it does anything else: 100,000 cells of 1.5 kB within a second.
+/// A resumed run reads the index before it does anything else: 100,000 cells of 1.7 kB within a second.
 #[test]
 fn the_index_of_a_large_journal_is_quick() {
     let count = if cfg!(debug_assertions) { 5_000 } else { 100_000 };

@@ -78,6 +78,11 @@ impl Column {
         self.kind
     }
 
+    #[cfg(test)]
+    pub(super) fn nullable(&self) -> bool {
+        self.nullable
+    }
+
     /// Its entry in the file's schema.
     pub(super) fn field(&self) -> ParquetResult<TypePtr> {
         let (physical, logical) = match self.kind {

@@ -1,7 +1,7 @@
 //! The fixed columns of `cells`, in their order: the one list that the writer, the checks and the documentation's test go by.
 
 use super::column::{Kind, Value};
-use crate::schema::{Accuracy, Matching, Memory, Record, Saved, Speed};
+use crate::schema::{Accuracy, Conditions, Matching, Memory, Record, Saved, Speed};
 
 /// A column that every table has.
 pub(crate) struct Fixed {
@@ -51,6 +51,14 @@ fn saved<'a>(record: &'a Record, get: impl FnOnce(&'a Saved) -> Value<'a>) -> Va
 
 fn matching<'a>(record: &'a Record, get: impl FnOnce(&'a Matching) -> Value<'a>) -> Value<'a> {
     record.matching.as_ref().map_or(Value::Absent, get)
+}
+
+fn tally(record: &Record, get: impl FnOnce(&Conditions) -> Option<u64>) -> Value<'_> {
+    record.conditions.as_ref().and_then(get).map_or(Value::Absent, Value::Count)
+}
+
+fn reading(record: &Record, get: impl FnOnce(&Conditions) -> Option<f64>) -> Value<'_> {
+    record.conditions.as_ref().and_then(get).map_or(Value::Absent, Value::Double)
 }
 
 fn optional(text: &Option<String>) -> Value<'_> {
@@ -105,6 +113,8 @@ const FIXED: &[Fixed] = &[
     sometimes("err_method_rel", Kind::Double, |r| error(r, |a| a.err_method_rel)),
     sometimes("cosine", Kind::Double, |r| error(r, |a| a.cosine)),
     sometimes("error_ratio", Kind::Double, |r| error(r, |a| a.error_ratio)),
+    sometimes("divergence", Kind::Double, |r| error(r, |a| a.divergence)),
+    sometimes("top_1_agreement", Kind::Double, |r| error(r, |a| a.top_1_agreement)),
     sometimes("nonfinite", Kind::Int, |r| rows(r, |a| a.nonfinite)),
     sometimes("rows_checked", Kind::Int, |r| rows(r, |a| a.rows_checked)),
     sometimes("rows_total", Kind::Int, |r| rows(r, |a| a.rows_total)),
@@ -118,6 +128,14 @@ const FIXED: &[Fixed] = &[
     sometimes("match_share", Kind::Double, |r| matching(r, |m| Value::Double(m.share))),
     sometimes("match_target", Kind::Int, |r| matching(r, |m| Value::Count(m.target))),
     sometimes("match_cost", Kind::Int, |r| matching(r, |m| Value::Count(m.cost))),
+    sometimes("steal_ns", Kind::Int, |r| tally(r, |c| c.steal_ns)),
+    sometimes("load_average", Kind::Double, |r| reading(r, |c| c.load_average)),
+    sometimes("involuntary_switches", Kind::Int, |r| tally(r, |c| c.involuntary_switches)),
+    sometimes("frequency_khz", Kind::Int, |r| tally(r, |c| c.frequency_khz)),
+    sometimes("energy_j", Kind::Double, |r| reading(r, |c| c.energy_j)),
+    sometimes("instructions", Kind::Double, |r| reading(r, |c| c.instructions)),
+    sometimes("cycles", Kind::Double, |r| reading(r, |c| c.cycles)),
+    sometimes("cache_misses", Kind::Double, |r| reading(r, |c| c.cache_misses)),
     always("machine", Kind::Text, |r| Value::text(&r.machine)),
     always("build", Kind::Text, |r| Value::text(&r.build)),
 ];

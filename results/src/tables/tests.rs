@@ -11,9 +11,9 @@ use proptest::prelude::*;
 
 use super::column::Kind;
 use super::fixed::fixed_columns;
-use super::writer::sample_columns;
+use super::samples::sample_columns;
 use super::*;
-use crate::schema::{Record, Sample};
+use crate::schema::{Batch, Record, Sample};
 use crate::schema_examples::{any_record, full_record, small_record};
 
 type Row = BTreeMap<String, Field>;
@@ -42,6 +42,7 @@ fn expected(record: &Record) -> Row {
     let serde_json::Value::Object(mut object) = serde_json::to_value(record).unwrap() else { panic!("no object") };
     object.remove("axes");
     object.remove("samples");
+    object.remove("batches");
     for (part, fields) in PARTS {
         let part = object.remove(*part).unwrap();
         for field in *fields {
@@ -57,19 +58,17 @@ fn expected(record: &Record) -> Row {
     for field in ["mode", "share", "target", "cost"] {
         object.insert(format!("match_{field}"), matching[field].clone());
     }
-    object
-        .into_iter()
-        .map(|(name, value)| {
-            let field = match value {
-                serde_json::Value::Null => Field::Null,
-                serde_json::Value::Bool(value) => Field::Bool(value),
-                serde_json::Value::String(value) => Field::Str(value),
-                serde_json::Value::Number(value) => value.as_i64().map_or_else(|| Field::Double(value.as_f64().unwrap()), Field::Long),
-                other => panic!("{name}: {other}"),
-            };
-            (name, field)
-        })
-        .collect()
+    object.into_iter().map(|(name, value)| (name, field(value))).collect()
+}
+
+fn field(value: serde_json::Value) -> Field {
+    match value {
+        serde_json::Value::Null => Field::Null,
+        serde_json::Value::Bool(value) => Field::Bool(value),
+        serde_json::Value::String(value) => Field::Str(value),
+        serde_json::Value::Number(value) => value.as_i64().map_or_else(|| Field::Double(value.as_f64().unwrap()), Field::Long),
+        other => panic!("{other} in a column"),
+    }
 }
 
 const PARTS: &[(&str, &[&str])] = &[
@@ -114,10 +113,16 @@ const PARTS: &[(&str, &[&str])] = &[
             "err_method_rel",
             "cosine",
             "error_ratio",
+            "divergence",
+            "top_1_agreement",
             "nonfinite",
             "rows_checked",
             "rows_total",
         ],
+    ),
+    (
+        "conditions",
+        &["steal_ns", "load_average", "involuntary_switches", "frequency_khz", "energy_j", "instructions", "cycles", "cache_misses"],
     ),
 ];
 
@@ -141,20 +146,39 @@ fn check_rows(records: &[Record]) {
         }
         assert_eq!(row, expected(record));
     }
-    let samples: Vec<_> = records.iter().flat_map(|record| record.samples.iter().map(|sample| sample_row(&record.id, sample))).collect();
+    let samples: Vec<_> = records.iter().flat_map(|record| record.samples.iter().map(|sample| sample_row(record, sample))).collect();
     assert_eq!(rows(&folder.path().join("samples")), samples);
 }
 
-fn sample_row(id: &str, sample: &Sample) -> Row {
-    let fields = [
-        ("id", text(id)),
+/// From JSON again, with the last batch of the sample's round.
+fn sample_row(record: &Record, sample: &Sample) -> Row {
+    let batch = record.batches.iter().rev().find(|batch| batch.round == sample.round);
+    let serde_json::Value::Object(mut of_batch) = serde_json::to_value(batch.unwrap_or(&NO_BATCH)).unwrap() else { panic!("no object") };
+    of_batch.remove("round");
+    of_batch.remove("calls");
+    let of_batch = of_batch.into_iter().map(|(name, value)| (format!("batch_{name}"), field(value)));
+    let own = [
+        ("id", text(&record.id)),
         ("round", Field::Long(sample.round.into())),
         ("calls", Field::Long(sample.calls.into())),
         ("ns", Field::Long(sample.ns as i64)),
         ("rejected", Field::Bool(sample.rejected)),
     ];
-    fields.into_iter().map(|(name, field)| (name.to_owned(), field)).collect()
+    own.into_iter().map(|(name, field)| (name.to_owned(), field)).chain(of_batch).collect()
 }
+
+const NO_BATCH: Batch = Batch {
+    round: 0,
+    calls: 0,
+    steal_ns: None,
+    load_average: None,
+    involuntary_switches: None,
+    frequency_khz: None,
+    energy_uj: None,
+    instructions: None,
+    cycles: None,
+    cache_misses: None,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -227,7 +251,7 @@ fn the_footer_says_version_run_and_axes() {
         entries.into_iter().map(|entry| (entry.key, entry.value.unwrap())).collect::<BTreeMap<_, _>>()
     };
     let cells = read("cells");
-    assert_eq!((cells["crossover.schema"].as_str(), cells["crossover.run"].as_str()), ("2", "the run"));
+    assert_eq!((cells["crossover.schema"].as_str(), cells["crossover.run"].as_str()), ("3", "the run"));
     assert_eq!(cells["crossover.axes"], r#"{"bytes":"axis_bytes"}"#);
     assert_eq!(read("samples")["crossover.run"], "the run");
 }
@@ -260,6 +284,6 @@ fn the_documentation_names_every_column_with_its_type() {
         assert!(cells.contains(&row), "RESULTS.md lacks the row {row}");
     }
     for column in sample_columns() {
-        assert!(samples.contains(&row(&column.name, column.kind(), false)), "RESULTS.md lacks `{}` of samples", column.name);
+        assert!(samples.contains(&row(&column.name, column.kind(), column.nullable())), "RESULTS.md lacks `{}` of samples", column.name);
     }
 }

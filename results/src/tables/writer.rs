@@ -15,10 +15,11 @@ use parquet::schema::types::Type;
 use super::axis_columns::{AxisColumns, as_kind};
 use super::column::{Column, Kind, Value};
 use super::fixed::fixed_columns;
+use super::samples::{sample_columns, sample_row};
 use super::{CELL_GROUP, SAMPLE_GROUP};
 use crate::atomic::AtomicFile;
 use crate::error::{Result, StoreError};
-use crate::schema::{Record, SCHEMA_VERSION};
+use crate::schema::{Batch, Record, SCHEMA_VERSION};
 
 /// Writes `cells.parquet` and `samples.parquet`. Nothing is seen of either until [`TableWriter::finish`].
 pub struct TableWriter {
@@ -60,15 +61,10 @@ impl TableWriter {
         let axes = self.axis_kinds.iter().map(|(axis, kind)| record.axes.get(axis).map_or(Value::Absent, |value| as_kind(value, *kind)));
         self.cells.push(fixed.chain(axes)).map_err(refuse)?;
         self.cells.flush_if_full()?;
+        let batches: BTreeMap<u32, &Batch> = record.batches.iter().map(|batch| (batch.round, batch)).collect();
         for sample in &record.samples {
-            let row = [
-                Value::text(&record.id),
-                Value::Count(sample.round.into()),
-                Value::Count(sample.calls.into()),
-                Value::Count(sample.ns),
-                Value::Flag(sample.rejected),
-            ];
-            self.samples.push(row.into_iter()).map_err(refuse)?;
+            let row = sample_row(&record.id, sample, batches.get(&sample.round).copied());
+            self.samples.push(row).map_err(refuse)?;
             self.samples.flush_if_full()?;
         }
         Ok(())
@@ -82,12 +78,6 @@ impl TableWriter {
         self.samples.finish()?;
         self.cells.finish()
     }
-}
-
-/// The columns of `samples`.
-pub(super) fn sample_columns() -> Vec<Column> {
-    let names = [("id", Kind::Text), ("round", Kind::Int), ("calls", Kind::Int), ("ns", Kind::Int), ("rejected", Kind::Flag)];
-    names.into_iter().map(|(name, kind)| Column::new(name, kind, false)).collect()
 }
 
 /// What the footer says beside the schema.

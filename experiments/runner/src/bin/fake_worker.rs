@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crossover_core::axes::AxisValue;
 use crossover_protocol::{
-    AccuracyFigures, Capabilities, Cell, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION,
-    PreparedReply, ReadLine, Request, Response, SupportLevel, TransformFigures, read_message, write_message,
+    AccuracyFigures, Capabilities, Cell, EngineInfo, FailureKind, Fault, HelloReply, MeasuredReply, MeasuredSample, MemoryFigures,
+    PROTOCOL_VERSION, PreparedReply, ReadLine, Request, Response, SupportLevel, TransformFigures, read_message, write_message,
 };
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, set_parent_process_death_signal, setrlimit};
 
@@ -103,7 +103,9 @@ impl Worker {
             Request::Hello { .. } => Ok(Response::Hello(self.hello())),
             Request::Prepare { cell, inputs } => self.prepare(&cell, inputs),
             Request::Verify { output } => self.verify(output),
-            Request::Measure { samples, calls } => Ok(Response::Measured { samples: self.measure(samples, calls) }),
+            Request::Measure { samples, calls } => {
+                Ok(Response::Measured(MeasuredReply { samples: self.measure(samples, calls), conditions: None }))
+            }
             Request::Account {} => Ok(Response::Accounted(self.account())),
             Request::Materialize { inputs, .. } => touch(&inputs),
             Request::Judge { output, .. } if output.exists() => Ok(Response::Verified(self.figures(true))),
@@ -122,7 +124,8 @@ impl Worker {
             version: "1".into(),
             build: "none".into(),
             engines: if self.foreign { &own } else { ENGINES }.iter().map(engine).collect(),
-            capabilities: Capabilities { draws_inputs: !self.foreign, judges: !self.foreign },
+            capabilities: Capabilities { draws_inputs: !self.foreign, judges: !self.foreign, empties_caches: false },
+            instruments: Vec::new(),
         }
     }
 
@@ -232,6 +235,8 @@ impl Worker {
             err_method_rel: None,
             cosine: None,
             error_ratio: None,
+            divergence: None,
+            top_1_agreement: None,
             nonfinite: 0,
             rows_checked: 1,
             rows_total: 1,

@@ -6,6 +6,7 @@
 mod engines;
 mod installation;
 mod machine;
+mod quota;
 
 use std::io::{self, Write};
 use std::path::Path;

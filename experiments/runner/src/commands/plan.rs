@@ -165,12 +165,12 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text, @"
-        norm batch=1 d_model=768 depth=12 distribution=gaussian isa=auto n=2
+        norm batch=1 cache=warm d_model=768 depth=12 distribution=gaussian isa=auto n=2
              position=plain precision=f32 seed=1 threads=1
           241b8f0eec77a2ba norm/layer-norm naive eps=1e-5
           7e5726e2ccaaaf61 norm/layer-norm naive eps=1e-6
           04511d4e73b150dd norm/none naive (baseline)
-        norm batch=1 d_model=768 depth=12 distribution=gaussian isa=auto n=4
+        norm batch=1 cache=warm d_model=768 depth=12 distribution=gaussian isa=auto n=4
              position=plain precision=f32 seed=1 threads=1
           b2005cb006466b12 norm/layer-norm naive eps=1e-5
           8bc7078152a4fa9a norm/layer-norm naive eps=1e-6
@@ -189,8 +189,8 @@ mod tests {
         let mut text = Vec::new();
         as_text(&mut text, &plan, Duration::from_secs(2)).unwrap();
         insta::assert_snapshot!(String::from_utf8(text).unwrap(), @"
-        linear activation=none batch=1 d_in=24 d_out=40 distribution=gaussian isa=auto
-               n=128 precision=f32 seed=1 threads=1
+        linear activation=none batch=1 cache=warm d_in=24 d_out=40 distribution=gaussian
+               isa=auto n=128 precision=f32 seed=1 threads=1
           db8b7112b213e3c7 linear/dense naive (baseline)
           1137890adfce096b linear/low-rank naive rank=4 split=balanced (rank for equal
                            parameters, and still +6.7 % off)

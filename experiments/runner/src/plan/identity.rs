@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::isa::IsaChoice;
-use crossover_variants::descriptor::{COMMON_AXES, Descriptor};
+use crossover_variants::descriptor::{CACHE, COMMON_AXES, Descriptor, WARM};
 
 /// Axes that are left out of ids at this value. They came when there were runs already and every cell has them: so ids stay what they were
 /// where the axis changes nothing. Other axes that came later are in the id whatever their value, and made new ids of the cells that have
 /// them: those are measured again.
-pub const SILENT: [(&str, &str); 1] = [("isa", IsaChoice::Auto.name())];
+pub const SILENT: [(&str, &str); 2] = [("isa", IsaChoice::Auto.name()), (CACHE, WARM)];
 
 /// The id of a cell with resolved axes: the first 16 hex digits of the BLAKE3 hash over `variant\nengine\nname=value\n...`, axes
 /// sorted by name, without those of [`SILENT`] at the value given there.
@@ -64,6 +64,7 @@ fn hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crossover_variants::registry;
 
     #[test]
     fn the_id_is_the_hash_of_the_documented_text() {
@@ -73,10 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_forced_instruction_set_makes_another_cell() {
-        let with = |isa: &str| Axes::from([("isa".to_owned(), AxisValue::from(isa))]);
-        assert_eq!(cell_id("a", "b", &with("auto")), cell_id("a", "b", &Axes::new()));
-        assert_ne!(cell_id("a", "b", &with("avx2")), cell_id("a", "b", &Axes::new()));
+    fn only_a_forced_instruction_set_or_a_cold_cache_makes_another_cell() {
+        let with = |axis: &str, value: &str| Axes::from([(axis.to_owned(), AxisValue::from(value))]);
+        for (axis, silent, other) in [("isa", "auto", "avx2"), ("cache", "warm", "cold")] {
+            assert_eq!(cell_id("a", "b", &with(axis, silent)), cell_id("a", "b", &Axes::new()));
+            assert_ne!(cell_id("a", "b", &with(axis, other)), cell_id("a", "b", &Axes::new()));
+            let group = |value: &str| group_id(registry::find("linear/dense").unwrap().descriptor, &with(axis, value));
+            assert_ne!(group(silent), group(other));
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crossover_core::axes::Axes;
 use crossover_protocol::{
-    AccuracyFigures, Capabilities, EngineInfo, FailureKind, Fault, HelloReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION,
-    PreparedReply, Request, Response, SupportLevel,
+    AccuracyFigures, Capabilities, Conditions, EngineInfo, FailureKind, Fault, HelloReply, MeasuredReply, MeasuredSample, MemoryFigures,
+    PROTOCOL_VERSION, PreparedReply, Request, Response, SupportLevel,
 };
 use crossover_results::schema::Record;
 
@@ -44,6 +44,8 @@ pub(crate) struct Script {
     /// Spread of it, as a share: uniform.
     pub(crate) spread: f64,
     pub(crate) disturbed: bool,
+    /// Time that passes before each call without being measured.
+    pub(crate) off_clock: Duration,
     pub(crate) passed: bool,
     pub(crate) support: SupportLevel,
     pub(crate) capable: bool,
@@ -57,6 +59,7 @@ impl Default for Script {
             call_ns: 1_000_000,
             spread: 0.001,
             disturbed: false,
+            off_clock: Duration::ZERO,
             passed: true,
             support: SupportLevel::Native,
             capable: true,
@@ -163,7 +166,8 @@ impl FakeLauncher {
             version: "1".into(),
             build: "b".into(),
             engines: vec![engine],
-            capabilities: Capabilities { draws_inputs: capable, judges: capable },
+            capabilities: Capabilities { draws_inputs: capable, judges: capable, empties_caches: capable },
+            instruments: vec![],
         };
         let random = Random::new(world.starts.get() as u64);
         Ready {
@@ -197,10 +201,14 @@ struct FakeWorker {
 }
 
 impl FakeWorker {
+    fn batch(&mut self, samples: u32, calls: u32) -> MeasuredReply {
+        MeasuredReply { samples: (0..samples).map(|_| self.sample(calls)).collect(), conditions: Some(Conditions::default()) }
+    }
+
     fn sample(&mut self, calls: u32) -> MeasuredSample {
         let spread = (self.random.below(2_000_001) as f64 / 1e6 - 1.0) * self.script.spread;
         let ns = (self.script.call_ns as f64 * f64::from(calls) * (1.0 + spread)) as u64;
-        self.world.pass(Duration::from_nanos(ns));
+        self.world.pass(Duration::from_nanos(ns) + self.script.off_clock * calls);
         MeasuredSample { calls, ns, disturbed: self.script.disturbed }
     }
 }
@@ -216,6 +224,8 @@ fn figures(passed: bool) -> AccuracyFigures {
         err_method_rel: None,
         cosine: None,
         error_ratio: None,
+        divergence: None,
+        top_1_agreement: None,
         nonfinite: 0,
         rows_checked: 1,
         rows_total: 1,
@@ -261,7 +271,7 @@ impl Conversation for FakeWorker {
             Request::Verify { output: Some(_) } | Request::Materialize { .. } => Response::Written {},
             Request::Verify { output: None } | Request::Judge { .. } => Response::Verified(figures(self.script.passed)),
             Request::Account {} => Response::Accounted(MemoryFigures { weight_bytes: 11, ..MemoryFigures::default() }),
-            Request::Measure { samples, calls } => Response::Measured { samples: (0..*samples).map(|_| self.sample(*calls)).collect() },
+            Request::Measure { samples, calls } => Response::Measured(self.batch(*samples, *calls)),
             other => Response::Failed(Fault { kind: FailureKind::BadRequest, message: name_of(other).into() }),
         })
     }

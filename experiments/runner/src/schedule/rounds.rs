@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crossover_protocol::MeasuredSample;
+use crossover_protocol::MeasuredReply;
+
+use crossover_variants::resolve::is_cold;
 
 use crate::definition::Measure;
 use crate::outcome::Draft;
@@ -29,26 +31,26 @@ impl Live {
         self.companion || self.draft.cell.baseline
     }
 
-    fn take(
-        &mut self,
-        clock: &dyn Clock,
-        measure: &Measure,
-        samples: u32,
-        calls: u32,
-    ) -> Result<(Vec<MeasuredSample>, Duration), WorkerFailure> {
+    fn take(&mut self, clock: &dyn Clock, measure: &Measure, samples: u32, calls: u32) -> Result<(MeasuredReply, Duration), WorkerFailure> {
         let began = clock.now();
         let taken = steps::measure(self.conversation.as_mut(), samples, calls, measure.step_timeout);
         let passed = clock.now().saturating_sub(began);
         self.draft.elapsed += passed;
         let taken = taken?;
-        steps::check_claimed_time(self.conversation.as_mut(), &taken, passed)?;
+        steps::check_claimed_time(self.conversation.as_mut(), &taken.samples, passed)?;
         Ok((taken, passed))
     }
 
     fn warm_up(&mut self, clock: &dyn Clock, measure: &Measure) -> Result<(), WorkerFailure> {
-        let warm = warm_up(measure, |samples, calls| self.take(clock, measure, samples, calls))?;
+        // Emptying the caches takes longer than most calls, and each call is on the clock by itself: more in a sample would gain nothing.
+        let cold = is_cold(&self.draft.cell.axes);
+        let sample_time = if cold { Duration::ZERO } else { measure.sample_time };
+        let warm = warm_up(measure.cell_budget, sample_time, |samples, calls| {
+            let (taken, passed) = self.take(clock, measure, samples, calls)?;
+            Ok((taken.samples, passed))
+        })?;
         self.sampling.warmup_calls = warm.calls;
-        self.sampling.settle(warm.call_ns, measure.sample_time);
+        self.sampling.settle(if cold { warm.wall_ns } else { warm.call_ns }, sample_time);
         Ok(())
     }
 

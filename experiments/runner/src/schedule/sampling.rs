@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crossover_protocol::MeasuredSample;
-use crossover_results::schema::Sample;
+use crossover_protocol::{Conditions, MeasuredReply, MeasuredSample};
+use crossover_results::schema::{Batch, Sample};
 
 use crate::definition::Measure;
 use crate::statistics::Summary;
@@ -41,6 +41,8 @@ impl Stop {
 pub struct Sampling {
     /// Every sample after warm-up, in order.
     pub samples: Vec<Sample>,
+    /// What the worker saw beside its clock, where it told.
+    pub batches: Vec<Batch>,
     /// Calls before the first sample.
     pub warmup_calls: u64,
     /// Calls in a sample.
@@ -70,9 +72,10 @@ impl Sampling {
     }
 
     /// Takes in a batch.
-    pub fn add(&mut self, round: u32, taken: &[MeasuredSample], passed: Duration) {
+    pub fn add(&mut self, round: u32, taken: &MeasuredReply, passed: Duration) {
         let keep = |sample: &MeasuredSample| Sample { round, calls: sample.calls, ns: sample.ns, rejected: sample.disturbed };
-        self.samples.extend(taken.iter().map(keep));
+        self.samples.extend(taken.samples.iter().map(keep));
+        self.batches.extend(taken.conditions.map(|conditions| batch(round, taken, conditions)));
         self.spent += passed;
         self.rounds += 1;
     }
@@ -107,6 +110,13 @@ impl Sampling {
     }
 }
 
+fn batch(round: u32, taken: &MeasuredReply, conditions: Conditions) -> Batch {
+    let Conditions { steal_ns, load_average, involuntary_switches, frequency_khz, energy_uj, instructions, cycles, cache_misses } =
+        conditions;
+    let calls = taken.samples.iter().map(|sample| u64::from(sample.calls)).sum();
+    Batch { round, calls, steal_ns, load_average, involuntary_switches, frequency_khz, energy_uj, instructions, cycles, cache_misses }
+}
+
 fn per_call(sample: &Sample) -> f64 {
     sample.ns as f64 / f64::from(sample.calls)
 }
@@ -128,8 +138,8 @@ mod tests {
 
     fn add(sampling: &mut Sampling, ns: &[u64], disturbed: bool, passed: Duration) {
         let calls = sampling.calls;
-        let taken: Vec<_> = ns.iter().map(|&ns| MeasuredSample { calls, ns: ns * u64::from(calls), disturbed }).collect();
-        sampling.add(sampling.rounds, &taken, passed);
+        let samples = ns.iter().map(|&ns| MeasuredSample { calls, ns: ns * u64::from(calls), disturbed }).collect();
+        sampling.add(sampling.rounds, &MeasuredReply { samples, conditions: None }, passed);
     }
 
     #[test]
@@ -137,6 +147,17 @@ mod tests {
         for (call_ns, calls) in [(0.0, 200_000), (1.0, 100_000), (30_000.0, 4), (99_999.0, 2), (100_000.0, 1), (5e9, 1)] {
             assert_eq!(sampling(call_ns).calls, calls, "{call_ns}");
         }
+    }
+
+    #[test]
+    fn what_was_seen_beside_the_clock_is_kept_by_round() {
+        let mut sampling = sampling(1e6);
+        let sample = MeasuredSample { calls: 3, ns: 3_000_000, disturbed: false };
+        let conditions = Conditions { involuntary_switches: Some(2), cycles: Some(12), ..Conditions::default() };
+        sampling.add(0, &MeasuredReply { samples: vec![sample; 2], conditions: Some(conditions) }, Duration::from_millis(6));
+        sampling.add(1, &MeasuredReply { samples: vec![sample], conditions: None }, Duration::from_millis(3));
+        let [batch] = sampling.batches[..] else { panic!("{:?}", sampling.batches) };
+        assert_eq!((batch.round, batch.calls, batch.involuntary_switches, batch.cycles), (0, 6, Some(2), Some(12)));
     }
 
     #[test]

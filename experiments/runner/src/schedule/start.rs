@@ -3,6 +3,9 @@
 use crossover_protocol::HelloReply;
 use crossover_results::schema::Status;
 
+use crossover_variants::descriptor::{CACHE, WARM};
+use crossover_variants::resolve::is_cold;
+
 use crate::outcome::Draft;
 use crate::plan::PlannedCell;
 use crate::worker::conversation::{Conversation, Ready};
@@ -20,6 +23,8 @@ enum Trouble {
     /// It did not say hello.
     Start(WorkerFailure),
     GivenUp(String),
+    /// The worker cannot do what the cell asks for, as it has said of itself.
+    Incapable(String),
     /// The output is wrong; the tail of stderr goes with it.
     Wrong(Option<String>),
     Halt(Halt),
@@ -60,6 +65,7 @@ impl Scheduler<'_> {
                 self.note_failure(&cell.engine, &failure);
                 draft.failed(&failure)
             }
+            Err(Trouble::Incapable(reason)) => draft.not_run(Status::Unsupported, reason),
             Err(Trouble::GivenUp(reason)) => draft.not_run(Status::Crashed, format!("not tried: {reason}")),
             Err(Trouble::Wrong(tail)) => {
                 self.reluctance.came_up(&cell.engine);
@@ -107,6 +113,10 @@ impl Scheduler<'_> {
         let deadline = self.measure.step_timeout;
         let Ready { mut conversation, hello } = self.launch(&draft.cell.engine, draft.cell.threads())?;
         draft.build = Some(self.sink.build(&hello)?);
+        if is_cold(&draft.cell.axes) && !hello.capabilities.empties_caches {
+            self.farewell(&draft.cell, conversation)?;
+            return Err(Trouble::Incapable(format!("the worker {} does not empty caches: ask for {CACHE} = {WARM}", hello.worker)));
+        }
         let cell = draft.wire_cell();
         let inputs = match hello.capabilities.draws_inputs {
             true => None,

@@ -13,10 +13,14 @@ use super::*;
 use crate::worker::failure::Cause;
 
 fn run_with(world: &Rc<World>, measure: &Measure, names: &[&str], done: &[&str]) -> Result<(), Halt> {
+    run_group_with(world, measure, &group(names), done)
+}
+
+fn run_group_with(world: &Rc<World>, measure: &Measure, group: &Group, done: &[&str]) -> Result<(), Halt> {
     let (mut launcher, clock, mut sink) = (FakeLauncher(Rc::clone(world)), FakeClock(Rc::clone(world)), FakeSink(Rc::clone(world)));
     let folder = PathBuf::from("/nowhere");
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut sink, measure, "machine".into(), 1, folder);
-    let outcome = scheduler.run_group(&group(names), |cell| !done.contains(&cell.id.as_str()));
+    let outcome = scheduler.run_group(group, |cell| !done.contains(&cell.id.as_str()));
     scheduler.close();
     outcome
 }
@@ -52,6 +56,39 @@ fn a_cell_takes_the_straight_line() {
     assert_eq!((record.memory.unwrap().weight_bytes, record.accuracy.unwrap().err_impl), (11, Some(1e-9)));
     assert_eq!((record.machine.as_str(), record.build.as_str()), ("machine", "build of worker"));
     assert!(record.elapsed_ns > 240_000_000);
+}
+
+fn run_cold(world: &Rc<World>) -> Record {
+    let mut cold = group(&["a"]);
+    cold.cells[0].axes.insert("cache".into(), "cold".into());
+    run_group_with(world, &Measure::default(), &cold, &[]).unwrap();
+    world.records.take().remove(0)
+}
+
+#[test]
+fn each_cold_call_is_a_sample_and_the_time_off_the_clock_is_reckoned_with() {
+    let world = Rc::new(World::default());
+    world.script("a", Script { call_ns: 10_000, off_clock: Duration::from_millis(9), ..Script::default() });
+    let record = run_cold(&world);
+    assert!(record.samples.iter().all(|sample| sample.calls == 1), "{:?}", record.samples);
+    // A batch of 50 ms has room for five calls with 9 ms of emptying each, not for thousands of calls.
+    let of_round = |round: u32| record.samples.iter().filter(|sample| sample.round == round).count();
+    assert_eq!((of_round(0), of_round(1)), (5, 5));
+    assert!(record.speed.unwrap().median_ns.abs_diff(10_000) < 100);
+    let batches: Vec<(u32, u64)> = record.batches.iter().map(|batch| (batch.round, batch.calls)).collect();
+    assert_eq!(batches[..2], [(0, 5), (1, 5)]);
+    assert!(record.conditions.is_some());
+}
+
+#[test]
+fn a_worker_that_cannot_empty_caches_is_given_no_cold_cell() {
+    let world = Rc::new(World::default());
+    world.script("a", Script { capable: false, ..Script::default() });
+    let record = run_cold(&world);
+    assert_eq!(record.status, Status::Unsupported);
+    assert!(record.reason.as_deref().is_some_and(|reason| reason.contains("does not empty caches")), "{record:?}");
+    assert_eq!(world.alive(), 0, "its worker has ended");
+    assert!(!world.log_of("a").contains("measure"));
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossover_protocol::MeasuredSample;
 
-use crate::definition::Measure;
 use crate::statistics::Summary;
 
 use super::sampling::calls_per_sample;
@@ -23,23 +22,31 @@ const LARGEST_BATCH: u32 = 5;
 pub struct WarmedUp {
     /// Time of one call.
     pub call_ns: f64,
+    /// The same with all that the worker did around it, off the clock too.
+    pub wall_ns: f64,
     /// Calls made.
     pub calls: u64,
 }
 
-/// Warms a cell up; `take` takes samples (how many, calls in each) and tells how long the request took.
-pub fn warm_up<E>(measure: &Measure, mut take: impl FnMut(u32, u32) -> Result<(Vec<MeasuredSample>, Duration), E>) -> Result<WarmedUp, E> {
-    let budget = measure.cell_budget / 10;
+/// Warms a cell up that may be measured for `cell_budget`; `take` takes samples (how many, calls in each, to fill the `sample_time`) and
+/// tells how long the request took.
+pub fn warm_up<E>(
+    cell_budget: Duration,
+    sample_time: Duration,
+    mut take: impl FnMut(u32, u32) -> Result<(Vec<MeasuredSample>, Duration), E>,
+) -> Result<WarmedUp, E> {
+    let budget = cell_budget / 10;
     let (mut spent, mut made, mut last) = (Duration::ZERO, 0u64, None::<f64>);
     loop {
-        let (samples, calls) = last.map_or((1, 1), |call_ns| next_batch(call_ns, measure.sample_time));
+        let (samples, calls) = last.map_or((1, 1), |call_ns| next_batch(call_ns, sample_time));
         let (taken, passed) = take(samples, calls)?;
         spent += passed;
         made += u64::from(samples) * u64::from(calls);
         let median = Summary::of(taken.iter().map(|sample| sample.ns as f64 / f64::from(calls))).map_or(0.0, |summary| summary.median);
         let settled = last.is_some_and(|last| (median - last).abs() <= CLOSE * median.max(last));
         if made >= 2 && (settled || spent >= budget) {
-            return Ok(WarmedUp { call_ns: median, calls: made });
+            let wall_ns = passed.as_nanos() as f64 / (f64::from(samples) * f64::from(calls));
+            return Ok(WarmedUp { call_ns: median, wall_ns, calls: made });
         }
         last = Some(median);
     }
@@ -58,7 +65,7 @@ mod tests {
     /// Calls whose time is a function of how many were made before.
     fn run(call_ns: impl Fn(u64) -> u64) -> (WarmedUp, Vec<(u32, u32)>) {
         let (mut made, mut asked) = (0, Vec::new());
-        let warm = warm_up::<()>(&Measure::default(), |samples, calls| {
+        let warm = warm_up::<()>(Duration::from_secs(1), Duration::from_micros(100), |samples, calls| {
             asked.push((samples, calls));
             let mut passed = 0;
             let taken = (0..samples).map(|_| {
@@ -76,7 +83,7 @@ mod tests {
     #[test]
     fn a_steady_cell_takes_two_calls() {
         let (warm, asked) = run(|_| 5_000_000);
-        assert_eq!((warm, asked), (WarmedUp { call_ns: 5e6, calls: 2 }, vec![(1, 1), (1, 1)]));
+        assert_eq!((warm, asked), (WarmedUp { call_ns: 5e6, wall_ns: 5e6, calls: 2 }, vec![(1, 1), (1, 1)]));
     }
 
     #[test]
@@ -107,6 +114,6 @@ mod tests {
 
     #[test]
     fn a_failure_comes_through() {
-        assert_eq!(warm_up::<&str>(&Measure::default(), |_, _| Err("gone")), Err("gone"));
+        assert_eq!(warm_up::<&str>(Duration::from_secs(1), Duration::ZERO, |_, _| Err("gone")), Err("gone"));
     }
 }

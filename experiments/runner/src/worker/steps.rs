@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crossover_protocol::{
-    AccuracyFigures, Ceilings, Cell, HelloReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION, PreparedReply, Request, Response,
-    SupportLevel,
+    AccuracyFigures, Ceilings, Cell, HelloReply, MeasuredReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION, PreparedReply, Request,
+    Response, SupportLevel,
 };
 
 use super::conversation::Conversation;
@@ -78,16 +78,16 @@ pub fn verify(worker: &mut dyn Conversation, output: Option<PathBuf>, deadline: 
 }
 
 /// Takes samples. The answer must have exactly those that were asked for, and they must fit into the time that passed.
-pub fn measure(worker: &mut dyn Conversation, samples: u32, calls: u32, deadline: Duration) -> Result<Vec<MeasuredSample>> {
+pub fn measure(worker: &mut dyn Conversation, samples: u32, calls: u32, deadline: Duration) -> Result<MeasuredReply> {
     let request = Request::Measure { samples, calls };
     let taken = match worker.request(&request, deadline)? {
-        Response::Measured { samples } => samples,
+        Response::Measured(taken) => taken,
         other => return Err(unexpected(worker, &request, &other)),
     };
-    if taken.len() != samples as usize {
-        return Err(misfit(worker, &request, format!("{} samples where {samples} were asked for", taken.len())));
+    if taken.samples.len() != samples as usize {
+        return Err(misfit(worker, &request, format!("{} samples where {samples} were asked for", taken.samples.len())));
     }
-    if let Some(odd) = taken.iter().find(|sample| sample.calls != calls) {
+    if let Some(odd) = taken.samples.iter().find(|sample| sample.calls != calls) {
         return Err(misfit(worker, &request, format!("a sample of {} calls where {calls} were asked for", odd.calls)));
     }
     Ok(taken)

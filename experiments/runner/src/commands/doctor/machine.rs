@@ -13,19 +13,22 @@ use crate::commands::text::counted;
 pub(super) fn examine(root: &Path) -> Vec<Finding> {
     let read = |path: &str| fs::read_to_string(root.join(path)).ok().map(|text| text.trim().to_owned());
     vec![
-        cores(read("sys/devices/system/cpu/smt/active")),
+        cores(read("sys/devices/system/cpu/smt/active"), read("sys/devices/system/cpu/cpu0/topology/thread_siblings_list")),
         governor(read("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         turbo(read("sys/devices/system/cpu/intel_pstate/no_turbo"), read("sys/devices/system/cpu/cpufreq/boost")),
         load(read("proc/loadavg")),
         steal(read("proc/stat")),
         throttling(root),
+        super::quota::examine(root),
         memory(available_memory(root)),
     ]
 }
 
-fn cores(smt: Option<String>) -> Finding {
+/// The first core's siblings are a list such as `0,64` or `0-1`; itself is one of them.
+fn cores(smt: Option<String>, siblings: Option<String>) -> Finding {
     let found = format!("{} for this process", counted(u64::from(processors()), "processor"));
-    match smt.as_deref() {
+    let shared = siblings.map(|list| if list.contains([',', '-']) { "1" } else { "0" });
+    match smt.as_deref().or(shared) {
         Some("1") => {
             let advice = "simultaneous multithreading is on: two threads of one core disturb each other";
             Finding::note("cores", found, advice)
@@ -136,7 +139,7 @@ mod tests {
     fn a_machine_that_tells_nothing_is_unknown_and_not_a_problem() {
         let findings = machine(&[]);
         assert!(findings.iter().all(|finding| finding.verdict == Verdict::Good), "{findings:?}");
-        for subject in ["governor", "turbo", "load", "steal", "throttling", "memory"] {
+        for subject in ["governor", "turbo", "load", "steal", "throttling", "quota", "memory"] {
             assert_eq!(verdict(&findings, subject).1, "unknown");
         }
     }
@@ -164,6 +167,12 @@ mod tests {
             assert_eq!(verdict(&findings, subject), (Verdict::Note, found.to_owned()));
         }
         assert_eq!(verdict(&findings, "cores").0, Verdict::Note);
+    }
+
+    #[test]
+    fn a_core_with_a_sibling_is_told_by_its_topology_too() {
+        let with = |list: &str| verdict(&machine(&[("sys/devices/system/cpu/cpu0/topology/thread_siblings_list", list)]), "cores").0;
+        assert_eq!((with("0,64\n"), with("0-1\n"), with("0\n")), (Verdict::Note, Verdict::Note, Verdict::Good));
     }
 
     #[test]

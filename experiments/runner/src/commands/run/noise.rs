@@ -5,12 +5,12 @@
 //! worker's samples; and as it is taken at the end of the run, it costs a run nothing that is interrupted. Where there is a time budget,
 //! pairs are taken as long as it lasts.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use crossover_core::load::{load_average, stolen_ns};
 use crossover_protocol::HelloReply;
 use crossover_results::schema::{Record, Status};
 use crossover_results::{Index, Noise, read_index};
@@ -26,26 +26,17 @@ use super::interrupt::Interrupt;
 
 /// Cells that are taken twice.
 const PAIRS: usize = 8;
-/// One tick of `/proc/stat`: a hundredth of a second on every Linux, whatever the kernel's own clock.
-const TICK_NS: u64 = 10_000_000;
-
 /// The machine before the run.
 pub(super) struct Before {
     load: Option<f64>,
-    steal: Option<u64>,
+    stolen: Option<u64>,
 }
 
 impl Before {
     /// Looks at it now.
     pub(super) fn now() -> Self {
-        let load = fs::read_to_string("/proc/loadavg").ok();
-        Self { load: load.as_deref().and_then(|text| text.split(' ').next()?.parse().ok()), steal: stolen_ticks(Path::new("/proc/stat")) }
+        Self { load: load_average(Path::new("/")), stolen: stolen_ns(Path::new("/")) }
     }
-}
-
-fn stolen_ticks(path: &Path) -> Option<u64> {
-    // cpu user nice system idle iowait irq softirq steal ..
-    fs::read_to_string(path).ok()?.lines().next()?.strip_prefix("cpu ")?.split_whitespace().nth(7)?.parse().ok()
 }
 
 /// Takes the pairs and writes what came of them into the manifest.
@@ -86,8 +77,8 @@ pub(super) fn measure(open: &mut OpenRun, before: &Before, budget: &TimeBudget, 
     }
     let differences: Vec<f64> = taken.pairs.iter().filter_map(|pair| difference(pair)).collect();
     let Some(floor) = differences.iter().copied().reduce(f64::max) else { return Ok(()) };
-    let steal = before.steal.zip(stolen_ticks(Path::new("/proc/stat"))).map(|(then, now)| now.saturating_sub(then) * TICK_NS);
-    open.manifest.noise = Some(Noise { floor, pairs: differences.len() as u64, steal_ns: steal, load_average: before.load });
+    let steal_ns = before.stolen.zip(stolen_ns(Path::new("/"))).map(|(then, now)| now.saturating_sub(then));
+    open.manifest.noise = Some(Noise { floor, pairs: differences.len() as u64, steal_ns, load_average: before.load });
     open.manifest.write(&open.folder.manifest_path()).map_err(blame)
 }
 
@@ -166,15 +157,5 @@ mod tests {
         assert_eq!(of(Some(110), Some(100)), of(Some(100), Some(110)));
         assert!((of(Some(110), Some(100)).unwrap() - 0.1).abs() < 1e-12);
         assert_eq!((of(Some(110), None), of(Some(0), Some(1))), (None, None));
-    }
-
-    #[test]
-    fn stolen_time_is_the_eighth_figure() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("stat");
-        fs::write(&path, "cpu  50 0 20 20 0 0 0 10 0 0\ncpu0 1 2 3\n").unwrap();
-        assert_eq!(stolen_ticks(&path), Some(10));
-        fs::write(&path, "cpu x").unwrap();
-        assert_eq!(stolen_ticks(&path), None);
     }
 }

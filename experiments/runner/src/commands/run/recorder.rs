@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crossover_core::axes::Axes;
 use crossover_protocol::HelloReply;
 use crossover_results::schema::Record;
-use crossover_results::{Build, Journal, Manifest, RunFolder, StoreError};
+use crossover_results::{Build, Instrument, Journal, Manifest, RunFolder, StoreError};
 
 use crate::outcome::without_figures;
 use crate::plan::{Group, PlannedCell};
@@ -90,8 +90,9 @@ impl Sink for Recorder<'_> {
         let text = format!("{}\n{}\n{}", hello.worker, hello.version, hello.build);
         let fingerprint = short(blake3::hash(text.as_bytes()));
         if !self.manifest.builds.iter().any(|build| build.fingerprint == fingerprint) {
-            let HelloReply { worker, version, build, .. } = hello.clone();
-            self.manifest.builds.push(Build { fingerprint: fingerprint.clone(), worker, version, detail: build });
+            let HelloReply { worker, version, build, instruments, .. } = hello.clone();
+            let instruments = instruments.into_iter().map(|found| Instrument { name: found.name, absent: found.absent }).collect();
+            self.manifest.builds.push(Build { fingerprint: fingerprint.clone(), worker, version, detail: build, instruments });
             self.manifest.write(&self.folder.manifest_path()).map_err(blame)?;
         }
         Ok(fingerprint)
