@@ -17,8 +17,8 @@ use crossover::schedule::{Scheduler, Sink, SystemClock};
 use crossover::worker::conversation::{Conversation, Launcher, Ready};
 use crossover::worker::failure::WorkerFailure;
 use crossover_protocol::{
-    AccuracyFigures, Capabilities, HelloReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION, PreparedReply, Request, Response,
-    SupportLevel,
+    AccuracyFigures, Capabilities, HelloReply, MeasuredReply, MeasuredSample, MemoryFigures, PROTOCOL_VERSION, PreparedReply, Request,
+    Response, SupportLevel,
 };
 use crossover_results::schema::{Record, SCHEMA_VERSION};
 use crossover_results::{Journal, Machine, Manifest, RunFolder};
@@ -143,7 +143,8 @@ impl Launcher for Stubs {
             version: "1".into(),
             build: "none".into(),
             engines: Vec::new(),
-            capabilities: Capabilities { draws_inputs: true, judges: true },
+            capabilities: Capabilities { draws_inputs: true, judges: true, empties_caches: false },
+            instruments: Vec::new(),
         };
         Ok(Ready { conversation: Box::new(Stub), hello })
     }
@@ -172,7 +173,7 @@ impl Conversation for Stub {
             Request::Account {} => Response::Accounted(MemoryFigures { high_water_bytes: 1, ..MemoryFigures::default() }),
             Request::Measure { samples, calls } => {
                 let sample = MeasuredSample { calls: *calls, ns: 1000 * u64::from(*calls), disturbed: false };
-                Response::Measured { samples: vec![sample; *samples as usize] }
+                Response::Measured(MeasuredReply { samples: vec![sample; *samples as usize], conditions: None })
             }
             _ => Response::Verified(AccuracyFigures {
                 passed: true,
@@ -184,6 +185,8 @@ impl Conversation for Stub {
                 err_method_rel: None,
                 cosine: None,
                 error_ratio: None,
+                divergence: None,
+                top_1_agreement: None,
                 nonfinite: 0,
                 rows_checked: 1,
                 rows_total: 1,

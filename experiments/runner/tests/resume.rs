@@ -146,7 +146,9 @@ fn unsupported(cell: &serde_json::Value) -> Record {
         accuracy: None,
         transform: None,
         matching: None,
+        conditions: None,
         samples: Vec::new(),
+        batches: Vec::new(),
         machine: "none".into(),
         build: "none".into(),
     }
