@@ -67,7 +67,7 @@ fn less_than_a_hundredth_for_calls_over_a_millisecond() {
         let began = Instant::now();
         let taken = steps::measure(worker, 25, 1, DEADLINE).unwrap();
         let passed = began.elapsed();
-        (passed - Duration::from_nanos(taken.iter().map(|sample| sample.ns).sum()), passed)
+        (passed - Duration::from_nanos(taken.samples.iter().map(|sample| sample.ns).sum()), passed)
     };
     let mut batches: Vec<(Duration, Duration)> = (0..15).map(|_| overhead(worker.as_mut())).collect();
     batches.sort_unstable();

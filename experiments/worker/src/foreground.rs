@@ -92,11 +92,15 @@ fn accuracy_lines(accuracy: &AccuracyFigures) -> String {
         (None, None) => String::new(),
         (divergence, agreement) => {
             let share = agreement.map(|share| format!(", the same first class in {:.2} % of the rows", 100.0 * share));
-            let implementation = format!("{} at most, {} of its tolerance", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
+            format!("  divergence  {} nats, mean of rows{}\n", figure(divergence), share.unwrap_or_default())
+        }
+    };
+    let implementation = format!("{} at most, {} of its tolerance", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
     let (largest, relative) = (figure(accuracy.err_method), figure(accuracy.err_method_rel));
     let method = format!("{largest} at most, {relative} relative{}", ratio.unwrap_or_default());
-    [verdict, wrap("  err_impl    ", implementation.split(' ')), wrap("  err_method  ", method.split(' ')), cosine.unwrap_or_default(), classes]
-        .concat()
+    let [implementation, method] =
+        [("  err_impl    ", implementation), ("  err_method  ", method)].map(|(head, text)| wrap(head, text.split(' ')));
+    [verdict, implementation, method, cosine.unwrap_or_default(), classes].concat()
 }
 
 fn sample_for(session: &mut Session, time: Duration) -> Result<Vec<u64>> {

@@ -168,6 +168,8 @@ impl Plan {
 }
 
 #[cfg(test)]
+mod language_tests;
+#[cfg(test)]
 mod matched_tests;
 #[cfg(test)]
 mod tests;

@@ -27,7 +27,7 @@ pub(super) fn examine(root: &Path) -> Finding {
 /// The folder of this process's group: that of version 2, or of version 1's controller `cpu`.
 fn folder(root: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let lines = || text.lines().filter_map(|line| Some(line.split_once(':')?.1.split_once(':')?));
+    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     let mounted = root.join("sys/fs/cgroup");
     let of = |controllers: &str, path: &str| {
         let below = mounted.join(controllers).join(path.trim_start_matches('/'));
