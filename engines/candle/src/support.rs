@@ -173,3 +173,17 @@ pub(crate) fn linear(setting: Setting, form: WeightForm, inputs: usize) -> Suppo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_is_refused_and_nothing_else() {
+        let forced = EngineConfig { isa: IsaChoice::Avx2, ..EngineConfig::new(Precision::F32, 1) };
+        let error = check_configuration(&forced).unwrap_err().to_string();
+        assert_eq!(error, "candle does not support isa avx2: candle chooses its instructions by itself");
+        let none = check_configuration(&EngineConfig::new(Precision::F32, 0)).unwrap_err().to_string();
+        assert_eq!(none, "candle does not support 0 threads: a call needs at least one");
+    }
+}

@@ -222,3 +222,21 @@ impl FaerBackend {
         self.rest.unary(UnaryOp::Affine { scale: beta, shift: 0.0 }, Operand::InPlace, c)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossover_core::sparse::Structure;
+
+    #[test]
+    fn a_form_that_is_refused_is_refused_in_the_same_words_at_every_size() {
+        let backend = FaerBackend::new(&EngineConfig::new(Precision::F32, 1)).unwrap();
+        let of = |outputs: usize| {
+            let form = WeightForm::Sparse { dtype: DType::F32, structure: Structure::NofM { n: 2, m: 4 }, stored: 4 * outputs };
+            let spec = LinearSpec { activation: Activation::None };
+            backend.supports(&OpSpec::Linear { rows: 1, inputs: 8, outputs, form, spec, bias: false })
+        };
+        assert_eq!(of(2), Support::Unsupported("faer multiplies dense matrices, not weights held as a sparse f32 matrix".into()));
+        assert_eq!(of(2), of(4));
+    }
+}

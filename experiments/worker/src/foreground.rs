@@ -137,7 +137,8 @@ mod tests {
         insta::assert_snapshot!(accuracy_lines(&accuracy), @"
           verified    3 of 4 rows
           err_impl    1.500e-7 at most, 2.500e-1 of its tolerance
-          err_method  5.000e-1 at most, 1.250e-1 relative, 1.250 times that of the plain operation
+          err_method  5.000e-1 at most, 1.250e-1 relative, 1.250 times that of the plain
+                      operation
           cosine      0.937500000 to the exact result, mean of rows
           divergence  6.250e-2 nats, mean of rows, the same first class in 75.00 % of the rows
         ");

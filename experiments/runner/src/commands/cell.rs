@@ -83,5 +83,8 @@ mod tests {
             let error = read(settings).unwrap_err().to_string();
             assert!(error.contains(complaint), "{error}");
         }
+        // Names of one family begin alike, which makes none of them near.
+        let far = read(&["variant=attention/foo", "engine=naive"]).unwrap_err().to_string();
+        assert!(!far.contains("did you mean"), "{far}");
     }
 }
