@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use crossover_core::axes::AxisValue;
 use crossover_reports::{Format, ReportError, run_command, write_report};
-use crossover_results::{RunFolder, SCHEMA_VERSION};
+use crossover_results::RunFolder;
+use crossover_results::schema::SCHEMA_VERSION;
 use support::{csv_rows, manifest, measured, run_of, twenty_cells};
 
 const ALL: &[Format] = &[Format::Markdown, Format::Csv];
