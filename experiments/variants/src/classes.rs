@@ -69,7 +69,7 @@ pub fn same_first(output: &[f64], exact: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::find;
+    use crate::registry::{entries, find};
 
     #[test]
     fn rows_over_classes_are_known_by_their_last_side() {
@@ -82,6 +82,9 @@ mod tests {
         for other in ["softmax/top-k-fused", "softmax/cross-entropy", "attention/dense", "model/encoder"] {
             assert_eq!(of(other), None, "{other}");
         }
+        // Logits are what models end in: a softmax or output layer has gone on from there, whatever its task is called.
+        let mut logits = entries().into_iter().filter(|entry| Scores::of(entry.descriptor) == Some(Scores::Logits));
+        assert!(logits.all(|entry| entry.descriptor.family() == "model"));
     }
 
     #[test]
