@@ -23,10 +23,6 @@ use crossover_protocol::{
 use crossover_results::schema::{Record, SCHEMA_VERSION};
 use crossover_results::{Journal, Machine, Manifest, RunFolder};
 
-fn slow() -> bool {
-    std::env::var_os("CROSSOVER_SLOW").is_some()
-}
-
 /// Processor time of this thread.
 fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -41,7 +37,7 @@ fn is_busy() -> bool {
 
 #[test]
 fn a_plan_of_a_million_cells_streams() {
-    let (lengths, most) = (if slow() { 1000 } else { 50 }, 300 << 20);
+    let (lengths, most) = (if common::slow_tier() { 1000 } else { 50 }, 300 << 20);
     let bench = Bench::new(&format!(
         "name = 'tiny'\n[[sweep]]\nvariants = ['softmax/stable']\nengines = ['ok']\n[sweep.axes]\n\
          n = 'steps(1..{lengths}, 1)'\nclasses = 'steps(1..1000, 1)'\n"
@@ -65,14 +61,15 @@ fn a_plan_of_a_million_cells_streams() {
 
 #[test]
 fn stub_cells_go_through_journal_and_parquet() {
-    let (lengths, engines) = (if slow() { 12_500 } else { 250 }, 8);
+    let (lengths, engines) = (if common::slow_tier() { 12_500 } else { 250 }, 8);
     let names: Vec<String> = (0..engines).map(|at| format!("stub{at}")).collect();
     let text = format!(
         "name = 'stubs'\n[[sweep]]\nvariants = ['softmax/stable']\nengines = ['*']\n[sweep.axes]\nn = 'steps(1..{lengths}, 1)'\n\
          classes = 8\n[measure]\ncell_budget_ms = 1\n"
     );
     // `steps` makes at most ten thousand values.
-    let text = if slow() { text.replace("'steps(1..12500, 1)'", "['steps(1..10000, 1)', 'steps(10001..12500, 1)']") } else { text };
+    let text =
+        if common::slow_tier() { text.replace("'steps(1..12500, 1)'", "['steps(1..10000, 1)', 'steps(10001..12500, 1)']") } else { text };
     let definition = definition::parse(Path::new("stubs.toml"), &text).unwrap();
     let plan = Plan::new(&definition, &names, Selection::default()).unwrap();
     let bench = Bench::new(&text);
@@ -98,9 +95,9 @@ fn stub_cells_go_through_journal_and_parquet() {
     assert_eq!((finished.cells, plan.cell_count()), (cells as u64, cells as u64));
     assert!(finished.samples >= 10 * finished.cells && finished.recovery.damaged_total == 0);
     assert!(rate(worked) >= 2000.0, "{worked:?}");
-    match slow() && busy {
+    match common::slow_tier() && busy {
         true => eprintln!("SKIPPED: the machine is busy, so its rate by the clock says nothing"),
-        false => assert!(!slow() || rate(took) >= 2000.0, "{took:?}"),
+        false => assert!(!common::slow_tier() || rate(took) >= 2000.0, "{took:?}"),
     }
 }
 

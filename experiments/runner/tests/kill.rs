@@ -19,7 +19,7 @@ const CELLS: usize = 24;
 
 #[test]
 fn nothing_that_was_journalled_is_lost() {
-    let kills: usize = if std::env::var_os("CROSSOVER_SLOW").is_some_and(|slow| slow == "1") { 1000 } else { 30 };
+    let kills: usize = if common::slow_tier() { 1000 } else { 30 };
     let mut random = Random::new(20_240_607);
     let (mut killed, mut completed, mut runs) = (0, 0, 0);
     while killed < kills {

@@ -36,7 +36,7 @@ fn a_cell_beyond_the_budget_is_a_row_and_the_run_goes_on() {
 /// Twelve heads of 64, as in a model of a hundred million parameters.
 #[test]
 fn streaming_attention_over_16384_tokens_fits_a_gibibyte_and_dense_attention_is_a_row() {
-    let n = if std::env::var_os("CROSSOVER_SLOW").is_some() { 16_384 } else { 2_048 };
+    let n = if common::slow_tier() { 16_384 } else { 2_048 };
     // The same for both lengths: a sixteenth of the tokens, of the inputs and of the limit, and a part for the program that stays.
     let limit_mb = if n == 16_384 { 1_073 } else { 250 };
     let folder = tempfile::tempdir().unwrap();

@@ -130,6 +130,12 @@ pub fn processor_time(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(|task| of(&task.path())).sum())
 }
 
+/// Time for which a process's first thread was ready to run and others had the processors.
+pub fn queued_time(pid: u32) -> Duration {
+    let status = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    Duration::from_nanos(status.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}
+
 /// The high-water mark of a process's memory.
 pub fn high_water_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -137,7 +143,12 @@ pub fn high_water_bytes(pid: u32) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
+/// True if CROSSOVER_SLOW is 1.
+pub fn slow_tier() -> bool {
+    std::env::var_os("CROSSOVER_SLOW").is_some_and(|value| value == "1")
+}
+
 /// How much longer than promised something may take where the machine is not ours alone; the slow tier asks for the promise itself.
 pub fn patience() -> u32 {
-    if std::env::var_os("CROSSOVER_SLOW").is_some() { 1 } else { 4 }
+    if slow_tier() { 1 } else { 4 }
 }
