@@ -1,6 +1,8 @@
 //! Products of several blocks in every direction, which the suite's sizes do not reach: small integers, so that every order of summation
 //! gives the same bits.
 
+mod common;
+
 use crossover_core::activation::Activation;
 use crossover_core::backend::{EngineConfig, TransformerBackend};
 use crossover_core::dtype::DType;
@@ -11,19 +13,10 @@ use crossover_core::ops::{LinearSpec, MatmulSpec};
 use crossover_core::weights::HostWeight;
 use crossover_simd::SimdBackend;
 
+use common::integers;
+
 /// m, n, k: several blocks of k, several of m, edges everywhere, few rows, few columns.
 const SHAPES: [[usize; 3]; 5] = [[700, 75, 530], [97, 200, 257], [5, 300, 1100], [333, 3, 700], [29, 1500, 300]];
-
-/// Integers in -3..=3 without structure.
-fn integers(seed: usize, count: usize) -> Vec<f64> {
-    let mut state = seed as u64 + 1;
-    (0..count)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 33) % 7) as f64 - 3.0
-        })
-        .collect()
-}
 
 /// A B with B [k, n].
 fn product([m, n, k]: [usize; 3], a: &[f64], b: &[f64]) -> Vec<f64> {
