@@ -339,4 +339,15 @@ mod tests {
             assert!(own.values().iter().any(|value| value.abs() > 1e-3));
         }
     }
+
+    /// 0 over a number so small that one over it is infinite is 0.
+    #[test]
+    fn queries_without_weight_give_zeros() {
+        let engine = SimdBackend::new(&EngineConfig::new("f64".parse().unwrap(), 1)).unwrap();
+        let tensor = |value: f64| engine.upload(&HostTensor::new(&[1, 1, 5, 3], vec![value; 15]).unwrap(), DType::F64).unwrap();
+        let (q, kv, mut out) = (tensor(0.0), tensor(1.0), tensor(7.0));
+        let spec = LinearAttentionSpec { causal: true, epsilon: 1e-310, chunk: 2 };
+        engine.linear_attention(spec, q.view(), kv.view(), kv.view(), out.view_mut(), &mut Arena::new()).unwrap();
+        assert_eq!(engine.download(out.view()).unwrap().values(), [0.0; 15]);
+    }
 }

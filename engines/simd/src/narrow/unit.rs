@@ -237,3 +237,41 @@ impl<V: Vector<Element = f32>> Unit for LoopBytes<V> {
         unsafe { std::ptr::copy_nonoverlapping(sums.as_ptr().cast(), to, V::LANES) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::isa::IsaChoice;
+
+    use super::*;
+
+    /// Twice the products of two vectors of words.
+    struct Twice([[u32; MOST_LANES]; 2]);
+
+    impl UnitKernel for Twice {
+        type Output = Vec<i32>;
+
+        #[inline(always)]
+        fn run<U: Unit>(self) -> Vec<i32> {
+            let mut sums = [0; MOST_LANES];
+            // SAFETY: arrays as long as the longest vectors.
+            unsafe {
+                let [left, right] = [U::load(self.0[0].as_ptr()), U::load(self.0[1].as_ptr())];
+                U::store(U::dot(U::dot(U::zero(), left, right), left, right), sums.as_mut_ptr());
+            }
+            sums[..U::V::LANES].iter().map(|&sum| sum as i32).collect()
+        }
+    }
+
+    /// Where there is VNNI, products do without these units.
+    #[test]
+    fn codes_are_multiplied_with_their_signs_without_vnni() {
+        let code = |side: usize, at: usize| ((at * [89, 37][side]) % 255) as i32 - 127;
+        let word = |side: usize, lane: usize| u32::from_le_bytes(std::array::from_fn(|at| code(side, 4 * lane + at) as i8 as u8));
+        let words = [0, 1].map(|side| std::array::from_fn(|lane| word(side, lane)));
+        for isa in IsaChoice::ALL.into_iter().filter_map(|choice| Isa::chosen(choice).ok()) {
+            let expected = |lane: usize| 2 * (4 * lane..4 * lane + 4).map(|at| code(0, at) * code(1, at)).sum::<i32>();
+            let found = Choice::Int8.run(isa, Twice(words));
+            assert!(!found.is_empty() && found.iter().enumerate().all(|(lane, &sum)| sum == expected(lane)), "{isa:?}: {found:?}");
+        }
+    }
+}
