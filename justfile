@@ -64,7 +64,7 @@ test-planted *PARTS:
 # Run the vector engine's tests under the address sanitizer, which stable compilers have but do not offer
 test-sanitized *FILTER:
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/sanitized" \
-        cargo test --release --target {{ arch() }}-unknown-linux-gnu -p crossover-simd --lib --test conformance --test large_products \
+        cargo test --release --target {{ arch() }}-unknown-linux-gnu -p crossover-simd --lib --test conformance --test large_products --test large_rows \
         -- --skip planted_faults {{ FILTER }}
 
 # Time the engines' primitives with criterion
