@@ -66,6 +66,8 @@ pub(super) struct Found {
 pub(super) struct Exact {
     pub(super) out: Vec<Target>,
     pub(super) log_sum_exp: Vec<Target>,
+    /// The largest magnitude of a score that is not masked.
+    pub(super) largest_score: f64,
 }
 
 impl Problem {
@@ -203,7 +205,7 @@ impl Problem {
     pub(super) fn exact<B: TransformerBackend>(&self, t: &Trial<'_, B>, out_type: DType) -> Exact {
         let AttentionSizes { batch, heads, queries, .. } = self.sizes;
         let bias = self.stretched_bias();
-        let mut exact = Exact { out: Vec::new(), log_sum_exp: Vec::new() };
+        let mut exact = Exact { out: Vec::new(), log_sum_exp: Vec::new(), largest_score: 0.0 };
         for at in 0..batch * heads * queries {
             let (batch, head, query) = (at / (heads * queries), at / queries % heads, at % queries);
             let row = Row { problem: self, bias: &bias, batch, head, query, types: [t.storage(), t.compute(), out_type] };
@@ -247,6 +249,7 @@ impl Row<'_> {
                 errors.push(error);
             }
         }
+        exact.largest_score = scores.iter().fold(exact.largest_score, |largest, score| largest.max(score.abs()));
         let weights = weights(&scores);
         let (relative, sum_error) = relative_errors(&scores, &weights, &errors, u);
         let (first, width) = (problem.first_key(self.batch, self.head), problem.sizes.value_dim);
