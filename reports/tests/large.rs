@@ -1,7 +1,7 @@
 //! A report on ten million rows: within half a minute and three gigabytes, whether the tables are there or are made from the journal.
 //!
-//! The rows are those of a run's two tables, nearly all of them samples: twenty thousand cells of five hundred samples each. The normal tier
-//! makes the same report of a hundredth of them, without looking at the clock; `CROSSOVER_SLOW=1` asks for all.
+//! The rows are those of a run's two tables, nearly all of them samples: twenty thousand cells of five hundred samples each. The normal
+//! tier makes the same report of a hundredth of them, without looking at the clock; `CROSSOVER_SLOW=1` asks for all.
 
 mod support;
 

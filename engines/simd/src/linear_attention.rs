@@ -6,8 +6,8 @@
 //! fifteen operations a chunk. Fewer heads than threads are left to the composition, whose products divide a head.
 //!
 //! # What bounds it
-//! Four products of `chunk x features x values` (two, where nothing is masked), whose operands are packed for few rows each: copying them is
-//! a fifth of the work at a chunk of 64.
+//! Four products of `chunk x features x values` (two, where nothing is masked), whose operands are packed for few rows each: copying them
+//! is a fifth of the work at a chunk of 64.
 
 use std::ops::Range;
 
@@ -30,7 +30,8 @@ use crate::pool::Shared;
 use crate::sweep::{Sum, fold, map};
 use crate::vector::{Lanes, Over, Times, Vector};
 
-/// Rows that are absorbed and read out together where the variant asks for no chunks: whole tiles of every path, in one sum of the products.
+/// Rows that are absorbed and read out together where the variant asks for no chunks: whole tiles of every path, in one sum of the
+/// products.
 const ROWS: usize = 252;
 /// Vectors of a sum over rows that are kept in registers.
 const TOGETHER: usize = 4;

@@ -2,10 +2,10 @@
 //!
 //! # What is called native
 //! An operation on rows (softmax, norms, elementwise) computes in f32 and rounds once, which is what every precision asks for: native. A
-//! product is native where a kernel multiplies operands of the asked types: f32 and f64; bf16 by the instruction for pairs of bf16; int8 codes in
-//! integers; and weights held narrow (codes, 16-bit floats) under f32 activations, where the precision itself asks for f32 products of what
-//! the weights stand for. A product of 16-bit activations without an instruction for them is widened and multiplied as singles. Its results
-//! are those of exact products with f32 sums, but its speed is that of f32: emulated. Attention of a few rows on bf16
+//! product is native where a kernel multiplies operands of the asked types: f32 and f64; bf16 by the instruction for pairs of bf16; int8
+//! codes in integers; and weights held narrow (codes, 16-bit floats) under f32 activations, where the precision itself asks for f32
+//! products of what the weights stand for. A product of 16-bit activations without an instruction for them is widened and multiplied as
+//! singles. Its results are those of exact products with f32 sums, but its speed is that of f32: emulated. Attention of a few rows on bf16
 //! operands is bound by reading keys and values, and widens them on the way: native where attention of many rows is.
 
 use crossover_core::backend::EngineConfig;

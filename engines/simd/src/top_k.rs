@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn the_order_is_that_of_a_stable_sort() {
         let random = |at: usize| f64::from((at as u32).wrapping_mul(2_654_435_761) >> 20);
-        let rows: [&dyn Fn(usize) -> f64; 7] = [
+        let rows: [&dyn Fn(usize) -> f64; 9] = [
             &random,
             &|at| at as f64,
             &|at| -(at as f64),
@@ -312,12 +312,14 @@ mod tests {
             &|at| if at % 7 == 3 { f64::NAN } else { random(at) },
             &|at| [f64::NEG_INFINITY, f64::INFINITY][usize::from(at % 300 == 299)],
             &|at| f64::from(u8::from(at % 97 == 96)),
+            &|at| [0.0, -0.0, -1.0][at % 3],
+            &|at| if at % 5 == 2 { -f64::NAN } else { -random(at) },
         ];
         for (precision, isa) in [("f32", IsaChoice::Auto), ("f64", IsaChoice::Auto), ("f32", IsaChoice::Scalar)] {
             let precision: Precision = precision.parse().unwrap();
             let engine = SimdBackend::new(&EngineConfig { isa, ..EngineConfig::new(precision, 1) }).unwrap();
             for ((row, width), k) in
-                rows.iter().flat_map(|row| [(row, 129), (row, 768), (row, 9000)]).flat_map(|row| [1, 8, 31, 128].map(|k| (row, k)))
+                rows.iter().flat_map(|row| [(row, 129), (row, 768), (row, 9000)]).flat_map(|row| [1, 8, 31, 128, 129].map(|k| (row, k)))
             {
                 let x: Vec<f64> = (0..width).map(row).collect();
                 let on_engine = engine.upload(&HostTensor::new(&[1, width], x.clone()).unwrap(), engine.storage()).unwrap();
@@ -326,7 +328,7 @@ mod tests {
                 engine.top_k(on_engine.view(), values.view_mut(), indices.view_mut()).unwrap();
                 let mut order: Vec<usize> = (0..width).collect();
                 order.sort_by(|&a, &b| match (x[a].is_nan(), x[b].is_nan()) {
-                    (false, false) => x[b].total_cmp(&x[a]),
+                    (false, false) => x[b].partial_cmp(&x[a]).unwrap(),
                     (a, b) => b.cmp(&a),
                 });
                 let found = engine.download(indices.view()).unwrap();

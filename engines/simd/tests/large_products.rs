@@ -56,8 +56,8 @@ fn check(engine: &SimdBackend, shape: [usize; 3]) {
     }
 }
 
-/// Every row (and every group of an int4 weight) has the largest code, so that codes are the integers themselves. That of every other output
-/// is negative: its first partial sums are, and an activation that came too early would show.
+/// Every row (and every group of an int4 weight) has the largest code, so that codes are the integers themselves. That of every other
+/// output is negative: its first partial sums are, and an activation that came too early would show.
 fn check_layer(engine: &SimdBackend, [m, n, k]: [usize; 3]) {
     let precision = engine.config().precision;
     let whole = |seed: usize, rows: usize, largest: f64, every: usize| {

@@ -8,8 +8,8 @@
 //! | `frac(1/16..1/2, 4)` | four shares from 1/16 to 1/2, each the same multiple of the one before it |
 //! | `frac(1/4)` | one share |
 //!
-//! A share is taken of the size that the axis follows by default (the rank of Linformer follows `n_kv`, that of a low-rank layer its width),
-//! at each point of the sweep anew; an axis that is a share by itself, such as a density, takes it as it is. Other words before a
+//! A share is taken of the size that the axis follows by default (the rank of Linformer follows `n_kv`, that of a low-rank layer its
+//! width), at each point of the sweep anew; an axis that is a share by itself, such as a density, takes it as it is. Other words before a
 //! parenthesis are no rules: `linformer(rank=16)` is the name of a component.
 
 use crossover_core::axes::AxisValue;

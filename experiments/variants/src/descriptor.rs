@@ -44,7 +44,8 @@ pub struct Descriptor {
 pub struct Model {
     /// Operations of one call.
     pub flops: &'static str,
-    /// Elements of scratch at the fullest moment: what the variant keeps in memory beside inputs, weights and output.
+    /// Elements of scratch at the fullest moment: what the variant keeps in memory beside inputs, weights and output. Counted where values
+    /// are stored in the type that they are computed in; narrower ones may be kept wider meanwhile, which the metered figure knows.
     pub scratch: &'static str,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A default that must divide the sizes finds little to choose from at 13 or 1009, and the nearest number may be the one that leaves the
 //! exact operation: 2 of every 2 entries, one chunk for all tokens. Somebody may ask for that (it is how a variant is checked against the
-//! dense one), and then gets it. Nobody gets it unasked: its row would say that the method costs no accuracy.
+//! dense one), and then gets it, also where the number that is given is only one of the method's (groups of 2 with the default of 2 kept).
+//! Who leaves all of them to their defaults never gets it: the row would say that the method costs no accuracy.
 
 use crossover_core::axes::Axes;
 

@@ -214,7 +214,8 @@ pub fn shape_of(dims: &[Dim], axes: &Axes) -> Vec<usize> {
 
 // The readers below take resolved axes, which have every axis of their variant. They cannot fail, as shapes and patterns are reckoned
 // with them all over: of axes that were never resolved they make 0, empty, or f32. So whoever takes axes from outside and runs something
-// asks [`expect_resolved`] first (`CellInputs`, `prepare`, `dry_run`, the reference); descriptions alone (`Entry::drawn`, `derived`) do not.
+// asks [`expect_resolved`] first (`CellInputs`, `prepare`, `dry_run`, the reference); descriptions alone (`Entry::drawn`, `derived`) do
+// not.
 
 /// An axis as a size; resolved axes have it.
 pub fn size(axes: &Axes, name: &str) -> usize {

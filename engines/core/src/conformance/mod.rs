@@ -17,8 +17,8 @@
 //! nearly empty. (A fault in something that the engine refuses cannot show; such survivors are listed in the engine's test.)
 //!
 //! [`Report::assert_covers`] wants an [`Excuse`] for every property that the engine refuses at a precision, so that nothing is left out in
-//! silence. `Options` tell what may differ between engines, with the reason. A failure names its property, precision, case and limit; the same
-//! options with [`Options::only`] set to the property draw it again.
+//! silence. `Options` tell what may differ between engines, with the reason. A failure names its property, precision, case and limit; the
+//! same options with [`Options::only`] set to the property draw it again.
 //!
 //! # How it works
 //! A *property* is a function that draws one case from a seeded source (`cases.rs`) and checks it on one engine at one precision.

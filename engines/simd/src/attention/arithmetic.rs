@@ -1,8 +1,8 @@
 //! What multiplies in both products of attention: the words in which operands lie, and the instruction on vectors of them.
 //!
 //! Scores, maxima and sums are always vectors of the compute type; only the operands of the two products differ. A word is a number of that
-//! type, or a pair of bf16 numbers that are neighbours along the sum (channels for scores, keys for the sum over values), and is as long as a
-//! number of the compute type, so that scratch has one type. Pairs stand in `pairs.rs`; weights are rounded to bf16 before they
+//! type, or a pair of bf16 numbers that are neighbours along the sum (channels for scores, keys for the sum over values), and is as long as
+//! a number of the compute type, so that scratch has one type. Pairs stand in `pairs.rs`; weights are rounded to bf16 before they
 //! meet the values, as everything that multiplies bf16 numbers must.
 
 use std::marker::PhantomData;
@@ -39,7 +39,8 @@ pub(super) trait Arithmetic: Copy {
     fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums;
     /// Sums as numbers.
     fn values(sums: Self::Sums) -> Self::V;
-    /// Loads a row of `count` elements, and zeros behind them. What is narrower than the arithmetic is widened, what is not is never rounded.
+    /// Loads a row of `count` elements, and zeros behind them. What is narrower than the arithmetic is widened, what is not is never
+    /// rounded.
     fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [Self::E]);
     /// Writes a vector of words of values: the elements from `column` on of `STEPS` loaded rows, `distance` from row to row.
     ///

@@ -1,7 +1,7 @@
 //! Few rows of queries over many keys, as a decoder's steps are: bound by reading keys and values once.
 //!
-//! Nothing is packed: scores are dot products with the keys as they lie, and the sum over values runs along their rows; 16-bit keys and values
-//! are widened a few at a time into scratch that stays in the first-level cache. Query heads that
+//! Nothing is packed: scores are dot products with the keys as they lie, and the sum over values runs along their rows; 16-bit keys and
+//! values are widened a few at a time into scratch that stays in the first-level cache. Query heads that
 //! share a key head are rows of one task, so that its keys are read once for all of them. Keys are divided among tasks ("split keys",
 //! Dao et al., "Flash-Decoding", 2023): each makes a maximum, a sum and an unnormalised output of its own, and these are merged by
 //! their maxima, as two blocks of the recurrence are.

@@ -1,8 +1,8 @@
 //! Pairs of bf16 numbers as the words of attention: [`crate::narrow`]'s unit behind [`Arithmetic`].
 //!
-//! A pair takes its neighbour along. Where a panel of rows sees an odd number of keys, or begins on an odd one, one value that it does not see
-//! is multiplied by a weight of zero: no finite value shows, but an infinity or NaN there makes its sums NaN, which single numbers would not
-//! have read. Telling the halves apart would cost a mask for each panel.
+//! A pair takes its neighbour along. Where a panel of rows sees an odd number of keys, or begins on an odd one, one value that it does not
+//! see is multiplied by a weight of zero: no finite value shows, but an infinity or NaN there makes its sums NaN, which single numbers
+//! would not have read. Telling the halves apart would cost a mask for each panel.
 
 use std::marker::PhantomData;
 

@@ -345,6 +345,7 @@ unsafe fn scatter<V: Vector>(values: V, row: &Target<V::Element>, count: usize) 
         }
         let mut lanes = [MaybeUninit::<V::Element>::uninit(); MOST_LANES];
         values.store(lanes.as_mut_ptr().cast());
+        // A constant count is unrolled.
         if count == V::LANES {
             for (at, value) in lanes[..V::LANES].iter().enumerate() {
                 *row.from(0, at).pointer = value.assume_init();

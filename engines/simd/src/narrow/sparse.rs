@@ -15,9 +15,9 @@
 //! cycles), and two (one cycle) where four go together, so that blocks come near the multiply-adds' peak.
 //!
 //! # What it trades away
-//! An entry is used for the rows of one block, so where rows are few the lanes are empty. A dense tile reads 16 values for 28 multiply-adds:
-//! where more than about half of the single entries are stored, dense is faster. N:M is stored as single entries: its structure would save
-//! bytes of indices, which do not bound it.
+//! An entry is used for the rows of one block, so where rows are few the lanes are empty. A dense tile reads 16 values for 28
+//! multiply-adds: where more than about half of the single entries are stored, dense is faster. N:M is stored as single entries: its
+//! structure would save bytes of indices, which do not bound it.
 
 use std::ops::Range;
 
@@ -35,7 +35,8 @@ use crate::gemm::{Cut, Engine};
 use crate::isa::Kernel;
 use crate::vector::{Lanes, Vector};
 
-/// Inputs of a block; their number in it is a byte. With four vectors of rows a block of x takes two thirds of a first-level cache of 48 KiB.
+/// Inputs of a block; their number in it is a byte. With four vectors of rows a block of x takes two thirds of a first-level cache of 48
+/// KiB.
 const INPUTS: usize = 128;
 /// Vectors of rows that an entry is multiplied with, unless there are few rows.
 const VECTORS: usize = 4;
@@ -272,7 +273,8 @@ unsafe fn add_entries<V: Vector<Element = f32>, const N: usize>(inputs: &[u8], v
     }
 }
 
-/// Adds each input's values, one for each of [`TOGETHER`] outputs, times what x has of it. As many outputs at once as registers hold sums of.
+/// Adds each input's values, one for each of [`TOGETHER`] outputs, times what x has of it. As many outputs at once as registers hold sums
+/// of.
 #[inline(always)]
 unsafe fn add_groups<V: Vector<Element = f32>, const N: usize>(inputs: &[u8], values: &[f32], x: *const f32, to: *mut f32) {
     // SAFETY: the caller's promises are handed on.

@@ -12,8 +12,8 @@
 //! | `Bytes256` | 4 int8 | `vpmaddubsw` and `vpmaddwd`: absolute values times signed ones, whose pairs stay below 2^15 as codes are at most 127 |
 //! | [`LoopBytes`] | 4 int8 | a loop |
 //!
-//! `vpdpbusd` multiplies unsigned by signed bytes. Codes of A get 128 added (their sign bit flipped), and 128 times the sum of a column of B
-//! is taken off at the end, modulo 2^32 like everything before it: exact where the result itself fits i32.
+//! `vpdpbusd` multiplies unsigned by signed bytes. Codes of A get 128 added (their sign bit flipped), and 128 times the sum of a column of
+//! B is taken off at the end, modulo 2^32 like everything before it: exact where the result itself fits i32.
 //!
 //! `vdpbf16ps` adds two products one after the other, each sum rounded to nearest, and takes subnormal operands and results for zeros
 //! whatever the control register says. An error of k roundings of f32 and k times the smallest normal number, as a loop over f32 has, holds

@@ -1,5 +1,5 @@
-//! Coefficients of elementary functions, minimax for the relative error of the result (Remez exchange, computed with 45 digits; those of the
-//! sine by interpolation at Chebyshev's nodes, which is near that).
+//! Coefficients of elementary functions, minimax for the relative error of the result (Remez exchange, computed with 45 digits; those of
+//! the sine by interpolation at Chebyshev's nodes, which is near that).
 //!
 //! | | singles: degree, error | doubles: degree, error |
 //! |---|---|---|

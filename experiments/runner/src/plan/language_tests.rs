@@ -87,3 +87,30 @@ fn a_sweep_stands_on_its_bases() {
     let unknown = misread(&sweep.replace("'long']", "'lang']"));
     assert!(unknown.contains("did you mean \"long\"?"), "{unknown}");
 }
+
+#[test]
+fn a_baseline_may_be_chosen_by_its_axes() {
+    let sweep = "[[sweep]]\nvariants = ['model/encoder']\nengines = ['naive']\nbaseline = 'model/encoder'\n\
+                 baseline_when = 'attention == \"dense\" and ffn == \"dense\"'\n\
+                 axes = { n = [8, 16], attention = ['dense', 'linear'], ffn = ['dense', 'bottleneck'] }\n";
+    let spelled = |cells: Vec<PlannedCell>| -> Vec<String> {
+        cells.iter().map(|cell| format!("{} {} {}", cell.axes["n"], cell.axes["attention"], cell.axes["ffn"])).collect()
+    };
+    let chosen = cells(&plan(sweep)).into_iter().filter(|cell| cell.baseline).collect();
+    assert_eq!(spelled(chosen), ["8 dense dense", "16 dense dense"]);
+    assert_eq!(plan(sweep).group_count(), 2);
+    let kept = cells(&plan_with(sweep, selection(&[], &["baseline"])).unwrap());
+    assert_eq!(spelled(kept), ["8 dense dense", "16 dense dense"]);
+    let nowhere = complaint(&sweep.replace("== \"dense\" and", "== \"dens\" and"), Selection::default());
+    assert!(nowhere.starts_with("x.toml:2: no cell of the baseline is as baseline_when says"), "{nowhere}");
+    assert!(misread(&sweep.replace("baseline = 'model/encoder'", "")).contains("the sweep names none"));
+    assert!(misread(&sweep.replace("axes =", "match = 'flops'\naxes =")).contains("leave one of them out"));
+    // Two sweeps may share their baseline's cell, options may leave it out, and so may a reason.
+    let second = sweep.replace("['dense', 'bottleneck']", "['dense', 'low-rank']");
+    let both = cells(&plan(&format!("{sweep}{second}")));
+    assert_eq!((both.len(), both.iter().filter(|cell| cell.baseline).count()), (12, 2));
+    assert_eq!(cells(&plan_with(sweep, selection(&["attention=linear"], &[])).unwrap()).len(), 4);
+    let excluded = "baseline_when = 'attention == \"dense\"'\nexclude = [{ when = 'attention == \"dense\"', because = 'too slow' }]";
+    let without = sweep.replace("baseline_when = 'attention == \"dense\" and ffn == \"dense\"'", excluded);
+    assert_eq!(cells(&plan(&without)).len(), 4);
+}

@@ -87,25 +87,6 @@ fn cells_are_complete_and_named_by_their_hash() {
 }
 
 #[test]
-fn a_baseline_may_be_chosen_by_its_axes() {
-    let sweep = "[[sweep]]\nvariants = ['model/encoder']\nengines = ['naive']\nbaseline = 'model/encoder'\n\
-                 baseline_when = 'attention == \"dense\" and ffn == \"dense\"'\n\
-                 axes = { n = [8, 16], attention = ['dense', 'linear'], ffn = ['dense', 'bottleneck'] }\n";
-    let spelled = |cells: Vec<PlannedCell>| -> Vec<String> {
-        cells.iter().map(|cell| format!("{} {} {}", cell.axes["n"], cell.axes["attention"], cell.axes["ffn"])).collect()
-    };
-    let chosen = cells(&plan(sweep)).into_iter().filter(|cell| cell.baseline).collect();
-    assert_eq!(spelled(chosen), ["8 dense dense", "16 dense dense"]);
-    assert_eq!(plan(sweep).group_count(), 2);
-    let kept = cells(&plan_with(sweep, selection(&[], &["baseline"])).unwrap());
-    assert_eq!(spelled(kept), ["8 dense dense", "16 dense dense"]);
-    let nowhere = complaint(&sweep.replace("== \"dense\" and", "== \"dens\" and"), Selection::default());
-    assert!(nowhere.starts_with("x.toml:2: no cell of the baseline is as baseline_when says"), "{nowhere}");
-    assert!(misread(&sweep.replace("baseline = 'model/encoder'", "")).contains("the sweep names none"));
-    assert!(misread(&sweep.replace("axes =", "match = 'flops'\naxes =")).contains("leave one of them out"));
-}
-
-#[test]
 fn a_parameter_multiplies_only_the_variants_that_have_it() {
     let plan =
         plan("[[sweep]]\nvariants = ['norm/layer-norm', 'norm/none']\nengines = ['naive']\naxes = { eps = [1e-5, 1e-6], n = [2, 4] }");

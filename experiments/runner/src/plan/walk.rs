@@ -95,7 +95,6 @@ pub(super) struct Removed {
 /// Counts groups and cells of a plan, each cell checked.
 pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
     let mut counts = Counts::default();
-    let mut with_baseline = HashSet::new();
     let mut walk = Walk::new(plan);
     loop {
         let mut here = 0;
@@ -105,9 +104,6 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
                 return Ok(());
             }
             here += 1;
-            if candidate.grid.baseline_when.is_some() && candidate.row(plan).baseline {
-                with_baseline.insert(candidate.grid.place.clone());
-            }
             if let Some(missing) = &candidate.missing {
                 *counts.without_file.entry(missing.clone()).or_default() += 1;
             }
@@ -117,8 +113,8 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
             })
         })?;
         if !found {
-            expect_baselines(plan, &with_baseline)?;
-            return Ok(Counts { removed: walk.removed, ..counts });
+            expect_baselines(plan, &walk.passed.with_baseline)?;
+            return Ok(Counts { removed: walk.passed.removed, ..counts });
         }
         counts.cells += here;
         counts.groups += u64::from(here > 0);
@@ -127,9 +123,13 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
 
 /// A `baseline_when` that holds nowhere is a slip of the pen, unless options left its cells out.
 fn expect_baselines(plan: &Plan, with_baseline: &HashSet<String>) -> Result<(), PlanError> {
-    let is_whole = plan.filters.is_empty() && plan.shard.is_none();
+    let set = |dimension: &Dimension| dimension.place.starts_with(ON_THE_COMMAND_LINE);
+    let is_whole = |grid: &Grid| {
+        let mut inner = grid.members.iter().flat_map(|member| &member.inner);
+        plan.filters.is_empty() && plan.shard.is_none() && !grid.outer.iter().any(set) && !inner.any(set)
+    };
     let asks = |grid: &&Grid| grid.baseline_when.is_some() && grid.members.iter().any(|member| member.baseline);
-    match plan.grids.iter().filter(asks).find(|grid| is_whole && !with_baseline.contains(&grid.place)) {
+    match plan.grids.iter().filter(asks).find(|grid| is_whole(grid) && !with_baseline.contains(&grid.place)) {
         Some(grid) => Err(PlanError::NowhereBaseline { place: grid.place.clone() }),
         None => Ok(()),
     }
@@ -198,14 +198,25 @@ struct Walk<'a> {
     /// Digits of the next point of the outer product; `None` before a grid's first.
     outer: Option<Vec<usize>>,
     rows: Vec<Axes>,
-    seen: HashSet<u64>,
     text: String,
+    passed: Passed,
+}
+
+/// What a walk remembers of the cells that it has passed.
+#[derive(Debug, Default)]
+struct Passed {
+    /// Those that may come again in a later sweep.
+    seen: HashSet<u64>,
+    /// Baselines among them.
+    baselines: HashSet<u64>,
+    /// Places of the sweeps that have met a baseline of theirs, if only one that an earlier sweep has brought or that is left out.
+    with_baseline: HashSet<String>,
     removed: Removed,
 }
 
 impl<'a> Walk<'a> {
     fn new(plan: &'a Plan) -> Self {
-        Self { plan, grid: 0, outer: None, rows: Vec::new(), seen: HashSet::new(), text: String::new(), removed: Removed::default() }
+        Self { plan, grid: 0, outer: None, rows: Vec::new(), text: String::new(), passed: Passed::default() }
     }
 
     /// Visits the kept cells of the next group of this shard (maybe none); false at the end.
@@ -233,7 +244,7 @@ impl<'a> Walk<'a> {
             if wanted {
                 self.visit_members(grid, &outer, visit)?;
             } else {
-                self.removed.shard_groups += 1;
+                self.passed.removed.shard_groups += 1;
             }
             self.outer = Some(outer);
             if wanted {
@@ -256,13 +267,13 @@ impl<'a> Walk<'a> {
                 place(row, &member.inner, &inner);
                 follow(row, &member.followers);
                 if is_out(self.plan, grid, member, row) {
-                    self.removed.filter += grid.engines.len() as u64;
+                    self.passed.removed.filter += grid.engines.len() as u64;
                 } else {
                     let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
                     let axes = fit.axes.as_ref().unwrap_or(row);
                     let missing = self.plan.fits.missing_file(axes);
                     for engine in &grid.engines {
-                        if keeps(self.plan, &mut self.seen, &mut self.removed, grid, member, engine, axes) {
+                        if self.passed.keeps(self.plan, grid, member, engine, axes) {
                             visit(Candidate { grid, member, engine, axes, fit: &fit, missing: &missing, outer, inner: &inner })?;
                         }
                     }
@@ -296,23 +307,36 @@ fn shown<'a>(plan: &'a Plan, grid: &Grid, member: &'a Member, engine: &'a str, a
     row
 }
 
-fn keeps(plan: &Plan, seen: &mut HashSet<u64>, removed: &mut Removed, grid: &Grid, member: &Member, engine: &str, axes: &Axes) -> bool {
-    let (row, variant) = (shown(plan, grid, member, engine, axes), member.entry.descriptor.name);
-    if grid.when.as_ref().is_some_and(|when| !when.admits(&row)) {
-        removed.when += 1;
-        return false;
-    }
-    if !plan.filters.iter().all(|filter| filter.keeps(&row)) {
-        removed.filter += 1;
-        return false;
-    }
-    // What this sweep leaves out, another one may ask for.
-    let excluded = || grid.excludes.iter().any(|exclude| exclude.when.keeps(&row));
-    let seen_before = |seen: &mut HashSet<u64>| {
+impl Passed {
+    /// Is the cell wanted, and not there yet?
+    fn keeps(&mut self, plan: &Plan, grid: &Grid, member: &Member, engine: &str, axes: &Axes) -> bool {
+        let (row, variant) = (shown(plan, grid, member, engine, axes), member.entry.descriptor.name);
+        if grid.when.as_ref().is_some_and(|when| !when.admits(&row)) {
+            self.removed.when += 1;
+            return false;
+        }
+        if !plan.filters.iter().all(|filter| filter.keeps(&row)) {
+            self.removed.filter += 1;
+            return false;
+        }
+        if !member.repeated && !(row.baseline && grid.baseline_when.is_some()) {
+            return true;
+        }
         let print = fingerprint(variant, engine, axes);
-        if excluded() { seen.contains(&print) } else { !seen.insert(print) }
-    };
-    !(member.repeated && seen_before(seen))
+        // What this sweep leaves out, another one may ask for.
+        let excluded = grid.excludes.iter().any(|exclude| exclude.when.keeps(&row));
+        let is_new = !member.repeated || if excluded { !self.seen.contains(&print) } else { self.seen.insert(print) };
+        if row.baseline {
+            if is_new {
+                self.baselines.insert(print);
+            }
+            // A cell that an earlier sweep has brought as no baseline is none.
+            if self.baselines.contains(&print) && !self.with_baseline.contains(&grid.place) {
+                self.with_baseline.insert(grid.place.clone());
+            }
+        }
+        is_new
+    }
 }
 
 /// Tells cells of one variant apart, much cheaper than by their ids. The names of the axes follow from the variant.

@@ -1,4 +1,5 @@
-//! Progress on standard error: a bar on a terminal, else one plain line a group, and one now and then within a long group. No colours at all, so `NO_COLOR` holds by itself.
+//! Progress on standard error: a bar on a terminal, else one plain line a group, and one now and then within a long group. No colours at
+//! all, so `NO_COLOR` holds by itself.
 //!
 //! It is redrawn when something happened and never by a timer: a thread that wakes up ten times a second would disturb what it shows.
 

@@ -19,15 +19,16 @@ use crate::variant::{Bound, wrong_inputs};
 
 /// The window of each residue class.
 pub struct ByClass {
+    name: &'static str,
     window: AttentionSpec,
     dilation: usize,
 }
 
 impl ByClass {
     /// The window in steps of the dilation, of as many keys as queries.
-    pub(super) fn over(left: usize, right: usize, axes: &Axes) -> Self {
+    pub(super) fn over(name: &'static str, left: usize, right: usize, axes: &Axes) -> Self {
         let Streamed { spec: window } = Streamed::over(AttentionPattern::Window { left, right }, axes);
-        Self { window, dilation: size(axes, "dilation") }
+        Self { name, window, dilation: size(axes, "dilation") }
     }
 }
 
@@ -39,8 +40,8 @@ impl<B: TransformerBackend> Bound<B> for ByClass {
         mut out: ViewMut<'_, B::Buffer>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        let &[q, k, v] = inputs else { return Err(wrong_inputs("attention/dilated-window", inputs)) };
-        let &[.., n, _] = q.shape() else { return Err(wrong_inputs("attention/dilated-window", inputs)) };
+        let &[q, k, v] = inputs else { return Err(wrong_inputs(self.name, inputs)) };
+        let &[.., n, _] = q.shape() else { return Err(wrong_inputs(self.name, inputs)) };
         let rows = q.layout.rank() - 2;
         for class in 0..self.dilation.min(n) {
             let own = |layout: &Layout| layout.every(rows, class, self.dilation);

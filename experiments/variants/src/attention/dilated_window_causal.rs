@@ -54,7 +54,7 @@ impl Variant for DilatedWindowCausal {
 
     fn bind<B: TransformerBackend + 'static>(_operands: &mut Operands<B>, axes: &Axes) -> Result<ByClass> {
         let [left, right] = sides(axes);
-        Ok(ByClass::over(left, right, axes))
+        Ok(ByClass::over(DilatedWindowCausal::DESCRIPTOR.name, left, right, axes))
     }
 
     fn exact(_axes: &Axes) -> Reference {

@@ -1,8 +1,8 @@
 //! Attention to two disjoint sets of keys, joined into attention to both.
 //!
 //! A softmax over two sets is the two softmaxes, weighted by their sums of exponentials (Milakov and Gimelshein 2018, section 3.1, use this
-//! within a row). With the logarithms a and b of these sums, the first one's share is e^a / (e^a + e^b) = sigmoid(a - b). So a pattern with holes
-//! can be asked for as two without: a kernel spends its time on keys that are seen.
+//! within a row). With the logarithms a and b of these sums, the first one's share is e^a / (e^a + e^b) = sigmoid(a - b). So a pattern with
+//! holes can be asked for as two without: a kernel spends its time on keys that are seen.
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, Operand, ScoreBias, TransformerBackend};
@@ -11,7 +11,8 @@ use crossover_core::layout::Layout;
 use crossover_core::ops::{AttentionSpec, BinaryOp, UnaryOp};
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
-/// Outputs [batch, heads, rows, width] in the compute type (rounding parts would be seen in the whole) and the logarithms of their sums of exponentials [batch, heads, rows].
+/// Outputs [batch, heads, rows, width] in the compute type (rounding parts would be seen in the whole) and the logarithms of their sums of
+/// exponentials [batch, heads, rows].
 pub(super) struct Part<B: TransformerBackend> {
     pub(super) out: Tensor<B::Buffer>,
     pub(super) logs: Tensor<B::Buffer>,
