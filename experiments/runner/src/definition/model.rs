@@ -157,7 +157,8 @@ pub struct Measure {
     pub sample_time: Duration,
     /// A worker that needs longer for one answer is killed.
     pub step_timeout: Duration,
-    /// Workers that are kept alive at once.
+    /// Workers that are kept alive at once: enough for a whole group, so that all of its cells are measured in turns with each other and with
+    /// the baseline that they are compared with. Memory may allow fewer.
     pub live_workers: usize,
     /// Memory that one worker may take, in bytes.
     pub memory_limit: Option<u64>,
@@ -173,7 +174,7 @@ impl Default for Measure {
             cell_budget: Duration::from_secs(1),
             sample_time: Duration::from_micros(100),
             step_timeout: Duration::from_secs(60),
-            live_workers: 8,
+            live_workers: 128,
             memory_limit: None,
             memory_budget: None,
         }

@@ -75,7 +75,7 @@ pub(super) struct Counts {
     pub(super) cells: u64,
     /// Cells that are left out, by the reason.
     pub(super) excluded: BTreeMap<String, u64>,
-    /// Cells that its conditions keep out: each is counted once, by the first that removes it.
+    /// Cells that its conditions keep out, in each sweep by the first that removes them.
     pub(super) removed: Removed,
     /// Cells that want a file which is not there, by what is missing.
     pub(super) without_file: BTreeMap<String, u64>,
@@ -319,7 +319,7 @@ impl Passed {
             self.removed.filter += 1;
             return false;
         }
-        if !member.repeated && !(row.baseline && grid.baseline_when.is_some()) {
+        if !(member.repeated || row.baseline && grid.baseline_when.is_some()) {
             return true;
         }
         let print = fingerprint(variant, engine, axes);
