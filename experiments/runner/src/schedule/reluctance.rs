@@ -16,8 +16,13 @@ const CRASHES: u32 = 10;
 #[derive(Debug, Default)]
 struct Faults {
     starts: u32,
-    crashes: u32,
+    /// Before the cell was ready to be timed, with none between that came so far.
+    early: u32,
+    /// While cells were timed, with none between that was timed to its end.
+    timed: u32,
     last: String,
+    /// The user knows that it is given up.
+    told: bool,
 }
 
 /// Counts failures by engine.
@@ -30,37 +35,61 @@ impl Reluctance {
         self.0.entry(engine.to_owned()).or_default().starts = 0;
     }
 
-    /// It did not. Returns the notice to give where that was once too often.
-    pub(super) fn start_failed(&mut self, engine: &str, failure: &WorkerFailure) -> Option<String> {
-        self.note(engine, failure, |faults| faults.starts += 1)
+    /// It did not.
+    pub(super) fn start_failed(&mut self, engine: &str, failure: &WorkerFailure) {
+        self.note(engine, failure, |faults| faults.starts += 1);
     }
 
-    /// A worker of the engine got through a cell, right or wrong.
+    /// A cell of the engine is ready to be timed. What was held against its timing stays: an engine may crash whenever it is timed.
     pub(super) fn came_up(&mut self, engine: &str) {
+        self.0.entry(engine.to_owned()).or_default().early = 0;
+    }
+
+    /// A worker of the engine got through a cell: it was timed to its end, or judged wrong.
+    pub(super) fn got_through(&mut self, engine: &str) {
         self.0.remove(engine);
     }
 
-    /// A cell of the engine failed in the middle. Returns the notice to give where that was once too often.
-    pub(super) fn cell_failed(&mut self, engine: &str, failure: &WorkerFailure) -> Option<String> {
-        // What a worker says, and what memory or time put an end to, is no crash.
-        let crashed = failure.status() == Status::Crashed && !failure.leaves_worker_alive();
-        if crashed { self.note(engine, failure, |faults| faults.crashes += 1) } else { None }
+    /// A cell of the engine failed before it was ready to be timed.
+    pub(super) fn failed_early(&mut self, engine: &str, failure: &WorkerFailure) {
+        if is_crash(failure) {
+            self.note(engine, failure, |faults| faults.early += 1);
+        }
     }
 
-    fn note(&mut self, engine: &str, failure: &WorkerFailure, count: impl FnOnce(&mut Faults)) -> Option<String> {
-        let before = self.given_up(engine).is_some();
+    /// A cell of the engine failed while it was timed.
+    pub(super) fn failed_timed(&mut self, engine: &str, failure: &WorkerFailure) {
+        if is_crash(failure) {
+            self.note(engine, failure, |faults| faults.timed += 1);
+        }
+    }
+
+    fn note(&mut self, engine: &str, failure: &WorkerFailure, count: impl FnOnce(&mut Faults)) {
         let faults = self.0.entry(engine.to_owned()).or_default();
         count(faults);
         faults.last = failure.to_string();
-        if before { None } else { self.given_up(engine) }
+    }
+
+    /// The same as [`Self::given_up`] where the user has not been told yet. Cells that are timed together may crash in any order, so this is
+    /// for the moment when another would be started.
+    pub(super) fn news(&mut self, engine: &str) -> Option<String> {
+        let reason = self.given_up(engine)?;
+        let told = std::mem::replace(&mut self.0.get_mut(engine)?.told, true);
+        (!told).then_some(reason)
     }
 
     /// Why the engine is not to be started again, where it is not.
     pub(super) fn given_up(&self, engine: &str) -> Option<String> {
-        let Faults { starts, crashes, last } = self.0.get(engine)?;
+        let Faults { starts, early, timed, last, .. } = self.0.get(engine)?;
+        let crashes = early.max(timed);
         if *starts >= STARTS {
             return Some(format!("the worker of engine {engine} failed {starts} times in a row before it said hello; last: {last}"));
         }
         (*crashes >= CRASHES).then(|| format!("the worker of engine {engine} crashed in {crashes} cells in a row; last: {last}"))
     }
+}
+
+/// What a worker says, and what memory or time put an end to, is no crash.
+fn is_crash(failure: &WorkerFailure) -> bool {
+    failure.status() == Status::Crashed && !failure.leaves_worker_alive()
 }

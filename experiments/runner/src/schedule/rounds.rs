@@ -88,7 +88,7 @@ impl Scheduler<'_> {
                 Ok(()) => left.push(cell),
                 Err(failure) if failure.is_interruption() => return Err(Halt::Interrupted),
                 Err(failure) if !cell.companion => {
-                    self.note_failure(&cell.draft.cell.engine, &failure);
+                    self.reluctance.failed_timed(&cell.draft.cell.engine, &failure);
                     self.sink.record(vec![cell.draft.failed(&failure)])?;
                 }
                 Err(_) => {}
@@ -109,6 +109,7 @@ impl Scheduler<'_> {
             let Live { draft, conversation, sampling, companion } = cell;
             leaving.push((draft.cell.clone(), conversation));
             if !companion {
+                self.reluctance.got_through(&draft.cell.engine);
                 records.push(draft.measured(sampling, verdict.unwrap_or(Stop::Budget)));
             }
         }

@@ -57,18 +57,17 @@ impl Scheduler<'_> {
             Err(Trouble::Halt(halt)) => return Err(halt),
             Err(Trouble::Start(failure)) if failure.is_interruption() => return Err(Halt::Interrupted),
             Err(Trouble::Start(failure)) => {
-                let notice = self.reluctance.start_failed(&cell.engine, &failure);
-                self.give_notice(notice);
+                self.reluctance.start_failed(&cell.engine, &failure);
                 draft.failed(&failure)
             }
             Err(Trouble::Worker(failure)) => {
-                self.note_failure(&cell.engine, &failure);
+                self.reluctance.failed_early(&cell.engine, &failure);
                 draft.failed(&failure)
             }
             Err(Trouble::Incapable(reason)) => draft.not_run(Status::Unsupported, reason),
             Err(Trouble::GivenUp(reason)) => draft.not_run(Status::Crashed, format!("not tried: {reason}")),
             Err(Trouble::Wrong(tail)) => {
-                self.reluctance.came_up(&cell.engine);
+                self.reluctance.got_through(&cell.engine);
                 draft.wrong(tail)
             }
         };
@@ -79,6 +78,9 @@ impl Scheduler<'_> {
     }
 
     fn bring_up(&mut self, draft: &mut Draft, companion: bool) -> Result<Box<dyn Conversation>, Trouble> {
+        if let Some(reason) = self.reluctance.news(&draft.cell.engine) {
+            self.sink.notice(&format!("{reason}; its other cells are not tried"));
+        }
         if let Some(reason) = self.reluctance.given_up(&draft.cell.engine) {
             return Err(Trouble::GivenUp(reason));
         }
@@ -133,18 +135,6 @@ impl Scheduler<'_> {
                 Ok(ready)
             }
             Err(failure) => Err(Trouble::Start(failure)),
-        }
-    }
-
-    /// A cell of the engine failed; says so where the engine is given up for it.
-    pub(super) fn note_failure(&mut self, engine: &str, failure: &WorkerFailure) {
-        let notice = self.reluctance.cell_failed(engine, failure);
-        self.give_notice(notice);
-    }
-
-    fn give_notice(&mut self, notice: Option<String>) {
-        if let Some(reason) = notice {
-            self.sink.notice(&format!("{reason}; its other cells are not tried"));
         }
     }
 

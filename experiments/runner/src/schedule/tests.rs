@@ -223,22 +223,23 @@ fn notices(world: &World) -> Vec<String> {
 
 #[test]
 fn an_engine_that_crashes_in_ten_cells_in_a_row_is_given_up_with_a_notice() {
-    let world = Rc::new(World::default());
-    let names: Vec<String> = (0..15).map(|at| format!("c{at:02}")).collect();
+    let names: Vec<String> = (0..20).map(|at| format!("c{at:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let crash = Script { fails: Some(("verify", 0, Cause::Signalled { signal: 11 })), ..Script::default() };
-    names.iter().for_each(|name| world.script(name, crash.clone()));
-    let records = run(&world, &names);
-    assert!(records.values().all(|record| record.status == Status::Crashed));
-    let tried = |name: &str| world.log_of(name).contains("prepare");
-    assert_eq!(names.iter().filter(|name| tried(name)).count(), 10);
-    let reason = records["c14"].reason.as_deref().unwrap();
-    assert!(reason.starts_with("not tried: the worker of engine fake crashed in 10 cells in a row; last: verify: "), "{reason}");
-    let notices = notices(&world);
-    assert!(
-        notices.len() == 1 && notices[0].ends_with("SIGSEGV: memory that is not its own; its other cells are not tried"),
-        "{notices:?}"
-    );
+    // While they are timed, the eight of a chunk are up together: the second chunk is the one too many.
+    for (step, tried) in [("verify", 10), ("measure", 16)] {
+        let world = Rc::new(World::default());
+        let crash = Script { fails: Some((step, 0, Cause::Signalled { signal: 11 })), ..Script::default() };
+        names.iter().for_each(|name| world.script(name, crash.clone()));
+        run_with(&world, &Measure { live_workers: 8, ..Measure::default() }, &names, &[]).unwrap();
+        let records = world.records.borrow();
+        assert!(records.len() == 20 && records.iter().all(|record| record.status == Status::Crashed));
+        assert_eq!(names.iter().filter(|name| world.log_of(name).contains("prepare")).count(), tried);
+        let reason = records.iter().find(|record| record.id == "c19").unwrap().reason.as_deref().unwrap();
+        let start = format!("not tried: the worker of engine fake crashed in {tried} cells in a row; last: {step}: ");
+        assert!(reason.starts_with(&start), "{reason}");
+        let notices = notices(&world);
+        assert!(notices.len() == 1 && notices[0].ends_with("not its own; its other cells are not tried"), "{notices:?}");
+    }
 }
 
 #[test]
@@ -256,10 +257,13 @@ fn crashes_between_good_cells_and_other_failures_stop_no_engine() {
             _ => {}
         }
     }
-    let records = run_with(&world, &Measure { live_workers: 1, ..Measure::default() }, &names, &[]);
-    records.unwrap();
-    assert!(names.iter().all(|name| world.log_of(name).contains("verify")), "all were tried");
-    assert!(notices(&world).is_empty());
+    // One after the other or all together, where crashes come before any good cell is timed to its end.
+    for live_workers in [1, 40] {
+        world.log.take();
+        run_with(&world, &Measure { live_workers, ..Measure::default() }, &names, &[]).unwrap();
+        assert!(names.iter().all(|name| world.log_of(name).contains("verify")), "all were tried");
+        assert!(notices(&world).is_empty());
+    }
 }
 
 #[test]
