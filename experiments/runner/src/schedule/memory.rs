@@ -23,6 +23,9 @@ const WORKER: u64 = 32 << 20;
 /// The part of the available memory that is kept back: one of so many.
 const KEPT_BACK: u64 = 8;
 
+/// As `memory_budget_mb` counts.
+const MB: u64 = 1_000_000;
+
 /// The memory for one group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MemoryBudget {
@@ -45,8 +48,9 @@ impl MemoryBudget {
         // A device's driver maps far more than it takes, so its workers are not limited one by one.
         let each = self.each.filter(|_| !has_own_memory(&cell.engine)).unwrap_or(u64::MAX);
         let (most, of) = if each < self.together { (each, "one worker") } else { (self.together, "all workers") };
-        let text = || format!("not started: it is predicted to need {} MiB, and the memory for {of} is {} MiB", need >> 20, most >> 20);
-        (need > most).then(text)
+        // In the unit in which the experiment sets it; what is too much is told as more.
+        let (shown, limit) = (need.div_ceil(MB), most / MB);
+        (need > most).then(|| format!("not started: it is predicted to need {shown} MB, and the memory for {of} is {limit} MB"))
     }
 }
 
@@ -100,9 +104,9 @@ mod tests {
         let budget = |together, each| MemoryBudget { together, each };
         assert_eq!(budget(1 << 30, None).refuse(plain, 1 << 30), None);
         let reason = budget(1 << 30, None).refuse(plain, 3 << 30).unwrap();
-        assert_eq!(reason, "not started: it is predicted to need 3072 MiB, and the memory for all workers is 1024 MiB");
+        assert_eq!(reason, "not started: it is predicted to need 3222 MB, and the memory for all workers is 1073 MB");
         let reason = budget(1 << 30, Some(1 << 20)).refuse(plain, 2 << 20).unwrap();
-        assert_eq!(reason, "not started: it is predicted to need 2 MiB, and the memory for one worker is 1 MiB");
+        assert_eq!(reason, "not started: it is predicted to need 3 MB, and the memory for one worker is 1 MB");
         assert_eq!(budget(1 << 30, Some(1 << 20)).refuse(device, 2 << 20), None);
     }
 
