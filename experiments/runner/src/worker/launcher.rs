@@ -52,7 +52,9 @@ impl ProcessLauncher {
             arguments.extend(foreign.command.iter().map(OsString::from));
             environment.extend(foreign.env.clone());
         }
-        WorkerCommandLine { program: self.own.clone().into(), arguments, environment, memory_limit: self.memory_limit }
+        // What is said of memory there may be about the device's, which no limit of ours is on.
+        let memory_limit = self.memory_limit.filter(|_| !has_own_memory(engine));
+        WorkerCommandLine { program: self.own.clone().into(), arguments, environment, memory_limit }
     }
 
     fn greet(&self, command: &WorkerCommandLine, limit: Option<u64>, deadline: Duration) -> Result<Ready, WorkerFailure> {
@@ -102,8 +104,9 @@ mod tests {
         assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);
         assert_eq!(numpy.environment["A"], "b");
         let own = launcher.command_line("naive", 3);
-        assert_eq!(own.arguments, ["--memory-limit", "77"]);
+        assert_eq!((own.arguments, own.memory_limit), (vec!["--memory-limit".into(), "77".into()], Some(77)));
         assert_eq!(own.environment, BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "3".to_owned())]));
-        assert!(launcher.command_line("candle-cuda", 1).arguments.is_empty());
+        let device = launcher.command_line("candle-cuda", 1);
+        assert!(device.arguments.is_empty() && device.memory_limit.is_none());
     }
 }

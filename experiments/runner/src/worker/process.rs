@@ -53,7 +53,7 @@ pub struct WorkerCommandLine {
     pub arguments: Vec<OsString>,
     /// Variables set in addition to the runner's own.
     pub environment: BTreeMap<String, String>,
-    /// The limit on its memory that the arguments set, for messages.
+    /// The limit on its memory, where its last words about memory are put down to that.
     pub memory_limit: Option<u64>,
 }
 
