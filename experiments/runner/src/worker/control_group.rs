@@ -32,7 +32,7 @@ impl ControlGroups {
             return None;
         }
         let own = home.join(format!("crossover-{}", process::id()));
-        fs::create_dir(&own).ok()?;
+        make(&own).ok()?;
         let groups = Self { home, own };
         // Dropped, it takes back what it could do.
         groups.enter().ok().map(|()| groups)
@@ -48,8 +48,9 @@ impl ControlGroups {
     /// # Errors
     /// When the kernel refuses.
     pub fn limit(&self, worker: u32, bytes: u64) -> io::Result<ControlGroup> {
-        let group = ControlGroup(self.home.join(format!("crossover-worker-{worker}")));
-        fs::create_dir(&group.0)?;
+        let path = self.home.join(format!("crossover-{}-worker-{worker}", process::id()));
+        make(&path)?;
+        let group = ControlGroup(path);
         fs::write(group.0.join("memory.max"), bytes.to_string())?;
         fs::write(group.0.join("memory.oom.group"), "1")?;
         // A kernel without swap has no such file.
@@ -76,6 +77,14 @@ impl Drop for ControlGroup {
     fn drop(&mut self) {
         // Somebody who left the worker's process group may still be in it; then the group stays, with its limit.
         let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Makes a group. One of that name may be left from a runner that was killed: the kernel removes it where nobody is in it any more.
+fn make(group: &Path) -> io::Result<()> {
+    match fs::create_dir(group) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_dir(group).and_then(|()| fs::create_dir(group)),
+        made => made,
     }
 }
 
@@ -110,9 +119,11 @@ mod tests {
         assert_eq!(read("cgroup.subtree_control"), "+memory");
         let worker = groups.limit(77, 1 << 30).unwrap();
         let figures =
-            ["memory.max", "memory.oom.group", "memory.swap.max", "cgroup.procs"].map(|file| read(&format!("crossover-worker-77/{file}")));
+            ["memory.max", "memory.oom.group", "memory.swap.max", "cgroup.procs"].map(|file| read(&format!("{own}-worker-77/{file}")));
         assert_eq!(figures, ["1073741824", "1", "0", "77"]);
         assert!(groups.limit(77, 1).is_err(), "one worker, one group");
+        fs::create_dir(home.join(format!("{own}-worker-78"))).unwrap();
+        assert!(groups.limit(78, 1).is_ok(), "what a killed runner left is taken over");
         drop(worker);
         drop(groups);
         assert_eq!((read("cgroup.subtree_control"), read("cgroup.procs")), ("-memory".to_owned(), process::id().to_string()));
