@@ -56,24 +56,31 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     if args.resume {
         return Err(bad_input("--all starts new runs; resume one with `crossover run --resume --out DIR`"));
     }
-    let mut worst = ExitCode::SUCCESS;
+    // A filter that cannot be read is one mistake, and not one for each experiment.
+    args.selection.selection()?;
+    let mut code = ExitCode::SUCCESS;
     for experiment in Project::find()?.experiments()? {
         let request = match Request::new(&experiment.file, &args.selection) {
             Ok(request) => request,
             // One that cannot begin, for want of its weights for example, is no reason not to run the others.
             Err(error) => {
-                worst = report(&error);
+                code = worse(code, report(&error));
                 continue;
             }
         };
         let out = args.out.as_ref().map(|out| out.join(&request.definition.name));
-        let code = one(folder::start(request, out.as_deref())?, &budget, &interrupt)?;
+        let own = one(folder::start(request, out.as_deref())?, &budget, &interrupt)?;
         if interrupt.signal().is_some() {
-            return Ok(code);
+            return Ok(own);
         }
-        worst = if code == ExitCode::SUCCESS { worst } else { code };
+        code = worse(code, own);
     }
-    Ok(worst)
+    Ok(code)
+}
+
+/// Of two exit codes the larger: the environment's before bad input before a finding.
+fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
+    [3, 2, 1].map(ExitCode::from).into_iter().find(|code| [one, other].contains(code)).unwrap_or(ExitCode::SUCCESS)
 }
 
 /// Runs what is left of one run.
@@ -154,4 +161,17 @@ fn progress(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> Prog
         }
     }
     Progress::on_stderr(plan.cell_count(), done, estimate, differences)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_exit_codes_the_larger_stays_whichever_came_first() {
+        for (one, other, larger) in [(0, 0, 0), (1, 0, 1), (3, 1, 3), (2, 3, 3), (1, 2, 2)] {
+            let [one, other, larger] = [one, other, larger].map(ExitCode::from);
+            assert_eq!((worse(one, other), worse(other, one)), (larger, larger));
+        }
+    }
 }
