@@ -33,7 +33,16 @@ pub(super) fn measure_again(open: &mut OpenRun, budget: &TimeBudget, interrupt: 
         return Ok(());
     }
     let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), None, Arc::clone(&interrupt.flag));
-    let Ok(second) = probe(&mut launcher, open.request.threads.iter().copied()) else { return Ok(()) };
+    let second = match probe(&mut launcher, open.request.threads.iter().copied()) {
+        Ok(second) => second,
+        Err(failure) if failure.is_interruption() => return Ok(()),
+        Err(failure) => {
+            tell(&format!(
+                "warning: the machine's ceilings could not be measured again, so those from before the first cell stay ({failure})"
+            ));
+            return Ok(());
+        }
+    };
     let second = second.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>().context("the ceilings cannot be written")?;
     open.manifest.ceilings = joined(first.iter().chain(&second));
     open.manifest.write(&open.folder.manifest_path()).map_err(blame)
