@@ -90,7 +90,11 @@ fn weights(project: &Project) -> Vec<Finding> {
         let axes = Axes::from([("weights".to_owned(), AxisValue::Text(folder.clone()))]);
         match missing_file(&axes) {
             None => Finding::good("weights", folder),
-            Some(missing) => Finding::note("weights", missing, format!("until then {} cannot run", users.join(", "))),
+            Some(missing) => Finding::note(
+                "weights",
+                missing,
+                format!("until then a run of {} skips the cells that want them, or does not begin where all do", users.join(", ")),
+            ),
         }
     };
     users.into_iter().map(judge).collect()
