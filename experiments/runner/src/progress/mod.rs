@@ -10,6 +10,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_protocol::text::tell;
 use crossover_results::schema::{Record, Status};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -105,7 +106,7 @@ impl Progress {
     pub fn notice(&mut self, text: &str) {
         let line = format!("warning: {text}");
         match &mut self.display {
-            Display::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Display::Bar(bar) => bar.suspend(|| tell(&line)),
             Display::Lines(out) => drop(writeln!(out, "{line}").and_then(|()| out.flush())),
         }
     }
