@@ -45,6 +45,13 @@ impl Filter {
         self.0.lacks_one(row.axes) || self.0.holds(row)
     }
 
+    /// The names with which it compares the engine.
+    pub fn engines(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        self.0.engines(&mut names);
+        names
+    }
+
     /// Does it look at this axis?
     pub fn reads(&self, axis: &str) -> bool {
         self.0.reads(axis)
@@ -124,6 +131,20 @@ impl Operand {
 impl Expression {
     fn reads(&self, axis: &str) -> bool {
         self.any_axis(&|name| name == axis)
+    }
+
+    fn engines<'a>(&'a self, names: &mut Vec<&'a str>) {
+        match self {
+            Self::Any(parts) | Self::All(parts) => parts.iter().for_each(|part| part.engines(names)),
+            Self::Not(inner) => inner.engines(names),
+            Self::Compare(Operand::Engine, _, Operand::Text(name)) | Self::Compare(Operand::Text(name), _, Operand::Engine) => {
+                names.push(name)
+            }
+            Self::In(Operand::Engine, items) => {
+                names.extend(items.iter().filter_map(|item| if let Operand::Text(name) = item { Some(name.as_str()) } else { None }));
+            }
+            Self::Truth(_) | Self::Compare(..) | Self::In(..) => {}
+        }
     }
 
     fn lacks_one(&self, axes: &Axes) -> bool {

@@ -358,6 +358,14 @@ fn help_with_axis(given: &Override, known: &[&str]) -> String {
     }
 }
 
+/// An engine that is none of those known.
+pub(super) fn unknown_engine<'e>(place: &str, name: &str, known: impl Iterator<Item = &'e String>) -> PlanError {
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let nearest = closest(name, known.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
+    let help = format!("{nearest}the engines are {}; give others a worker under [workers.NAME]", known.join(", "));
+    PlanError::UnknownEngine { place: place.to_owned(), name: name.to_owned(), help }
+}
+
 fn engines_of(definition: &Definition, sweep: &Sweep, ours: &[String]) -> Result<Vec<String>, PlanError> {
     let mut engines: Vec<String> = Vec::new();
     for choice in &sweep.engines {
@@ -365,10 +373,7 @@ fn engines_of(definition: &Definition, sweep: &Sweep, ours: &[String]) -> Result
             EngineChoice::Ours => ours.to_vec(),
             EngineChoice::Named { name, .. } if ours.contains(name) || definition.workers.contains_key(name) => vec![name.clone()],
             EngineChoice::Named { name, place } => {
-                let known: Vec<&str> = ours.iter().chain(definition.workers.keys()).map(String::as_str).collect();
-                let nearest = closest(name, known.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-                let help = format!("{nearest}the engines are {}; give others a worker under [workers.NAME]", known.join(", "));
-                return Err(PlanError::UnknownEngine { place: place.clone(), name: name.clone(), help });
+                return Err(unknown_engine(place, name, ours.iter().chain(definition.workers.keys())));
             }
         };
         let new: Vec<String> = names.into_iter().filter(|name| !engines.contains(name)).collect();

@@ -115,7 +115,20 @@ impl Plan {
         let (counts, fits) = (Counts::default(), Fits::default());
         let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, counts, fits };
         plan.counts = walk::count_and_check(&plan)?;
+        if plan.counts.cells == 0 {
+            plan.check_filtered_engines(|| ours.iter().chain(definition.workers.keys()))?;
+        }
         Ok(plan)
+    }
+
+    /// Refuses a filter that takes every cell and names an engine that is not there. Where cells are left the name does no harm: not
+    /// every experiment and not every build of the worker has all engines.
+    fn check_filtered_engines<'e, K: Iterator<Item = &'e String>>(&self, known: impl Fn() -> K) -> Result<(), PlanError> {
+        let unknown = |name: &&str| known().all(|known| known != name);
+        match self.filters.iter().flat_map(Filter::engines).find(unknown) {
+            Some(name) => Err(grid::unknown_engine("--filter", name, known())),
+            None => Ok(()),
+        }
     }
 
     /// The experiment's name.

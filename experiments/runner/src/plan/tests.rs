@@ -166,6 +166,11 @@ fn mistakes_on_the_command_line_are_named() {
     --set hedas: no variant of experiment "x" has this axis
       did you mean heads?
     "#);
+    for filter in ["engine == \"niave\"", "n > 0 and not (engine != \"niave\")", "engine in [\"niave\"]"] {
+        let filtered = complaint(TWO, selection(&[], &[filter]));
+        assert!(filtered.starts_with("--filter: unknown engine \"niave\"\n  did you mean \"naive\"?"), "{filtered}");
+    }
+    assert_eq!(plan_with(TWO, selection(&[], &["engine in [\"niave\", \"naive\"]"])).unwrap().cell_count(), 8);
     let engine = complaint(TWO, selection(&["engine=simd"], &[]));
     assert!(engine.ends_with("engine is not an axis: keep some of them by --filter 'engine in [\"simd\"]'"), "{engine}");
     assert!(complaint(TWO, selection(&["kv_heads=3"], &[])).starts_with("--set kv_heads=3: experiment"));
