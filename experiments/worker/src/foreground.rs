@@ -1,5 +1,6 @@
 //! One cell in the foreground: for a look, for perf, for a debugger.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -43,6 +44,14 @@ pub enum Outcome {
 
 /// Prepares the cell, and either prints what it measures or only calls it.
 pub fn run(json: &str, profile: bool) -> Result<Outcome> {
+    match look(json, profile, &mut io::stdout()) {
+        // A reader that has gone (`| head`) has seen what it wanted.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(Outcome::Good),
+        outcome => outcome,
+    }
+}
+
+fn look(json: &str, profile: bool, out: &mut impl Write) -> Result<Outcome> {
     let cell: Cell = serde_json::from_str(json).context("the cell is not what this worker expects")?;
     let title = format!("{} on {}", cell.variant, cell.engine);
     let axes: Vec<String> = cell.axes.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -57,25 +66,22 @@ pub fn run(json: &str, profile: bool) -> Result<Outcome> {
     let Response::Verified(accuracy) = session.verify(None).map_err(Refusal)? else {
         bail!("the verification gave no figures");
     };
-    println!("{title}");
-    print!("{}", wrap("  axes        ", axes.iter().map(String::as_str)));
+    writeln!(out, "{title}")?;
+    write!(out, "{}", wrap("  axes        ", axes.iter().map(String::as_str)))?;
     let support = format!("{:?}{}", prepared.support, prepared.reason.map(|reason| format!(": {reason}")).unwrap_or_default());
-    print!("{}", wrap("  support     ", support.split(' ')));
-    println!("  isa         {}, threads: {}", prepared.isa, prepared.threads_used);
-    print!("{}", accuracy_lines(&accuracy));
+    write!(out, "{}", wrap("  support     ", support.split(' ')))?;
+    writeln!(out, "  isa         {}, threads: {}", prepared.isa, prepared.threads_used)?;
+    write!(out, "{}", accuracy_lines(&accuracy))?;
     if !accuracy.passed {
-        println!("  time        none: a wrong result gets no time");
+        writeln!(out, "  time        none: a wrong result gets no time")?;
         return Ok(Outcome::Wrong);
     }
     let mut times = sample_for(&mut session, LOOK)?;
     times.sort_unstable();
     let median = times[times.len() / 2];
-    println!("  time        {median} ns median of {} calls, {} ns fastest", times.len(), times[0]);
-    println!(
-        "  rate        {:.3} GFLOP/s, {:.3} GB/s compulsory",
-        prepared.flops as f64 / median as f64,
-        prepared.bytes as f64 / median as f64
-    );
+    writeln!(out, "  time        {median} ns median of {} calls, {} ns fastest", times.len(), times[0])?;
+    let (flops, bytes) = (prepared.flops as f64 / median as f64, prepared.bytes as f64 / median as f64);
+    writeln!(out, "  rate        {flops:.3} GFLOP/s, {bytes:.3} GB/s compulsory")?;
     Ok(Outcome::Good)
 }
 
@@ -92,7 +98,8 @@ fn accuracy_lines(accuracy: &AccuracyFigures) -> String {
         (None, None) => String::new(),
         (divergence, agreement) => {
             let share = agreement.map(|share| format!(", the same first class in {:.2} % of the rows", 100.0 * share));
-            format!("  divergence  {} nats, mean of rows{}\n", figure(divergence), share.unwrap_or_default())
+            let text = format!("{} nats, mean of rows{}", figure(divergence), share.unwrap_or_default());
+            wrap("  divergence  ", text.split(' '))
         }
     };
     let implementation = format!("{} at most, {} of its tolerance", figure(accuracy.err_impl), figure(accuracy.tolerance_used));
@@ -140,7 +147,8 @@ mod tests {
           err_method  5.000e-1 at most, 1.250e-1 relative, 1.250 times that of the plain
                       operation
           cosine      0.937500000 to the exact result, mean of rows
-          divergence  6.250e-2 nats, mean of rows, the same first class in 75.00 % of the rows
+          divergence  6.250e-2 nats, mean of rows, the same first class in 75.00 % of
+                      the rows
         ");
         accuracy.complaint = Some("row 1, column 2 is off".into());
         (accuracy.cosine, accuracy.error_ratio, accuracy.err_method) = (None, None, None);
