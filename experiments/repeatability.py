@@ -4,8 +4,8 @@
     repeatability.py RUN_A RUN_B [--least-us 100] [--within 0.05] [--share 0.95]
 
 Reads the journals (`results/RESULTS.md`, "journal.txt"). A cell counts for the times where it is `ok` or `emulated` in both runs and its
-median in the first is at least LEAST_US. Exits with 1 where a smaller share than SHARE agrees, where accuracy or status differ, or where
-the runs have not the same cells; with 2 where a journal cannot be read.
+median in the first is at least LEAST_US. Exits with 1 where a smaller share than SHARE agrees, where no cell counts for the times, where
+accuracy or status differ, or where the runs have not the same cells; with 2 where a journal cannot be read.
 """
 
 import argparse
@@ -13,17 +13,20 @@ import json
 import pathlib
 import sys
 
+FIELDS = ("id", "variant", "engine", "status", "accuracy", "speed")
+
 
 def records(run):
-    """The last record of each cell. A line whose record is no JSON was damaged: that is an error here, not a cell to pass over."""
+    """The last record of each cell. A line without a whole one was damaged: that is an error here, not a cell to pass over."""
     cells = {}
     lines = (pathlib.Path(run) / "journal.txt").read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines[1:], start=2):
         try:
             # Numbers with a point stay text, so that they are compared by every digit and by their sign.
-            record = json.loads(line.split(" ", 4)[4], parse_float=str)
-        except (IndexError, ValueError) as error:
-            raise ValueError(f"{run}/journal.txt:{number}: no record: {error}") from error
+            whole = json.loads(line.split(" ", 4)[4], parse_float=str)
+            record = {field: whole[field] for field in FIELDS}
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{run}/journal.txt:{number}: no record: {error!r}") from error
         cells[record["id"]] = record
     return cells
 
@@ -70,7 +73,12 @@ def main():
         print(f"error: {error}", file=sys.stderr)
         return 2
     timed, apart, wrong = compare(first, second, arguments.least_us * 1000, arguments.within)
-    share = 1 - len(apart) / timed if timed else 1.0
+    if not timed:
+        print(f"no cell of {arguments.least_us:g} us or more is in both runs with a time: nothing shows that times repeat")
+        for complaint in wrong:
+            print(complaint)
+        return 1
+    share = 1 - len(apart) / timed
     print(f"{timed} cells of {arguments.least_us:g} us or more in both runs; {100 * share:.1f} % of their medians agree within "
           f"{100 * arguments.within:g} %")
     for difference, record in sorted(apart, key=lambda found: -found[0])[:10]:

@@ -78,6 +78,15 @@ fn the_script_finds_what_does_not_repeat() {
         let (code, said) = judged();
         assert_eq!(code, Some(1), "{other}: {said}");
     }
-    std::fs::write(second.join("journal.txt"), "crossover-journal 1\nrubbish\n").unwrap();
-    assert_eq!(judged().0, Some(2));
+    for damaged in ["rubbish", "00000000 2 a ok {}", "00000000 2 a ok []"] {
+        std::fs::write(second.join("journal.txt"), format!("crossover-journal 1\n{damaged}\n")).unwrap();
+        assert_eq!(judged().0, Some(2), "{damaged}");
+    }
+    for journal in [journal(99_000, "0.0"), "crossover-journal 1\n".to_owned()] {
+        for run in [&first, &second] {
+            std::fs::write(run.join("journal.txt"), &journal).unwrap();
+        }
+        let (code, said) = judged();
+        assert!(code == Some(1) && said.starts_with("no cell of 100 us or more"), "{said}");
+    }
 }
