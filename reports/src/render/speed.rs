@@ -27,7 +27,9 @@ pub(crate) struct OverCeiling {
 struct Speed<'a> {
     frame: &'a DataFrame,
     shares: bool,
-    /// Some cells ran on fewer threads than they may.
+    /// For each row, whether it ran on fewer threads than it may.
+    threads_left: Vec<bool>,
+    /// Some of them did.
     fewer_threads: bool,
 }
 
@@ -42,15 +44,18 @@ pub(crate) fn document(frame: &DataFrame, context: &Context<'_>, over: &[OverCei
     if frame.height() == 0 {
         out += "\nThere are no cells.\n";
     }
-    let fewer_threads = (0..frame.height()).map(|row| threads_left(frame, row)).any(|left| left.is_ok_and(|left| left));
-    Ok(out + &sections(frame, context, &Speed { frame, shares, fewer_threads })?)
+    let threads_left = threads_left(frame)?;
+    let fewer_threads = threads_left.contains(&true);
+    Ok(out + &sections(frame, context, &Speed { frame, shares, threads_left, fewer_threads })?)
 }
 
-/// Did the cell use fewer threads than it may?
-fn threads_left(frame: &DataFrame, row: usize) -> PolarsResult<bool> {
-    let used = frame.ints("threads_used")?.get(row);
-    let allowed = if frame.schema().contains(THREADS) { frame.ints(THREADS)?.get(row) } else { None };
-    Ok(used.zip(allowed).is_some_and(|(used, allowed)| used < allowed))
+/// Did each cell use fewer threads than it may?
+fn threads_left(frame: &DataFrame) -> PolarsResult<Vec<bool>> {
+    if !frame.schema().contains(THREADS) {
+        return Ok(vec![false; frame.height()]);
+    }
+    let (used, allowed) = (frame.ints("threads_used")?, frame.ints(THREADS)?);
+    Ok(used.iter().zip(allowed.iter()).map(|pair| matches!(pair, (Some(used), Some(allowed)) if used < allowed)).collect())
 }
 
 /// The cells with a share above 100 %.
@@ -145,7 +150,7 @@ impl Measures for Speed<'_> {
         }
         if self.fewer_threads {
             let used = int("threads_used")?.map_or_else(|| ABSENT.to_owned(), |used| used.to_string());
-            cells.push(if threads_left(frame, row)? { format!("**{used}**") } else { used });
+            cells.push(if self.threads_left[row] { format!("**{used}**") } else { used });
         }
         cells.push(frame.texts("stop")?.get(row).map_or_else(|| ABSENT.to_owned(), name));
         cells.push(match (int("samples")?, int("rejected")?) {
