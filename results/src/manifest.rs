@@ -31,7 +31,7 @@ pub struct Manifest {
     pub plan_hash: String,
     /// Cells that the plan has.
     pub cells_planned: u64,
-    /// Cells that the experiment leaves out, by its reason.
+    /// Cells that the experiment leaves out, by its reason. Since version 3.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub excluded: BTreeMap<String, u64>,
     /// Seed of everything drawn at random.

@@ -5,7 +5,7 @@
 //! operations. A bucket in which cells have finished multiplies the parts by what it has seen of them over what was predicted; another
 //! takes the factors of the nearest bucket that has seen some. No cell is predicted above what its limits allow.
 //!
-//! The constants are those of a quick run on two cores of 2024; they only have to be right until the first cells have finished.
+//! The constants are rough figures of a 2-core virtual machine; they only have to be right until the first cells have finished.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
