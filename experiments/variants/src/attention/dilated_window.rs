@@ -2,7 +2,7 @@
 //!
 //! Beltagy et al., "Longformer" (2020), section 3.1 (dilated sliding window). The same work as a window, a reach that is `dilation`
 //! times as long, and gaps between: a query sees only keys of its own residue class, which makes it as many plain windows over
-//! shorter sequences ([`super::dilated`]).
+//! shorter sequences (`dilated.rs`).
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;

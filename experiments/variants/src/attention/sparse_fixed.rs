@@ -4,7 +4,7 @@
 //! The summary keys are the same for all later queries, so they learn to speak for their block. O(n (block + summary n / block)) work.
 //!
 //! An engine is asked for the own blocks, and for each block's view of the summaries before it, which are copied together; both are
-//! joined ([`super::joined`]).
+//! joined (`joined.rs`).
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;

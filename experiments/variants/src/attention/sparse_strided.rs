@@ -4,7 +4,7 @@
 //! head (section 5.1, the merged head). With a stride near sqrt(n) any two positions are two steps apart, at O(n sqrt n) work. It fits
 //! data with a period (images, sound); for text the authors prefer [`super::sparse_fixed`].
 //!
-//! An engine is asked for the window and for the columns, each without holes, and both are joined ([`super::joined`]): that costs a second
+//! An engine is asked for the window and for the columns, each without holes, and both are joined (`joined.rs`): that costs a second
 //! output in scratch, and saves going over keys that nobody sees.
 
 use crossover_core::arena::Arena;
