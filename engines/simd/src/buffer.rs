@@ -124,6 +124,17 @@ impl SharedBuffer {
         }
     }
 
+    /// Where the elements begin, and the bytes of one: what asking for rows needs.
+    pub(crate) fn place(self) -> (*const u8, usize) {
+        match self {
+            Self::F64(values) => (values.pointer().cast_const().cast(), 8),
+            Self::F32(values) => (values.pointer().cast_const().cast(), 4),
+            Self::Bf16(values) => (values.pointer().cast_const().cast(), 2),
+            Self::F16(values) => (values.pointer().cast_const().cast(), 2),
+            Self::I32(values) => (values.pointer().cast_const().cast(), 4),
+        }
+    }
+
     /// The address, if the elements are of this very type.
     pub(crate) fn typed<R: Held>(self) -> Option<Shared<R>> {
         match (self, R::DTYPE) {

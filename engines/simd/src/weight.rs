@@ -18,7 +18,7 @@ use crate::gemm::{Source, TileColumns, pack_columns};
 use crate::isa::Isa;
 use crate::narrow::Coded;
 use crate::narrow::sparse::Sparse;
-use crate::vector::Lanes;
+use crate::vector::{Lanes, Scalar};
 
 /// A weight [outputs, inputs] as this engine holds it.
 #[derive(Debug)]
@@ -122,6 +122,6 @@ fn panels<E: Lanes + Element + Plain>(isa: Isa, dtype: DType, values: &[f64], [o
     let mut rounded = Aligned::<E>::zeros(dtype, values.len())?;
     rounded.iter_mut().zip(values).for_each(|(to, &from)| *to = E::from_f64(from));
     let mut panels = Aligned::zeros(dtype, outputs.next_multiple_of(tile).saturating_mul(inputs))?;
-    pack_columns(&Source { pointer: rounded.as_ptr(), row: 1, column: inputs }, inputs, outputs, tile, &mut panels);
+    pack_columns::<Scalar<E>>(&Source { pointer: rounded.as_ptr(), row: 1, column: inputs }, inputs, outputs, tile, &mut panels);
     Ok(panels)
 }

@@ -81,7 +81,7 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(view: &View<'a, SimdBuffer>, batch: usize, head: usize) -> Self {
         let (strides, width) = (view.layout.strides(), view.shape()[3]);
-        let place = loading::place(view.buffer);
+        let place = SharedBuffer::reading(view.buffer).place();
         Self {
             buffer: view.buffer,
             place,

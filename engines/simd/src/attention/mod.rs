@@ -14,7 +14,7 @@
 //! | `mod.rs` | what is divided among threads, and their scratch |
 //! | `arithmetic.rs` | what multiplies: numbers |
 //! | `pairs.rs` | or pairs of bf16 numbers, and what they take along |
-//! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries |
+//! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries of a head |
 //! | `tile.rs` | the kernel: one tile of queries over all keys |
 //! | `product.rs` | the micro-kernel of both products |
 //! | `scores.rs` | what happens to scores: cap, bias, masks, softmax |
@@ -33,7 +33,8 @@
 //! peak at best; where pairs of bf16 are multiplied, 34 cycles for 11. The bytes do not count: keys and values are read from the
 //! second-level cache once for each panel of rows, at 9 bytes a cycle.
 //!
-//! The price: keys and values are copied once, which takes scratch of their size, counted in the arena.
+//! The price: keys are copied once, and values where their rows do not lie behind each other in the compute type. A few heads at a time, so
+//! that the scratch for it (counted in the arena) grows with the keys and not with the heads.
 
 mod arithmetic;
 mod few;
@@ -77,6 +78,8 @@ const LEAST_BLOCK: usize = 256;
 const BLOCK_BYTES: usize = 1 << 19;
 /// The most panels of rows that one task takes.
 const MOST_PANELS: usize = 8;
+/// Bytes of packed keys and values that are made before queries meet them: heads go by turns, so that these bytes come from the caches.
+const TURN_BYTES: usize = 4 << 20;
 /// Tasks for each thread, so that threads finish together.
 const TASKS: usize = 6;
 
@@ -125,65 +128,70 @@ fn with<F: Family>(
     let bias = Bias::checked(operands.bias, sizes)?;
     let (tile_rows, tile_columns) = (engine.isa.run::<F::E, _>(TileRows), engine.isa.run::<F::E, _>(TileColumns));
     let heads = sizes.batch * sizes.key_heads;
-    let [key_elements, value_elements] = Packed::<F::E>::elements(&sizes, tile_columns, F::STEPS);
-    let mut keys = take::<F::E>(backend, scratch, &[heads, key_elements])?;
-    let mut values = take::<F::E>(backend, scratch, &[heads, value_elements])?;
+    let in_place = packed::in_place::<F::E>(&operands, tile_columns, F::STEPS);
+    let [key_elements, value_elements] = Packed::<F::E>::elements(&sizes, tile_columns, F::STEPS, in_place.is_some());
+    let turn = (TURN_BYTES / size_of::<F::E>() / (key_elements + value_elements).max(1)).clamp(1, heads.max(1));
+    let mut keys = take::<F::E>(backend, scratch, &[turn, key_elements])?;
+    let mut values = take::<F::E>(backend, scratch, &[turn, value_elements])?;
     let masked = operands.key_mask.is_some();
     let mut mask = take::<F::E>(backend, scratch, &[sizes.batch, if masked { sizes.keys } else { 0 }])?;
-    let panels = panels_of_task(engine, &sizes, tile_rows);
+    let panels = panels_of_task(engine, turn * (sizes.heads / sizes.key_heads), sizes.queries.div_ceil(tile_rows));
     let piece = piece_elements(&sizes, panels, tile_rows, tile_columns);
     let mut pieces = take::<F::E>(backend, scratch, &[engine.pool.threads(), piece])?;
 
     let [keys_at, values_at, mask_at] = [shared::<F::E>(&mut keys)?, shared::<F::E>(&mut values)?, shared::<F::E>(&mut mask)?];
-    let packed = Packed { sizes, tile_columns, steps: F::STEPS, keys: keys_at, values: values_at, mask: mask_at };
     let pieces_at = shared::<F::E>(&mut pieces)?;
-    engine.pool.for_each(heads * packed.parts(), |_, task| {
-        F::run(engine.isa, Packing { packed: &packed, operands: &operands, task });
-    });
-
-    let call = Call {
+    let mut call = Call {
         spec,
         sizes,
         block: block(&spec.pattern, &sizes, size_of::<F::E>() / F::STEPS, panels * tile_rows),
         q: operands.q,
         masked,
         bias,
-        packed: &packed,
+        packed: Packed { sizes, tile_columns, steps: F::STEPS, first: 0, keys: keys_at, values: values_at, in_place, mask: mask_at },
         out: SharedBuffer::new(outputs.out.buffer),
         out_layout: outputs.out.layout,
         log_sum_exp: outputs.log_sum_exp.map(|view| (SharedBuffer::new(view.buffer), view.layout)),
     };
     let rows = panels * tile_rows;
     let tiles = sizes.queries.div_ceil(rows);
-    engine.pool.for_each(sizes.batch * sizes.heads * tiles, |participant, task| {
-        // Head by head, whose keys and values stay in the caches. Later rows see more under a causal pattern: the largest tasks first, so
-        // that no thread is left alone with one at the end.
-        let (head, tile) = (task / tiles, tiles - 1 - task % tiles);
-        let first = tile * rows;
-        // SAFETY: each participant has a piece of its own.
-        let piece = unsafe { std::slice::from_raw_parts_mut(pieces_at.pointer().add(participant * piece), piece) };
-        let tile = QueryTile {
-            call: &call,
-            batch: head / sizes.heads,
-            head: head % sizes.heads,
-            rows: first..sizes.queries.min(first + rows),
-            piece,
-        };
-        F::run(engine.isa, tile);
-    });
+    let group = sizes.heads / sizes.key_heads;
+    for first_head in (0..heads).step_by(turn) {
+        call.packed.first = first_head;
+        let (call, in_turn) = (&call, turn.min(heads - first_head));
+        engine.pool.for_each(in_turn * call.packed.parts(), |_, task| {
+            F::run(engine.isa, Packing { packed: &call.packed, operands: &operands, task });
+        });
+        engine.pool.for_each(in_turn * group * tiles, |participant, task| {
+            // Head by head, whose keys and values stay in the caches. Later rows see more under a causal pattern: the largest tasks first,
+            // so that no thread is left alone with one at the end.
+            let (head, tile) = (first_head * group + task / tiles, tiles - 1 - task % tiles);
+            let first = tile * rows;
+            // SAFETY: each participant has a piece of its own.
+            let piece = unsafe { std::slice::from_raw_parts_mut(pieces_at.pointer().add(participant * piece), piece) };
+            let tile = QueryTile {
+                call,
+                batch: head / sizes.heads,
+                head: head % sizes.heads,
+                rows: first..sizes.queries.min(first + rows),
+                piece,
+            };
+            F::run(engine.isa, tile);
+        });
+    }
     for tensor in [pieces, mask, values, keys] {
         scratch.give(tensor);
     }
     Ok(())
 }
 
-/// Panels of rows that one task takes: fewer where there would be too few tasks for all threads to finish together.
-fn panels_of_task(engine: &Engine, sizes: &AttentionSizes, tile_rows: usize) -> usize {
-    let (threads, panels) = (engine.pool.threads(), sizes.queries.div_ceil(tile_rows));
-    if threads == 1 {
-        return panels.min(MOST_PANELS);
+/// Panels of rows that one task takes, of so many heads with so many panels: fewer where there would be too few tasks for all threads to
+/// finish together.
+fn panels_of_task(engine: &Engine, heads: usize, panels: usize) -> usize {
+    match engine.pool.threads() {
+        1 => panels.min(MOST_PANELS),
+        threads => (heads * panels / (TASKS * threads)).clamp(1, MOST_PANELS).min(panels),
     }
-    (sizes.batch * sizes.heads * panels / (TASKS * threads)).clamp(1, MOST_PANELS).min(panels)
 }
 
 /// Keys of a block, a multiple of every narrow panel. Rows that see a few neighbours only go over all of them at once.

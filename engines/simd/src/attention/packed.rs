@@ -20,7 +20,7 @@ use crossover_core::tensor::View;
 use super::arithmetic::{Arithmetic, Task};
 use super::rows;
 use crate::aligned::Plain;
-use crate::buffer::SimdBuffer;
+use crate::buffer::{SharedBuffer, SimdBuffer};
 use crate::element::Real;
 use crate::gemm::{COLUMN_VECTORS, MOST_STEPS, Source, pack_columns};
 use crate::pool::Shared;
@@ -37,19 +37,25 @@ pub(super) struct Packed<E> {
     pub(super) tile_columns: usize,
     /// Steps of a word.
     pub(super) steps: usize,
+    /// The first head of those that are packed at the moment, counted over all sequences.
+    pub(super) first: usize,
     pub(super) keys: Shared<E>,
     pub(super) values: Shared<E>,
+    /// Values that need no packing.
+    pub(super) in_place: Option<InPlace<E>>,
     /// [batch, keys]: 0, or minus infinity for hidden keys. Without a key mask nobody reads it.
     pub(super) mask: Shared<E>,
 }
 
 impl<E: Lanes + Plain> Packed<E> {
     /// Words that keys and values of one head take.
-    pub(super) fn elements(sizes: &AttentionSizes, tile_columns: usize, steps: usize) -> [usize; 2] {
-        [
-            sizes.keys.next_multiple_of(tile_columns) * sizes.head_dim.div_ceil(steps),
-            sizes.value_dim.next_multiple_of(tile_columns) * sizes.keys.div_ceil(steps),
-        ]
+    pub(super) fn elements(sizes: &AttentionSizes, tile_columns: usize, steps: usize, values_in_place: bool) -> [usize; 2] {
+        let values = if values_in_place { 0 } else { sizes.value_dim.next_multiple_of(tile_columns) * sizes.keys.div_ceil(steps) };
+        [sizes.keys.next_multiple_of(tile_columns) * sizes.head_dim.div_ceil(steps), values]
+    }
+
+    fn own_elements(&self) -> [usize; 2] {
+        Self::elements(&self.sizes, self.tile_columns, self.steps, self.in_place.is_some())
     }
 
     /// Tasks of one head: blocks of keys.
@@ -57,19 +63,65 @@ impl<E: Lanes + Plain> Packed<E> {
         self.sizes.keys.div_ceil(KEYS)
     }
 
-    /// Panels of keys of one head.
+    /// Panels of keys of one head of those that are packed.
     pub(super) fn keys_of(&self, head: usize) -> *mut E {
-        self.keys.pointer().wrapping_add(head * Self::elements(&self.sizes, self.tile_columns, self.steps)[0])
+        self.keys.pointer().wrapping_add((head - self.first) * self.own_elements()[0])
     }
 
-    /// Panels of values of one head.
-    pub(super) fn values_of(&self, head: usize) -> *mut E {
-        self.values.pointer().wrapping_add(head * Self::elements(&self.sizes, self.tile_columns, self.steps)[1])
+    fn packed_values_of(&self, head: usize) -> *mut E {
+        self.values.pointer().wrapping_add((head - self.first) * self.own_elements()[1])
+    }
+
+    /// Values of one head of those that are packed.
+    pub(super) fn values_of(&self, head: usize) -> Values<E> {
+        match &self.in_place {
+            Some(InPlace { first, heads: [batch, key_head], row }) => {
+                let offset = head / self.sizes.key_heads * batch + head % self.sizes.key_heads * key_head;
+                Values { first: first.wrapping_add(offset), step: *row, panel: self.tile_columns }
+            }
+            None => Values { first: self.packed_values_of(head), step: self.tile_columns, panel: self.value_steps() * self.tile_columns },
+        }
     }
 
     /// Words of a row of one panel of values.
-    pub(super) fn value_steps(&self) -> usize {
+    fn value_steps(&self) -> usize {
         self.sizes.keys.div_ceil(self.steps)
+    }
+}
+
+/// Values that the micro-kernel reads where they lie: those of a sequence, head and key are `first` plus strides.
+#[derive(Clone, Copy)]
+pub(super) struct InPlace<E> {
+    first: *const E,
+    heads: [usize; 2],
+    row: usize,
+}
+
+// SAFETY: values are only read.
+unsafe impl<E: Sync> Sync for InPlace<E> {}
+
+/// Can the micro-kernel read these values where they lie? Their rows are whole vectors of its numbers, lie behind each other (at wider
+/// distances few places of a cache would take all of them), and no key mask hides any, which would have to be zeros.
+pub(super) fn in_place<E: Lanes>(operands: &AttentionOperands<'_, SimdBuffer>, tile_columns: usize, steps: usize) -> Option<InPlace<E>> {
+    let (v, strides) = (&operands.v, operands.v.layout.strides());
+    let vectors = v.shape()[3] % (tile_columns / COLUMN_VECTORS) == 0 && strides[3] == 1 && strides[2] == v.shape()[3];
+    let values = E::slice(v.buffer).filter(|_| steps == 1 && vectors && operands.key_mask.is_none())?;
+    let first = values.get(v.layout.position(&[0; 4])..)?.as_ptr();
+    Some(InPlace { first, heads: [strides[0], strides[1]], row: strides[2] })
+}
+
+/// Values of one head, as panels of columns.
+pub(super) struct Values<E> {
+    first: *const E,
+    /// From key (or word of keys) to key.
+    pub(super) step: usize,
+    panel: usize,
+}
+
+impl<E> Values<E> {
+    /// A panel from this step on.
+    pub(super) fn panel(&self, panel: usize, step: usize) -> *const E {
+        self.first.wrapping_add(panel * self.panel + step * self.step)
     }
 }
 
@@ -84,7 +136,7 @@ impl<E: Lanes + Plain> Task<E> for Packing<'_, E> {
     #[inline(always)]
     fn run<A: Arithmetic<E = E>>(self) {
         let Packed { sizes, .. } = self.packed;
-        let (head, first) = (self.task / self.packed.parts(), self.task % self.packed.parts() * KEYS);
+        let (head, first) = (self.packed.first + self.task / self.packed.parts(), self.task % self.packed.parts() * KEYS);
         let (batch, key_head) = (head / sizes.key_heads, head % sizes.key_heads);
         let mut rows = [E::ZERO; TOGETHER * MOST_STEPS];
         for first in (first..sizes.keys.min(first + KEYS)).step_by(TOGETHER) {
@@ -95,7 +147,8 @@ impl<E: Lanes + Plain> Task<E> for Packing<'_, E> {
                 stage::<A>(&self.operands.k, [batch, key_head], keys.clone(), hidden, words, &mut rows);
                 self.pack_keys::<A>(head, keys.clone(), &rows);
             }
-            for channel in (0..sizes.value_dim).step_by(MOST_STEPS) {
+            let packed_values = if self.packed.in_place.is_some() { 0 } else { sizes.value_dim };
+            for channel in (0..packed_values).step_by(MOST_STEPS) {
                 let width = MOST_STEPS.min(sizes.value_dim - channel);
                 let Ok(values) = self.operands.v.narrow(3, channel, width) else { continue };
                 let words = width.next_multiple_of(A::V::LANES * COLUMN_VECTORS) / A::STEPS;
@@ -131,7 +184,7 @@ impl<E: Lanes + Plain> Packing<'_, E> {
         // SAFETY: whole panels of this head by the sizes; each key belongs to one task.
         let panels = unsafe { std::slice::from_raw_parts_mut(place, keys.len().next_multiple_of(tile) * words) };
         let columns = Source { pointer: rows.as_ptr(), row: 1, column: words };
-        pack_columns(&columns, words, keys.len(), tile, panels);
+        pack_columns::<A::V>(&columns, words, keys.len(), tile, panels);
     }
 
     /// `channel` is a multiple of every tile's width.
@@ -139,7 +192,7 @@ impl<E: Lanes + Plain> Packing<'_, E> {
     fn pack_values<A: Arithmetic<E = E>>(&self, head: usize, keys: Range<usize>, channel: usize, words: usize, rows: &[E]) {
         let tile = A::V::LANES * COLUMN_VECTORS;
         for column in (0..words * A::STEPS).step_by(A::V::LANES) {
-            let panel = self.packed.values_of(head).wrapping_add((channel + column) / tile * self.packed.value_steps() * tile);
+            let panel = self.packed.packed_values_of(head).wrapping_add((channel + column) / tile * self.packed.value_steps() * tile);
             for key in keys.clone().step_by(A::STEPS) {
                 let to = panel.wrapping_add(key / A::STEPS * tile + column % tile);
                 // SAFETY: a row of a panel of this head, and staged rows; each key belongs to one task, and words are never divided.
@@ -160,7 +213,7 @@ fn stage<A: Arithmetic>(
     staged: &mut [A::E],
 ) {
     let (width, strides) = (view.shape()[3], view.layout.strides());
-    let (first, place) = (view.layout.position(&[batch, head, keys.start, 0]), rows::place(view.buffer));
+    let (first, place) = (view.layout.position(&[batch, head, keys.start, 0]), SharedBuffer::reading(view.buffer).place());
     for (at, row) in staged.chunks_exact_mut(words).take(keys.len().next_multiple_of(A::STEPS)).enumerate() {
         let start = first + at * strides[2];
         // Rows are far away, and copying one takes less time than waiting for it.

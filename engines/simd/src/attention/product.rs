@@ -6,7 +6,7 @@
 
 use super::SEGMENT;
 use super::arithmetic::Arithmetic;
-use crate::gemm::{COLUMN_VECTORS, tile_rows};
+use crate::gemm::tile_rows;
 use crate::vector::Vector;
 
 /// From row to row of queries and of scores, in words: room for a segment and a vector, and an odd number of cache lines.
@@ -38,6 +38,8 @@ pub(super) struct Product<A: Arithmetic> {
     pub(super) words: usize,
     pub(super) a: *const A::Word,
     pub(super) b: *const A::Word,
+    /// From step to step of B.
+    pub(super) b_step: usize,
 }
 
 impl<A: Arithmetic> Product<A> {
@@ -84,14 +86,14 @@ impl<A: Arithmetic> Product<A> {
 
     #[inline(always)]
     unsafe fn sums<const ROWS: usize, const VECTORS: usize>(&self) -> [[A::Sums; VECTORS]; ROWS] {
-        let (lanes, width) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS);
+        let lanes = A::V::LANES;
         let mut sums = [[A::zero(); VECTORS]; ROWS];
         let (mut a, mut b) = (self.a, self.b);
         for _ in 0..self.words {
             // SAFETY: a step of both panels by the caller's promise.
             unsafe {
                 for vector in 0..VECTORS {
-                    A::V::prefetch(b.wrapping_add(AHEAD * width + vector * lanes).cast());
+                    A::V::prefetch(b.wrapping_add(AHEAD * self.b_step + vector * lanes).cast());
                 }
                 let mut right = [A::load(b); VECTORS];
                 for (vector, right) in right.iter_mut().enumerate().skip(1) {
@@ -104,7 +106,7 @@ impl<A: Arithmetic> Product<A> {
                     }
                 }
             }
-            (a, b) = (a.wrapping_add(1), b.wrapping_add(width));
+            (a, b) = (a.wrapping_add(1), b.wrapping_add(self.b_step));
         }
         sums
     }

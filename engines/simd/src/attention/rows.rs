@@ -44,24 +44,24 @@ pub(super) fn load<V: Vector>(buffer: &SimdBuffer, start: usize, stride: usize, 
     }
 }
 
-/// Where the elements of a buffer begin, and the bytes of one: what asking for rows needs.
-pub(super) fn place(buffer: &SimdBuffer) -> (*const u8, usize) {
-    match buffer {
-        SimdBuffer::F64(values) => (values.as_ptr().cast(), 8),
-        SimdBuffer::F32(values) => (values.as_ptr().cast(), 4),
-        SimdBuffer::Bf16(values) => (values.as_ptr().cast(), 2),
-        SimdBuffer::F16(values) => (values.as_ptr().cast(), 2),
-        SimdBuffer::I32(values) => (values.as_ptr().cast(), 4),
-    }
-}
-
 /// Asks for the first elements of a row that lies densely; the row need not be there.
 #[inline(always)]
-pub(super) fn prefetch<V: Vector>((first, bytes): (*const u8, usize), start: usize, width: usize) {
-    let row = first.wrapping_add(start * bytes);
+pub(super) fn prefetch<V: Vector>(place: (*const u8, usize), start: usize, width: usize) {
+    lines(place, start, width, |line| V::prefetch(line.cast()));
+}
+
+/// The same, into the second level.
+#[inline(always)]
+pub(super) fn prefetch_second<V: Vector>(place: (*const u8, usize), start: usize, width: usize) {
+    lines(place, start, width, |line| V::prefetch_second(line.cast()));
+}
+
+#[inline(always)]
+fn lines((first, bytes): (*const u8, usize), start: usize, width: usize, ask: impl Fn(*const u8)) {
+    let row = first.wrapping_add(start.wrapping_mul(bytes));
     let mut line = 0;
     while line < width * bytes {
-        V::prefetch(row.wrapping_add(line).cast());
+        ask(row.wrapping_add(line));
         line += LINE;
     }
 }

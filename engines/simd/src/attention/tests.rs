@@ -95,6 +95,9 @@ fn problems() -> Vec<Problem> {
         Problem { biased: true, ..plain(AttentionPattern::Full, square(300)) },
         Problem { biased: true, soft_cap: Some(2.0), masked: true, ..plain(AttentionPattern::Window { left: 100, right: 3 }, square(300)) },
         plain(AttentionPattern::Full, [1, 1, 1, 20, 30, 256, 300]),
+        // Values that are read where they lie, several panels of them; keys that are packed head by head.
+        plain(AttentionPattern::Window { left: 40, right: 9 }, [2, 4, 2, 200, 200, 33, 80]),
+        Problem { query_offset: 4190, ..plain(AttentionPattern::Causal, [1, 6, 3, 20, 4210, 128, 64]) },
         // Few rows: decode steps over caches of several tasks' length.
         Problem { query_offset: 1699, ..plain(AttentionPattern::Causal, [2, 4, 2, 1, 1700, 33, 40]) },
         Problem { query_offset: 1698, ..plain(AttentionPattern::Causal, [1, 2, 2, 2, 1700, 64, 64]) },

@@ -28,7 +28,7 @@ pub(super) struct Call<'a, E> {
     pub(super) q: View<'a, SimdBuffer>,
     pub(super) masked: bool,
     pub(super) bias: Bias<'a>,
-    pub(super) packed: &'a Packed<E>,
+    pub(super) packed: Packed<E>,
     pub(super) out: SharedBuffer,
     pub(super) out_layout: Layout,
     pub(super) log_sum_exp: Option<(SharedBuffer, Layout)>,
@@ -122,14 +122,20 @@ impl<E: Lanes + Plain> Tile<'_, E> {
         self.batch * sizes.key_heads + self.head / (sizes.heads / sizes.key_heads)
     }
 
+    /// Where the first row of an operand begins.
+    fn first_row(&self, layout: &Layout) -> usize {
+        layout.position(&[self.batch, self.head, self.rows.start, 0])
+    }
+
     #[inline(always)]
     fn begin<A: Arithmetic<E = E>>(&self, piece: &mut Piece<'_, E>) {
         let (q, width) = (&self.call.q, self.call.sizes.head_dim);
+        self.ask_for_rows::<A>();
         if width > 0 {
-            for (row, into) in self.rows.clone().zip(piece.queries.chunks_exact_mut(DISTANCE)) {
-                let start = q.layout.position(&[self.batch, self.head, row, 0]);
+            let (first, strides) = (self.first_row(&q.layout), q.layout.strides());
+            for (at, into) in piece.queries.chunks_exact_mut(DISTANCE).enumerate().take(self.rows.len()) {
                 let into = &mut into[..width.div_ceil(A::STEPS)];
-                A::load_row(q.buffer, start, q.layout.strides()[3], width, into);
+                A::load_row(q.buffer, first + at * strides[2], strides[3], width, into);
                 if A::STEPS == 1 {
                     let scale = E::from_f64(self.call.spec.scale);
                     into.iter_mut().for_each(|value| *value = *value * scale);
@@ -141,9 +147,26 @@ impl<E: Lanes + Plain> Tile<'_, E> {
         piece.output[..self.rows.len() * self.wide].fill(E::ZERO);
     }
 
+    /// Asks for the rows of output that will be written, and for the queries above, which this thread most likely takes next: both are far
+    /// away, and there is all the tile's time to bring them.
+    #[inline(always)]
+    fn ask_for_rows<A: Arithmetic<E = E>>(&self) {
+        let Call { q, sizes, out, out_layout, .. } = self.call;
+        let ask = |place, layout: &Layout, width, above| {
+            let (first, stride) = (self.first_row(layout), layout.strides()[2]);
+            for at in 0..self.rows.len() {
+                // What lies before the buffer is not there, which does no harm.
+                rows::prefetch_second::<A::V>(place, first.wrapping_add(at * stride).wrapping_sub(above * stride), width);
+            }
+        };
+        ask(out.place(), out_layout, sizes.value_dim, 0);
+        ask(SharedBuffer::reading(q.buffer).place(), &q.layout, sizes.head_dim, self.rows.len());
+    }
+
     #[inline(always)]
     fn finish<A: Arithmetic<E = E>>(&self, piece: &mut Piece<'_, E>) {
         let (layout, panel_rows) = (&self.call.out_layout, tile_rows::<A::V>());
+        let (first, strides) = (self.first_row(layout), layout.strides());
         for (at, row) in self.rows.clone().enumerate() {
             let state = at / panel_rows * STATE + at % panel_rows;
             let (sum, output) = (piece.sums[state], &mut piece.output[at * self.wide..][..self.wide]);
@@ -157,9 +180,9 @@ impl<E: Lanes + Plain> Tile<'_, E> {
                 }
             }
             if self.call.sizes.value_dim > 0 {
-                let start = layout.position(&[self.batch, self.head, row, 0]);
+                let (start, output) = (first + at * strides[2], &output[..self.call.sizes.value_dim]);
                 // SAFETY: the view is inside its buffer, and this row belongs to this task.
-                unsafe { rows::store::<A::V>(&self.call.out, start, layout.strides()[3], &output[..self.call.sizes.value_dim]) };
+                unsafe { rows::store::<A::V>(&self.call.out, start, strides[3], output) };
             }
             if let Some((buffer, layout)) = &self.call.log_sum_exp {
                 // A row that saw nothing has log 0 = minus infinity, as merging wants it.
@@ -187,10 +210,13 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let lanes = A::V::LANES;
         let made = segment.keys.start / lanes * lanes..segment.keys.end.next_multiple_of(lanes);
         self.scores::<A>(made.clone(), piece);
-        let mut found = [E::ZERO; STATE];
-        for (at, found) in found.iter_mut().enumerate().take(self.rows.len()) {
+        // All rows before the first maximum: a vector that was masked in part cannot be loaded again before it has reached the cache.
+        for at in 0..self.rows.len() {
             self.adjust::<A>(at, segment, made.clone(), piece);
-            *found = maximum::<A::V>(&piece.scores[at * DISTANCE..][..made.len()]);
+        }
+        let mut found = [E::ZERO; STATE];
+        for (found, scores) in found.iter_mut().zip(piece.scores.chunks(DISTANCE)).take(self.rows.len()) {
+            *found = maximum::<A::V>(&scores[..made.len()]);
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
         let [shifts, factors] = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
@@ -216,7 +242,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         while key < keys.end {
             let (column, to) = (key % width, piece.scores[key - keys.start..].as_mut_ptr());
             let b = packed.wrapping_add((key - column) * words + column).cast_const().cast();
-            let product = Product::<A> { rows: self.rows.len(), words, a, b };
+            let product = Product::<A> { rows: self.rows.len(), words, a, b, b_step: width };
             // SAFETY: queries have room for whole panels of rows and are `words` long, panels of keys are packed as a whole, and a row of
             // scores has room for a segment.
             unsafe {
@@ -272,9 +298,9 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let values = call.packed.values_of(self.tile.key_head());
         let a = piece.scores.as_ptr().cast::<A::Word>().wrapping_add(steps.start - made / A::STEPS);
         for (panel, column) in (0..*wide).step_by(width).enumerate() {
-            let b = values.wrapping_add((panel * call.packed.value_steps() + steps.start) * width).cast_const().cast();
+            let b = values.panel(panel, steps.start).cast();
             let to = piece.output[self.at * tile_rows::<A::V>() * wide + column..].as_mut_ptr();
-            let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b };
+            let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b, b_step: values.step };
             // SAFETY: rows of weights have these steps, panels of values all of them; there is a factor for each row of a panel, and a row
             // of output is whole vectors.
             unsafe {

@@ -81,7 +81,7 @@ impl<E: Lanes> Kernel<E> for Part<'_, E> {
                 let (pc, k) = (block * kc, kc.min(product.k - block * kc));
                 let (b, b_panel) = match &product.b {
                     Right::Plain(b) => {
-                        pack_columns(&b.from(pc, jc), k, width, tile_columns, b_panels);
+                        pack_columns::<V>(&b.from(pc, jc), k, width, tile_columns, b_panels);
                         (b_panels.as_ptr(), k * tile_columns)
                     }
                     // The part starts on a panel.

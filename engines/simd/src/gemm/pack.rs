@@ -7,7 +7,7 @@ use super::Source;
 use super::blocking::KC;
 use super::micro::{Form, PANEL_ROW, PANEL_STEP};
 use crate::element::Real;
-use crate::vector::Lanes;
+use crate::vector::{Lanes, Vector};
 
 /// Elements of a panel of A with so many rows.
 pub(super) fn panel_elements(rows: usize) -> usize {
@@ -54,7 +54,8 @@ pub(super) fn pack_rows<E: Real>(a: &Source<E>, rows: usize, k: usize, tile: usi
 }
 
 /// Packs `k x columns` of B into panels of `tile` columns, the last one filled up with zeros.
-pub(crate) fn pack_columns<E: Lanes>(b: &Source<E>, k: usize, columns: usize, tile: usize, into: &mut [E]) {
+#[inline(always)]
+pub(crate) fn pack_columns<V: Vector>(b: &Source<V::Element>, k: usize, columns: usize, tile: usize, into: &mut [V::Element]) {
     if k == 0 {
         return;
     }
@@ -62,7 +63,7 @@ pub(crate) fn pack_columns<E: Lanes>(b: &Source<E>, k: usize, columns: usize, ti
         return copy_rows(b, k, columns, tile, into);
     }
     for (first, panel) in (0..columns).step_by(tile).zip(into.chunks_mut(k * tile)) {
-        transpose(&b.from(0, first), k, tile.min(columns - first), tile, panel);
+        transpose::<V>(&b.from(0, first), k, tile.min(columns - first), tile, panel);
     }
 }
 
@@ -97,15 +98,32 @@ fn copy_rows<E: Lanes>(b: &Source<E>, k: usize, columns: usize, tile: usize, int
     }
 }
 
-/// Columns and rows that are moved together.
-const BLOCK: usize = 4;
+/// Columns and rows of the smallest block that is moved together.
+const FOUR: usize = 4;
 
-fn transpose<E: Lanes>(b: &Source<E>, k: usize, count: usize, tile: usize, panel: &mut [E]) {
-    let whole = if b.row == 1 { [k, count].map(|extent| extent / BLOCK * BLOCK) } else { [0, 0] };
-    for (column, row) in (0..whole[1]).step_by(BLOCK).flat_map(|column| (0..whole[0]).step_by(BLOCK).map(move |row| (column, row))) {
-        let to = &mut panel[row * tile + column..][..(BLOCK - 1) * tile + BLOCK];
-        // SAFETY: a whole block of B, whose columns are dense; the target was just cut to the extent of one.
-        unsafe { E::transpose(b.from(row, column).pointer, b.column, to.as_mut_ptr(), tile) };
+#[inline(always)]
+fn transpose<V: Vector>(b: &Source<V::Element>, k: usize, count: usize, tile: usize, panel: &mut [V::Element]) {
+    let whole = if b.row == 1 { [k, count].map(|extent| extent / FOUR * FOUR) } else { [0, 0] };
+    let mut column = 0;
+    while column < whole[1] {
+        let width = if column + V::BLOCK <= count { V::BLOCK } else { FOUR };
+        let mut row = 0;
+        while row < whole[0] {
+            let height = if width == V::BLOCK && row + V::BLOCK <= k { V::BLOCK } else { FOUR };
+            for at in (column..column + width).step_by(height) {
+                let (from, to) = (b.from(row, at).pointer, &mut panel[row * tile + at..][..(height - 1) * tile + height]);
+                // SAFETY: a whole block of B, whose columns are dense; the target was just cut to the extent of one.
+                unsafe {
+                    if height == V::BLOCK {
+                        V::transpose(from, b.column, to.as_mut_ptr(), tile);
+                    } else {
+                        V::Element::transpose(from, b.column, to.as_mut_ptr(), tile);
+                    }
+                }
+            }
+            row += height;
+        }
+        column += width;
     }
     for (row, target) in panel.chunks_exact_mut(tile).enumerate() {
         let done = if row < whole[0] { whole[1] } else { 0 };
@@ -113,6 +131,53 @@ fn transpose<E: Lanes>(b: &Source<E>, k: usize, count: usize, tile: usize, panel
             // SAFETY: an element of B.
             *target = unsafe { *b.from(row, column).pointer };
         }
-        target[count..].fill(E::ZERO);
+        target[count..].fill(V::Element::ZERO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossover_core::isa::IsaChoice;
+
+    use crate::isa::{Isa, Kernel};
+
+    /// A matrix that is dense along k, packed into panels of 32 columns.
+    struct Turned<'a, E> {
+        values: &'a [E],
+        k: usize,
+        columns: usize,
+        into: &'a mut [E],
+    }
+
+    impl<E: Lanes> Kernel<E> for Turned<'_, E> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<V: Vector<Element = E>>(self) {
+            let source = Source { pointer: self.values.as_ptr(), row: 1, column: self.k };
+            pack_columns::<V>(&source, self.k, self.columns, 32, self.into);
+        }
+    }
+
+    fn every_element_finds_its_place<E: Lanes + PartialEq>() {
+        let paths = IsaChoice::ALL.into_iter().filter_map(|choice| Isa::chosen(choice).ok());
+        let sizes = |isa| (1..37_usize).flat_map(move |k| (1..67_usize).map(move |columns| (isa, k, columns)));
+        for (isa, k, columns) in paths.flat_map(sizes) {
+            let values: Vec<E> = (1..=k * columns).map(|at| E::from_f64(at as f64)).collect();
+            let mut panels = vec![E::from_f64(-1.0); columns.next_multiple_of(32) * k];
+            isa.run(Turned { values: &values, k, columns, into: &mut panels });
+            for (at, &found) in panels.iter().enumerate() {
+                let (column, step) = (at / (32 * k) * 32 + at % 32, at % (32 * k) / 32);
+                let wanted = if column < columns { values[column * k + step] } else { E::ZERO };
+                assert!(found == wanted, "{isa:?}, {k} x {columns}: step {step} of column {column}");
+            }
+        }
+    }
+
+    #[test]
+    fn columns_that_are_dense_are_turned_over_whatever_their_number_and_length() {
+        every_element_finds_its_place::<f32>();
+        every_element_finds_its_place::<f64>();
     }
 }

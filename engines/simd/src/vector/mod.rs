@@ -5,6 +5,7 @@
 //! | `scalar.rs` | one lane of any type |
 //! | `x86.rs` | 256 and 512 bits |
 //! | `neon.rs` | 128 bits |
+//! | `transpose_x86.rs` | blocks of a matrix turned over |
 //! | `choose/` | choices and bits, for all of them |
 //! | `exponential.rs`, `logarithm.rs`, `sigmoid.rs`, `sine.rs`, `normal.rs`, `coefficients.rs` | elementary functions |
 //! | `function.rs` | functions as values, for kernels that take any |
@@ -25,6 +26,8 @@ mod normal;
 mod scalar;
 mod sigmoid;
 mod sine;
+#[cfg(target_arch = "x86_64")]
+mod transpose_x86;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -77,7 +80,7 @@ impl Lanes for f32 {
     #[inline(always)]
     unsafe fn transpose(from: *const Self, from_row: usize, to: *mut Self, to_row: usize) {
         // SAFETY: promised by the caller.
-        unsafe { x86::transpose_f32(from, from_row, to, to_row) }
+        unsafe { transpose_x86::four_singles(from, from_row, to, to_row) }
     }
 }
 
@@ -93,7 +96,7 @@ impl Lanes for f64 {
     #[inline(always)]
     unsafe fn transpose(from: *const Self, from_row: usize, to: *mut Self, to_row: usize) {
         // SAFETY: promised by the caller.
-        unsafe { x86::transpose_f64(from, from_row, to, to_row) }
+        unsafe { transpose_x86::four_doubles(from, from_row, to, to_row) }
     }
 }
 
@@ -175,6 +178,19 @@ pub(crate) trait Vector: Choose {
     /// Asks for a cache line in the first level.
     #[inline(always)]
     fn prefetch(_address: *const Self::Element) {}
+
+    /// Rows and columns of a block that is turned over at once.
+    const BLOCK: usize = 4;
+    /// to[j][i] = from[i][j] for a block of `BLOCK` x `BLOCK`; distances of rows in elements.
+    ///
+    /// # Safety
+    /// `BLOCK` elements from the start of each of as many rows must be readable in one matrix and writable in the other.
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self::Element, from_row: usize, to: *mut Self::Element, to_row: usize) {
+        const { assert!(Self::BLOCK == 4, "a block of any other size has a method of its own") };
+        // SAFETY: promised by the caller.
+        unsafe { Self::Element::transpose(from, from_row, to, to_row) }
+    }
 
     /// Loads `LANES` bf16 numbers, exactly.
     ///

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::Vector;
 use super::narrow::narrow_512;
+use super::transpose_x86;
 
 /// Lane masks for partial 256-bit loads: `count` set lanes start `8 - count` entries into it.
 static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -132,6 +133,7 @@ pub(crate) struct Avx512F32(pub(super) __m512);
 impl Vector for Avx512F32 {
     type Element = f32;
     const LANES: usize = 16;
+    const BLOCK: usize = 16;
     const REGISTERS: usize = 32;
     common!(
         _mm512_set1_ps,
@@ -146,6 +148,11 @@ impl Vector for Avx512F32 {
         _mm512_fmadd_ps
     );
     narrow_512!();
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self::Element, from_row: usize, to: *mut Self::Element, to_row: usize) {
+        // SAFETY: promised by the caller, whose code runs where these instructions are.
+        unsafe { transpose_x86::sixteen_singles(from, from_row, to, to_row) }
+    }
     masked_512!(
         __mmask16,
         _mm512_maskz_loadu_ps,
@@ -167,6 +174,7 @@ pub(crate) struct Avx512F64(pub(super) __m512d);
 impl Vector for Avx512F64 {
     type Element = f64;
     const LANES: usize = 8;
+    const BLOCK: usize = 8;
     const REGISTERS: usize = 32;
     common!(
         _mm512_set1_pd,
@@ -180,6 +188,11 @@ impl Vector for Avx512F64 {
         _mm512_min_pd,
         _mm512_fmadd_pd
     );
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self::Element, from_row: usize, to: *mut Self::Element, to_row: usize) {
+        // SAFETY: promised by the caller, whose code runs where these instructions are.
+        unsafe { transpose_x86::eight_doubles(from, from_row, to, to_row) }
+    }
     masked_512!(
         __mmask8,
         _mm512_maskz_loadu_pd,
@@ -349,36 +362,6 @@ impl Vector for Avx2F64 {
         unsafe {
             let two = _mm_add_pd(_mm256_castpd256_pd128(self.0), _mm256_extractf128_pd::<1>(self.0));
             _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
-        }
-    }
-}
-
-/// A block of 4 x 4 with the instructions that every x86-64 has.
-#[inline(always)]
-pub(super) unsafe fn transpose_f32(from: *const f32, from_row: usize, to: *mut f32, to_row: usize) {
-    // SAFETY: the caller promises four rows of four elements on both sides.
-    unsafe {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|row| _mm_loadu_ps(from.add(row * from_row)));
-        let (low_ab, high_ab) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
-        let (low_cd, high_cd) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
-        _mm_storeu_ps(to, _mm_movelh_ps(low_ab, low_cd));
-        _mm_storeu_ps(to.add(to_row), _mm_movehl_ps(low_cd, low_ab));
-        _mm_storeu_ps(to.add(2 * to_row), _mm_movelh_ps(high_ab, high_cd));
-        _mm_storeu_ps(to.add(3 * to_row), _mm_movehl_ps(high_cd, high_ab));
-    }
-}
-
-/// Likewise, as four blocks of 2 x 2.
-#[inline(always)]
-pub(super) unsafe fn transpose_f64(from: *const f64, from_row: usize, to: *mut f64, to_row: usize) {
-    for (row, column) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
-        // SAFETY: the caller promises four rows of four elements on both sides.
-        unsafe {
-            let from = from.add(row * from_row + column);
-            let to = to.add(column * to_row + row);
-            let (a, b) = (_mm_loadu_pd(from), _mm_loadu_pd(from.add(from_row)));
-            _mm_storeu_pd(to, _mm_unpacklo_pd(a, b));
-            _mm_storeu_pd(to.add(to_row), _mm_unpackhi_pd(a, b));
         }
     }
 }
