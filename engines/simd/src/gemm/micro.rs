@@ -21,6 +21,8 @@ const MOST_ROWS: usize = 14;
 const MOST_COLUMNS: usize = 32;
 /// The most rows of a tile whose A is not packed.
 pub(super) const FEW_ROWS: usize = 8;
+/// Steps by which the micro-kernel reads B ahead: a panel of B and one of A are more than the first-level cache holds.
+const AHEAD: usize = 16;
 /// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
 pub(crate) const PANEL_ROW: usize = KC + 16;
 /// Distance of steps in a panel of A that was copied step by step.
@@ -205,6 +207,11 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
     let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
     let (mut a, mut b) = (panels.a, panels.b);
     for _ in 0..panels.k {
+        if !EDGE {
+            for vector in 0..COLUMN_VECTORS {
+                V::prefetch(b.wrapping_add(AHEAD * panels.b_step + vector * V::LANES));
+            }
+        }
         // SAFETY: inside A and B by the caller's promise.
         unsafe {
             let right: [V; COLUMN_VECTORS] = if EDGE {

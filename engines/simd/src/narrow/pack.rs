@@ -6,7 +6,7 @@
 
 use super::matrix::{Kind, Matrix};
 use super::unit::{Format, Word};
-use crate::vector::{Lanes, Vector};
+use crate::vector::{Lanes, MOST_LANES, Vector};
 
 /// Distance of steps in a panel of A.
 pub(super) const PANEL_STEP: usize = 16;
@@ -110,31 +110,31 @@ unsafe fn pairs(row: &Matrix, k: usize, into: &mut [u32]) {
 /// Symmetric codes of a row, each xored with `bias` (128, which adds as much to a signed byte read as an unsigned one); returns their
 /// scale, max |x| / 127, or NaN where an element is not finite. A row without a scale above 0 has codes of zero.
 #[inline(always)]
-fn quantise<V: Vector<Element = f32>>(values: &mut [f32], into: &mut [u32], bias: u8) -> f32 {
-    let zero = u32::from_ne_bytes([bias; 4]);
+fn quantise<V: Vector<Element = f32>>(values: &[f32], into: &mut [u32], bias: u8) -> f32 {
     let largest = largest_magnitude(values);
     let scale = if largest.is_finite() { largest / 127.0 } else { f32::NAN };
-    into.fill(zero);
-    if scale.is_nan() || scale <= 0.0 {
-        return scale;
-    }
-    let (low, high, divisor) = (V::splat(-127.0), V::splat(127.0), V::splat(scale));
-    for at in (0..values.len()).step_by(V::LANES) {
-        let count = V::LANES.min(values.len() - at);
-        // SAFETY: `count` values from `at` on.
-        unsafe {
-            let place = values.as_mut_ptr().add(at);
-            V::load_first(place, count).div(divisor).round().max(low).min(high).store_first(place, count);
+    into.fill(0);
+    if scale > 0.0 {
+        let (low, high, divisor) = (V::splat(-127.0), V::splat(127.0), V::splat(scale));
+        // A word of four codes is four bytes in a row on a little-endian machine, as all are that this engine is made for.
+        let codes: *mut i8 = into.as_mut_ptr().cast();
+        for at in (0..values.len()).step_by(V::LANES) {
+            let count = V::LANES.min(values.len() - at);
+            // SAFETY: `count` values from `at` on, and room for their codes, which are whole numbers of at most seven bits and a sign.
+            unsafe {
+                let rounded = V::load_first(values.as_ptr().add(at), count).div(divisor).round().max(low).min(high);
+                if count == V::LANES {
+                    rounded.store_int8(codes.add(at));
+                } else {
+                    let mut last = [0; MOST_LANES];
+                    rounded.store_int8(last.as_mut_ptr());
+                    std::ptr::copy_nonoverlapping(last.as_ptr(), codes.add(at), count);
+                }
+            }
         }
     }
-    // SAFETY: whole numbers of at most seven bits and a sign, by the lines above.
-    let code = |value: f32| unsafe { value.to_int_unchecked::<i32>() } as u8 ^ bias;
-    let (fours, rest) = values.as_chunks::<4>();
-    for (word, four) in into.iter_mut().zip(fours) {
-        *word = u32::from_le_bytes(four.map(code));
-    }
-    for (at, &value) in rest.iter().enumerate() {
-        into[fours.len()] ^= u32::from(code(value) ^ bias) << (8 * at);
+    if bias != 0 {
+        into.iter_mut().for_each(|word| *word ^= u32::from_ne_bytes([bias; 4]));
     }
     scale
 }

@@ -6,7 +6,7 @@
 
 use crossover_core::activation::Activation;
 
-use super::matrix::Matrix;
+use super::matrix::{Kind, Matrix};
 use super::pack::PANEL_STEP;
 use super::unit::Unit;
 use crate::activation::activate;
@@ -127,6 +127,8 @@ impl Sums {
         finish: &Finish<'_>,
     ) {
         let width = 2 * V::LANES;
+        // Whole rows of singles go straight to C.
+        let direct = columns == width && c.kind == Kind::F32 && c.column == 1;
         let (mut values, mut bias, mut before) = ([0f32; MOST_COLUMNS], [0f32; MOST_COLUMNS], [0f32; MOST_COLUMNS]);
         // SAFETY: the caller's promises, and arrays as wide as any tile.
         unsafe {
@@ -148,14 +150,14 @@ impl Sums {
                     if finish.bias.is_some() {
                         value = value.add(V::load(bias.as_ptr().add(at)));
                     }
-                    value.store(values.as_mut_ptr().add(at));
-                }
-                if finish.activation != Activation::None {
-                    for at in (0..width).step_by(V::LANES) {
-                        activate(finish.activation, V::load(values.as_ptr().add(at))).store(values.as_mut_ptr().add(at));
+                    if finish.activation != Activation::None {
+                        value = activate(finish.activation, value);
                     }
+                    value.store(if direct { c.from(row, at).pointer.cast() } else { values.as_mut_ptr().add(at) });
                 }
-                c.store::<V>(row, &values[..columns]);
+                if !direct {
+                    c.store::<V>(row, &values[..columns]);
+                }
             }
         }
     }

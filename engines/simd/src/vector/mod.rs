@@ -228,6 +228,15 @@ pub(crate) trait Vector: Choose {
         // SAFETY: promised by the caller.
         narrow::each_lane(self, |at, lane| unsafe { *to.add(at) = half::f16::from_f32(lane).to_bits() });
     }
+    /// Stores `LANES` whole numbers of at most seven bits and a sign as bytes.
+    ///
+    /// # Safety
+    /// All of them must be writable, and the numbers such.
+    #[inline(always)]
+    unsafe fn store_int8(self, to: *mut i8) {
+        // SAFETY: promised by the caller.
+        narrow::each_lane(self, |at, lane| unsafe { *to.add(at) = lane.to_int_unchecked::<i32>() as i8 });
+    }
     /// Differences of `LANES` integers, modulo 2^32 and then each rounded once.
     ///
     /// # Safety

@@ -81,6 +81,11 @@ macro_rules! narrow_512 {
             }
         }
         #[inline(always)]
+        unsafe fn store_int8(self, to: *mut i8) {
+            // SAFETY: as above, writable by the caller's promise.
+            unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0))) }
+        }
+        #[inline(always)]
         unsafe fn store_f16(self, to: *mut u16) {
             // SAFETY: as above. 0: to nearest, ties to even.
             unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<0>(self.0)) }
