@@ -7,10 +7,12 @@
 
 use std::marker::PhantomData;
 
+use super::product::Product;
 use super::rows;
 use crate::aligned::Plain;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
+use crate::gemm::{TileRows, tile_rows};
 use crate::isa::{Isa, Kernel};
 use crate::vector::{Lanes, Vector};
 
@@ -28,6 +30,29 @@ pub(super) trait Arithmetic: Copy {
     type Sums: Copy;
     /// Steps of the sum in a word.
     const STEPS: usize;
+    /// Rows of a panel, at most [`STATE`](super::scores::STATE).
+    const ROWS: usize = tile_rows::<Self::V>();
+    /// Rows of words are filled up with zeros to a multiple of so many.
+    const MULTIPLE: usize = 1;
+
+    /// Writes the scaled product, [`DISTANCE`](super::product::DISTANCE) from row to row.
+    ///
+    /// # Safety
+    /// A must be readable over `words`, filled up, of every row of a panel, B over `VECTORS` vectors of each step, and the target writable.
+    #[inline(always)]
+    unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: Self::E, to: *mut Self::E) {
+        // SAFETY: the caller's promises are handed on.
+        unsafe { product.scaled::<VECTORS>(scale, to) }
+    }
+    /// C = C * factor + product, a factor for each row; `distance` from row to row of C.
+    ///
+    /// # Safety
+    /// As [`Arithmetic::scaled`], and there must be a factor for every row of a panel.
+    #[inline(always)]
+    unsafe fn added<const VECTORS: usize>(product: &Product<Self>, factors: *const Self::E, to: *mut Self::E, distance: usize) {
+        // SAFETY: the caller's promises are handed on.
+        unsafe { product.added::<VECTORS>(factors, to, distance) }
+    }
 
     fn zero() -> Self::Sums;
     /// The same word in every lane.
@@ -67,6 +92,10 @@ pub(super) trait Family {
     /// Steps of the sum in a word.
     const STEPS: usize;
 
+    /// Rows of a panel on this path.
+    fn rows(isa: Isa) -> usize {
+        isa.run::<Self::E, _>(TileRows)
+    }
     /// Runs a task on the best that this path has.
     fn run(isa: Isa, task: impl Task<Self::E>);
 }

@@ -14,6 +14,7 @@
 //! | `mod.rs` | what is divided among threads, and their scratch |
 //! | `arithmetic.rs` | what multiplies: numbers |
 //! | `pairs.rs` | or pairs of bf16 numbers, and what they take along |
+//! | `tiles.rs` | the same pairs by tiles |
 //! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries of a head |
 //! | `tile.rs` | the kernel: one tile of queries over all keys |
 //! | `product.rs` | the micro-kernel of both products |
@@ -45,6 +46,8 @@ mod product;
 mod rows;
 mod scores;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod visible;
 
 pub(crate) use visible::for_each_hidden;
@@ -60,7 +63,7 @@ use crossover_core::tensor::Tensor;
 
 use crate::SimdBackend;
 use crate::buffer::{SharedBuffer, SimdBuffer};
-use crate::gemm::{Engine, MOST_STEPS, TileColumns, TileRows};
+use crate::gemm::{Engine, MOST_STEPS, TileColumns};
 use crate::pool::Shared;
 use crate::vector::Lanes;
 use arithmetic::{Family, Numbers};
@@ -102,7 +105,10 @@ pub(crate) fn attention(
     if pairs::Bf16Operands::are_native(engine.isa, engine.extras)
         && [&operands.q, &operands.k, &operands.v].into_iter().all(|view| view.dtype() == DType::Bf16)
     {
-        return with::<pairs::Bf16Operands>(backend, engine, spec, sizes, operands, outputs, scratch);
+        return match engine.extras.amx {
+            true => with::<tiles::Bf16OnTiles>(backend, engine, spec, sizes, operands, outputs, scratch),
+            false => with::<pairs::Bf16Operands>(backend, engine, spec, sizes, operands, outputs, scratch),
+        };
     }
     match backend.compute() {
         DType::F64 => with::<Numbers<f64>>(backend, engine, spec, sizes, operands, outputs, scratch),
@@ -126,7 +132,7 @@ fn with<F: Family>(
         return few::attention::<F::E>(backend, engine, spec, sizes, &operands, outputs, scratch);
     }
     let bias = Bias::checked(operands.bias, sizes)?;
-    let (tile_rows, tile_columns) = (engine.isa.run::<F::E, _>(TileRows), engine.isa.run::<F::E, _>(TileColumns));
+    let (tile_rows, tile_columns) = (F::rows(engine.isa), engine.isa.run::<F::E, _>(TileColumns));
     let heads = sizes.batch * sizes.key_heads;
     let in_place = packed::in_place::<F::E>(&operands, tile_columns, F::STEPS);
     let [key_elements, value_elements] = Packed::<F::E>::elements(&sizes, tile_columns, F::STEPS, in_place.is_some());

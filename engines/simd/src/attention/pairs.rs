@@ -48,7 +48,7 @@ impl<T: Task<f32>> UnitKernel for OnPairs<T> {
 
 /// Products of pairs.
 #[derive(Clone, Copy)]
-struct Pair<U>(PhantomData<U>);
+pub(super) struct Pair<U>(PhantomData<U>);
 
 impl<U: Unit> Arithmetic for Pair<U> {
     type E = f32;

@@ -2,6 +2,7 @@
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, EngineConfig, ScoreBias, TransformerBackend};
+use crossover_core::check;
 use crossover_core::compose;
 use crossover_core::dtype::Precision;
 use crossover_core::host::HostTensor;
@@ -32,8 +33,18 @@ fn drawn(shape: &[usize], seed: u64) -> HostTensor {
     HostTensor::new(shape, values.collect()).unwrap()
 }
 
-/// Output and log-sum-exp, by the kernel or by the composition.
-fn run(backend: &SimdBackend, problem: &Problem, composed: bool) -> [Vec<f64>; 2] {
+/// What computes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Kernel,
+    Composition,
+    /// The kernel for tiles on a model of them in plain code: machines that have tiles are rare.
+    #[cfg(target_arch = "x86_64")]
+    ModelOfTiles,
+}
+
+/// Output and log-sum-exp.
+fn run(backend: &SimdBackend, problem: &Problem, by: By) -> [Vec<f64>; 2] {
     let [batch, heads, key_heads, queries, keys, dim, value_dim] = problem.sizes;
     let storage = backend.storage();
     let upload = |shape: &[usize], seed| backend.upload(&drawn(shape, seed), storage).unwrap();
@@ -63,10 +74,14 @@ fn run(backend: &SimdBackend, problem: &Problem, composed: bool) -> [Vec<f64>; 2
     let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(log_sum_exp.view_mut()) };
     let mut scratch = Arena::new();
     scratch.set_poison(true);
-    if composed {
-        compose::attention::streamed(backend, &spec, operands, outputs, &mut scratch).unwrap();
-    } else {
-        backend.attention(&spec, operands, outputs, &mut scratch).unwrap();
+    match by {
+        By::Kernel => backend.attention(&spec, operands, outputs, &mut scratch).unwrap(),
+        By::Composition => compose::attention::streamed(backend, &spec, operands, outputs, &mut scratch).unwrap(),
+        #[cfg(target_arch = "x86_64")]
+        By::ModelOfTiles => {
+            let sizes = check::attention(&operands, &outputs).unwrap();
+            super::with::<on_model::Bf16>(backend, &backend.engine, &spec, sizes, operands, outputs, &mut scratch).unwrap();
+        }
     }
     assert_eq!(scratch.outstanding(), 0);
     [out.view(), log_sum_exp.view()].map(|view| backend.download(view).unwrap().values().to_vec())
@@ -107,23 +122,82 @@ fn problems() -> Vec<Problem> {
     ]
 }
 
+/// With the composition on another engine, or the same.
+fn expect_agreement(backend: &SimdBackend, by: By, other: &SimdBackend, bound: f64) {
+    for problem in problems() {
+        let [fused, composed] = [(backend, by), (other, By::Composition)].map(|(backend, by)| run(backend, &problem, by));
+        for (fused, composed) in fused.iter().zip(&composed) {
+            for (at, (&a, &b)) in fused.iter().zip(composed).enumerate() {
+                let agrees = a == b || (a - b).abs() <= bound * (1.0 + b.abs());
+                assert!(agrees, "{:?} {:?} {:?} at {at}: {a} {b}", backend.config(), problem.pattern, problem.sizes);
+            }
+        }
+    }
+}
+
+/// Both round weights and results to bf16, each its own: one unit of 2^-8 for either.
+const BF16_BOUND: f64 = 8e-3;
+
 #[test]
 fn the_kernel_agrees_with_the_composition() {
-    // Both round weights and results to bf16, each its own: one unit of 2^-8 for either.
     let bf16 = "bf16".parse().unwrap();
     for isa in IsaChoice::ALL {
-        let cases = [(1, Precision::F64, 1e-13), (2, Precision::F64, 1e-13), (1, Precision::F32, 5e-6), (2, bf16, 8e-3)];
+        let cases = [(1, Precision::F64, 1e-13), (2, Precision::F64, 1e-13), (1, Precision::F32, 5e-6), (2, bf16, BF16_BOUND)];
         for (threads, precision, bound) in cases {
             let Ok(backend) = SimdBackend::new(&EngineConfig { precision, threads, isa }) else { continue };
-            for problem in problems() {
-                let [fused, composed] = [false, true].map(|composed| run(&backend, &problem, composed));
-                for (fused, composed) in fused.iter().zip(&composed) {
-                    for (at, (&a, &b)) in fused.iter().zip(composed).enumerate() {
-                        let agrees = a == b || (a - b).abs() <= bound * (1.0 + b.abs());
-                        assert!(agrees, "{isa} {threads} {precision} {:?} {:?} at {at}: {a} {b}", problem.pattern, problem.sizes);
-                    }
-                }
-            }
+            expect_agreement(&backend, By::Kernel, &backend, bound);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_kernel_for_tiles_agrees_with_the_composition() {
+    let engine = |isa| SimdBackend::new(&EngineConfig { precision: "bf16".parse().unwrap(), threads: 2, isa });
+    let (best, scalar) = (engine(IsaChoice::Auto).unwrap(), engine(IsaChoice::Scalar).unwrap());
+    if !super::pairs::Bf16Operands::are_native(best.engine.isa, best.engine.extras) {
+        println!("SKIPPED: attention on tiles, since this processor does not multiply pairs of bf16, whose form its operands have");
+        return;
+    }
+    expect_agreement(&best, By::ModelOfTiles, &scalar, BF16_BOUND);
+    match engine(IsaChoice::Amx) {
+        Ok(tiles) => expect_agreement(&tiles, By::Kernel, &scalar, BF16_BOUND),
+        Err(reason) => println!("SKIPPED: attention on this machine's own tiles: {reason}"),
+    }
+}
+
+/// The family for tiles, on the model.
+#[cfg(target_arch = "x86_64")]
+mod on_model {
+    use super::super::arithmetic::{Family, Task};
+    use super::super::tiles::{Bf16OnTiles, OnTiles};
+    use crate::isa::Isa;
+    use crate::narrow::{Model, PairsOfModel, TileKernel, Unit, UnitKernel, on_bf16_pairs};
+
+    pub(super) struct Bf16;
+
+    impl Family for Bf16 {
+        type E = f32;
+        const STEPS: usize = Bf16OnTiles::STEPS;
+
+        fn rows(isa: Isa) -> usize {
+            Bf16OnTiles::rows(isa)
+        }
+
+        fn run(_: Isa, task: impl Task<f32>) {
+            // SAFETY: the test has looked for the instructions.
+            unsafe { on_bf16_pairs(OnModel(task)) };
+        }
+    }
+
+    struct OnModel<T>(T);
+
+    impl<T: Task<f32>> UnitKernel for OnModel<T> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<U: Unit>(self) {
+            OnTiles(self.0).run::<U, Model<U::V, PairsOfModel>>();
         }
     }
 }

@@ -16,7 +16,7 @@ use super::scores::{Bias, Query, STATE, add, advance, cap_scores, maximum, weigh
 use super::visible::{Segment, Visible, for_each_hidden};
 use crate::aligned::Plain;
 use crate::buffer::{SharedBuffer, SimdBuffer};
-use crate::gemm::{COLUMN_VECTORS, tile_rows};
+use crate::gemm::COLUMN_VECTORS;
 use crate::vector::{Lanes, Vector};
 
 /// One call, with everything that does not change from tile to tile.
@@ -80,7 +80,7 @@ impl<E: Lanes + Plain> Task<E> for QueryTile<'_, E> {
     #[inline(always)]
     fn run<A: Arithmetic<E = E>>(self) {
         let Self { call, batch, head, rows, piece } = self;
-        let (width, panel_rows) = (A::V::LANES * COLUMN_VECTORS, tile_rows::<A::V>());
+        let (width, panel_rows) = (A::V::LANES * COLUMN_VECTORS, A::ROWS);
         let wide = call.sizes.value_dim.next_multiple_of(A::V::LANES);
         let mut piece = Piece::new(piece, piece_parts(rows.len().div_ceil(panel_rows), panel_rows, wide));
         let tile = Tile { call, batch, head, rows, wide };
@@ -134,7 +134,7 @@ impl<E: Lanes + Plain> Tile<'_, E> {
         if width > 0 {
             let (first, strides) = (self.first_row(&q.layout), q.layout.strides());
             for (at, into) in piece.queries.chunks_exact_mut(DISTANCE).enumerate().take(self.rows.len()) {
-                let into = &mut into[..width.div_ceil(A::STEPS)];
+                let into = &mut into[..width.div_ceil(A::STEPS).next_multiple_of(A::MULTIPLE)];
                 A::load_row(q.buffer, first + at * strides[2], strides[3], width, into);
                 if A::STEPS == 1 {
                     let scale = E::from_f64(self.call.spec.scale);
@@ -165,7 +165,7 @@ impl<E: Lanes + Plain> Tile<'_, E> {
 
     #[inline(always)]
     fn finish<A: Arithmetic<E = E>>(&self, piece: &mut Piece<'_, E>) {
-        let (layout, panel_rows) = (&self.call.out_layout, tile_rows::<A::V>());
+        let (layout, panel_rows) = (&self.call.out_layout, A::ROWS);
         let (first, strides) = (self.first_row(layout), layout.strides());
         for (at, row) in self.rows.clone().enumerate() {
             let state = at / panel_rows * STATE + at % panel_rows;
@@ -222,7 +222,12 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let [shifts, factors] = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
         let sums = &mut piece.sums[state];
         for at in 0..self.rows.len() {
-            let sum = weights::<A>(&mut piece.scores[at * DISTANCE..][..made.len()], shifts[at]);
+            let row = &mut piece.scores[at * DISTANCE..][..DISTANCE];
+            let sum = weights::<A>(&mut row[..made.len()], shifts[at]);
+            if A::MULTIPLE > 1 {
+                // What is left of the scores behind their weights could be read as anything.
+                row[made.len() / A::STEPS..][..A::MULTIPLE].fill(E::ZERO);
+            }
             sums[at] = sums[at] * factors[at] + sum;
         }
         self.values::<A>(segment.keys.clone(), made.start, &factors, piece);
@@ -235,7 +240,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let (lanes, width) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS);
         let words = call.sizes.head_dim.div_ceil(A::STEPS);
         let packed = call.packed.keys_of(self.tile.key_head());
-        let a = piece.queries[self.at * tile_rows::<A::V>() * DISTANCE..].as_ptr().cast();
+        let a = piece.queries[self.at * A::ROWS * DISTANCE..].as_ptr().cast();
         // Numbers of queries were scaled when they were loaded; pairs are not, which would round them once more.
         let scale = if A::STEPS == 1 { E::ONE } else { E::from_f64(call.spec.scale) };
         let mut key = keys.start;
@@ -247,10 +252,10 @@ impl<E: Lanes + Plain> Panel<'_, E> {
             // scores has room for a segment.
             unsafe {
                 if column == 0 && keys.end - key > lanes {
-                    product.scaled::<COLUMN_VECTORS>(scale, to);
+                    A::scaled::<COLUMN_VECTORS>(&product, scale, to);
                     key += width;
                 } else {
-                    product.scaled::<1>(scale, to);
+                    A::scaled::<1>(&product, scale, to);
                     key += lanes;
                 }
             }
@@ -299,15 +304,15 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let a = piece.scores.as_ptr().cast::<A::Word>().wrapping_add(steps.start - made / A::STEPS);
         for (panel, column) in (0..*wide).step_by(width).enumerate() {
             let b = values.panel(panel, steps.start).cast();
-            let to = piece.output[self.at * tile_rows::<A::V>() * wide + column..].as_mut_ptr();
+            let to = piece.output[self.at * A::ROWS * wide + column..].as_mut_ptr();
             let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b, b_step: values.step };
             // SAFETY: rows of weights have these steps, panels of values all of them; there is a factor for each row of a panel, and a row
             // of output is whole vectors.
             unsafe {
                 if wide - column > lanes {
-                    product.added::<COLUMN_VECTORS>(factors.as_ptr(), to, *wide);
+                    A::added::<COLUMN_VECTORS>(&product, factors.as_ptr(), to, *wide);
                 } else {
-                    product.added::<1>(factors.as_ptr(), to, *wide);
+                    A::added::<1>(&product, factors.as_ptr(), to, *wide);
                 }
             }
         }

@@ -47,7 +47,14 @@ pub(crate) use codes::{Code, Coded, Panels};
 pub(crate) use matrix::{Kind, Matrix};
 pub(crate) use unit::{Choice, Unit, UnitKernel};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use unit_x86::on_bf16_pairs;
+pub(crate) use {
+    tiles::{Strip, TILE, Tiles},
+    tiles_x86::{TileKernel, on_bf16_tiles},
+    unit_x86::on_bf16_pairs,
+};
+
+#[cfg(test)]
+pub(crate) use tiles::tests::{Model, Pairs as PairsOfModel};
 
 use crate::gemm::{Cut, Engine};
 use crate::isa::{Extras, Isa};

@@ -26,15 +26,17 @@ use super::unit::{Format, Word};
 use crate::vector::Vector;
 
 /// Rows of a tile, and its words along k.
-pub(super) const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 /// The most columns of two tiles.
 const MOST_COLUMNS: usize = 32;
 
 /// What one call multiplies.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Operands {
-    /// Tiles of A, each of 16 rows of 16 words, one for each step: of the first 16 rows, and of the next.
+pub(crate) struct Operands {
+    /// A's tiles of the first step, each of 16 rows of 16 words: of the first 16 rows, and of the next.
     pub(super) a: [*const u32; 2],
+    /// Words from row to row of such a tile, and from a step to the next.
+    pub(super) a_strides: [usize; 2],
     /// A panel of B.
     pub(super) b: *const u32,
     /// Steps of which the panel has all 16 rows.
@@ -44,7 +46,7 @@ pub(super) struct Operands {
 }
 
 /// A unit of tiles. The panels' width is two of its tiles.
-pub(super) trait Tiles: Format {
+pub(crate) trait Tiles: Format {
     /// Holds the registers; gives them back when it is dropped.
     type Ready;
     /// Configures them for this thread: all of 16 rows.
@@ -94,26 +96,50 @@ impl<T: Tiles> Micro for ByTiles<T> {
 
     #[inline(always)]
     unsafe fn multiply(sums: &mut Sums, rows: usize, words: usize, a: *const u32, b: *const u32) {
-        let width = 2 * T::V::LANES;
-        let (steps, rest) = (words / TILE, words % TILE);
         let second = a.wrapping_add(words.div_ceil(TILE) * TILE * TILE);
+        let strip = Strip { a: [a, second], a_strides: [TILE, TILE * TILE], words, b };
+        // SAFETY: panels as they were packed, and room for 32 rows of sums.
+        unsafe {
+            if rows > TILE {
+                strip.multiply::<T, 2>(sums.place::<T::V>(0, 0));
+            } else {
+                strip.multiply::<T, 1>(sums.place::<T::V>(0, 0));
+            }
+        }
+    }
+}
+
+/// One or two tiles high of A, and a panel of B. Behind the last word of A stand zeros up to a whole tile.
+pub(crate) struct Strip {
+    /// The first 16 rows, and the next.
+    pub(crate) a: [*const u32; 2],
+    /// Words from row to row, and from 16 words to the next.
+    pub(crate) a_strides: [usize; 2],
+    /// Words along k.
+    pub(crate) words: usize,
+    pub(crate) b: *const u32,
+}
+
+impl Strip {
+    /// Sums of `16 HEIGHT` rows and the panel's columns, row by row.
+    ///
+    /// # Safety
+    /// Operands must be readable, sums writable, and the thread ready.
+    #[inline(always)]
+    pub(crate) unsafe fn multiply<T: Tiles, const HEIGHT: usize>(&self, sums: *mut u32) {
+        let width = 2 * T::V::LANES;
+        let (steps, rest) = (self.words / TILE, self.words % TILE);
         let behind;
         let last = if rest == 0 {
             std::ptr::null()
         } else {
             // SAFETY: the rows of the panel that are left, by the caller's promise.
-            behind = unsafe { Rows::copied(b.wrapping_add(steps * TILE * width), rest * width) };
+            behind = unsafe { Rows::copied(self.b.wrapping_add(steps * TILE * width), rest * width) };
             behind.0.as_ptr()
         };
-        let operands = Operands { a: [a, second], b, steps, last };
-        // SAFETY: panels as they were packed, and room for 32 rows of sums.
-        unsafe {
-            if rows > TILE {
-                T::products::<2>(&operands, sums.place::<T::V>(0, 0));
-            } else {
-                T::products::<1>(&operands, sums.place::<T::V>(0, 0));
-            }
-        }
+        let operands = Operands { a: self.a, a_strides: self.a_strides, b: self.b, steps, last };
+        // SAFETY: the caller's promises are handed on.
+        unsafe { T::products::<HEIGHT>(&operands, sums) };
     }
 }
 
@@ -135,4 +161,4 @@ impl Rows {
 
 #[cfg(test)]
 #[path = "tiles_tests.rs"]
-mod tests;
+pub(crate) mod tests;

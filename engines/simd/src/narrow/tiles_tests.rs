@@ -30,7 +30,7 @@ unsafe fn load(from: *const u32, distance: usize, words: usize) -> Tile {
 }
 
 /// c + a b for tiles of words.
-trait Arithmetic {
+pub(crate) trait Arithmetic {
     const WORD: Word;
     /// A row of a with a column of b, 16 words each.
     fn add(c: u32, a: &[u32; TILE], b: &[u32; TILE]) -> u32;
@@ -47,7 +47,7 @@ impl Arithmetic for Codes {
     }
 }
 
-struct Pairs;
+pub(crate) struct Pairs;
 
 impl Arithmetic for Pairs {
     const WORD: Word = Word::Bf16;
@@ -61,7 +61,7 @@ impl Arithmetic for Pairs {
 }
 
 /// Tiles as wide as a vector has lanes.
-struct Model<V, A>(PhantomData<(V, A)>);
+pub(crate) struct Model<V, A>(PhantomData<(V, A)>);
 
 impl<V: Vector<Element = f32>, A: Arithmetic> Format for Model<V, A> {
     type V = V;
@@ -74,15 +74,14 @@ impl<V: Vector<Element = f32>, A: Arithmetic> Tiles for Model<V, A> {
     fn ready() {}
 
     unsafe fn products<const HEIGHT: usize>(operands: &Operands, sums: *mut u32) {
-        let (lanes, width) = (V::LANES, 2 * V::LANES);
+        let (lanes, width, [a_row, a_step]) = (V::LANES, 2 * V::LANES, operands.a_strides);
         for (high, side) in (0..HEIGHT).flat_map(|high| [(high, 0), (high, 1)]) {
             let mut c: Tile = [[0; TILE]; TILE];
             let whole = (0..operands.steps).map(|step| operands.b.wrapping_add(step * TILE * width));
             let last = Some(operands.last).filter(|last| !last.is_null());
             for (step, b) in whole.chain(last).enumerate() {
                 // SAFETY: the caller's promises.
-                let (a, b) =
-                    unsafe { (load(operands.a[high].add(step * TILE * TILE), TILE, TILE), load(b.add(side * lanes), width, lanes)) };
+                let (a, b) = unsafe { (load(operands.a[high].add(step * a_step), a_row, TILE), load(b.add(side * lanes), width, lanes)) };
                 for (row, lane) in (0..TILE).flat_map(|row| (0..lanes).map(move |lane| (row, lane))) {
                     c[row][lane] = A::add(c[row][lane], &a[row], &std::array::from_fn(|word| b[word][lane]));
                 }

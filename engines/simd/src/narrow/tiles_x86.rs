@@ -7,7 +7,8 @@ use std::arch::asm;
 
 use super::micro::MicroKernel;
 use super::tiles::{ByTiles, Operands, Tiles};
-use super::unit::{Format, Word};
+use super::unit::{Format, Unit, Word};
+use super::unit_x86::Bf16Pairs;
 use crate::amx::Configured;
 use crate::vector::Lanes;
 
@@ -18,13 +19,26 @@ pub(super) fn on_bf16<K: MicroKernel>(kernel: K) -> K::Output {
     kernel.run::<ByTiles<Bf16>>()
 }
 
+/// Work on tiles of bf16 pairs and on vectors of them.
+pub(crate) trait TileKernel {
+    /// Must be `#[inline(always)]`.
+    fn run<U: Unit, T: Tiles<V = U::V>>(self);
+}
+
+/// Runs it on this thread's tiles.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16")]
+pub(crate) fn on_bf16_tiles<K: TileKernel>(kernel: K) {
+    let _ready = Bf16::ready();
+    kernel.run::<Bf16Pairs, Bf16>();
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16,avx512vnni")]
 pub(super) fn on_int8<K: MicroKernel>(kernel: K) -> K::Output {
     kernel.run::<ByTiles<Int8>>()
 }
 
-/// Bytes of a row of A's tiles, and of a panel of B.
-const A_ROW: usize = 64;
+/// Bytes of a word, and of a row of a panel of B.
+const WORD: usize = 4;
 const B_ROW: usize = 128;
 
 /// Sums of two tiles beside each other: tmm0 and tmm1.
@@ -44,7 +58,7 @@ macro_rules! one_high {
                 concat!($instruction, " tmm0, tmm4, tmm6"),
                 "tileloadd tmm7, [{b} + {b_row}*1 + 64]",
                 concat!($instruction, " tmm1, tmm4, tmm7"),
-                "add {a}, 1024",
+                "add {a}, {a_step}",
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
@@ -63,7 +77,8 @@ macro_rules! one_high {
                 b = inout(reg) $operands.b => _,
                 steps = inout(reg) $operands.steps => _,
                 last = inout(reg) $operands.last => _,
-                a_row = in(reg) A_ROW,
+                a_row = in(reg) WORD * $operands.a_strides[0],
+                a_step = in(reg) WORD * $operands.a_strides[1],
                 b_row = in(reg) B_ROW,
                 sums = in(reg) $sums,
                 out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
@@ -94,8 +109,8 @@ macro_rules! two_high {
                 "tileloadd tmm7, [{b} + {b_row}*1 + 64]",
                 concat!($instruction, " tmm1, tmm4, tmm7"),
                 concat!($instruction, " tmm3, tmm5, tmm7"),
-                "add {a}, 1024",
-                "add {below}, 1024",
+                "add {a}, {a_step}",
+                "add {below}, {a_step}",
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
@@ -116,7 +131,8 @@ macro_rules! two_high {
                 b = inout(reg) $operands.b => _,
                 steps = inout(reg) $operands.steps => _,
                 last = inout(reg) $operands.last => _,
-                a_row = in(reg) A_ROW,
+                a_row = in(reg) WORD * $operands.a_strides[0],
+                a_step = in(reg) WORD * $operands.a_strides[1],
                 b_row = in(reg) B_ROW,
                 sums = in(reg) $sums,
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,

@@ -1,0 +1,157 @@
+//! Pairs of bf16 numbers multiplied by tiles (AMX on x86): both products of attention, 16 rows at a time.
+//!
+//! Nothing is packed again for them. A tile of A is loaded with any distance from row to row, so that queries and weights are multiplied as
+//! they lie in the thread's scratch, and panels of keys and values are those of the vector unit (see [`crate::narrow::Strip`]). Sums pass
+//! through memory on their way to the vectors that scale scores and shrink the output.
+//!
+//! # What bounds it
+//! 16 x 32 scores of heads of 64 are 4 products of tiles, and as many for the sum over values: 128 cycles, where the softmax on their 32
+//! vectors takes some 350, and loading 8 KiB of keys and values from the second-level cache some 170. A quarter of the tiles' peak is what
+//! can be had. No speed was measured: see NOTES.md, "Tiles".
+
+use std::marker::PhantomData;
+
+use super::arithmetic::{Arithmetic, Family, Task};
+use super::pairs::Pair;
+use super::product::{DISTANCE, Product};
+use crate::buffer::SimdBuffer;
+use crate::gemm::COLUMN_VECTORS;
+use crate::isa::Isa;
+use crate::narrow::{Strip, TILE, TileKernel, Tiles, Unit, on_bf16_tiles};
+use crate::vector::{MOST_LANES, Vector};
+
+/// Operands in bf16, where the processor has tiles for them.
+pub(super) struct Bf16OnTiles;
+
+impl Family for Bf16OnTiles {
+    type E = f32;
+    const STEPS: usize = 2;
+
+    fn rows(_: Isa) -> usize {
+        TILE
+    }
+
+    fn run(_: Isa, task: impl Task<f32>) {
+        // SAFETY: this family is chosen only where `Extras` has found tiles.
+        unsafe { on_bf16_tiles(OnTiles(task)) };
+    }
+}
+
+pub(super) struct OnTiles<T>(pub(super) T);
+
+impl<T: Task<f32>> TileKernel for OnTiles<T> {
+    #[inline(always)]
+    fn run<U: Unit, G: Tiles<V = U::V>>(self) {
+        self.0.run::<Tiled<U, G>>();
+    }
+}
+
+/// Products by tiles `G`, all else as pairs for the unit `U`.
+struct Tiled<U, G>(PhantomData<(U, G)>);
+
+impl<U, G> Clone for Tiled<U, G> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<U, G> Copy for Tiled<U, G> {}
+
+/// What tiles leave behind: 16 rows of a panel's columns.
+#[repr(C, align(64))]
+struct Sums([u32; TILE * COLUMN_VECTORS * MOST_LANES]);
+
+impl<U: Unit, G: Tiles<V = U::V>> Tiled<U, G> {
+    /// # Safety
+    /// As [`Arithmetic::scaled`] has it, on a thread whose tiles are ready.
+    #[inline(always)]
+    unsafe fn sums(product: &Product<Self>) -> Sums {
+        debug_assert_eq!(product.b_step, COLUMN_VECTORS * U::V::LANES);
+        let mut sums = Sums([0; TILE * COLUMN_VECTORS * MOST_LANES]);
+        let strip = Strip { a: [product.a; 2], a_strides: [DISTANCE, TILE], words: product.words, b: product.b };
+        // SAFETY: the caller's promises are handed on; one tile is high.
+        unsafe { strip.multiply::<G, 1>(sums.0.as_mut_ptr()) };
+        sums
+    }
+
+    /// A vector of them.
+    #[inline(always)]
+    fn vector(sums: &Sums, row: usize, vector: usize) -> U::V {
+        let part = &sums.0[(row * COLUMN_VECTORS + vector) * U::V::LANES..][..U::V::LANES];
+        // SAFETY: the part is a whole vector; singles are as long as words.
+        unsafe { U::V::load(part.as_ptr().cast()) }
+    }
+}
+
+impl<U: Unit, G: Tiles<V = U::V>> Arithmetic for Tiled<U, G> {
+    type E = f32;
+    type V = U::V;
+    type Word = u32;
+    type Words = U::Words;
+    type Sums = U::Sums;
+    const STEPS: usize = 2;
+    const ROWS: usize = TILE;
+    const MULTIPLE: usize = TILE;
+
+    #[inline(always)]
+    unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: f32, to: *mut f32) {
+        let scale = U::V::splat(scale);
+        // SAFETY: the caller's promises are handed on.
+        unsafe {
+            let sums = Self::sums(product);
+            for (row, vector) in (0..product.rows).flat_map(|row| (0..VECTORS).map(move |vector| (row, vector))) {
+                Self::vector(&sums, row, vector).mul(scale).store(to.add(row * DISTANCE + vector * U::V::LANES));
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn added<const VECTORS: usize>(product: &Product<Self>, factors: *const f32, to: *mut f32, distance: usize) {
+        // SAFETY: the caller's promises are handed on.
+        unsafe {
+            let sums = Self::sums(product);
+            for row in 0..product.rows {
+                let factor = U::V::splat(*factors.add(row));
+                for vector in 0..VECTORS {
+                    let place = to.add(row * distance + vector * U::V::LANES);
+                    U::V::load(place).mul_add(factor, Self::vector(&sums, row, vector)).store(place);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn zero() -> U::Sums {
+        Pair::<U>::zero()
+    }
+    #[inline(always)]
+    fn splat(word: u32) -> U::Words {
+        Pair::<U>::splat(word)
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u32) -> U::Words {
+        // SAFETY: promised by the caller.
+        unsafe { Pair::<U>::load(from) }
+    }
+    #[inline(always)]
+    fn dot(sums: U::Sums, left: U::Words, right: U::Words) -> U::Sums {
+        Pair::<U>::dot(sums, left, right)
+    }
+    #[inline(always)]
+    fn values(sums: U::Sums) -> U::V {
+        Pair::<U>::values(sums)
+    }
+    #[inline(always)]
+    fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [f32]) {
+        Pair::<U>::load_row(buffer, start, stride, count, into);
+    }
+    #[inline(always)]
+    unsafe fn store_values(rows: *const f32, distance: usize, column: usize, to: *mut f32) {
+        // SAFETY: promised by the caller.
+        unsafe { Pair::<U>::store_values(rows, distance, column, to) };
+    }
+    #[inline(always)]
+    unsafe fn store_weights(weights: U::V, row: *mut f32, at: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { Pair::<U>::store_weights(weights, row, at) };
+    }
+}
