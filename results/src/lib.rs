@@ -28,7 +28,7 @@ pub use atomic::write_atomically;
 pub use error::{Result, StoreError};
 pub use journal::{DamagedFrame, Index, Journal, Records, Recovery, read_index, read_records};
 pub use lock::RunLock;
-pub use machine::{Cache, Machine, available_memory};
+pub use machine::{Cache, Machine};
 pub use manifest::{Build, Instrument, Manifest, Noise};
 pub use merge::{Merged, merge};
 pub use run_folder::{Finished, RunFolder};

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use crossover_core::memory::kibibytes;
 use serde::{Deserialize, Serialize};
 
 const GIB: u64 = 1 << 30;
@@ -58,7 +59,7 @@ impl Machine {
         let listed = cpuinfo.lines().filter(|line| key_of(line) == Some("processor")).count() as u64;
         let logical_cores = if listed > 0 { listed } else { usable_cores };
         let cpu_model = ["model name", "Model", "Hardware", "cpu", "CPU part"].iter().find_map(|key| value_of(&cpuinfo, key));
-        let memory_bytes = read(root, "proc/meminfo").and_then(|text| kibibytes(&value_of(&text, "MemTotal")?));
+        let memory_bytes = read(root, "proc/meminfo").and_then(|text| kibibytes(&text, "MemTotal"));
         Self {
             fingerprint: fingerprint(cpu_model.as_deref(), logical_cores, memory_bytes),
             cpu_model,
@@ -71,23 +72,6 @@ impl Machine {
             turbo: turbo(root),
         }
     }
-}
-
-/// Memory that could be had right now without swapping, on the machine whose `/proc` and `/sys` are below `root`: what the kernel
-/// estimates, or less in a container that is given less.
-pub fn available_memory(root: &Path) -> Option<u64> {
-    let machine = kibibytes(&value_of(&read(root, "proc/meminfo")?, "MemAvailable")?)?;
-    Some(container_room(root).map_or(machine, |room| room.min(machine)))
-}
-
-/// What is left of this container's limit (version 2 of control groups; a container sees its own group at the top). Pages of files that
-/// nobody has used lately are counted as free, as the kernel gives them up first.
-fn container_room(root: &Path) -> Option<u64> {
-    let figure = |file: &str| read(root, &format!("sys/fs/cgroup/{file}"))?.parse::<u64>().ok();
-    let (limit, used) = (figure("memory.max")?, figure("memory.current")?);
-    let statistics = read(root, "sys/fs/cgroup/memory.stat").unwrap_or_default();
-    let idle = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<u64>().ok()).unwrap_or(0);
-    Some(limit.saturating_sub(used.saturating_sub(idle)))
 }
 
 fn read(root: &Path, path: &str) -> Option<String> {
@@ -105,10 +89,6 @@ fn value_of(text: &str, key: &str) -> Option<String> {
     let line = text.lines().find(|line| key_of(line) == Some(key))?;
     let value = line.split_once(':')?.1.split_whitespace().collect::<Vec<_>>().join(" ");
     (!value.is_empty()).then_some(value)
-}
-
-fn kibibytes(text: &str) -> Option<u64> {
-    text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn caches(folder: &Path) -> Vec<Cache> {
@@ -194,24 +174,6 @@ mod tests {
         assert_eq!(Machine::detect_under(root).fingerprint, machine.fingerprint);
         put(root, "proc/cpuinfo", "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n");
         assert_ne!(Machine::detect_under(root).fingerprint, machine.fingerprint);
-    }
-
-    #[test]
-    fn available_memory_is_the_containers_where_that_is_less() {
-        let root = tempfile::tempdir().unwrap();
-        let root = root.path();
-        assert_eq!(available_memory(root), None);
-        put(root, "proc/meminfo", "MemTotal: 16000 kB\nMemAvailable:   8000 kB\n");
-        assert_eq!(available_memory(root), Some(8_192_000));
-        put(root, "sys/fs/cgroup/memory.max", "max\n");
-        put(root, "sys/fs/cgroup/memory.current", "5000000\n");
-        assert_eq!(available_memory(root), Some(8_192_000), "no limit");
-        put(root, "sys/fs/cgroup/memory.max", "6000000\n");
-        assert_eq!(available_memory(root), Some(1_000_000));
-        put(root, "sys/fs/cgroup/memory.stat", "anon 3000000\ninactive_file 1500000\n");
-        assert_eq!(available_memory(root), Some(2_500_000));
-        put(root, "sys/fs/cgroup/memory.max", "60000000\n");
-        assert_eq!(available_memory(root), Some(8_192_000), "the machine has less than the container may have");
     }
 
     #[test]

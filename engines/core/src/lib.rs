@@ -15,6 +15,7 @@ pub mod check;
 pub mod compose;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod control_groups;
 pub mod cost;
 pub mod dtype;
 pub mod elementary;
@@ -24,6 +25,7 @@ pub mod inputs;
 pub mod isa;
 pub mod layout;
 pub mod load;
+pub mod memory;
 pub mod number;
 pub mod ops;
 pub mod palette;

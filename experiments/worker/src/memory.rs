@@ -1,8 +1,10 @@
 //! The accounting pass: three named memory figures of one cell, none of them taken while time is.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Result, anyhow};
+use crossover_core::memory::{available, kibibytes};
 use crossover_protocol::MemoryFigures;
 use crossover_variants::cell::PreparedCell;
 
@@ -29,19 +31,19 @@ pub fn account(prepare: impl FnOnce() -> Result<Box<dyn PreparedCell>>, release:
         state_bytes: declared.state as u64,
         allocator_peak_bytes: Some(preparing.peak_bytes.max(preparing.held_bytes + cold.peak_bytes)),
         warm_allocations: Some(warm.allocations),
-        high_water_bytes: status_bytes("VmHWM:").ok_or_else(|| anyhow!("cannot read VmHWM from /proc/self/status"))?,
+        high_water_bytes: status_bytes("VmHWM").ok_or_else(|| anyhow!("cannot read VmHWM from /proc/self/status"))?,
     })
 }
 
-/// Memory that could be had right now without swapping.
+/// Memory that this process may take now: what the machine and its control groups have left, and the limit on its addresses.
 pub fn available_bytes() -> Option<u64> {
-    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+    available(Path::new("/")).into_iter().chain(remaining_addresses()).min()
 }
 
 /// Address space that this process may still take, where it is limited.
-pub fn remaining_limit() -> Option<u64> {
+fn remaining_addresses() -> Option<u64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current?;
-    Some(limit.saturating_sub(status_bytes("VmSize:")?))
+    Some(limit.saturating_sub(status_bytes("VmSize")?))
 }
 
 /// Sets the peak back to what is resident now (Linux: writing 5 to clear_refs). Where that is refused the peak simply includes preparing.
@@ -51,9 +53,4 @@ fn reset_high_water() {
 
 fn status_bytes(field: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, field)
-}
-
-fn kibibytes(text: &str, field: &str) -> Option<u64> {
-    let line = text.lines().find(|line| line.starts_with(field))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|value| value * 1024)
 }

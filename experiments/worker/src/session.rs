@@ -196,8 +196,7 @@ fn refuse_crowding(threads: usize) -> Result<(), Fault> {
 
 /// Better refused with figures than killed by the kernel.
 pub fn refuse_what_cannot_fit(needed: u64) -> Result<(), Fault> {
-    let available = memory::available_bytes().into_iter().chain(memory::remaining_limit()).min();
-    match available {
+    match memory::available_bytes() {
         Some(available) if needed > available => {
             let mebibytes = |bytes: u64| bytes >> 20;
             let message =

@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use crossover_results::available_memory;
+use crossover_core::memory;
 use crossover_variants::cell::has_own_memory;
 use crossover_variants::registry;
 
@@ -38,7 +38,7 @@ pub(super) struct MemoryBudget {
 impl MemoryBudget {
     /// What there is now.
     pub(super) fn now(measure: &Measure) -> Self {
-        let available = || available_memory(Path::new("/")).map(|bytes| bytes - bytes / KEPT_BACK);
+        let available = || memory::available(Path::new("/")).map(|bytes| bytes - bytes / KEPT_BACK);
         // A system that does not tell leaves it to the workers to find out.
         Self { together: measure.memory_budget.or_else(available).unwrap_or(u64::MAX), each: measure.memory_limit }
     }
@@ -115,6 +115,6 @@ mod tests {
         let measure = Measure { memory_budget: Some(7), ..Measure::default() };
         assert_eq!(MemoryBudget::now(&measure).together, 7);
         let together = MemoryBudget::now(&Measure::default()).together;
-        assert!(together > 1 << 20 && available_memory(Path::new("/")).is_none_or(|_| together < 1 << 50), "{together}");
+        assert!(together > 1 << 20 && memory::available(Path::new("/")).is_none_or(|_| together < 1 << 50), "{together}");
     }
 }

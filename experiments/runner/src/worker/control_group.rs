@@ -12,6 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use crossover_core::control_groups::own_and_above;
+
 /// The part of the tree that is ours.
 #[derive(Debug)]
 pub struct ControlGroups {
@@ -23,8 +25,7 @@ impl ControlGroups {
     /// The group of this process on the machine whose `/proc` and `/sys` are below `root`, prepared for limited children; `None` where
     /// that cannot be.
     pub fn take_over(root: &Path) -> Option<Self> {
-        let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-        let home = root.join("sys/fs/cgroup").join(groups.lines().find_map(|line| line.strip_prefix("0::/"))?);
+        let home = own_and_above(root, "memory").into_iter().next()?;
         // The top of the tree has no limit of its own: it is the system's, and nobody delegates it.
         let is_limitable = home.join("memory.max").exists();
         let controllers = fs::read_to_string(home.join("cgroup.controllers")).ok()?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crossover_core::memory::kibibytes;
 use crossover_results::read_records;
 use crossover_results::schema::Record;
 
@@ -138,9 +139,7 @@ pub fn queued_time(pid: u32) -> Duration {
 
 /// The high-water mark of a process's memory.
 pub fn high_water_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    kibibytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM")
 }
 
 /// True if CROSSOVER_SLOW is 1.

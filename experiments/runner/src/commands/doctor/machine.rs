@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crossover_results::available_memory;
+use crossover_core::memory::available;
 
 use super::Finding;
 use crate::commands::processors;
@@ -20,7 +20,7 @@ pub(super) fn examine(root: &Path) -> Vec<Finding> {
         steal(read("proc/stat")),
         throttling(root),
         super::quota::examine(root),
-        memory(available_memory(root)),
+        memory(available(root)),
     ]
 }
 

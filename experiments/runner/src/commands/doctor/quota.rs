@@ -1,19 +1,18 @@
 //! Whether the control group of this process may stop it in the middle of a sample: a quota of processor time, as containers have it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crossover_core::control_groups::own_and_above;
 
 use super::Finding;
 use crate::commands::text::counted;
 
 /// Looks at the groups whose `/proc` and `/sys` are below `root`.
 pub(super) fn examine(root: &Path) -> Finding {
-    let Some(folder) = folder(root) else { return Finding::unknown("quota") };
-    let mounted = root.join("sys/fs/cgroup");
-    // A group is bound by the quotas of those that it lies in, too.
-    let groups = || folder.ancestors().take_while(|group| group.starts_with(&mounted));
-    let Some((group, share)) = groups().find_map(|group| Some((group, quota(group)?))) else {
-        return match groups().any(|group| group.join("cpu.stat").is_file()) {
+    let groups = own_and_above(root, "cpu");
+    let Some((group, share)) = groups.iter().find_map(|group| Some((group, quota(group)?))) else {
+        return match groups.iter().any(|group| group.join("cpu.stat").is_file()) {
             true => Finding::good("quota", "none: this control group may use the processors all the time"),
             false => Finding::unknown("quota"),
         };
@@ -22,21 +21,6 @@ pub(super) fn examine(root: &Path) -> Finding {
     let advice =
         "a program that has used up its quota is stopped, in the middle of a sample too: run outside of the container, or raise it";
     Finding::note("quota", format!("{share:.2} processors{throttled}"), advice)
-}
-
-/// The folder of this process's group: that of version 2, or of version 1's controller `cpu`.
-fn folder(root: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let lines = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let mounted = root.join("sys/fs/cgroup");
-    let of = |controllers: &str, path: &str| {
-        let below = mounted.join(controllers).join(path.trim_start_matches('/'));
-        // Inside a container the path may be that of the host, while its own group is what is mounted.
-        if below.is_dir() { below } else { mounted.join(controllers) }
-    };
-    let first = lines().find(|(controllers, _)| controllers.split(',').any(|name| name == "cpu"));
-    let (controllers, path) = first.or_else(|| lines().find(|(controllers, _)| controllers.is_empty()))?;
-    Some(of(controllers, path))
 }
 
 /// Processors' worth of time that a group may use, where it is bounded.
