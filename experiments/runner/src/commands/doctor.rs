@@ -5,6 +5,7 @@
 
 mod engines;
 mod installation;
+mod limit;
 mod machine;
 mod quota;
 
@@ -60,6 +61,7 @@ impl Finding {
 pub fn doctor(_args: &DoctorArgs) -> Result<ExitCode> {
     let mut findings = installation::examine();
     findings.extend(machine::examine(Path::new("/")));
+    findings.push(limit::examine(Path::new("/")));
     let problems = findings.iter().filter(|finding| finding.verdict == Verdict::Problem).count();
     print(|out| {
         findings.iter().try_for_each(|finding| describe(out, finding))?;

@@ -1,7 +1,7 @@
 //! A control group for each worker, where the system has handed a part of its tree over to this process (version 2 of Linux's).
 //!
 //! The kernel then counts what a worker and its descendants really hold, where a limit on addresses counts what they only reserve. One that
-//! goes beyond is killed with all its descendants, and becomes an `oom` row like any other.
+//! goes beyond is killed with all its descendants; the group remembers that, so that its `oom` row can name the limit.
 //!
 //! A group with limited children must have no processes itself, so the runner first moves into a child of its own, and back at the end.
 //! Where any of that is refused (another version, nothing delegated, other processes in the group), there are no groups, and the limit is
@@ -51,12 +51,12 @@ impl ControlGroups {
     pub fn limit(&self, worker: u32, bytes: u64) -> io::Result<ControlGroup> {
         let path = self.home.join(format!("crossover-{}-worker-{worker}", process::id()));
         make(&path)?;
-        let group = ControlGroup(path);
-        fs::write(group.0.join("memory.max"), bytes.to_string())?;
-        fs::write(group.0.join("memory.oom.group"), "1")?;
+        let group = ControlGroup { path, bytes };
+        fs::write(group.path.join("memory.max"), bytes.to_string())?;
+        fs::write(group.path.join("memory.oom.group"), "1")?;
         // A kernel without swap has no such file.
-        let _ = fs::write(group.0.join("memory.swap.max"), "0");
-        join(&group.0, worker)?;
+        let _ = fs::write(group.path.join("memory.swap.max"), "0");
+        join(&group.path, worker)?;
         Ok(group)
     }
 }
@@ -72,12 +72,26 @@ impl Drop for ControlGroups {
 
 /// One worker's group. Drop it when the worker and its descendants have been reaped.
 #[derive(Debug)]
-pub struct ControlGroup(PathBuf);
+pub struct ControlGroup {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl ControlGroup {
+    /// The limit, where the kernel has killed for it.
+    pub fn limit_that_killed(&self) -> Option<u64> {
+        let events = fs::read_to_string(self.path.join("memory.events")).ok()?;
+        let times = |event: &str| events.lines().find_map(|line| line.strip_prefix(event)?.strip_prefix(' ')?.parse::<u64>().ok());
+        // `oom_kill` alone may be for want of memory on the whole machine, `oom` is about this group's limit.
+        let has = |event| times(event).is_some_and(|times| times > 0);
+        (has("oom") && has("oom_kill")).then_some(self.bytes)
+    }
+}
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
         // Somebody who left the worker's process group may still be in it; then the group stays, with its limit.
-        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_dir(&self.path);
     }
 }
 
@@ -125,6 +139,15 @@ mod tests {
         assert!(groups.limit(77, 1).is_err(), "one worker, one group");
         fs::create_dir(home.join(format!("{own}-worker-78"))).unwrap();
         assert!(groups.limit(78, 1).is_ok(), "what a killed runner left is taken over");
+        assert_eq!(worker.limit_that_killed(), None, "the kernel does not tell");
+        for (events, limit) in [
+            ("low 0\noom 0\noom_kill 1\noom_group_kill 1\n", None),
+            ("max 9\noom 1\noom_kill 0\n", None),
+            ("max 9\noom 1\noom_kill 3\n", Some(1 << 30)),
+        ] {
+            fs::write(home.join(format!("{own}-worker-77/memory.events")), events).unwrap();
+            assert_eq!(worker.limit_that_killed(), limit, "{events}");
+        }
         drop(worker);
         drop(groups);
         assert_eq!((read("cgroup.subtree_control"), read("cgroup.procs")), ("-memory".to_owned(), process::id().to_string()));

@@ -74,14 +74,17 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The cause behind the exit code, where the worker's last words tell it.
-    pub(super) fn told_by(self, tail: Option<&str>, memory_limit: Option<u64>) -> Self {
+    /// The cause behind the exit code, where the worker's last words tell it, or the limit of its control group that it was killed for.
+    pub(super) fn told_by(self, tail: Option<&str>, memory_limit: Option<u64>, limit_that_killed: Option<u64>) -> Self {
         /// What the loader exits with where it cannot bring a program to its start.
         const LOADER: i32 = 127;
         let library = tail.and_then(|tail| tail.lines().find_map(|line| line.split_once("error while loading shared libraries: ")));
         match (&self, library) {
             (Self::Exited { code: LOADER }, Some((_, rest))) => {
                 Self::MissingLibrary { library: rest.split(':').next().unwrap_or(rest).to_owned() }
+            }
+            (Self::Signalled { signal: SIGKILL }, _) if limit_that_killed.is_some() => {
+                limit_that_killed.map_or(self, |limit| Self::MemoryLimit { limit })
             }
             (Self::Exited { .. } | Self::Signalled { .. }, _) if tail.is_some_and(speaks_of_memory) => {
                 memory_limit.map_or(self, |limit| Self::MemoryLimit { limit })
@@ -117,8 +120,8 @@ impl WorkerFailure {
 }
 
 /// An allocator that gives up says so on stderr before it aborts, in one of a few fixed phrases (Rust, C++, Python, libc).
-/// Under a memory limit that is the only sign, as nobody sends a SIGKILL then. It is a guess by text, used only for workers
-/// that died by themselves.
+/// Under a limit on addresses that is the only sign, as nobody sends a SIGKILL then; a control group's limit ends a worker by one, without
+/// a word. It is a guess by text, used only for workers that died by themselves.
 fn speaks_of_memory(tail: &str) -> bool {
     const PHRASES: [&str; 5] = ["memory allocation of ", "std::bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory"];
     let speaks = |line: &str| PHRASES.iter().any(|phrase| line.contains(phrase));
@@ -160,14 +163,14 @@ mod tests {
     #[test]
     fn a_missing_library_is_told_in_words() {
         let tail = "crossover-worker: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No such file";
-        let cause = Cause::Exited { code: 127 }.told_by(Some(tail), None);
+        let cause = Cause::Exited { code: 127 }.told_by(Some(tail), None, None);
         assert_eq!(cause, Cause::MissingLibrary { library: "libcuda.so.1".into() });
         let failure = failure(cause, Some(tail));
         assert_eq!(failure.status(), Status::Unsupported);
         assert!(failure.to_string().contains("candle-cuda") && failure.to_string().contains("CROSSOVER_WORKER"), "{failure}");
         // Another exit, or other words, stay what they are.
-        assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail), None), Cause::Exited { code: 1 });
-        assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found"), None), Cause::Exited { code: 127 });
+        assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail), None, None), Cause::Exited { code: 1 });
+        assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found"), None, None), Cause::Exited { code: 127 });
     }
 
     #[test]
@@ -205,14 +208,26 @@ mod tests {
         assert_eq!(failure(Cause::Garbage("x".into()), tail).status(), Status::Crashed);
         assert_eq!(failure(Cause::Deadline(Duration::from_secs(1)), tail).status(), Status::Timeout);
         // The experiment's own limit is named, where there is one.
-        let limited = Cause::Signalled { signal: 6 }.told_by(tail, Some(1_000_000));
+        let limited = Cause::Signalled { signal: 6 }.told_by(tail, Some(1_000_000), None);
         assert_eq!(failure(limited.clone(), tail).status(), Status::Oom);
         assert_eq!(limited.to_string(), "the 1 MB that `memory_limit_mb` of the experiment allows a worker were not enough");
-        assert_eq!(Cause::Signalled { signal: 6 }.told_by(tail, None), Cause::Signalled { signal: 6 });
-        assert_eq!(Cause::Exited { code: 3 }.told_by(Some("x"), Some(1)), Cause::Exited { code: 3 });
+        assert_eq!(Cause::Signalled { signal: 6 }.told_by(tail, None, None), Cause::Signalled { signal: 6 });
+        assert_eq!(Cause::Exited { code: 3 }.told_by(Some("x"), Some(1), None), Cause::Exited { code: 3 });
         // A word far up in the log is no cause of death.
         let old = format!("out of memory\n{}", "line\n".repeat(6));
         assert_eq!(failure(Cause::Signalled { signal: 6 }, Some(&old)).status(), Status::Crashed);
+    }
+
+    #[test]
+    fn who_was_killed_by_its_control_group_is_told_the_limit() {
+        let limited = Cause::Signalled { signal: SIGKILL }.told_by(None, Some(9), Some(2_000_000));
+        assert_eq!(limited, Cause::MemoryLimit { limit: 2_000_000 });
+        assert_eq!(failure(limited, None).status(), Status::Oom);
+        // Killed by somebody else, or dead of something else after one of its children was killed for the limit.
+        for (signal, reached) in [(SIGKILL, None), (11, Some(2_000_000))] {
+            let cause = Cause::Signalled { signal };
+            assert_eq!(cause.clone().told_by(None, Some(9), reached), cause);
+        }
     }
 
     #[test]

@@ -266,7 +266,8 @@ impl WorkerProcess {
         }
         self.stderr.settle(LAST_WORDS);
         let tail = self.stderr.text();
-        WorkerFailure { step, cause: cause.told_by(tail.as_deref(), self.memory_limit), stderr_tail: tail }
+        let limit_that_killed = self.control_group.as_ref().and_then(ControlGroup::limit_that_killed);
+        WorkerFailure { step, cause: cause.told_by(tail.as_deref(), self.memory_limit, limit_that_killed), stderr_tail: tail }
     }
 
     fn write(&mut self, request: &Request) -> Result<(), WireError> {
