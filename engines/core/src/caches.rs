@@ -2,6 +2,11 @@
 
 use std::fs;
 
+/// What empties a cache is so many times as large: at once its size, lines that are still older than all of it would stay.
+const TIMES: usize = 2;
+/// The last level where the machine does not tell its caches.
+const USUAL: usize = 32 << 20;
+
 /// More caches than any core has.
 const MOST_CACHES: usize = 10;
 
@@ -18,4 +23,9 @@ pub fn cache_bytes(index: usize) -> Option<usize> {
 /// Bytes of the largest cache that a core has: its last level.
 pub fn last_level_bytes() -> Option<usize> {
     (0..MOST_CACHES).filter_map(cache_bytes).max()
+}
+
+/// Bytes that are read to empty the caches of this machine's cores.
+pub fn eviction_bytes() -> usize {
+    TIMES.saturating_mul(last_level_bytes().unwrap_or(USUAL))
 }

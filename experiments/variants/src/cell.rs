@@ -245,34 +245,6 @@ pub struct DryRun {
     pub unread_bytes: u64,
 }
 
-impl DryRun {
-    /// What the harness holds beside the engine while it prepares: each input element as drawn and as rounded, in f64.
-    pub fn harness_bytes(&self) -> u64 {
-        self.elements.saturating_mul(16)
-    }
-}
-
-/// Memory that one process is predicted to take, by shapes alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Footprint {
-    /// Where the engine computes: weights, activations, output and the variant's scratch.
-    pub engine: u64,
-    /// On the host, whatever the engine: inputs in f64, and the reference where it is run whole.
-    pub harness: u64,
-}
-
-impl Footprint {
-    /// The part of it that is the host's memory.
-    pub fn on_host(&self, engine: &str) -> u64 {
-        if has_own_memory(engine) { self.harness } else { self.engine.saturating_add(self.harness) }
-    }
-}
-
-/// Does the engine compute in the memory of a device? Its name says so, as it says where a cell ran.
-pub fn has_own_memory(engine: &str) -> bool {
-    engine.ends_with("-cuda")
-}
-
 /// Runs the variant on shapes alone.
 pub fn dry_run<V: Variant>(axes: &Axes) -> Result<DryRun> {
     check_resolved::<V>(axes)?;

@@ -12,6 +12,7 @@ pub mod cell;
 pub mod classes;
 pub mod descriptor;
 pub mod ffn;
+pub mod footprint;
 pub mod formula;
 pub mod inputs;
 mod kept;

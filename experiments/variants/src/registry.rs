@@ -10,8 +10,9 @@ use crossover_core::host::HostTensor;
 use crossover_core::reference::HostInputs;
 use crossover_core::shape_only::total_cost;
 
-use crate::cell::{DryRun, Footprint};
+use crate::cell::DryRun;
 use crate::descriptor::{Descriptor, Placed};
+use crate::footprint::Footprint;
 use crate::inputs::CellInputs;
 use crate::variant::{Derived, Reference, Variant};
 use crate::{attention, cell, ffn, linear, model, norm, position, resolve, softmax};
@@ -56,25 +57,7 @@ impl Entry {
 
     /// The memory of a process that prepares a cell with these resolved axes, verifies it and calls it.
     pub fn footprint(&self, axes: &Axes) -> Result<Footprint> {
-        let dry = self.dry_run(axes)?;
-        Ok(Footprint { engine: dry.bytes, harness: dry.harness_bytes().saturating_add(self.reference_bytes(axes)?) })
-    }
-
-    /// What a reference takes that is run whole: a value and the variance of its error for each element, and inputs of its own. Those that
-    /// are computed row by row take next to nothing.
-    fn reference_bytes(&self, axes: &Axes) -> Result<u64> {
-        let whole = |reference: Reference| {
-            let mut other = match reference {
-                Reference::Operation(_) => return Ok(0),
-                Reference::Itself => axes.clone(),
-                Reference::ItselfWith(other) => other,
-            };
-            other.insert("precision".into(), "f64".into());
-            let dry = self.dry_run(&other)?;
-            Ok(dry.bytes.saturating_mul(2).saturating_add(dry.harness_bytes()))
-        };
-        // One after the other.
-        Ok(whole(self.exact(axes))?.max(whole(self.reference(axes))?))
+        Footprint::of(self, axes)
     }
 
     /// The cost of one call by its operations: their FLOPs, and all bytes that they pass through memory.

@@ -1,11 +1,12 @@
 //! What every variant must hold, whatever it computes.
 
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_core::caches::eviction_bytes;
 use crossover_core::dtype::Precision;
 use crossover_naive::NaiveBackend;
 
 use crate::cell::prepare;
-use crate::descriptor::{AxisKind, Descriptor};
+use crate::descriptor::{AxisKind, CACHE, COLD, Descriptor};
 use crate::formula::evaluate;
 use crate::inputs::CellInputs;
 use crate::registry::{Entry, VariantVisitor, entries, find, visit};
@@ -185,6 +186,11 @@ fn a_footprint_counts_the_reference_where_it_is_run_whole() {
     let (flash, dry) = of("attention/flash");
     assert_eq!((flash.engine, flash.harness), (dry.bytes, 16 * dry.elements));
     assert_eq!((flash.on_host("simd"), flash.on_host("candle-cuda")), (flash.engine + flash.harness, flash.harness));
+    let entry = find("attention/flash").unwrap();
+    let mut cold = at_size(entry.descriptor, SIZES[1], "f32");
+    cold.insert(CACHE.to_owned(), COLD.into());
+    let cold = entry.footprint(&cold).unwrap();
+    assert_eq!((cold.engine, cold.harness), (flash.engine, flash.harness + eviction_bytes() as u64), "what empties the caches");
     // A value and a variance in f64 for what takes four bytes on the engine.
     let (nystrom, dry) = of("attention/nystrom");
     assert!(nystrom.harness > 3 * dry.bytes + 16 * dry.elements, "{nystrom:?} {dry:?}");

@@ -1,6 +1,6 @@
 //! Cold caches: a call that finds neither inputs nor weights where the one before left them.
 //!
-//! Before each such call, outside the timer, a buffer of twice the last-level cache is read from end to end. That pushes everything else
+//! Before each such call, outside the timer, a buffer larger than the last-level cache is read from end to end. That pushes everything else
 //! out, wherever the engine keeps it: packed weights are the engine's own and have no address here that one could flush line by line.
 //! An engine with several threads has used the private caches of several cores, so the buffer is then read on every core that this
 //! process may use.
@@ -10,15 +10,12 @@
 
 use std::collections::TryReserveError;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossover_core::caches::last_level_bytes;
+use crossover_core::caches::eviction_bytes;
 use crossover_core::dtype::DType;
 use crossover_core::error::{EngineError, Result};
 
-/// The buffer is so many times the cache: at once its size, lines that are still older than all of it would stay.
-const TIMES: usize = 2;
-/// Where the machine does not tell its caches.
-const USUAL: usize = 32 << 20;
 /// The distance of two reads: no machine has shorter lines.
 const LINE: usize = 64;
 
@@ -35,31 +32,34 @@ impl Eviction {
     /// # Errors
     /// When there is no room for it.
     pub fn new(threads: usize) -> Result<Self> {
-        let (elements, mut buffer) = (TIMES.saturating_mul(last_level_bytes().unwrap_or(USUAL)), Vec::new());
+        let (elements, mut buffer) = (eviction_bytes(), Vec::new());
         let refused = |error: TryReserveError| EngineError::Allocation { elements, dtype: DType::I8, reason: error.to_string() };
         buffer.try_reserve_exact(elements).map_err(refused)?;
         buffer.resize(elements, 1);
         Ok(Self { buffer, everywhere: threads > 1 })
     }
 
-    /// Empties the caches.
-    pub fn evict(&self) {
+    /// Empties the caches. Gives how many lines were read, on all cores together.
+    pub fn evict(&self) -> u64 {
         if !self.everywhere {
             return self.read();
         }
+        let lines = &AtomicU64::new(0);
         std::thread::scope(|scope| {
             for core in cores() {
                 scope.spawn(move || {
                     stay_on(core);
-                    self.read();
+                    lines.fetch_add(self.read(), Ordering::Relaxed);
                 });
             }
         });
+        lines.load(Ordering::Relaxed)
     }
 
-    fn read(&self) {
+    /// Each element is one, so the sum is how many were read.
+    fn read(&self) -> u64 {
         let sum = self.buffer.iter().step_by(LINE).fold(0u64, |sum, byte| sum.wrapping_add(u64::from(*byte)));
-        black_box(sum);
+        black_box(sum)
     }
 }
 
@@ -89,15 +89,28 @@ fn stay_on(_core: usize) {}
 
 #[cfg(test)]
 mod tests {
+    use crossover_core::caches::last_level_bytes;
+
     use super::*;
 
     #[test]
-    fn the_buffer_is_larger_than_every_cache_and_read_on_all_cores_alike() {
+    fn the_buffer_is_larger_than_every_cache_and_read_whole_on_each_core() {
         let (alone, together) = (Eviction::new(1).unwrap(), Eviction::new(2).unwrap());
-        assert!(alone.buffer.len() >= 2 * last_level_bytes().unwrap_or(USUAL));
-        assert_eq!((alone.everywhere, together.everywhere), (false, true));
-        assert!(!cores().is_empty());
-        alone.evict();
-        together.evict();
+        assert!(alone.buffer.len() >= 2 * last_level_bytes().unwrap_or(0));
+        let lines = alone.buffer.len().div_ceil(LINE) as u64;
+        assert!(lines > 0 && !cores().is_empty());
+        assert_eq!((alone.evict(), together.evict()), (lines, lines * cores().len() as u64));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_stays_on_the_core_that_it_reads_on() {
+        for core in cores() {
+            let seen = std::thread::spawn(move || {
+                stay_on(core);
+                (cores(), rustix::thread::sched_getcpu())
+            });
+            assert_eq!(seen.join().unwrap(), (vec![core], core));
+        }
     }
 }

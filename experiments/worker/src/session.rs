@@ -126,7 +126,7 @@ impl Session {
         if is_cold(&problem.axes) && eviction.is_none() {
             *eviction = Some(Eviction::new(cell.threads_used()).map_err(fault)?);
         }
-        let evict = eviction.as_ref().map(|eviction| || eviction.evict());
+        let evict = eviction.as_ref().map(|eviction| || _ = eviction.evict());
         let evict = evict.as_ref().map(|evict| evict as &dyn Fn());
         timing::measure(cell.as_mut(), samples, calls, evict, instruments).map_err(fault)
     }

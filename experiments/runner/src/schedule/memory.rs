@@ -12,7 +12,7 @@
 use std::path::Path;
 
 use crossover_core::memory;
-use crossover_variants::cell::has_own_memory;
+use crossover_variants::footprint::has_own_memory;
 use crossover_variants::registry;
 
 use crate::definition::Measure;

@@ -1,0 +1,66 @@
+//! Memory that a cell's process is predicted to take, by shapes alone: before anything is started that would not fit.
+//!
+//! It is what the engine holds, what the harness holds beside it (inputs in f64, a reference that is run whole), and of a cell with cold
+//! caches the buffer that empties them. An engine's own scratch is not in it.
+
+use crossover_core::axes::Axes;
+use crossover_core::caches::eviction_bytes;
+use crossover_core::error::Result;
+
+use crate::cell::DryRun;
+use crate::registry::Entry;
+use crate::resolve::is_cold;
+use crate::variant::Reference;
+
+/// Memory that one process is predicted to take, by shapes alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Where the engine computes: weights, activations, output and the variant's scratch.
+    pub engine: u64,
+    /// On the host, whatever the engine: inputs in f64, the reference where it is run whole, and what empties the caches.
+    pub harness: u64,
+}
+
+impl Footprint {
+    /// Of a process that prepares a cell with these resolved axes, verifies it and calls it.
+    pub(crate) fn of(entry: &Entry, axes: &Axes) -> Result<Self> {
+        let dry = entry.dry_run(axes)?;
+        let eviction = if is_cold(axes) { eviction_bytes() as u64 } else { 0 };
+        let harness = dry.harness_bytes().saturating_add(reference_bytes(entry, axes)?).saturating_add(eviction);
+        Ok(Self { engine: dry.bytes, harness })
+    }
+
+    /// The part of it that is the host's memory.
+    pub fn on_host(&self, engine: &str) -> u64 {
+        if has_own_memory(engine) { self.harness } else { self.engine.saturating_add(self.harness) }
+    }
+}
+
+impl DryRun {
+    /// What the harness holds beside the engine while it prepares: each input element as drawn and as rounded, in f64.
+    pub fn harness_bytes(&self) -> u64 {
+        self.elements.saturating_mul(16)
+    }
+}
+
+/// Does the engine compute in the memory of a device? Its name says so, as it says where a cell ran.
+pub fn has_own_memory(engine: &str) -> bool {
+    engine.ends_with("-cuda")
+}
+
+/// What a reference takes that is run whole: a value and the variance of its error for each element, and inputs of its own. Those that
+/// are computed row by row take next to nothing.
+fn reference_bytes(entry: &Entry, axes: &Axes) -> Result<u64> {
+    let whole = |reference: Reference| {
+        let mut other = match reference {
+            Reference::Operation(_) => return Ok(0),
+            Reference::Itself => axes.clone(),
+            Reference::ItselfWith(other) => other,
+        };
+        other.insert("precision".into(), "f64".into());
+        let dry = entry.dry_run(&other)?;
+        Ok(dry.bytes.saturating_mul(2).saturating_add(dry.harness_bytes()))
+    };
+    // One after the other.
+    Ok(whole(entry.exact(axes))?.max(whole(entry.reference(axes))?))
+}
