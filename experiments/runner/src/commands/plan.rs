@@ -104,10 +104,11 @@ fn skipped(cell: &PlannedCell) -> Option<String> {
 
 fn told(matched: &Match) -> String {
     let (mode, off) = (matched.mode.name(), 100.0 * matched.deviation());
+    let asked = if matched.share == 1.0 { format!("equal {mode}") } else { format!("{} of the baseline's {mode}", matched.share) };
     match &matched.knob {
-        Ok(knob) if off.abs() > 100.0 * NEAR => format!("({knob} for equal {mode}, and still {off:+.1} % off)"),
-        Ok(knob) => format!("({knob} for equal {mode}, {off:+.1} %)"),
-        Err(why) => format!("(unmatched: {why}; {off:+.1} % off)"),
+        Ok(knob) if off.abs() > 100.0 * NEAR => format!("({knob} for {asked}, and still {off:+.1} % off)"),
+        Ok(knob) => format!("({knob} for {asked}, {off:+.1} %)"),
+        Err(why) => format!("(unmatched: {why}; {off:+.1} % off {asked})"),
     }
 }
 
@@ -192,12 +193,12 @@ mod tests {
         linear activation=none batch=1 cache=warm d_in=24 d_out=40 distribution=gaussian
                isa=auto n=128 precision=f32 seed=1 threads=1
           db8b7112b213e3c7 linear/dense naive (baseline)
-          1137890adfce096b linear/low-rank naive rank=4 split=balanced (rank for equal
-                           parameters, and still +6.7 % off)
-          ee3ab82da994f4eb linear/monarch naive blocks=4 (blocks for equal parameters,
-                           and still +6.7 % off)
+          1137890adfce096b linear/low-rank naive rank=4 split=balanced (rank for 0.25 of
+                           the baseline's parameters, and still +6.7 % off)
+          ee3ab82da994f4eb linear/monarch naive blocks=4 (blocks for 0.25 of the
+                           baseline's parameters, and still +6.7 % off)
           05f460dbb1b4ed34 linear/ternary naive (unmatched: no parameter of it sets its
-                           parameters; +300.0 % off)
+                           parameters; +300.0 % off 0.25 of the baseline's parameters)
         matched: 4 cells in 1 group, predicted to take 2 s
         ");
         let mut text = Vec::new();

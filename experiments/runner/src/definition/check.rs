@@ -107,7 +107,7 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], bases: &Bases, w
     }
     let engines = wire.engines.iter().map(|name| check_engine(source, name)).collect::<Result<_>>()?;
     let baselines = check_baselines(source, &variants, &wire.baselines)?;
-    let baseline_when = check_baseline_when(source, &wire)?;
+    let baseline_when = check_baseline_when(source, all, &baselines, &wire)?;
     let matching = check_matching(source, &wire)?;
     let mut axes = Vec::new();
     for base in &wire.bases {
@@ -122,7 +122,12 @@ fn check_sweep(source: Source<'_>, all: &[&'static Descriptor], bases: &Bases, w
 }
 
 /// Which cells of the baselines are meant, where not all are.
-fn check_baseline_when(source: Source<'_>, wire: &WireSweep) -> Result<Option<Filter>> {
+fn check_baseline_when(
+    source: Source<'_>,
+    all: &[&'static Descriptor],
+    baselines: &[&'static str],
+    wire: &WireSweep,
+) -> Result<Option<Filter>> {
     let Some(text) = &wire.baseline_when else { return Ok(None) };
     let wrong = |message, help| Err(source.error(text.span(), message, help));
     if wire.baselines.is_empty() {
@@ -137,7 +142,17 @@ fn check_baseline_when(source: Source<'_>, wire: &WireSweep) -> Result<Option<Fi
             "leave one of them out",
         );
     }
-    check_filter(source, text).map(Some)
+    let filter = check_filter(source, text)?;
+    let (meant, others): (Vec<&Descriptor>, Vec<_>) = all.iter().copied().partition(|variant| baselines.contains(&variant.name));
+    let has = |axis: &str| meant.iter().any(|baseline| baseline.axis(axis).is_some());
+    let foreign = others.iter().flat_map(|variant| variant.axes()).map(|axis| axis.name).find(|axis| filter.reads(axis) && !has(axis));
+    match foreign {
+        Some(axis) => {
+            let message = format!("baseline_when looks at {axis}, which {} does not have", baselines.join(" and "));
+            Err(source.error(text.span(), message, "it chooses among the cells of the baseline, by axes that these have"))
+        }
+        None => Ok(Some(filter)),
+    }
 }
 
 /// What is to be equal, and to what share of the baseline's.

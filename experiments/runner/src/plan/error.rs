@@ -93,6 +93,19 @@ pub enum PlanError {
         /// The sweep.
         place: String,
     },
+    /// A baseline that is chosen by values which several cells of a group have.
+    #[error(
+        "{place}: baseline_when holds for more than one cell of a group on engine {engine}, for that with {axes} too\n  \
+         say what sets one of them apart: it is what the others are compared with"
+    )]
+    SeveralBaselines {
+        /// The sweep.
+        place: String,
+        /// The engine.
+        engine: String,
+        /// What the second one was given of its own.
+        axes: String,
+    },
     /// A baseline that costs nothing of what shall be equal.
     #[error("{place}: the baseline {baseline} has no {mode} of which the others could have a share\n  {help}")]
     NothingToMatch {

@@ -12,10 +12,11 @@ use crossover_variants::descriptor::{AxisDefault, AxisKind, AxisSpec, COMMON_AXE
 use crossover_variants::registry::{self, Entry};
 use crossover_variants::resolve::{AxisError, closest, resolve, shape_of};
 
-use crate::definition::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Sweep};
+use crate::definition::{AxisSetting, Definition, Exclude, Matching, Sweep};
 use crate::filter::Filter;
 use crate::series::{self, Wanted};
 
+use super::engine_names;
 use super::error::PlanError;
 use super::selection::Override;
 
@@ -131,13 +132,13 @@ impl Grid {
 }
 
 pub(super) fn lay_out(definition: &Definition, ours: &[String], set: &[Override]) -> Result<Vec<Grid>, PlanError> {
-    check_overrides(definition, set)?;
+    check_overrides(definition, ours, set)?;
     if let Some(name) = definition.workers.keys().find(|name| ours.contains(name)) {
         return Err(PlanError::EngineTwice { name: name.clone() });
     }
     let mut grids: Vec<Grid> = Vec::new();
     for sweep in &definition.sweeps {
-        let engines = engines_of(definition, sweep, ours)?;
+        let engines = engine_names::of_sweep(definition, sweep, ours)?;
         let settings = settings_of(definition, sweep, set);
         let mut rest: Vec<&'static Descriptor> = sweep.variants.clone();
         while let Some(&first) = rest.first() {
@@ -329,13 +330,18 @@ fn settings_of(definition: &Definition, sweep: &Sweep, set: &[Override]) -> Vec<
     new.fold(settings, AxisSetting::over)
 }
 
-fn check_overrides(definition: &Definition, set: &[Override]) -> Result<(), PlanError> {
+fn check_overrides(definition: &Definition, ours: &[String], set: &[Override]) -> Result<(), PlanError> {
+    let engines = engine_names::known(definition, ours);
     let variants = definition.sweeps.iter().flat_map(|sweep| &sweep.variants);
     let mut known: Vec<&str> = variants.flat_map(|variant| variant.axes()).map(|axis| axis.name).collect();
     known.sort_unstable();
     known.dedup();
     for (index, given) in set.iter().enumerate() {
         if !known.contains(&given.axis.as_str()) {
+            let named = given.values.iter().filter(|_| given.axis == "engine").map(Wanted::to_string);
+            if let Some(name) = named.into_iter().find(|name| !engines.contains(&name.as_str())) {
+                return Err(engine_names::unknown(&given.place(), &name, &engines));
+            }
             let help = help_with_axis(given, &known);
             return Err(PlanError::UnknownAxis { axis: given.axis.clone(), experiment: definition.name.clone(), help });
         }
@@ -356,30 +362,6 @@ fn help_with_axis(given: &Override, known: &[&str]) -> String {
         (_, Some(near)) => format!("did you mean {near}?"),
         (_, None) => "the axes of each variant: crossover list variants".to_owned(),
     }
-}
-
-/// An engine that is none of those known.
-pub(super) fn unknown_engine<'e>(place: &str, name: &str, known: impl Iterator<Item = &'e String>) -> PlanError {
-    let known: Vec<&str> = known.map(String::as_str).collect();
-    let nearest = closest(name, known.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-    let help = format!("{nearest}the engines are {}; give others a worker under [workers.NAME]", known.join(", "));
-    PlanError::UnknownEngine { place: place.to_owned(), name: name.to_owned(), help }
-}
-
-fn engines_of(definition: &Definition, sweep: &Sweep, ours: &[String]) -> Result<Vec<String>, PlanError> {
-    let mut engines: Vec<String> = Vec::new();
-    for choice in &sweep.engines {
-        let names: Vec<String> = match choice {
-            EngineChoice::Ours => ours.to_vec(),
-            EngineChoice::Named { name, .. } if ours.contains(name) || definition.workers.contains_key(name) => vec![name.clone()],
-            EngineChoice::Named { name, place } => {
-                return Err(unknown_engine(place, name, ours.iter().chain(definition.workers.keys())));
-            }
-        };
-        let new: Vec<String> = names.into_iter().filter(|name| !engines.contains(name)).collect();
-        engines.extend(new);
-    }
-    Ok(engines)
 }
 
 /// The same task, and the same problem axes down to their defaults.

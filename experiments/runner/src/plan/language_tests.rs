@@ -105,6 +105,18 @@ fn a_baseline_may_be_chosen_by_its_axes() {
     assert!(nowhere.starts_with("x.toml:2: no cell of the baseline is as baseline_when says"), "{nowhere}");
     assert!(misread(&sweep.replace("baseline = 'model/encoder'", "")).contains("the sweep names none"));
     assert!(misread(&sweep.replace("axes =", "match = 'flops'\naxes =")).contains("leave one of them out"));
+    let foreign = misread(&sweep.replace("attention == \"dense\"", "rank == 4"));
+    assert!(foreign.contains("baseline_when looks at rank, which model/encoder does not have"), "{foreign}");
+    let several = complaint(&sweep.replace("attention == \"dense\" and ", ""), Selection::default());
+    insta::assert_snapshot!(several, @"
+    x.toml:2: baseline_when holds for more than one cell of a group on engine naive, for that with attention = linear, ffn = dense too
+      say what sets one of them apart: it is what the others are compared with
+    ");
+    // One of them is enough, whatever left out the others.
+    assert_eq!(
+        cells(&plan_with(&sweep.replace("attention == \"dense\" and ", ""), selection(&["attention=linear"], &[])).unwrap()).len(),
+        4
+    );
     // Two sweeps may share their baseline's cell, options may leave it out, and so may a reason.
     let second = sweep.replace("['dense', 'bottleneck']", "['dense', 'low-rank']");
     let both = cells(&plan(&format!("{sweep}{second}")));

@@ -51,12 +51,15 @@ fn where_the_baseline_has_no_cost_the_others_are_skipped_and_say_why() {
 
 /// Searches are for cells that are kept: here the one filtered out has no baseline, and would be refused if it were looked at.
 #[test]
-fn filters_that_look_at_no_parameter_come_before_any_search() {
+fn conditions_on_what_is_set_come_before_any_search() {
     let of = |filter: &str| plan_with(MATCHED, selection(&[], &[filter])).unwrap();
     let searched = |plan: &Plan| plan.fits.count();
     assert_eq!(searched(&of("variant == \"linear/csr\" and d_out == 64")), 1);
     assert_eq!(searched(&of("engine != \"naive\" and engine != \"other\"")), 0);
-    assert_eq!(searched(&of("rank != 13")), 6);
+    assert_eq!(searched(&of("rank != 13")), 6, "which rank it will be is what the search finds");
+    assert_eq!(searched(&plan_with(MATCHED, selection(&["rank=3,5"], &["rank == 3"])).unwrap()), 2, "here it is set");
+    let when = MATCHED.replace("match = ", "when = 'variant == \"linear/csr\" and d_out == 64'\nmatch = ");
+    assert_eq!(searched(&plan(&when)), 1);
 }
 
 #[test]

@@ -9,11 +9,13 @@
 //!
 //! Where the usual defaults of a variant do not go with the sizes, or where variants are to be compared at equal cost, the axes of a cell
 //! take a search (`fit`); everywhere else they are just written down. What a search has found is kept, so that the second walk need not
-//! search again: such cells do cost memory, some hundred bytes each. Filters that look at no parameter come before any search.
+//! search again: such cells do cost memory, some hundred bytes each. Conditions on what is set come before.
 //!
 //! The order is the file's: sweeps, then problem and common axes with the first one varying slowest, and inside a group the
 //! variants, their parameters and the engines. A cell that an earlier sweep has already is left out.
 
+mod baselines;
+mod engine_names;
 mod error;
 mod fit;
 mod grid;
@@ -112,23 +114,15 @@ impl Plan {
             return Err(PlanError::TooLarge { experiment: definition.name.clone(), candidates, most: MOST_CANDIDATES });
         }
         let Selection { filters, shard, .. } = selection;
+        let known = engine_names::known(definition, ours);
+        engine_names::check_spelling(&grids, &filters, &known)?;
         let (counts, fits) = (Counts::default(), Fits::default());
         let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, counts, fits };
         plan.counts = walk::count_and_check(&plan)?;
         if plan.counts.cells == 0 {
-            plan.check_filtered_engines(|| ours.iter().chain(definition.workers.keys()))?;
+            engine_names::check_filters(&plan.filters, &known)?;
         }
         Ok(plan)
-    }
-
-    /// Refuses a filter that takes every cell and names an engine that is not there. Where cells are left the name does no harm: not
-    /// every experiment and not every build of the worker has all engines.
-    fn check_filtered_engines<'e, K: Iterator<Item = &'e String>>(&self, known: impl Fn() -> K) -> Result<(), PlanError> {
-        let unknown = |name: &&str| known().all(|known| known != name);
-        match self.filters.iter().flat_map(Filter::engines).find(unknown) {
-            Some(name) => Err(grid::unknown_engine("--filter", name, known())),
-            None => Ok(()),
-        }
     }
 
     /// The experiment's name.

@@ -10,8 +10,9 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::resolve::{AxisError, is_named, resolve};
 
 use crate::definition::Exclude;
-use crate::filter::Row;
+use crate::filter::{Filter, Row};
 
+use super::baselines::{Chosen, expect_somewhere};
 use super::error::PlanError;
 use super::fit::{Fit, Point};
 use super::grid::{Dimension, Grid, Member, follow, place};
@@ -96,6 +97,7 @@ pub(super) struct Removed {
 pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
     let mut counts = Counts::default();
     let mut walk = Walk::new(plan);
+    let mut chosen = Chosen::default();
     loop {
         let mut here = 0;
         let found = walk.next_group(&mut |candidate| {
@@ -104,6 +106,9 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
                 return Ok(());
             }
             here += 1;
+            if candidate.grid.baseline_when.is_some() && candidate.row(plan).baseline {
+                chosen.add(candidate.grid, candidate.member, candidate.engine, candidate.axes)?;
+            }
             if let Some(missing) = &candidate.missing {
                 *counts.without_file.entry(missing.clone()).or_default() += 1;
             }
@@ -113,25 +118,11 @@ pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
             })
         })?;
         if !found {
-            expect_baselines(plan, &walk.passed.with_baseline)?;
+            expect_somewhere(plan, &walk.passed.with_baseline)?;
             return Ok(Counts { removed: walk.passed.removed, ..counts });
         }
         counts.cells += here;
         counts.groups += u64::from(here > 0);
-    }
-}
-
-/// A `baseline_when` that holds nowhere is a slip of the pen, unless options left its cells out.
-fn expect_baselines(plan: &Plan, with_baseline: &HashSet<String>) -> Result<(), PlanError> {
-    let set = |dimension: &Dimension| dimension.place.starts_with(ON_THE_COMMAND_LINE);
-    let is_whole = |grid: &Grid| {
-        let mut inner = grid.members.iter().flat_map(|member| &member.inner);
-        plan.filters.is_empty() && plan.shard.is_none() && !grid.outer.iter().any(set) && !inner.any(set)
-    };
-    let asks = |grid: &&Grid| grid.baseline_when.is_some() && grid.members.iter().any(|member| member.baseline);
-    match plan.grids.iter().filter(asks).find(|grid| is_whole(grid) && !with_baseline.contains(&grid.place)) {
-        Some(grid) => Err(PlanError::NowhereBaseline { place: grid.place.clone() }),
-        None => Ok(()),
     }
 }
 
@@ -266,8 +257,11 @@ impl<'a> Walk<'a> {
             loop {
                 place(row, &member.inner, &inner);
                 follow(row, &member.followers);
-                if is_out(self.plan, grid, member, row) {
-                    self.passed.removed.filter += grid.engines.len() as u64;
+                let (plan, engines) = (self.plan, grid.engines.len() as u64);
+                if is_out(grid.when.iter(), Filter::admits, plan, grid, member, row) {
+                    self.passed.removed.when += engines;
+                } else if is_out(plan.filters.iter(), Filter::keeps, plan, grid, member, row) {
+                    self.passed.removed.filter += engines;
                 } else {
                     let fit = self.plan.fits.of(&Point { at: self.grid, grid, member, row, outer, inner: &inner })?;
                     let axes = fit.axes.as_ref().unwrap_or(row);
@@ -287,14 +281,22 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Is it certain before any search that the filters remove the point on every engine? A search moves parameters and nothing else, so
-/// each filter that looks at none has its answer already.
-fn is_out(plan: &Plan, grid: &Grid, member: &Member, axes: &Axes) -> bool {
-    let descriptor = member.entry.descriptor;
-    let mut settled = plan.filters.iter().filter(|filter| !descriptor.parameters.iter().any(|axis| filter.reads(axis.name)));
-    // Which cell is a baseline may hang on a parameter, and filters may ask for it.
-    grid.baseline_when.is_none()
-        && settled.any(|filter| grid.engines.iter().all(|engine| !filter.keeps(&shown(plan, grid, member, engine, axes))))
+/// Is it certain before any search that one of the conditions removes the point on every engine? A search moves the parameters that nobody
+/// has set, so a condition that looks at none of these has its answer already.
+fn is_out<'f>(
+    mut conditions: impl Iterator<Item = &'f Filter>,
+    holds: fn(&Filter, &Row<'_>) -> bool,
+    plan: &Plan,
+    grid: &Grid,
+    member: &Member,
+    axes: &Axes,
+) -> bool {
+    let is_set = |axis: &str| grid.outer.iter().chain(&member.inner).any(|dimension| dimension.has(axis));
+    let moved = || member.entry.descriptor.parameters.iter().map(|axis| axis.name).filter(|axis| !is_set(axis));
+    let is_settled = |filter: &Filter| !moved().any(|axis| filter.reads(axis));
+    // Conditions may ask whether a cell is a baseline.
+    grid.baseline_when.iter().all(is_settled)
+        && conditions.any(|one| is_settled(one) && grid.engines.iter().all(|engine| !holds(one, &shown(plan, grid, member, engine, axes))))
 }
 
 /// What filters see.
