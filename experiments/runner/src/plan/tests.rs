@@ -268,6 +268,25 @@ fn the_experiments_of_the_project_can_be_planned() {
     let off: Vec<&str> = turned.iter().filter(is_off).map(|cell| cell.variant.as_str()).collect();
     assert!(2 * off.len() < turned.len(), "{} of {} miss their targets: {off:?}", off.len(), turned.len());
     assert!(load("standard").cell_count() > quick.len() as u64 && load("full").cell_count() > load("standard").cell_count());
+    for group in ["models", "minilm"].iter().flat_map(|name| load(name).groups().collect::<Vec<_>>()) {
+        one_component_at_a_time(&group.cells);
+    }
+}
+
+/// Where a group holds more than one cell an engine, one of them is the unchanged model, and each other has one component of its own.
+fn one_component_at_a_time(cells: &[PlannedCell]) {
+    let engines: BTreeSet<&str> = cells.iter().map(|cell| cell.engine.as_str()).collect();
+    for engine in engines {
+        let (baselines, others): (Vec<_>, Vec<_>) = cells.iter().filter(|cell| cell.engine == engine).partition(|cell| cell.baseline);
+        if baselines.len() + others.len() == 1 {
+            continue;
+        }
+        let &[unchanged] = &baselines[..] else { panic!("{} baselines on {engine}", baselines.len()) };
+        for cell in others {
+            let replaced = ["attention", "ffn", "norm", "linear"].into_iter().filter(|axis| cell.axes[*axis] != unchanged.axes[*axis]);
+            assert_eq!(replaced.count(), 1, "{:?}", cell.axes);
+        }
+    }
 }
 
 #[test]
