@@ -36,4 +36,6 @@ pub mod shape_only;
 pub mod sparse;
 pub mod support;
 pub mod tensor;
+#[cfg(feature = "conformance")]
+pub mod testing;
 pub mod weights;

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{Bench, said};
+use crossover_core::testing::queued_time;
 use crossover_results::Journal;
 use crossover_results::schema::{Record, SCHEMA_VERSION, Status};
 
@@ -179,7 +180,7 @@ fn a_run_that_is_all_done_is_resumed_at_once() {
     // The heading comes when the index is read and the plan is made: from there on the run could go on.
     let mut heading = String::new();
     BufReader::new(resumed.stderr.as_mut().unwrap()).read_line(&mut heading).unwrap();
-    let ready = began.elapsed().saturating_sub(common::queued_time(resumed.id()));
+    let ready = began.elapsed().saturating_sub(queued_time(resumed.id()));
     let output = resumed.wait_with_output().unwrap();
     println!(
         "{cells} journalled cells: ready in {ready:?} without waiting for a processor, put into tables as well in {:?}",

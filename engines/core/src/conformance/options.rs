@@ -2,6 +2,7 @@
 
 use crate::dtype::{PRECISION_PRESETS, Precision};
 use crate::isa::IsaChoice;
+use crate::testing::slow_tier;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -79,9 +80,4 @@ impl Options {
     pub(super) fn wants(&self, property: &str, operation: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|&name| name == property || name == operation)
     }
-}
-
-/// True if CROSSOVER_SLOW is 1.
-pub(super) fn slow_tier() -> bool {
-    std::env::var("CROSSOVER_SLOW").is_ok_and(|value| value == "1")
 }

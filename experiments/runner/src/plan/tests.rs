@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossover_core::axes::AxisValue;
+use crossover_core::memory::kibibytes;
 use crossover_variants::matching::NEAR;
 use crossover_variants::registry;
 use crossover_variants::resolve::{AxisError, resolve};
@@ -371,9 +372,7 @@ fn a_million_cells_in_two_sweeps_are_told_apart() {
 }
 
 fn high_water_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().strip_suffix("kB").unwrap().trim().parse().unwrap()
+    kibibytes(&std::fs::read_to_string("/proc/self/status").unwrap(), "VmHWM").unwrap() / 1024
 }
 
 proptest! {

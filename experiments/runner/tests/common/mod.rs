@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crossover_core::memory::kibibytes;
+pub use crossover_core::testing::slow_tier;
 use crossover_results::read_records;
 use crossover_results::schema::Record;
 
@@ -131,20 +132,9 @@ pub fn processor_time(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(|task| of(&task.path())).sum())
 }
 
-/// Time for which a process's first thread was ready to run and others had the processors.
-pub fn queued_time(pid: u32) -> Duration {
-    let status = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
-    Duration::from_nanos(status.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0))
-}
-
 /// The high-water mark of a process's memory.
 pub fn high_water_bytes(pid: u32) -> Option<u64> {
     kibibytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM")
-}
-
-/// True if CROSSOVER_SLOW is 1.
-pub fn slow_tier() -> bool {
-    std::env::var_os("CROSSOVER_SLOW").is_some_and(|value| value == "1")
 }
 
 /// How much longer than promised something may take where the machine is not ours alone; the slow tier asks for the promise itself.

@@ -21,10 +21,11 @@ use crate::host::HostTensor;
 use crate::ops::OpSpec;
 use crate::support::Support;
 use crate::tensor::{View, ViewMut};
+use crate::testing::slow_tier;
 
 pub use faults::Fault;
 
-use super::{Failure, Options, options, run};
+use super::{Failure, Options, run};
 
 thread_local! {
     static ACTIVE: Cell<Option<Fault>> = const { Cell::new(None) };
@@ -62,7 +63,7 @@ impl Fault {
 
 /// The first failure that a fault causes; `None` if it survives. In the quick tier, only properties of the operation at fault are tried.
 pub fn detected<B: TransformerBackend>(fault: Fault, options: &Options) -> Option<Failure> {
-    let only = if options::slow_tier() { Vec::new() } else { vec![fault.operation()] };
+    let only = if slow_tier() { Vec::new() } else { vec![fault.operation()] };
     ACTIVE.set(Some(fault));
     let mut report = run::<Mutant<B>>(&Options { only, ..options.clone() });
     ACTIVE.set(None);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crossover_core::load::{load_average, stolen_share};
 use crossover_core::memory::available;
 
 use super::Finding;
@@ -16,8 +17,8 @@ pub(super) fn examine(root: &Path) -> Vec<Finding> {
         cores(read("sys/devices/system/cpu/smt/active"), read("sys/devices/system/cpu/cpu0/topology/thread_siblings_list")),
         governor(read("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         turbo(read("sys/devices/system/cpu/intel_pstate/no_turbo"), read("sys/devices/system/cpu/cpufreq/boost")),
-        load(read("proc/loadavg")),
-        steal(read("proc/stat")),
+        load(load_average(root)),
+        steal(stolen_share(root)),
         throttling(root),
         super::quota::examine(root),
         memory(available(root)),
@@ -60,8 +61,8 @@ fn turbo(no_turbo: Option<String>, boost: Option<String>) -> Finding {
     }
 }
 
-fn load(text: Option<String>) -> Finding {
-    let Some(load) = text.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok()) else { return Finding::unknown("load") };
+fn load(load: Option<f64>) -> Finding {
+    let Some(load) = load else { return Finding::unknown("load") };
     let found = format!("{load:.2} over the last minute");
     match load > 0.5 * f64::from(processors()) {
         true => Finding::note("load", found, "other programs compete for the cores: end them, or expect wide intervals"),
@@ -69,14 +70,8 @@ fn load(text: Option<String>) -> Finding {
     }
 }
 
-/// The share of time that the hypervisor gave to others, since boot.
-fn steal(text: Option<String>) -> Finding {
-    let numbers: Option<Vec<u64>> =
-        text.and_then(|text| text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().map(|field| field.parse().ok()).collect());
-    // user nice system idle iowait irq softirq steal; guest time is counted in user.
-    let Some(fields) = numbers.filter(|fields| fields.len() >= 8) else { return Finding::unknown("steal") };
-    let total = fields[..8].iter().fold(0u64, |sum, field| sum.saturating_add(*field)).max(1);
-    let share = 100.0 * fields[7] as f64 / total as f64;
+fn steal(share: Option<f64>) -> Finding {
+    let Some(share) = share.map(|share| 100.0 * share) else { return Finding::unknown("steal") };
     let found = format!("{share:.2} % of the time since boot");
     match share > 1.0 {
         true => Finding::note(
