@@ -10,6 +10,8 @@
 
 mod budget;
 mod ceilings;
+#[cfg(test)]
+mod figures_tests;
 mod folder;
 mod interrupt;
 mod noise;
@@ -124,7 +126,8 @@ fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Re
         ProcessLauncher::new(worker, definition.workers.clone(), definition.measure.memory_limit, Arc::clone(&interrupt.flag));
     let (clock, machine) = (SystemClock::start(), manifest.machine.fingerprint.clone());
     let weighs = plan.cell_count() <= WEIGHED;
-    let progress = progress(plan, index, &definition.measure, weighs);
+    let (done, estimate, differences) = expected(plan, index, &definition.measure, weighs);
+    let progress = Progress::on_stderr(plan.cell_count(), done, estimate, differences);
     let tally = Tally::of_earlier(index);
     let mut recorder = Recorder { journal, folder, manifest, budget, progress, tally, weighs };
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut recorder, &definition.measure, machine, definition.seed, exchange);
@@ -147,8 +150,8 @@ fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Re
     Ok((outcome, recorder.tally))
 }
 
-/// A display that knows what is left.
-fn progress(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> Progress {
+/// What a display is to know: how many cells are there already, what is left, and how the groups differ.
+fn expected(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> (u64, Estimate, Differences) {
     let (mut estimate, mut differences, mut done) = (Estimate::new(measure), Differences::default(), 0);
     for group in plan.groups() {
         group.cells.first().into_iter().for_each(|cell| differences.add(&cell.family, &cell.axes));
@@ -160,7 +163,7 @@ fn progress(plan: &Plan, index: &Index, measure: &Measure, weighs: bool) -> Prog
             }
         }
     }
-    Progress::on_stderr(plan.cell_count(), done, estimate, differences)
+    (done, estimate, differences)
 }
 
 #[cfg(test)]

@@ -51,17 +51,20 @@ impl Here {
 impl Progress {
     /// On standard error; `done` of `total` cells are there already.
     pub fn on_stderr(total: u64, done: u64, estimate: Estimate, differences: Differences) -> Self {
-        let display = if io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            // The template is fixed; a wrong one would show in the tests, and the default bar would do.
-            let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
-            bar.set_style(style.progress_chars("=> "));
-            bar.set_position(done);
-            Display::Bar(bar)
-        } else {
-            Display::Lines(Box::new(io::stderr()))
-        };
-        Self::new(display, total, done, estimate, differences)
+        if !io::stderr().is_terminal() {
+            return Self::in_lines(Box::new(io::stderr()), total, done, estimate, differences);
+        }
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        // The template is fixed; a wrong one would show in the tests, and the default bar would do.
+        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_position(done);
+        Self::new(Display::Bar(bar), total, done, estimate, differences)
+    }
+
+    /// In plain lines.
+    pub(crate) fn in_lines(out: Box<dyn Write>, total: u64, done: u64, estimate: Estimate, differences: Differences) -> Self {
+        Self::new(Display::Lines(out), total, done, estimate, differences)
     }
 
     fn new(display: Display, total: u64, done: u64, estimate: Estimate, differences: Differences) -> Self {
