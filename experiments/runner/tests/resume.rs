@@ -123,6 +123,29 @@ fn a_full_disk_stops_the_run_and_loses_nothing() {
     assert!(kept.iter().all(|(id, record)| all[id] == *record));
 }
 
+/// Each byte of a journal is broken in turn where it is read (`results/src/journal/damage_tests.rs`); here, what a run makes of it.
+#[test]
+fn cells_of_a_damaged_journal_are_measured_again_and_the_others_kept() {
+    let bench = Bench::new(DEFINITION);
+    let output = bench.command(&[]).output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let (path, before) = (bench.run_folder().join("journal.txt"), bench.records());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let ends: Vec<usize> = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    // One bit in the middle of the third cell's line, and the last line cut in half.
+    bytes[(ends[2] + ends[3]) / 2] ^= 1;
+    bytes.truncate((ends[7] + ends[8]) / 2);
+    std::fs::write(&path, &bytes).unwrap();
+    let output = bench.resume().output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("1 damaged line") && text.contains("journal.txt"), "{text}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("tiny: 8 of 8 cells, 2 of them now"), "{}", said(&output));
+    let after: Vec<Record> = crossover_results::read_records(&path).unwrap().map(Result::unwrap).collect();
+    let kept = after.iter().filter(|record| before[&record.id] == **record).count();
+    assert_eq!((after.len(), kept), (8, 6), "each cell once, and six of them word for word");
+}
+
 /// A record of a planned cell that needs no worker.
 fn unsupported(cell: &serde_json::Value) -> Record {
     let text = |name: &str| cell[name].as_str().unwrap().to_owned();

@@ -40,6 +40,7 @@ const ENGINES: &[&str] = &[
     "endless-line",
     "exit-zero",
     "closed-stdout",
+    "closed-stdin",
     "talkative",
     "untimed-transform",
     "too-few",
@@ -85,6 +86,11 @@ fn serve(behaviour: Option<&str>) {
         }
         if worker.behaviour == "talkative" && matches!(answer, Response::Prepared(_)) {
             let _ = write_message(&mut io::stdout(), &answer);
+        }
+        if worker.behaviour == "closed-stdin" && matches!(answer, Response::Verified(_)) {
+            // SAFETY: nothing reads from stdin after this; the process only sleeps.
+            drop(unsafe { OwnedFd::from_raw_fd(0) });
+            std::thread::sleep(Duration::from_secs(600));
         }
     }
 }
