@@ -6,6 +6,7 @@
 use crossover_core::axes::Axes;
 use crossover_core::caches::eviction_bytes;
 use crossover_core::error::Result;
+use crossover_core::reference::running::working_bytes;
 
 use crate::cell::DryRun;
 use crate::registry::Entry;
@@ -48,8 +49,8 @@ pub fn has_own_memory(engine: &str) -> bool {
     engine.ends_with("-cuda")
 }
 
-/// What a reference takes that is run whole: a value and the variance of its error for each element, and inputs of its own. Those that
-/// are computed row by row take next to nothing.
+/// What a reference takes that is run whole: a value and the variance of its error for each element, inputs of its own, and what its
+/// largest operation copies. Those that are computed row by row take next to nothing.
 fn reference_bytes(entry: &Entry, axes: &Axes) -> Result<u64> {
     let whole = |reference: Reference| {
         let mut other = match reference {
@@ -59,7 +60,8 @@ fn reference_bytes(entry: &Entry, axes: &Axes) -> Result<u64> {
         };
         other.insert("precision".into(), "f64".into());
         let dry = entry.dry_run(&other)?;
-        Ok(dry.bytes.saturating_mul(2).saturating_add(dry.harness_bytes()))
+        let working = dry.operations.iter().map(working_bytes).max().unwrap_or(0);
+        Ok(dry.bytes.saturating_mul(2).saturating_add(dry.harness_bytes()).saturating_add(working))
     };
     // One after the other.
     Ok(whole(entry.exact(axes))?.max(whole(entry.reference(axes))?))

@@ -7,8 +7,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crossover_core::axes::Axes;
+use crossover_core::memory::kibibytes;
 use crossover_protocol::{Cell, FailureKind, Request, Response};
 use crossover_variants::registry;
+use crossover_variants::resolve::resolve;
 use crossover_variants::sizes::{SMALL, asked};
 
 /// Variants that allocate in a warm call, by engine (all where empty) and the start of the name, and why.
@@ -98,4 +100,43 @@ fn warm_calls_of_simd_allocate_nothing() {
 #[test]
 fn warm_calls_of_faer_allocate_nothing() {
     counted_on("faer", &["f32", "f64"]);
+}
+
+/// The high-water mark of a process that has just prepared a cell and checked its output, and what was predicted of both.
+fn taken_and_predicted(variant: &str, given: &[(&str, i64)]) -> [u64; 2] {
+    let entry = registry::find(variant).unwrap();
+    let axes: Axes = given.iter().map(|(axis, value)| ((*axis).to_owned(), (*value).into())).collect();
+    let predicted = entry.footprint(&resolve(entry.descriptor, &axes).unwrap()).unwrap().on_host("naive");
+    let mut worker = Worker::start();
+    let cell = Cell { id: variant.into(), variant: variant.into(), engine: "naive".into(), axes };
+    assert!(matches!(worker.ask(&Request::Prepare { cell, inputs: None }), Response::Prepared(_)), "{variant}");
+    assert!(matches!(worker.ask(&Request::Verify { output: None }), Response::Verified(_)), "{variant}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.child.id())).unwrap();
+    [kibibytes(&status, "VmHWM").unwrap(), predicted]
+}
+
+/// Cells are let in by this prediction, so it must not be much too small, nor so large that what would fit is refused. References that are
+/// run whole copy what they work on, which is most of what some of these take.
+#[test]
+fn cells_take_the_memory_that_is_predicted() {
+    /// The program, its stacks and buffers, as the runner reckons with them.
+    const PROGRAM: u64 = 32 << 20;
+    let cells: [(&str, &[(&str, i64)]); 6] = [
+        ("attention/flash", &[("n", 2048), ("heads", 8), ("head_dim", 64)]),
+        ("attention/reformer", &[("n", 2048), ("heads", 8), ("head_dim", 64)]),
+        ("attention/linformer", &[("n", 2048), ("heads", 8), ("head_dim", 64)]),
+        ("softmax/sampled", &[("n", 16), ("vocabulary", 32_768), ("d_model", 64)]),
+        ("softmax/stable", &[("n", 64), ("classes", 32_768)]),
+        ("ffn/low-rank", &[("n", 64), ("d_model", 1024), ("d_ff", 4096)]),
+    ];
+    let mut complaints = Vec::new();
+    for (variant, given) in cells {
+        let [taken, predicted] = taken_and_predicted(variant, given);
+        let ratio = taken as f64 / (predicted + PROGRAM) as f64;
+        println!("{variant}: {} MiB predicted with the program, {} MiB taken ({ratio:.2})", (predicted + PROGRAM) >> 20, taken >> 20);
+        if !(0.6..1.1).contains(&ratio) {
+            complaints.push(format!("{variant}: {ratio:.2}"));
+        }
+    }
+    assert!(complaints.is_empty(), "taken over predicted: {}", complaints.join(", "));
 }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::buffer::{Block, RunningBuffer, RunningWeight, expect, expect_float, read, read_operand, write};
+use super::buffer::{Block, Rows, RunningBuffer, RunningWeight, expect, expect_float, read, read_operand, write};
 use super::estimate::Estimate;
 use super::{RunningError, attention, discrete, elementwise, linear, norm, products, rows};
 use crate::arena::Arena;
@@ -104,9 +104,9 @@ impl TransformerBackend for RunningError {
     fn matmul(&self, spec: MatmulSpec, a: In<'_>, b: In<'_>, c: Out<'_>) -> Result<()> {
         let sizes = check::matmul(&a.layout, &b.layout, &c.layout)?;
         self.floats("matmul", &[a.dtype(), b.dtype(), c.dtype()])?;
-        let blocks = [read("matmul", &a)?, read("matmul", &b)?, read("matmul", &c.as_view())?];
-        let types = (self.compute(), c.dtype());
-        write("matmul", c, products::matmul(spec, sizes, blocks.each_ref(), types, self.threads()).iter())
+        let before = if spec.beta == 0.0 { None } else { Some(read("matmul", &c.as_view())?) };
+        let (factors, types) = ([read("matmul", &a)?, read("matmul", &b)?], (self.compute(), c.dtype()));
+        write("matmul", c, products::matmul(spec, sizes, factors, before.as_ref(), types, self.threads()).iter())
     }
 
     fn linear(&self, spec: LinearSpec, x: In<'_>, weight: &RunningWeight, bias: Option<In<'_>>, out: Out<'_>) -> Result<()> {
@@ -219,11 +219,12 @@ impl TransformerBackend for RunningError {
     fn gather_rows(&self, table: In<'_>, indices: In<'_>, out: Out<'_>) -> Result<()> {
         let (rows, _, width) = check::gather("gather", &table.layout, &indices.layout, &out.layout)?;
         let indices = indices_of("gather", &indices, rows)?;
-        let (table, dtype) = (read("gather", &table)?, out.dtype());
+        // A table may be far larger than what is read of it, so it is not copied.
+        let (table, dtype) = (Rows::of("gather", &table)?, out.dtype());
         let gathered = indices.iter().flat_map(|&(row, known)| {
             let table = &table;
             (0..width).map(move |column| {
-                let element = table.get(row * width + column);
+                let element = table.get(row, column);
                 if known { element.stored_as(dtype) } else { Estimate::undetermined(element.value) }
             })
         });

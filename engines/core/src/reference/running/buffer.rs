@@ -119,6 +119,26 @@ pub(super) fn read(operation: &'static str, view: &View<'_, RunningBuffer>) -> R
     Ok(block)
 }
 
+/// The rows of a view where they stand, which must lie inside its buffer.
+pub(super) struct Rows<'a> {
+    buffer: &'a RunningBuffer,
+    starts: Vec<usize>,
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn of(operation: &'static str, view: &View<'a, RunningBuffer>) -> Result<Self> {
+        check::inside(operation, view.buffer, &view.layout)?;
+        let (_, stride) = last_dimension(&view.layout);
+        Ok(Self { buffer: view.buffer, starts: view.layout.leading_offsets(1).collect(), stride })
+    }
+
+    pub(super) fn get(&self, row: usize, column: usize) -> Estimate {
+        let at = self.starts[row] + column * self.stride;
+        Estimate { value: self.buffer.values[at], variance: self.buffer.variances[at] }
+    }
+}
+
 /// What an operation reads that may work in place.
 pub(super) fn read_operand(operation: &'static str, x: Operand<'_, RunningBuffer>, out: &ViewMut<'_, RunningBuffer>) -> Result<Block> {
     match x {

@@ -21,6 +21,7 @@
 //! | `elementwise.rs`, `rows.rs`, `norm.rs` | functions, softmax, sums, normalisation |
 //! | `discrete.rs` | choices; one closer than the error is *undetermined*: infinite variance, and so for all that follows |
 //! | `backend.rs` | the trait |
+//! | `memory.rs` | what operations take beside their operands |
 //!
 //! # What it trades away
 //! * Correlations. What two operands have in common (a maximum that is subtracted and added again, a row's denominator) counts as
@@ -39,6 +40,7 @@ mod discrete;
 mod elementwise;
 mod estimate;
 mod linear;
+mod memory;
 mod norm;
 mod products;
 mod rows;
@@ -46,6 +48,7 @@ mod rows;
 mod tests;
 
 pub use buffer::{RunningBuffer, RunningWeight};
+pub use memory::working_bytes;
 
 use crate::backend::EngineConfig;
 use crate::dtype::DType;

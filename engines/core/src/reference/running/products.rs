@@ -145,33 +145,37 @@ fn unknown_columns(panel: &Panel) -> Vec<bool> {
     unknown
 }
 
-/// C = alpha A B + beta C, stored as `dtype`; the blocks hold all batches.
+/// C = alpha A B + beta C, stored as `dtype`; the blocks hold all batches, and C is there where beta is not 0.
 pub(super) fn matmul(
     spec: MatmulSpec,
     sizes: MatmulSizes,
-    [a, b, before]: [&Block; 3],
+    [a, b]: [Block; 2],
+    before: Option<&Block>,
     (compute, dtype): (DType, DType),
     threads: usize,
 ) -> Block {
     let MatmulSizes { batch, m, n, k } = sizes;
-    let part = |block: &Block, at: usize, size: usize| Block {
-        values: block.values[at * size..(at + 1) * size].to_vec(),
-        variances: block.variances[at * size..(at + 1) * size].to_vec(),
-    };
     let mut out = Block::with_capacity(batch * m * n);
-    for at in 0..batch {
-        let panel = Panel::new(k, n, part(b, at, k * n), compute.unit_roundoff(), 0.0);
-        let product = if k == 0 {
-            Block { values: vec![0.0; m * n], variances: vec![0.0; m * n] }
-        } else {
-            multiply(&part(a, at, m * k), &panel, threads)
-        };
+    for (at, (a, b)) in batches(a, batch, m * k).zip(batches(b, batch, k * n)).enumerate() {
+        let panel = Panel::new(k, n, b, compute.unit_roundoff(), 0.0);
+        let product = if k == 0 { Block { values: vec![0.0; m * n], variances: vec![0.0; m * n] } } else { multiply(&a, &panel, threads) };
         for (place, product) in product.iter().enumerate() {
-            let before = if spec.beta == 0.0 { Estimate::exact(0.0) } else { before.get(at * m * n + place) };
+            let before = before.map_or(Estimate::exact(0.0), |before| before.get(at * m * n + place));
             out.push(epilogue(spec, product, before, compute).stored_as(dtype));
         }
     }
     out
+}
+
+/// The batches of a block one after the other, each of them copied; a single one is the block itself, as it may be large.
+fn batches(block: Block, batch: usize, size: usize) -> Box<dyn Iterator<Item = Block>> {
+    if batch == 1 {
+        return Box::new(std::iter::once(block));
+    }
+    Box::new((0..batch).map(move |at| Block {
+        values: block.values[at * size..(at + 1) * size].to_vec(),
+        variances: block.variances[at * size..(at + 1) * size].to_vec(),
+    }))
 }
 
 /// alpha product + beta before, with the factors rounded to the compute type.
