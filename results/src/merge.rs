@@ -159,7 +159,7 @@ fn ceilings(parts: &[Part]) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::manifest;
-    use crate::schema::Record;
+    use crate::schema::{Record, SCHEMA_VERSION};
     use crate::schema_examples::small_record;
 
     /// A run of that machine with these cells.
@@ -231,9 +231,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let runs = ["x", "y"].map(|name| run(root.path(), name, "m", &[("a", Status::Unsupported)]));
         let text = std::fs::read_to_string(runs[1].join("manifest.json")).unwrap();
-        std::fs::write(runs[1].join("manifest.json"), text.replacen("\"schema\": 3", "\"schema\": 1", 1)).unwrap();
+        std::fs::write(runs[1].join("manifest.json"), text.replacen(&format!("\"schema\": {SCHEMA_VERSION}"), "\"schema\": 1", 1)).unwrap();
         let error = merge(&runs, &root.path().join("out"), "c").unwrap_err().to_string();
-        assert!(error.contains("layout 1") && error.contains("layout 3"), "{error}");
+        assert!(error.contains("layout 1") && error.contains(&format!("layout {SCHEMA_VERSION}")), "{error}");
         std::fs::write(runs[1].join("manifest.json"), text).unwrap();
         assert!(matches!(merge(&runs, &runs[0], "c"), Err(StoreError::AlreadyARun { .. })));
         assert!(matches!(merge(&[root.path().join("none")], &root.path().join("out"), "c"), Err(StoreError::NoRun { .. })));

@@ -207,7 +207,7 @@ pub struct MemoryFigures {
 }
 
 /// What comparing with the references gave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccuracyFigures {
     /// Within tolerance?

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crossover_results::read_records;
-use crossover_results::schema::{Accuracy, Status};
+use crossover_results::schema::{Accuracy, SCHEMA_VERSION, Status};
 
 fn accuracy_of_a_run(out: &Path) -> BTreeMap<String, (Status, Option<Accuracy>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -56,9 +56,9 @@ fn the_script_finds_what_does_not_repeat() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (folder.path().join("first"), folder.path().join("second"));
     let journal = |median: u64, err_impl: &str| {
-        let record = format!(
-            r#"{{"schema":3,"id":"a","variant":"linear/dense","engine":"naive","status":"ok","speed":{{"median_ns":{median}}},"accuracy":{{"err_impl":{err_impl}}}}}"#
-        );
+        let (speed, accuracy) = (format!(r#"{{"median_ns":{median}}}"#), format!(r#"{{"err_impl":{err_impl}}}"#));
+        let cell = r#""id":"a","variant":"linear/dense","engine":"naive","status":"ok""#;
+        let record = format!(r#"{{"schema":{SCHEMA_VERSION},{cell},"speed":{speed},"accuracy":{accuracy}}}"#);
         format!("crossover-journal 1\n00000000 {} a ok {record}\n", record.len())
     };
     for run in [&first, &second] {

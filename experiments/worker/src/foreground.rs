@@ -127,7 +127,6 @@ mod tests {
     fn what_there_is_no_figure_for_is_left_out() {
         let mut accuracy = AccuracyFigures {
             passed: true,
-            complaint: None,
             err_impl: Some(1.5e-7),
             err_impl_rel: Some(2e-8),
             tolerance_used: Some(0.25),
@@ -137,9 +136,9 @@ mod tests {
             error_ratio: Some(1.25),
             divergence: Some(0.0625),
             top_1_agreement: Some(0.75),
-            nonfinite: 0,
             rows_checked: 3,
             rows_total: 4,
+            ..AccuracyFigures::default()
         };
         insta::assert_snapshot!(accuracy_lines(&accuracy), @"
           verified    3 of 4 rows

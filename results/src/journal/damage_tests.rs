@@ -10,7 +10,7 @@ use super::scan::{Scanner, Step};
 use super::small_disk::SmallDisk;
 use super::*;
 use crate::error::StoreError;
-use crate::schema::Record;
+use crate::schema::{Record, SCHEMA_VERSION};
 use crate::schema_examples::small_record;
 
 struct Sound {
@@ -196,15 +196,17 @@ fn a_head_that_disagrees_with_its_record_is_damage() {
 #[test]
 fn newer_versions_are_refused_and_left_alone() {
     let (_folder, path) = file();
-    let newer = serde_json::to_string(&small_record("a")).unwrap().replace("\"schema\":3", "\"schema\":7,\"mood\":\"good\"");
+    let ours = format!("\"schema\":{SCHEMA_VERSION}");
+    let newer = serde_json::to_string(&small_record("a")).unwrap().replace(&ours, "\"schema\":99,\"mood\":\"good\"");
     journal_of(&path, &[forged("a", "splendid", &newer)]);
     for error in [read_index(&path).unwrap_err(), Journal::open(&path).err().unwrap()] {
-        assert!(error.to_string().contains("journal:2: the record's schema version 7 is newer than version 3"), "{error}");
+        let expected = format!("journal:2: the record's schema version 99 is newer than version {SCHEMA_VERSION}");
+        assert!(error.to_string().contains(&expected), "{error}");
     }
     // Also where the version is not at the front, as soon as the record is parsed.
-    journal_of(&path, &[forged("a", "ok", "{\"id\":\"a\",\"schema\":7}")]);
+    journal_of(&path, &[forged("a", "ok", "{\"id\":\"a\",\"schema\":99}")]);
     let read: Vec<_> = read_records(&path).unwrap().collect();
-    assert!(matches!(read[..], [Err(StoreError::Newer { found: 7, line: 2, .. })]), "{read:?}");
+    assert!(matches!(read[..], [Err(StoreError::Newer { found: 99, line: 2, .. })]), "{read:?}");
     fs::write(&path, "crossover-journal 2\n").unwrap();
     assert!(read_index(&path).unwrap_err().to_string().contains("format version 2 is newer"));
 }

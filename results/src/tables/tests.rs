@@ -13,7 +13,7 @@ use super::column::Kind;
 use super::fixed::fixed_columns;
 use super::samples::sample_columns;
 use super::*;
-use crate::schema::{Batch, Record, Sample};
+use crate::schema::{Batch, Record, SCHEMA_VERSION, Sample};
 use crate::schema_examples::{any_record, full_record, small_record};
 
 type Row = BTreeMap<String, Field>;
@@ -251,7 +251,7 @@ fn the_footer_says_version_run_and_axes() {
         entries.into_iter().map(|entry| (entry.key, entry.value.unwrap())).collect::<BTreeMap<_, _>>()
     };
     let cells = read("cells");
-    assert_eq!((cells["crossover.schema"].as_str(), cells["crossover.run"].as_str()), ("3", "the run"));
+    assert_eq!((&cells["crossover.schema"], cells["crossover.run"].as_str()), (&SCHEMA_VERSION.to_string(), "the run"));
     assert_eq!(cells["crossover.axes"], r#"{"bytes":"axis_bytes"}"#);
     assert_eq!(read("samples")["crossover.run"], "the run");
 }

@@ -237,15 +237,9 @@ impl Worker {
             err_impl: Some(error),
             err_impl_rel: Some(error / 3.0),
             tolerance_used: Some(0.25),
-            err_method: None,
-            err_method_rel: None,
-            cosine: None,
-            error_ratio: None,
-            divergence: None,
-            top_1_agreement: None,
-            nonfinite: 0,
             rows_checked: 1,
             rows_total: 1,
+            ..AccuracyFigures::default()
         }
     }
 }

@@ -218,17 +218,9 @@ fn figures(passed: bool) -> AccuracyFigures {
         passed,
         complaint: (!passed).then(|| "row 3 is off by 7".to_owned()),
         err_impl: Some(1e-9),
-        err_impl_rel: None,
-        tolerance_used: None,
-        err_method: None,
-        err_method_rel: None,
-        cosine: None,
-        error_ratio: None,
-        divergence: None,
-        top_1_agreement: None,
-        nonfinite: 0,
         rows_checked: 1,
         rows_total: 1,
+        ..AccuracyFigures::default()
     }
 }
 
