@@ -25,6 +25,9 @@ pub struct Manifest {
     pub command: String,
     /// When it was first started (Unix time).
     pub created_unix_ms: u64,
+    /// When it was gone on with, each time. Since version 4: of what was before, nothing is told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed_unix_ms: Vec<u64>,
     /// Hash of the experiment file's text.
     pub definition_hash: String,
     /// Hash of the plan: the cells and their order.
@@ -134,6 +137,7 @@ pub(crate) fn example() -> Manifest {
         experiment: "attention-quick".into(),
         command: "crossover run attention-quick --set n=128,256".into(),
         created_unix_ms: 1_700_000_000_000,
+        resumed_unix_ms: vec![1_700_000_360_000],
         definition_hash: "0011223344556677".into(),
         plan_hash: "8899aabbccddeeff".into(),
         cells_planned: 12,
@@ -172,7 +176,8 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"plan_hash\"", "\"plan_hush\"")).unwrap();
         let message = Manifest::read(&path).unwrap_err().to_string();
-        assert!(message.contains("manifest.json:7:") && message.contains("plan_hush"), "{message}");
+        let line = 1 + text.lines().position(|line| line.contains("\"plan_hash\"")).unwrap();
+        assert!(message.contains(&format!("manifest.json:{line}:")) && message.contains("plan_hush"), "{message}");
         fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(matches!(Manifest::read(&path), Err(StoreError::Manifest { .. })));
         // A newer one is refused for that, not for the fields that it has in addition.

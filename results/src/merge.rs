@@ -134,11 +134,14 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
             builds.push(build.clone());
         }
     }
+    let mut resumed_unix_ms: Vec<u64> = parts.iter().flat_map(|part| part.manifest.resumed_unix_ms.iter().copied()).collect();
+    resumed_unix_ms.sort_unstable();
     let noisiest = parts.iter().filter_map(|part| part.manifest.noise.as_ref()).max_by(|one, other| one.floor.total_cmp(&other.floor));
     Manifest {
         experiment: all(|manifest| &manifest.experiment),
         command: command.to_owned(),
         created_unix_ms: parts.iter().map(|part| part.manifest.created_unix_ms).min().unwrap_or_default(),
+        resumed_unix_ms,
         definition_hash: all(|manifest| &manifest.definition_hash),
         plan_hash: all(|manifest| &manifest.plan_hash),
         cells_planned: plans.values().sum(),
@@ -199,6 +202,7 @@ mod tests {
         assert_eq!(cells(&out), expected.map(|(id, from)| (id.to_owned(), from.to_owned())));
         let manifest = Manifest::read(&out.join("manifest.json")).unwrap();
         assert_eq!((manifest.cells_planned, manifest.plan_hash.as_str()), (24, "plan-one+plan-two"));
+        assert_eq!(manifest.resumed_unix_ms, [1_700_000_360_000; 2]);
         assert_eq!(manifest.excluded, BTreeMap::from([("too slow".to_owned(), 4)]));
         assert!(out.join("cells.parquet").is_file());
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::conditions::{Batch, Conditions};
 
 /// The version of the record layout. Readers refuse versions above their own and say so.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// How a cell ended. Everything but `Ok` carries a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,6 +90,9 @@ pub struct Record {
     pub elapsed_ns: u64,
     /// Time and work, where it was measured.
     pub speed: Option<Speed>,
+    /// Its baseline, as measured in the same rounds. Absent for baselines, and where there was none beside it. Since version 4.
+    #[serde(default)]
+    pub beside: Option<Beside>,
     /// Memory, where it was accounted.
     pub memory: Option<Memory>,
     /// Errors, where it was verified.
@@ -146,6 +149,24 @@ pub struct Speed {
     pub threads_used: u64,
     /// Instruction set that the engine dispatched to.
     pub isa: String,
+}
+
+/// What the timer saw of a cell's baseline in the rounds in which the cell itself was sampled.
+///
+/// The baseline's own record may be of other rounds, or of another day: a group that is measured in parts has the baseline in each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// The baseline's cell.
+    pub id: String,
+    /// Median over its samples of these rounds.
+    pub median_ns: u64,
+    /// Lower end of the 95 % confidence interval of the median. Absent where the samples are too few for one.
+    pub ci_low_ns: Option<u64>,
+    /// Upper end of it.
+    pub ci_high_ns: Option<u64>,
+    /// Samples that this comes from.
+    pub samples: u64,
 }
 
 /// The three named memory figures.

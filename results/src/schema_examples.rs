@@ -5,7 +5,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::schema::{Accuracy, Batch, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Sample, Saved, Speed, Status, Transform};
+use crate::schema::{
+    Accuracy, Batch, Beside, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Sample, Saved, Speed, Status, Transform,
+};
 
 /// A measured cell with every field present and two samples.
 pub(crate) fn full_record() -> Record {
@@ -25,6 +27,13 @@ pub(crate) fn full_record() -> Record {
             bytes: 1_048_576,
             threads_used: 2,
             isa: "avx2".into(),
+        }),
+        beside: Some(Beside {
+            id: "fedcba9876543210".into(),
+            median_ns: 2_345_678,
+            ci_low_ns: Some(2_340_000),
+            ci_high_ns: None,
+            samples: 5,
         }),
         memory: Some(Memory {
             weight_bytes: 1,
@@ -113,6 +122,7 @@ pub(crate) fn small_record(id: &str) -> Record {
         finished_unix_ms: 1_700_000_000_000,
         elapsed_ns: 5,
         speed: None,
+        beside: None,
         memory: None,
         accuracy: None,
         transform: None,
@@ -164,6 +174,16 @@ fn speed() -> impl Strategy<Value = Speed> {
         bytes: n[10],
         threads_used: n[11],
         isa,
+    })
+}
+
+fn beside() -> impl Strategy<Value = Beside> {
+    (text(), vec(count(), 3), option::of(count())).prop_map(|(id, n, ci_low_ns)| Beside {
+        id,
+        median_ns: n[0],
+        ci_low_ns,
+        ci_high_ns: Some(n[1]),
+        samples: n[2],
     })
 }
 
@@ -255,7 +275,7 @@ fn batch() -> impl Strategy<Value = Batch> {
 pub(crate) fn any_record() -> impl Strategy<Value = Record> {
     let names = ("[!-~]{1,40}", vec(text(), 7), any::<bool>(), btree_map(text(), axis_value(), 0..6));
     let ending = (proptest::sample::select(&Status::ALL[..]), vec(option::of(text()), 3), count(), count());
-    let second = (option::of(transform()), option::of(matching()), option::of(conditions()), vec(batch(), 0..4));
+    let second = (option::of(transform()), option::of(matching()), option::of(conditions()), vec(batch(), 0..4), option::of(beside()));
     let figures = (option::of(speed()), option::of(memory()), option::of(accuracy()), vec(sample(), 0..4), second);
     (names, ending, figures).prop_map(|((id, t, baseline, axes), (status, o, finished_unix_ms, elapsed_ns), figures)| Record {
         schema: SCHEMA_VERSION,
@@ -274,6 +294,7 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
         finished_unix_ms,
         elapsed_ns,
         speed: figures.0,
+        beside: figures.4.4,
         memory: figures.1,
         accuracy: figures.2,
         transform: figures.4.0,

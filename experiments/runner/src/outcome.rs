@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossover_protocol::{AccuracyFigures, Cell, MemoryFigures, PreparedReply, SupportLevel, TransformFigures};
-use crossover_results::schema::{Accuracy, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Transform};
+use crossover_results::schema::{Accuracy, Beside, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Transform};
 
 use crate::plan::{Match, PlannedCell};
 use crate::schedule::sampling::{Sampling, Stop};
@@ -65,15 +65,15 @@ impl Draft {
         Record { stderr_tail, ..self.ended(Status::Wrong, Some(reason)) }
     }
 
-    /// Verified and measured.
-    pub fn measured(self, sampling: Sampling, stop: Stop) -> Record {
+    /// Verified and measured, with its baseline beside it where there was one.
+    pub fn measured(self, sampling: Sampling, stop: Stop, beside: Option<Beside>) -> Record {
         let speed = self.prepared.as_ref().and_then(|prepared| speed(prepared, &sampling, stop));
         let (status, reason) = match &self.prepared {
             Some(PreparedReply { support: SupportLevel::Emulated, reason, .. }) => (Status::Emulated, reason.clone()),
             _ => (Status::Ok, sampling.all_disturbed().then(|| "every sample was disturbed: the figures are of all of them".to_owned())),
         };
         let conditions = Conditions::over(&sampling.batches);
-        Record { speed, conditions, samples: sampling.samples, batches: sampling.batches, ..self.ended(status, reason) }
+        Record { speed, beside, conditions, samples: sampling.samples, batches: sampling.batches, ..self.ended(status, reason) }
     }
 
     fn ended(self, status: Status, reason: Option<String>) -> Record {
@@ -94,6 +94,7 @@ impl Draft {
             finished_unix_ms: unix_ms(),
             elapsed_ns: nanoseconds(self.elapsed),
             speed: None,
+            beside: None,
             memory: self.memory.map(memory),
             accuracy: self.accuracy.map(accuracy),
             transform: self.prepared.as_ref().and_then(transform),
@@ -113,6 +114,7 @@ pub fn without_figures(record: Record, reason: String) -> Record {
         status: Status::Crashed,
         reason: Some(reason),
         speed: None,
+        beside: None,
         memory: None,
         accuracy: None,
         transform: None,
@@ -129,9 +131,24 @@ pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// The baseline as sampled so far, for the record of a cell that was in all the same rounds.
+pub fn beside(baseline: &PlannedCell, sampling: &Sampling) -> Option<Beside> {
+    let summary = sampling.summary()?;
+    Some(Beside {
+        id: baseline.id.clone(),
+        median_ns: whole(summary.median),
+        ci_low_ns: summary.interval().map(|(low, _)| whole(low)),
+        ci_high_ns: summary.interval().map(|(_, high)| whole(high)),
+        samples: summary.count as u64,
+    })
+}
+
+fn whole(ns: f64) -> u64 {
+    ns.round() as u64
+}
+
 fn speed(prepared: &PreparedReply, sampling: &Sampling, stop: Stop) -> Option<Speed> {
     let summary = sampling.summary()?;
-    let whole = |ns: f64| ns.round() as u64;
     Some(Speed {
         median_ns: whole(summary.median),
         ci_low_ns: summary.interval().map(|(low, _)| whole(low)),

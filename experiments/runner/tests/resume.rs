@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::{Bench, said};
 use crossover_core::testing::queued_time;
-use crossover_results::Journal;
 use crossover_results::schema::{Record, SCHEMA_VERSION, Status};
+use crossover_results::{Journal, Manifest};
 
 const DEFINITION: &str = "name = 'tiny'\n[[sweep]]\nvariants = ['softmax/stable', 'softmax/online']\nengines = ['ok']\n\
     baseline = 'softmax/stable'\n[sweep.axes]\nn = [1, 2, 3, 4]\n[measure]\ncell_budget_ms = 5\n";
@@ -41,6 +41,9 @@ fn a_resumed_run_keeps_its_options_and_runs_only_what_is_missing() {
     let first = bench.records();
     assert_eq!(first.len(), 5);
     assert!(first.values().all(|record| record.status == Status::OverBudget), "there was no time for any");
+    // As if an older program had begun it.
+    let manifest = bench.run_folder().join("manifest.json");
+    Manifest { schema: 1, ..Manifest::read(&manifest).unwrap() }.write(&manifest).unwrap();
     // The experiment changes, but the run has its own copy.
     std::fs::write(bench.experiment(), DEFINITION.replace("[1, 2, 3, 4]", "[9]")).unwrap();
     let output = bench.resume().output().unwrap();
@@ -49,6 +52,9 @@ fn a_resumed_run_keeps_its_options_and_runs_only_what_is_missing() {
     assert!(text.contains("tiny: 5 of 5 cells, 5 of them now"), "{}", said(&output));
     let output = bench.resume().output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("tiny: 5 of 5 cells, 0 of them now"), "{}", said(&output));
+    let manifest = Manifest::read(&manifest).unwrap();
+    assert_eq!((manifest.schema, manifest.resumed_unix_ms.len()), (SCHEMA_VERSION, 2));
+    assert!(manifest.resumed_unix_ms.iter().all(|moment| *moment >= manifest.created_unix_ms));
     // Named by its changed experiment, it is refused.
     let output = bench.command(&["--resume"]).output().unwrap();
     assert_eq!(code(&output), Some(2), "{}", said(&output));
@@ -166,6 +172,7 @@ fn unsupported(cell: &serde_json::Value) -> Record {
         finished_unix_ms: 0,
         elapsed_ns: 0,
         speed: None,
+        beside: None,
         memory: None,
         accuracy: None,
         transform: None,

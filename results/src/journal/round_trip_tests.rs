@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::small_disk::SmallDisk;
 use super::*;
 use crate::error::StoreError;
-use crate::schema::{Record, Status};
+use crate::schema::{Record, SCHEMA_VERSION, Status};
 use crate::schema_examples::{any_record, full_record, small_record};
 
 pub(super) fn all(path: &Path) -> (Vec<Record>, Recovery) {
@@ -43,13 +43,23 @@ proptest! {
     }
 }
 
-/// A record of layout 1, which knew neither transforms nor equal cost.
+/// Records without the fields that came later: transforms and equal cost with layout 2, the conditions with 3, the baseline beside with 4.
 #[test]
-fn a_record_of_the_first_layout_is_read() {
-    let now = serde_json::to_string(&Record { schema: 1, ..small_record("abc") }).unwrap();
-    let then = now.replace(",\"transform\":null,\"matching\":null", "");
-    assert!(then.len() < now.len());
-    assert_eq!(serde_json::from_str::<Record>(&then).unwrap(), Record { schema: 1, ..small_record("abc") });
+fn records_of_earlier_layouts_are_read() {
+    let later = [
+        (2, vec![",\"transform\":null", ",\"matching\":null"]),
+        (3, vec![",\"conditions\":null", ",\"batches\":[]"]),
+        (4, vec![",\"beside\":null"]),
+    ];
+    for schema in 1..SCHEMA_VERSION {
+        let record = Record { schema, ..small_record("abc") };
+        let mut text = serde_json::to_string(&record).unwrap();
+        for field in later.iter().filter(|(since, _)| *since > schema).flat_map(|(_, fields)| fields) {
+            assert!(text.contains(field), "{field} in {text}");
+            text = text.replace(field, "");
+        }
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
 }
 
 #[test]

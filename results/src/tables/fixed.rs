@@ -1,7 +1,7 @@
 //! The fixed columns of `cells`, in their order: the one list that the writer, the checks and the documentation's test go by.
 
 use super::column::{Kind, Value};
-use crate::schema::{Accuracy, Conditions, Matching, Memory, Record, Saved, Speed};
+use crate::schema::{Accuracy, Beside, Conditions, Matching, Memory, Record, Saved, Speed};
 
 /// A column that every table has.
 pub(crate) struct Fixed {
@@ -27,6 +27,10 @@ const fn sometimes(name: &'static str, kind: Kind, get: for<'a> fn(&'a Record) -
 
 fn speed<'a>(record: &'a Record, get: impl FnOnce(&'a Speed) -> Value<'a>) -> Value<'a> {
     record.speed.as_ref().map_or(Value::Absent, get)
+}
+
+fn beside<'a>(record: &'a Record, get: impl FnOnce(&'a Beside) -> Value<'a>) -> Value<'a> {
+    record.beside.as_ref().map_or(Value::Absent, get)
 }
 
 fn memory(record: &Record, get: impl FnOnce(&Memory) -> u64) -> Value<'_> {
@@ -99,6 +103,11 @@ const FIXED: &[Fixed] = &[
     sometimes("bytes", Kind::Int, |r| speed(r, |s| Value::Count(s.bytes))),
     sometimes("threads_used", Kind::Int, |r| speed(r, |s| Value::Count(s.threads_used))),
     sometimes("isa", Kind::Text, |r| speed(r, |s| Value::text(&s.isa))),
+    sometimes("beside_id", Kind::Text, |r| beside(r, |b| Value::text(&b.id))),
+    sometimes("beside_median_ns", Kind::Int, |r| beside(r, |b| Value::Count(b.median_ns))),
+    sometimes("beside_ci_low_ns", Kind::Int, |r| beside(r, |b| b.ci_low_ns.map_or(Value::Absent, Value::Count))),
+    sometimes("beside_ci_high_ns", Kind::Int, |r| beside(r, |b| b.ci_high_ns.map_or(Value::Absent, Value::Count))),
+    sometimes("beside_samples", Kind::Int, |r| beside(r, |b| Value::Count(b.samples))),
     sometimes("weight_bytes", Kind::Int, |r| memory(r, |m| m.weight_bytes)),
     sometimes("activation_bytes", Kind::Int, |r| memory(r, |m| m.activation_bytes)),
     sometimes("scratch_bytes", Kind::Int, |r| memory(r, |m| m.scratch_bytes)),

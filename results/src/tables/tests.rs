@@ -49,11 +49,15 @@ fn expected(record: &Record) -> Row {
             object.insert((*field).to_owned(), part.get(field).cloned().unwrap_or_default());
         }
     }
-    // These two get a prefix, and what transforms saved lies one deeper.
+    // These get a prefix, and what transforms saved lies one deeper.
     let (transform, matching) = (object.remove("transform").unwrap(), object.remove("matching").unwrap());
     object.insert("derive_ns".to_owned(), transform["derive_ns"].clone());
     for field in ["parameters_before", "parameters_after", "bytes_before", "bytes_after", "error"] {
         object.insert(format!("transform_{field}"), transform["saved"][field].clone());
+    }
+    let beside = object.remove("beside").unwrap();
+    for field in ["id", "median_ns", "ci_low_ns", "ci_high_ns", "samples"] {
+        object.insert(format!("beside_{field}"), beside[field].clone());
     }
     for field in ["mode", "share", "target", "cost"] {
         object.insert(format!("match_{field}"), matching[field].clone());

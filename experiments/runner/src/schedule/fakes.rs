@@ -83,6 +83,8 @@ pub(crate) struct World {
     pub(crate) disk_full_after: Cell<Option<usize>>,
     pub(crate) refused: RefCell<Vec<String>>,
     pub(crate) interrupt_at: Cell<Option<Duration>>,
+    /// From this time on every call takes so many times as long: the machine has become slow.
+    pub(crate) slow_down: Cell<Option<(Duration, u64)>>,
     /// After so many more requests the clock jumps to this time.
     pub(crate) jump: Cell<Option<(u32, Duration)>>,
 }
@@ -90,6 +92,10 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn script(&self, cell: &str, script: Script) {
         self.scripts.borrow_mut().insert(cell.to_owned(), script);
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.now.get()
     }
 
     fn pass(&self, time: Duration) {
@@ -207,7 +213,8 @@ impl FakeWorker {
 
     fn sample(&mut self, calls: u32) -> MeasuredSample {
         let spread = (self.random.below(2_000_001) as f64 / 1e6 - 1.0) * self.script.spread;
-        let ns = (self.script.call_ns as f64 * f64::from(calls) * (1.0 + spread)) as u64;
+        let times = self.world.slow_down.get().filter(|(from, _)| self.world.now() >= *from).map_or(1, |(_, times)| times);
+        let ns = (self.script.call_ns as f64 * f64::from(calls) * (1.0 + spread)) as u64 * times;
         self.world.pass(Duration::from_nanos(ns) + self.script.off_clock * calls);
         MeasuredSample { calls, ns, disturbed: self.script.disturbed }
     }

@@ -2,17 +2,18 @@
 //!
 //! Cells of one group solve the same problem, so they are measured *interleaved*: several workers live at once, and each round asks
 //! each of them for a short batch of samples, in random order. Drift of the machine then hits all alike. A group larger than
-//! `live_workers`, or than the memory for them, is cut into chunks; the baseline takes part in every chunk that has room for it, so that
-//! no cell is far in time from it.
+//! `live_workers`, or than the memory for them, is cut into chunks; the baseline takes part in every chunk that has room for it, and a
+//! cell's record has what the baseline showed in the very rounds that the cell was in: what a ratio divides by is never of another time.
 //!
 //! For each cell: a memory pass in a process of its own, then a second fresh process that prepares, verifies, warms up and is
 //! timed. A step that fails ends the cell with a record that says so, and nothing but the cell.
 //!
 //! What this trades away: each cell is prepared twice, which is the price of memory figures that no timing has touched; and where memory
-//! is short, the largest cells have no baseline beside them.
+//! is short, the largest cells have no baseline beside them, and their records say so.
 //!
 //! Everything here speaks to traits (workers, clock, journal); its tests need neither processes nor time.
 
+mod baseline;
 mod chunks;
 mod clock;
 mod exchange;
@@ -24,6 +25,8 @@ pub mod sampling;
 mod start;
 mod warm_up;
 
+#[cfg(test)]
+mod beside_tests;
 #[cfg(test)]
 pub(crate) mod fakes;
 #[cfg(test)]
@@ -117,14 +120,14 @@ impl<'a> Scheduler<'a> {
         let (mut useless, memory) = (BTreeSet::new(), MemoryBudget::now(self.measure));
         let room = Room { workers: self.measure.live_workers, bytes: memory.together };
         for chunk in chunks::chunks(group, pending, memory::need, room) {
-            self.run_chunk(chunk, memory, &mut useless)?;
+            self.run_chunk(group, chunk, memory, &mut useless)?;
         }
         self.sink.group_ends();
         Ok(())
     }
 
     /// `useless` are the baselines that failed: they are not started again and again as companions.
-    fn run_chunk(&mut self, chunk: Vec<Seat<'_>>, memory: MemoryBudget, useless: &mut BTreeSet<String>) -> Result<(), Halt> {
+    fn run_chunk(&mut self, group: &Group, chunk: Vec<Seat<'_>>, memory: MemoryBudget, useless: &mut BTreeSet<String>) -> Result<(), Halt> {
         let (mut seats, mut refused) = (Vec::new(), Vec::new());
         for seat in chunk {
             match self.refuse(&seat, memory) {
@@ -147,7 +150,7 @@ impl<'a> Scheduler<'a> {
                 None => drop(useless.insert(seat.cell.id.clone())),
             }
         }
-        self.run_rounds(live)
+        self.run_rounds(group, live)
     }
 
     /// Why nothing is started for a cell, where it cannot be run or there is no memory or time for it.

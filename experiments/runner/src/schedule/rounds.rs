@@ -8,10 +8,12 @@ use crossover_variants::resolve::is_cold;
 
 use crate::definition::Measure;
 use crate::outcome::Draft;
+use crate::plan::Group;
 use crate::worker::conversation::Conversation;
 use crate::worker::failure::WorkerFailure;
 use crate::worker::steps;
 
+use super::baseline::beside;
 use super::sampling::{Sampling, Stop};
 use super::warm_up::warm_up;
 use super::{Clock, Halt, Scheduler};
@@ -21,7 +23,7 @@ pub(super) struct Live {
     pub(super) draft: Draft,
     pub(super) conversation: Box<dyn Conversation>,
     pub(super) sampling: Sampling,
-    /// Measured along, never recorded.
+    /// Measured along for the cells beside it, never recorded itself.
     pub(super) companion: bool,
 }
 
@@ -63,17 +65,17 @@ impl Live {
 }
 
 impl Scheduler<'_> {
-    /// Measures the live cells to their ends and records them.
-    pub(super) fn run_rounds(&mut self, live: Vec<Live>) -> Result<(), Halt> {
+    /// Measures the live cells of a group to their ends and records them.
+    pub(super) fn run_rounds(&mut self, group: &Group, live: Vec<Live>) -> Result<(), Halt> {
         let mut live = self.for_each(live, |cell, clock, measure| cell.warm_up(clock, measure))?;
         let mut round = 0;
         while live.iter().any(|cell| !cell.companion && cell.sampling.verdict(self.measure).is_none()) {
             self.random.shuffle(&mut live);
             live = self.for_each(live, |cell, clock, measure| cell.batch(round, clock, measure))?;
-            live = self.let_go(live, Live::stays)?;
+            live = self.let_go(group, live, Live::stays)?;
             round += 1;
         }
-        self.let_go(live, |_| false).map(drop)
+        self.let_go(group, live, |_| false).map(drop)
     }
 
     /// Does one thing with each worker, one after the other; those that fail at it are recorded and gone.
@@ -98,19 +100,22 @@ impl Scheduler<'_> {
     }
 
     /// Records and ends the cells that have enough, except those that stay.
-    fn let_go(&mut self, live: Vec<Live>, stays: impl Fn(&Live) -> bool) -> Result<Vec<Live>, Halt> {
-        let (mut left, mut leaving, mut records) = (Vec::with_capacity(live.len()), Vec::new(), Vec::new());
+    fn let_go(&mut self, group: &Group, live: Vec<Live>, stays: impl Fn(&Live) -> bool) -> Result<Vec<Live>, Halt> {
+        let (mut left, mut enough) = (Vec::with_capacity(live.len()), Vec::new());
         for cell in live {
-            let verdict = cell.sampling.verdict(self.measure);
-            if stays(&cell) || (verdict.is_none() && !cell.companion) {
-                left.push(cell);
-                continue;
+            match cell.sampling.verdict(self.measure) {
+                None if !cell.companion => left.push(cell),
+                _ if stays(&cell) => left.push(cell),
+                verdict => enough.push((cell, verdict)),
             }
-            let Live { draft, conversation, sampling, companion } = cell;
+        }
+        let (mut leaving, mut records) = (Vec::with_capacity(enough.len()), Vec::new());
+        for (Live { draft, conversation, sampling, companion }, verdict) in enough {
             leaving.push((draft.cell.clone(), conversation));
             if !companion {
                 self.reluctance.got_through(&draft.cell.engine);
-                records.push(draft.measured(sampling, verdict.unwrap_or(Stop::Budget)));
+                let beside = beside(&draft.cell, group, &left);
+                records.push(draft.measured(sampling, verdict.unwrap_or(Stop::Budget), beside));
             }
         }
         // The records first, and all that end in this round with one wait for the disk: from here on a kill loses nothing of them.

@@ -12,7 +12,7 @@ use super::fakes::{FakeClock, FakeLauncher, FakeSink, Script, World, group};
 use super::*;
 use crate::worker::failure::Cause;
 
-fn run_with(world: &Rc<World>, measure: &Measure, names: &[&str], done: &[&str]) -> Result<(), Halt> {
+pub(super) fn run_with(world: &Rc<World>, measure: &Measure, names: &[&str], done: &[&str]) -> Result<(), Halt> {
     run_group_with(world, measure, &group(names), done)
 }
 

@@ -154,6 +154,7 @@ fn manifest(cells_planned: u64) -> Manifest {
         experiment: "stubs".into(),
         command: "none".into(),
         created_unix_ms: 0,
+        resumed_unix_ms: Vec::new(),
         definition_hash: String::new(),
         plan_hash: String::new(),
         cells_planned,

@@ -78,6 +78,7 @@ pub(super) fn start(request: Request, out: Option<&Path>) -> Result<OpenRun> {
         experiment: request.definition.name.clone(),
         command: command_line(),
         created_unix_ms: unix_ms(),
+        resumed_unix_ms: Vec::new(),
         definition_hash: request.definition_hash.clone(),
         plan_hash: request.plan_hash.clone(),
         cells_planned: request.plan.cell_count(),
@@ -126,11 +127,15 @@ fn resume(args: &RunArgs) -> Result<OpenRun> {
     };
     let folder = RunFolder::open(&path).map_err(blame)?;
     let lock = folder.lock().map_err(blame)?;
-    let manifest = Manifest::read(&folder.manifest_path()).map_err(blame)?;
+    let mut manifest = Manifest::read(&folder.manifest_path()).map_err(blame)?;
     let request = Request::from_copy(&folder.definition_path())?;
     refuse_another_plan(&path, &manifest, &request, asked.as_ref(), &Options::of(&args.selection))?;
     sweep(&folder);
     let (journal, index) = folder.open_journal(&lock).map_err(blame)?;
+    // What is appended from here on is of this layout, whatever the run was begun with.
+    manifest.schema = SCHEMA_VERSION;
+    manifest.resumed_unix_ms.push(unix_ms());
+    manifest.write(&folder.manifest_path()).map_err(blame)?;
     report_damage(&folder, &index);
     Ok(OpenRun { folder, journal, manifest, request, index, _lock: lock })
 }
