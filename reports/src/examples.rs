@@ -17,6 +17,8 @@ pub(crate) struct Cell {
     pub(crate) precision: &'static str,
     pub(crate) n: i64,
     pub(crate) median: Option<i64>,
+    /// The baseline in the same rounds: which, and its median.
+    pub(crate) beside: Option<(&'static str, i64)>,
     pub(crate) scratch: Option<i64>,
 }
 
@@ -34,6 +36,7 @@ impl Default for Cell {
             precision: "f32",
             n: 128,
             median: Some(1000),
+            beside: None,
             scratch: Some(0),
         }
     }
@@ -50,6 +53,7 @@ pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
     let column = |get: fn(&Cell) -> &'static str| cells.iter().map(get).collect::<Vec<_>>();
     let timed = |figure: i64| cells.iter().map(|cell| cell.median.map(|_| figure)).collect::<Vec<_>>();
     let time = |percent: i64| cells.iter().map(|cell| cell.median.map(|median| median * percent / 100)).collect::<Vec<_>>();
+    let beside = |percent: i64| cells.iter().map(|cell| cell.beside.map(|(_, median)| median * percent / 100)).collect::<Vec<_>>();
     let memory = |factor: i64, plus: i64| cells.iter().map(|cell| cell.scratch.map(|scratch| scratch * factor + plus)).collect::<Vec<_>>();
     df!(
         "run" => cells.iter().map(|cell| cell.run).collect::<Vec<_>>(),
@@ -66,6 +70,11 @@ pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
         "ci_low_ns" => time(90),
         "ci_high_ns" => time(110),
         "samples" => timed(20),
+        "beside_id" => cells.iter().map(|cell| cell.beside.map(|(id, _)| id)).collect::<Vec<_>>(),
+        "beside_median_ns" => beside(100),
+        "beside_ci_low_ns" => beside(90),
+        "beside_ci_high_ns" => beside(110),
+        "beside_samples" => cells.iter().map(|cell| cell.beside.map(|_| 7i64)).collect::<Vec<_>>(),
         "flops" => timed(4000),
         "bytes" => timed(800),
         "threads_used" => timed(1),

@@ -24,7 +24,10 @@
 //!
 //! * Nothing is dropped: a cell that failed is a row with its status in place of the time.
 //! * Ratios are *cell over baseline*, below 1 is faster or smaller. The baseline of a cell is the one of its group in the same run
-//!   on the same machine; where there are several, the one that agrees best (engine, then precision, then threads).
+//!   on the same machine; where there are several, the one beside which it was measured, else the one that agrees best (engine, then
+//!   precision, then threads).
+//! * Ratios of times divide by what the baseline showed in the rounds in which the cell was measured (`beside_*`). Where a record has none
+//!   of that, they divide by the baseline's own record and are marked.
 //! * Their interval is the conservative one: the ends of the two medians' 95 % intervals divided crosswise. It is at least as wide
 //!   as the true one, so a difference that it shows is there; one that it does not show may be.
 //! * Emulated cells have rows and ratios, but are left out of the ranking. Cells of different machines are never put together.

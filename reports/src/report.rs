@@ -76,7 +76,8 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format]) -> Result<
         let frames = render::summary::Frames {
             cells: &cells,
             overview: &overview::overview(lazy.clone()).collect()?,
-            headline: &headline::headline(speed_rows.lazy(), &context.roles).collect()?,
+            headline: &headline::headline(speed_rows.clone().lazy(), &context.roles).collect()?,
+            speed: &speed_rows,
             failures: &failures::failures(lazy).collect()?,
         };
         let links: Vec<&str> = files.iter().map(|(file, _)| *file).collect();

@@ -225,12 +225,13 @@ mod tests {
     fn a_column_that_an_older_table_lacks_is_null() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = folder(temporary.path());
-        let mut older = table(&folder).drop("error_ratio").unwrap().drop("isa").unwrap();
+        let mut older = table(&folder).drop_many(["error_ratio", "isa", "beside_median_ns"]);
         let metadata = KeyValueMetadata::from_static(vec![("crossover.schema".to_owned(), "1".to_owned())]);
         let writer = ParquetWriter::new(File::create(folder.cells_path()).unwrap()).with_compression(ParquetCompression::Uncompressed);
         writer.with_key_value_metadata(Some(metadata)).finish(&mut older).unwrap();
         let cells = collect(&crate::runs::open(&[temporary.path().to_owned()]).unwrap()).unwrap();
         assert_eq!((cells.doubles("error_ratio").unwrap().get(0), cells.texts("isa").unwrap().get(0)), (None, None));
+        assert_eq!(cells.ints("beside_median_ns").unwrap().get(0), None);
         // The footer does not list the axes, and still nothing is lost.
         assert_eq!(cells.ints("axis:rows").unwrap().get(0), Some(8));
     }

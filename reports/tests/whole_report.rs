@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use crossover_core::axes::AxisValue;
 use crossover_reports::{Format, run_command, write_report};
-use crossover_results::schema::Record;
+use crossover_results::schema::{Beside, Record};
 use crossover_results::{RunFolder, read_records};
-use support::{Table, csv_rows, failed, measured, run_of, tables, twenty_cells};
+use support::{Table, beside, csv_rows, failed, measured, run_of, tables, twenty_cells};
 
 /// Median time of one call, from the samples alone.
 fn median_ns(record: &Record) -> Option<f64> {
@@ -77,6 +77,50 @@ fn every_figure_agrees_with_the_raw_samples() {
         let median = median_ns(record).map_or_else(String::new, |median| format!("{}", median as u64));
         assert_eq!((row["median_ns"].as_str(), row["n"].as_str()), (median.as_str(), record.axes["n"].to_string().as_str()));
         assert_eq!(row["cosine"], record.accuracy.as_ref().and_then(|a| a.cosine).map_or_else(String::new, |c| format!("{c:?}")));
+    }
+}
+
+/// The machine became half as fast after the first part of the group: who is held against the time of another loses or wins by that alone.
+#[test]
+fn ratios_are_to_the_baseline_of_the_same_rounds_and_others_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    let cell = |id: &str, median| measured(id, "g", &format!("attention/{id}"), 128, 1, median);
+    let dense = Record { baseline: true, ..cell("dense", 100_000) };
+    let later = Beside { median_ns: 200_000, ci_low_ns: Some(190_000), ci_high_ns: Some(210_000), samples: 9, ..beside(&dense).unwrap() };
+    let flash = Record { beside: Some(later), ..cell("flash", 150_000) };
+    let older = Record { schema: 3, ..cell("window", 120_000) };
+    run_of(&run, &[dense, flash.clone(), older]);
+    write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+    let [speed, summary, csv] = ["speed.md", "summary.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap());
+    let shown: Vec<(String, String)> = tables(&speed)[0].rows.iter().map(|row| (row["variant"].clone(), row["ratio"].clone())).collect();
+    let (low, high) = (flash.speed.as_ref().unwrap().ci_low_ns.unwrap(), flash.speed.as_ref().unwrap().ci_high_ns.unwrap());
+    let interval = format!("0.750 [{:.3}, {:.3}]", low as f64 / 210_000.0, high as f64 / 190_000.0);
+    let expected = [("attention/dense", "baseline"), ("attention/flash", interval.as_str()), ("attention/window", "1.20 [1.18, 1.22] †")];
+    assert_eq!(shown, expected.map(|(variant, ratio)| (variant.to_owned(), ratio.to_owned())));
+    assert!(speed.contains("\n†: the ratio is to the baseline's own record"), "{speed}");
+    assert!(summary.contains("* Marked †: 1 of 2 ratios of times."), "{summary}");
+    let best = &tables(&summary).into_iter().find(|table| table.heading == "attention").unwrap().rows[0];
+    let of_best = ["fastest", "ratio [95 % CI]", "its median", "samples", "verdict"].map(|column| best[column].as_str());
+    assert_eq!(of_best, ["attention/flash on naive", interval.as_str(), "200 µs", "11 / 9", "faster"]);
+    let rows = csv_rows(&csv);
+    let fields = |id: &str| {
+        ["beside_id", "beside_median_ns", "beside_samples"].map(|column| rows.iter().find(|row| row["id"] == id).unwrap()[column].clone())
+    };
+    assert_eq!((fields("flash"), fields("window")), (["dense", "200000", "9"].map(str::to_owned), [(); 3].map(|()| String::new())));
+}
+
+#[test]
+fn nothing_is_marked_where_every_ratio_is_of_one_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    let dense = Record { baseline: true, ..measured("a", "g", "attention/dense", 128, 1, 1000) };
+    let flash = Record { beside: beside(&dense), ..measured("b", "g", "attention/flash", 128, 1, 500) };
+    // A cell without a time has no ratio that could be marked.
+    run_of(&run, &[dense, flash, failed("c", "g", "attention/window", 128, 1, "oom", "too large")]);
+    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    for file in ["speed.md", "summary.md"] {
+        assert!(!fs::read_to_string(out.join(file)).unwrap().contains('†'), "{file}");
     }
 }
 

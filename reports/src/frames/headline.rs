@@ -7,17 +7,19 @@
 use crossover_results::schema::Status;
 use polars::prelude::*;
 
-use super::baseline::base;
+use super::baseline::{against, base};
 use super::memory::memory;
 use super::order::AxisRoles;
 use crate::columns::{RUN, THREADS};
 
 /// A speed is half of the truth: what the best one needs and gets wrong stands beside it.
-const OF_THE_BEST: [&str; 10] =
-    ["id", "variant", "engine", "median_ns", "ratio", "ratio_low", "ratio_high", "samples", "declared_ratio", "err_method_rel"];
+const OF_THE_BEST: [&str; 11] =
+    ["id", "variant", "engine", "median_ns", "ratio", "ratio_low", "ratio_high", "apart", "samples", "declared_ratio", "err_method_rel"];
+/// Of the baseline as it was beside the best one; of its own record where nothing could be ranked.
+const OF_BOTH: [&str; 2] = ["median_ns", "samples"];
 
 /// One row a set, from rows of the speed frame. Columns: `run`, `machine`, `family`, `group`, the baseline's columns, the best
-/// cell's (`id`, `variant`, `engine`, `median_ns`, `ratio..`, `samples`, `declared_ratio`, `err_method_rel`, parameters; null where none
+/// cell's (`id`, `variant`, `engine`, `median_ns`, `ratio..`, `apart`, `samples`, `declared_ratio`, `err_method_rel`, parameters; null where none
 /// could be ranked), the axes of the problem, `ranked` (cells that the best was picked from) and `unranked` (other cells that are not the
 /// baseline).
 pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
@@ -28,9 +30,9 @@ pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     let mut columns: Vec<Expr> = OF_THE_BEST.map(best).into();
     columns.extend(roles.parameters.iter().map(|axis| best(axis)));
     columns.extend(roles.problem.iter().map(|axis| col(axis.as_str()).first()));
-    columns.extend(
-        ["id", "variant", "engine", "status", "median_ns", "samples"].map(|name| col(base(name).as_str()).first().alias(base(name))),
-    );
+    let own = |name: &str| col(base(name).as_str()).first();
+    columns.extend(["id", "variant", "engine", "status"].map(|name| own(name).alias(base(name))));
+    columns.extend(OF_BOTH.map(|name| coalesce(&[best(&against(name)), own(name)]).alias(base(name))));
     columns.extend(roles.parameters.iter().map(|axis| col(base(axis).as_str()).first().alias(base(axis))));
     columns.push(ranked().sum().cast(DataType::Int64).alias("ranked"));
     columns.push(ranked().or(col("own_baseline")).not().sum().cast(DataType::Int64).alias("unranked"));
@@ -83,6 +85,22 @@ mod tests {
             (Some(5e-7), Some(1.0))
         );
         assert_eq!((rows.ints("ranked").unwrap().get(0), rows.ints("unranked").unwrap().get(0)), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn the_baselines_time_is_that_beside_the_best() {
+        let dense = Cell { baseline: true, ..cell("a", 1000) };
+        let rows = headlines(&[dense.clone(), Cell { beside: Some(("a", 2000)), ..cell("b", 500) }, cell("c", 300)]);
+        // Against its own record of another time the third would be ahead by its ratio of 0.3; beside its baseline the second is.
+        let shown = |rows: &DataFrame| {
+            let ints = |column| rows.ints(column).unwrap().get(0).unwrap();
+            (rows.texts("id").unwrap().get(0).unwrap().to_owned(), ints("base:median_ns"), ints("base:samples"))
+        };
+        assert_eq!((shown(&rows), rows.flags("apart").unwrap().get(0)), (("b".to_owned(), 2000, 7), Some(false)));
+        let rows = headlines(&[dense.clone(), cell("c", 300)]);
+        assert_eq!((shown(&rows), rows.flags("apart").unwrap().get(0)), (("c".to_owned(), 1000, 20), Some(true)));
+        let rows = headlines(&[dense]);
+        assert_eq!((rows.ints("base:median_ns").unwrap().get(0), rows.ints("base:samples").unwrap().get(0)), (Some(1000), Some(20)));
     }
 
     #[test]

@@ -2,21 +2,22 @@
 
 use polars::prelude::*;
 
-use super::baseline::{base, is_own_baseline};
+use super::baseline::{against, is_own_baseline};
 use super::quotient;
 use crate::ceilings::{Ceilings, Products};
 use crate::columns::{PRECISION, RUN, Typed};
 
 /// Adds to cells with baselines: `own_baseline`, `ratio`, `ratio_low`, `ratio_high`, `gflops` (GFLOP/s), `gbytes` (GB/s).
 ///
-/// The interval divides the ends of both medians' intervals crosswise. A baseline has the ratio 1 to itself and no interval.
+/// Ratios are to the columns `against:..`. The interval divides the ends of both medians' intervals crosswise. A baseline has the ratio 1 to
+/// itself and no interval.
 pub(crate) fn speed(cells: LazyFrame) -> LazyFrame {
     let other = |expression: Expr| when(is_own_baseline()).then(lit(NULL).cast(DataType::Float64)).otherwise(expression);
     cells.with_columns([
         is_own_baseline().alias("own_baseline"),
-        quotient("median_ns", &base("median_ns")).alias("ratio"),
-        other(quotient("ci_low_ns", &base("ci_high_ns"))).alias("ratio_low"),
-        other(quotient("ci_high_ns", &base("ci_low_ns"))).alias("ratio_high"),
+        quotient("median_ns", &against("median_ns")).alias("ratio"),
+        other(quotient("ci_low_ns", &against("ci_high_ns"))).alias("ratio_low"),
+        other(quotient("ci_high_ns", &against("ci_low_ns"))).alias("ratio_high"),
         quotient("flops", "median_ns").alias("gflops"),
         quotient("bytes", "median_ns").alias("gbytes"),
     ])
@@ -72,6 +73,16 @@ mod tests {
         assert_eq!(value("ratio_high", 1), Some(1100.0 / 1800.0));
         // 4000 operations and 800 bytes in 1000 ns.
         assert_eq!((value("gflops", 1), value("gbytes", 1)), (Some(4.0), Some(0.8)));
+    }
+
+    #[test]
+    fn what_was_beside_a_cell_counts_and_not_the_baselines_record_of_another_time() {
+        let cells = [baseline(2000), Cell { id: "b", median: Some(1000), beside: Some(("a", 4000)), ..Cell::default() }];
+        let rows = rows(&cells);
+        let value = |name, row| rows.doubles(name).unwrap().get(row);
+        assert_eq!((value("ratio", 0), value("ratio_low", 0)), (Some(1.0), None));
+        assert_eq!(value("ratio", 1), Some(0.25));
+        assert_eq!((value("ratio_low", 1), value("ratio_high", 1)), (Some(900.0 / 4400.0), Some(1100.0 / 3600.0)));
     }
 
     #[test]

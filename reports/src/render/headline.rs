@@ -2,10 +2,9 @@
 
 use polars::prelude::*;
 
-use super::Context;
 use super::family_tables::alignment;
 use super::regime::{regime, spelled, value};
-use super::speed::ratio_text;
+use super::{Context, ratio};
 use crate::columns::{RUN, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, Table, name};
 use crate::text::units::{figure, scientific, time};
@@ -14,7 +13,7 @@ use crate::text::units::{figure, scientific, time};
 const LISTED: usize = 40;
 
 const ABOUT: &str = "\n## Best alternative to the baseline\n\n\
-    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's with a conservative 95 % interval: below 1 \
+    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's in the same rounds, with a conservative 95 % interval: below 1 \
     is faster, and an interval that holds 1 shows no difference. *memory* is its declared bytes over the baseline's, *error* its distance from \
     the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are \
     the variant's and the baseline's. Emulated cells are left out.\n";
@@ -22,6 +21,7 @@ const ABOUT: &str = "\n## Best alternative to the baseline\n\n\
 /// The section. `frame` is that of `frames::headline`.
 pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let mut out = ABOUT.to_owned();
+    out += &ratio::legend(frame)?;
     let (families, machines) = (frame.texts("family")?, frame.texts("machine")?);
     let mut start = 0;
     while start < frame.height() {
@@ -83,7 +83,7 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
     Ok(vec![
         cell_name(frame, context, "", row)?.unwrap_or_else(|| ABSENT.to_owned()),
         times(int("median_ns")?),
-        ratio_text(double("ratio")?, low, high),
+        ratio::ratio(frame, row)?,
         double("declared_ratio")?.map_or_else(|| ABSENT.to_owned(), figure),
         double("err_method_rel")?.map_or_else(|| ABSENT.to_owned(), scientific),
         verdict(frame.texts("base:status")?.get(row), low, high, int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)),

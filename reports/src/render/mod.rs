@@ -6,6 +6,7 @@ pub(crate) mod failures;
 pub(crate) mod family_tables;
 pub(crate) mod headline;
 pub(crate) mod memory;
+pub(crate) mod ratio;
 pub(crate) mod regime;
 pub(crate) mod speed;
 pub(crate) mod summary;

@@ -2,15 +2,16 @@
 
 use polars::prelude::*;
 
-use super::Context;
 use super::family_tables::{Measures, sections};
 use super::regime::value;
+use super::{Context, ratio};
 use crate::columns::{THREADS, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, counted, name};
 use crate::text::units::{figure, percent, time};
 
 const ABOUT: &str = "# Speed\n\n\
-    The median time of one call, and the 95 % confidence interval of that median. The ratio is cell over baseline: below 1 is faster. \
+    The median time of one call, and the 95 % confidence interval of that median. The ratio is the cell's time over its baseline's \
+    in the same rounds: below 1 is faster. \
     Its interval divides the ends of the two medians' intervals crosswise, so it is rather too wide than too narrow. \
     *share* is the least time that the machine's measured ceilings allow over the measured one (ceilings measured with more threads than the cell used count \
     in full, so such a share is rather too low); *stop* says whether the interval \
@@ -36,6 +37,7 @@ struct Speed<'a> {
 /// The whole file. `frame` has the columns of `frames::speed` with shares.
 pub(crate) fn document(frame: &DataFrame, context: &Context<'_>, over: &[OverCeiling]) -> PolarsResult<String> {
     let mut out = ABOUT.to_owned();
+    out += &ratio::legend(frame)?;
     out += &warning(over);
     let shares = frame.doubles("share")?.null_count() < frame.height();
     if !shares && frame.height() > 0 {
@@ -95,23 +97,6 @@ pub(crate) fn warning(over: &[OverCeiling]) -> String {
     out
 }
 
-/// `0.512 [0.500, 0.524]`; the baseline itself says that it is one.
-pub(crate) fn ratio(frame: &DataFrame, row: usize) -> PolarsResult<String> {
-    let double = |name: &str| Ok::<_, PolarsError>(frame.doubles(name)?.get(row));
-    if frame.flags("own_baseline")?.get(row) == Some(true) {
-        return Ok("baseline".to_owned());
-    }
-    Ok(ratio_text(double("ratio")?, double("ratio_low")?, double("ratio_high")?))
-}
-
-pub(crate) fn ratio_text(ratio: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
-    match (ratio, low, high) {
-        (Some(ratio), Some(low), Some(high)) => format!("{} [{}, {}]", figure(ratio), figure(low), figure(high)),
-        (Some(ratio), ..) => figure(ratio),
-        _ => ABSENT.to_owned(),
-    }
-}
-
 impl Measures for Speed<'_> {
     fn headings(&self) -> Vec<(&'static str, Align)> {
         let mut headings: Vec<_> = ["median", "95 % CI", "ratio", "GFLOP/s", "GB/s"].map(|heading| (heading, Align::Right)).into();
@@ -140,7 +125,8 @@ impl Measures for Speed<'_> {
             (Some(low), Some(high)) => format!("{} … {}", time(low as f64), time(high as f64)),
             _ => ABSENT.to_owned(),
         };
-        let mut cells = vec![median, interval, ratio(frame, row)?];
+        let own_baseline = frame.flags("own_baseline")?.get(row) == Some(true);
+        let mut cells = vec![median, interval, if own_baseline { "baseline".to_owned() } else { ratio::ratio(frame, row)? }];
         cells.extend([shown(double("gflops")?, figure), shown(double("gbytes")?, figure)]);
         if self.shares {
             cells.push(match double("share")? {

@@ -8,7 +8,7 @@ use polars::prelude::*;
 
 use super::Context;
 use super::speed::{OverCeiling, warning};
-use super::{equal_cost, failures, headline};
+use super::{equal_cost, failures, headline, ratio};
 use crate::columns::{RUN, Typed};
 use crate::runs::Run;
 use crate::text::markdown::{Align, Table, code_block, counted, name, sentence};
@@ -19,6 +19,7 @@ pub(crate) struct Frames<'a> {
     pub(crate) cells: &'a DataFrame,
     pub(crate) overview: &'a DataFrame,
     pub(crate) headline: &'a DataFrame,
+    pub(crate) speed: &'a DataFrame,
     pub(crate) failures: &'a DataFrame,
 }
 
@@ -45,7 +46,7 @@ pub(crate) fn document(
         out += &failures::section(frames.failures)?;
     }
     out += &left_out(runs);
-    Ok(out + &notes(runs))
+    Ok(out + &notes(runs) + &ratio::note(frames.speed)?)
 }
 
 fn made_by(runs: &[Run], cells: &DataFrame) -> PolarsResult<String> {
