@@ -4,13 +4,14 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crossover_core::axes::AxisValue;
 use crossover_reports::{Format, run_command, write_report};
 use crossover_results::schema::{Beside, Record};
-use crossover_results::{RunFolder, read_records};
-use support::{Table, beside, csv_rows, failed, measured, run_of, tables, twenty_cells};
+use crossover_results::{Manifest, RunFolder, read_records};
+use support::{Table, beside, csv_rows, failed, manifest, measured, run_of, tables, twenty_cells};
 
 /// Median time of one call, from the samples alone.
 fn median_ns(record: &Record) -> Option<f64> {
@@ -122,6 +123,41 @@ fn nothing_is_marked_where_every_ratio_is_of_one_time() {
     for file in ["speed.md", "summary.md"] {
         assert!(!fs::read_to_string(out.join(file)).unwrap().contains('†'), "{file}");
     }
+}
+
+/// Writes a run under a manifest that differs from the usual one.
+fn run_with(path: &Path, change: impl Fn(&mut Manifest)) {
+    run_of(path, &[measured("a", "g", "attention/flash", 128, 1, 1000)]);
+    let mut own = manifest();
+    change(&mut own);
+    own.write(&path.join("manifest.json")).unwrap();
+}
+
+#[test]
+fn what_shards_leave_out_is_added_up_and_a_repeated_plan_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let excluding = |name: &str, experiment: &str, plan: &str, cells: [(&str, u64); 2]| {
+        let path = folder.path().join(name);
+        run_with(&path, |manifest| {
+            (manifest.experiment, manifest.plan_hash) = (experiment.to_owned(), plan.to_owned());
+            manifest.excluded = cells.into_iter().map(|(because, cells)| (because.to_owned(), cells)).collect();
+        });
+        path
+    };
+    let left_out = |runs: &[PathBuf]| {
+        let out = folder.path().join("out");
+        write_report(runs, &out, &[Format::Markdown]).unwrap();
+        let summary = fs::read_to_string(out.join("summary.md")).unwrap();
+        let (_, section) = summary.split_once("## Left out by the experiment\n\n").unwrap();
+        section.split("\n\n").next().unwrap().trim().to_owned()
+    };
+    let shards = [excluding("1", "quick", "p1", [("slow", 3), ("big", 1)]), excluding("2", "quick", "p2", [("slow", 3), ("wide", 2)])];
+    assert_eq!(left_out(&shards), "* 1 cell: big\n* 6 cells: slow\n* 2 cells: wide");
+    let again = excluding("3", "quick", "p2", [("slow", 3), ("wide", 2)]);
+    assert_eq!(left_out(&[shards.as_slice(), &[again]].concat()), "* 1 cell: big\n* 6 cells: slow\n* 2 cells: wide");
+    let other = excluding("4", "full", "p4", [("slow", 5), ("wide", 1)]);
+    let expected = "* full, 5 cells: slow\n* full, 1 cell: wide\n* quick, 1 cell: big\n* quick, 6 cells: slow\n* quick, 2 cells: wide";
+    assert_eq!(left_out(&[shards.as_slice(), &[other]].concat()), expected);
 }
 
 /// The one row of the speed tables that a record became.

@@ -1,6 +1,6 @@
 //! `summary.md`: what was run where, how it ended, who won, what failed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crossover_results::schema::Status;
 use crossover_results::{Build, Instrument, Machine, Noise};
@@ -144,12 +144,20 @@ fn overview(frame: &DataFrame) -> PolarsResult<String> {
     Ok(out)
 }
 
-/// What an experiment leaves out on purpose, which somebody may miss.
+/// What the experiments leave out on purpose, which somebody may miss. Shards leave out a part each, repetitions of a plan the same cells.
 fn left_out(runs: &[Run]) -> String {
-    let all = runs.iter().flat_map(|run| &run.manifest.excluded);
-    let reasons: BTreeSet<(&str, u64)> = all.map(|(because, cells)| (because.as_str(), *cells)).collect();
-    let lines: Vec<String> =
-        reasons.into_iter().map(|(because, cells)| format!("* {}: {}\n", counted(cells, "cell"), sentence(because))).collect();
+    let (mut plans, mut sums): (BTreeSet<&str>, BTreeMap<(&str, &str), u64>) = (BTreeSet::new(), BTreeMap::new());
+    for manifest in runs.iter().map(|run| &run.manifest).filter(|manifest| plans.insert(&manifest.plan_hash)) {
+        for (because, cells) in &manifest.excluded {
+            *sums.entry((&manifest.experiment, because)).or_default() += cells;
+        }
+    }
+    let several = runs.iter().any(|run| run.manifest.experiment != runs[0].manifest.experiment);
+    let line = |((experiment, because), cells): ((&str, &str), u64)| {
+        let whose = if several { format!("{}, ", name(experiment)) } else { String::new() };
+        format!("* {whose}{}: {}\n", counted(cells, "cell"), sentence(because))
+    };
+    let lines: Vec<String> = sums.into_iter().map(line).collect();
     if lines.is_empty() { String::new() } else { format!("\n## Left out by the experiment\n\n{}", lines.concat()) }
 }
 
