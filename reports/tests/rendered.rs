@@ -74,7 +74,7 @@ fn summary() {
 
     ## Noise and notes
 
-    * Noise floor: two measurements of the same cell differed by 1.30 % at most (20 pairs); 1.50 ms stolen by the hypervisor, all cores together; load average before the run 0.50.
+    * Noise floor: the same cell, measured in two fresh workers in turns, differed from itself by 1.30 % at most (20 pairs). A ratio nearer to 1 than that is noise, whatever its interval says. Stolen by the hypervisor during the run: 1.50 ms, all cores together. Load average before the run: 0.50.
     * Marked †: 2 of 9 ratios of times. The baseline was not measured in turns with these cells, so its own record stands in.
     ");
 }

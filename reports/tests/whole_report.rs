@@ -160,6 +160,21 @@ fn what_shards_leave_out_is_added_up_and_a_repeated_plan_counts_once() {
     assert_eq!(left_out(&[shards.as_slice(), &[other]].concat()), expected);
 }
 
+#[test]
+fn a_resumed_run_says_how_often_and_the_noise_floor_what_it_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let summary = |moments: &[u64]| {
+        let (run, out) = (folder.path().join(moments.len().to_string()), folder.path().join("out"));
+        run_with(&run, |manifest| manifest.resumed_unix_ms = moments.to_vec());
+        write_report(&[run], &out, &[Format::Markdown]).unwrap();
+        fs::read_to_string(out.join("summary.md")).unwrap()
+    };
+    assert!(summary(&[]).contains("started 2023-11-14 22:13 UTC: 1 of 24"));
+    let text = summary(&[1_700_000_600_000, 1_700_003_600_000]);
+    assert!(text.contains("started 2023-11-14 22:13 UTC, resumed 2 times, last 2023-11-14 23:13 UTC: 1 of 24"), "{text}");
+    assert!(text.contains("differed from itself by 1.30 % at most (20 pairs). A ratio nearer to 1 than that is noise"), "{text}");
+}
+
 /// The one row of the speed tables that a record became.
 fn row_of<'a>(tables: &'a [Table], record: &Record) -> &'a BTreeMap<String, String> {
     let threads = format!("{} thread", record.axes["threads"]);

@@ -57,10 +57,11 @@ fn made_by(runs: &[Run], cells: &DataFrame) -> PolarsResult<String> {
         let rows = places.iter().filter(|place| *place == Some(index as i64)).count();
         out += &format!("\n{}", code_block(&manifest.command));
         out += &format!(
-            "\nRun {} of {}, started {}: {rows} of {} planned cells finished. Seed {}, plan {}.\n",
+            "\nRun {} of {}, started {}{}: {rows} of {} planned cells finished. Seed {}, plan {}.\n",
             name(&run.label),
             name(&manifest.experiment),
             moment(manifest.created_unix_ms),
+            resumed(&manifest.resumed_unix_ms),
             manifest.cells_planned,
             manifest.seed,
             name(&manifest.plan_hash),
@@ -72,6 +73,12 @@ fn made_by(runs: &[Run], cells: &DataFrame) -> PolarsResult<String> {
         }
     }
     Ok(out)
+}
+
+/// A run that was stopped and gone on with has seen the machine at several times.
+fn resumed(moments: &[u64]) -> String {
+    let times = |last: &u64| format!(", resumed {}, last {}", counted(moments.len() as u64, "time"), moment(*last));
+    moments.last().map_or_else(String::new, times)
 }
 
 /// What the worker looked for beside the clock and could not have.
@@ -173,15 +180,16 @@ fn notes(runs: &[Run]) -> String {
 
 fn noise(noise: &Noise) -> String {
     let mut text = format!(
-        "Noise floor: two measurements of the same cell differed by {} at most ({})",
+        "Noise floor: the same cell, measured in two fresh workers in turns, differed from itself by {} at most ({}). A ratio nearer to 1 than \
+         that is noise, whatever its interval says",
         percent(noise.floor),
         counted(noise.pairs, "pair")
     );
     if let Some(steal) = noise.steal_ns {
-        text += &format!("; {} stolen by the hypervisor, all cores together", time(steal as f64));
+        text += &format!(". Stolen by the hypervisor during the run: {}, all cores together", time(steal as f64));
     }
     if let Some(load) = noise.load_average {
-        text += &format!("; load average before the run {load:.2}");
+        text += &format!(". Load average before the run: {load:.2}");
     }
     text + "."
 }
