@@ -86,7 +86,7 @@ fn speed() {
 
     The median time of one call, and the 95 % confidence interval of that median. The ratio is the cell's time over its baseline's in the same rounds: below 1 is faster. Its interval divides the ends of the two medians' intervals crosswise, so it is rather too wide than too narrow. *share* is the least time that the machine's measured ceilings allow over the measured one (ceilings measured with more threads than the cell used count in full, so such a share is rather too low); *stop* says whether the interval became as narrow as asked or the time ran out; *samples* are those that the figures come from, and those rejected for a disturbance. A cell without a time has its status in place of it; the reasons are in the summary. Emulated cells ran in another precision than they are named by, and are not ranked.
 
-    †: the ratio is to the baseline's own record, as no baseline was measured in turns with the cell to its end (there was no memory for it, it failed, or the record is of an older layout). Whatever drifted between the two is in the ratio.
+    †: the ratio is to the baseline's own record, as no baseline was measured in turns with the cell to its end (there was no room for it, it failed, or the record is of an older layout). Whatever drifted between the two is in the ratio.
 
     ## attention
 

@@ -18,10 +18,9 @@ const OF_THE_BEST: [&str; 11] =
 /// Of the baseline as it was beside the best one; of its own record where nothing could be ranked.
 const OF_BOTH: [&str; 2] = ["median_ns", "samples"];
 
-/// One row a set, from rows of the speed frame. Columns: `run`, `machine`, `family`, `group`, the baseline's columns, the best
-/// cell's (`id`, `variant`, `engine`, `median_ns`, `ratio..`, `apart`, `samples`, `declared_ratio`, `err_method_rel`, parameters; null where none
-/// could be ranked), the axes of the problem, `ranked` (cells that the best was picked from) and `unranked` (other cells that are not the
-/// baseline).
+/// One row a set, from rows of the speed frame. Columns: `run`, `machine`, `family`, `group`, the baseline's columns, the best cell's
+/// ([`OF_THE_BEST`] and parameters; null where none could be ranked), the axes of the problem, `ranked` (cells that the best was picked
+/// from) and `unranked` (other cells that are not the baseline).
 pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     let ok = || col("status").eq(lit(Status::Ok.name()));
     let base_ok = col(base("status").as_str()).eq(lit(Status::Ok.name())).fill_null(lit(false));

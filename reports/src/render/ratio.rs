@@ -26,7 +26,7 @@ pub(crate) fn legend(frame: &DataFrame) -> PolarsResult<String> {
         0 => String::new(),
         _ => format!(
             "\n{APART}: the ratio is to the baseline's own record, as no baseline was measured in turns with the cell to its end (there was no \
-             memory for it, it failed, or the record is of an older layout). Whatever drifted between the two is in the ratio.\n"
+             room for it, it failed, or the record is of an older layout). Whatever drifted between the two is in the ratio.\n"
         ),
     })
 }

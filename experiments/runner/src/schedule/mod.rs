@@ -3,7 +3,7 @@
 //! Cells of one group solve the same problem, so they are measured *interleaved*: several workers live at once, and each round asks
 //! each of them for a short batch of samples, in random order. Drift of the machine then hits all alike. A group larger than
 //! `live_workers`, or than the memory for them, is cut into chunks; the baseline takes part in every chunk that has room for it, and a
-//! cell's record has what the baseline showed in the very rounds that the cell was in: what a ratio divides by is never of another time.
+//! cell's record has what the baseline showed in the very rounds that the cell was in, which is what its ratio divides by.
 //!
 //! For each cell: a memory pass in a process of its own, then a second fresh process that prepares, verifies, warms up and is
 //! timed. A step that fails ends the cell with a record that says so, and nothing but the cell.
