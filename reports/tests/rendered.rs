@@ -75,7 +75,7 @@ fn summary() {
     ## Noise and notes
 
     * Noise floor: the same cell, measured in two fresh workers in turns, differed from itself by 1.30 % at most (20 pairs). A ratio nearer to 1 than that is noise, whatever its interval says. Stolen by the hypervisor during the run: 1.50 ms, all cores together. Load average before the run: 0.50.
-    * Marked †: 2 of 9 ratios of times. The baseline was not measured in turns with these cells, so its own record stands in.
+    * Marked †: 2 of 9 ratios of times. What the baseline showed in the same rounds is not known there: its own record stands in.
     ");
 }
 
@@ -86,7 +86,7 @@ fn speed() {
 
     The median time of one call, and the 95 % confidence interval of that median. The ratio is the cell's time over its baseline's in the same rounds: below 1 is faster. Its interval divides the ends of the two medians' intervals crosswise, so it is rather too wide than too narrow. *share* is the least time that the machine's measured ceilings allow over the measured one (ceilings measured with more threads than the cell used count in full, so such a share is rather too low); *stop* says whether the interval became as narrow as asked or the time ran out; *samples* are those that the figures come from, and those rejected for a disturbance. A cell without a time has its status in place of it; the reasons are in the summary. Emulated cells ran in another precision than they are named by, and are not ranked.
 
-    †: the ratio is to the baseline's own record, as no baseline was measured in turns with the cell to its end (there was no room for it, it failed, or the record is of an older layout). Whatever drifted between the two is in the ratio.
+    †: the ratio is to the baseline's own record, since the cell's has nothing on the baseline in the same rounds (there was no room for it beside the cell, it failed, or the record is of an older layout). What drifted in between, where the two are of different times, is in the ratio.
 
     ## attention
 

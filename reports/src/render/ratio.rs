@@ -1,4 +1,4 @@
-//! Ratios of times as people read them: the figure, its interval, and a mark where the two times are not of the same rounds.
+//! Ratios of times as people read them: the figure, its interval, and a mark where the two times are not known to be of the same rounds.
 
 use polars::prelude::*;
 
@@ -6,7 +6,7 @@ use crate::columns::Typed;
 use crate::text::markdown::{ABSENT, counted};
 use crate::text::units::figure;
 
-/// Behind a ratio to the baseline's own record.
+/// Behind a ratio to the baseline's own record, which may be of another time.
 const APART: &str = "†";
 
 /// `0.512 [0.500, 0.524]`, with the mark where it belongs. `frame` is that of `frames::speed` or of `frames::headline`.
@@ -25,8 +25,9 @@ pub(crate) fn legend(frame: &DataFrame) -> PolarsResult<String> {
     Ok(match marked(frame)? {
         0 => String::new(),
         _ => format!(
-            "\n{APART}: the ratio is to the baseline's own record, as no baseline was measured in turns with the cell to its end (there was no \
-             room for it, it failed, or the record is of an older layout). Whatever drifted between the two is in the ratio.\n"
+            "\n{APART}: the ratio is to the baseline's own record, since the cell's has nothing on the baseline in the same rounds (there was no \
+             room for it beside the cell, it failed, or the record is of an older layout). What drifted in between, where the two are of \
+             different times, is in the ratio.\n"
         ),
     })
 }
@@ -38,7 +39,7 @@ pub(crate) fn note(speed: &DataFrame) -> PolarsResult<String> {
     Ok(match marked(speed)? {
         0 => String::new(),
         marked => format!(
-            "* Marked {APART}: {marked} of {} of times. The baseline was not measured in turns with these cells, so its own record stands in.\n",
+            "* Marked {APART}: {marked} of {} of times. What the baseline showed in the same rounds is not known there: its own record stands in.\n",
             counted(all as u64, "ratio")
         ),
     })
