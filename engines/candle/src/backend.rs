@@ -107,8 +107,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
     }
 
     fn supports(&self, operation: &OpSpec) -> Support {
-        let Engine { config, device, training, gpu_kernels, .. } = &self.engine;
-        let setting = Setting { precision: config.precision, on_cpu: device.is_cpu(), training: *training, gpu_kernels: *gpu_kernels };
+        let Engine { config, training, gpu_kernels, .. } = &self.engine;
+        let setting = Setting { precision: config.precision, on_cpu: P::ON_HOST, training: *training, gpu_kernels: *gpu_kernels };
         supports(setting, operation)
     }
 

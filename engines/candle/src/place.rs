@@ -9,6 +9,8 @@ pub trait Place: std::fmt::Debug + 'static {
     const NAME: &'static str;
     /// One line about it.
     const SUMMARY: &'static str;
+    /// Tensors are in the host's memory: what only the host can do needs no transfer.
+    const ON_HOST: bool = false;
 
     /// The device, or why there is none.
     fn device() -> Result<Device>;
@@ -23,6 +25,7 @@ pub struct Cpu;
 impl Place for Cpu {
     const NAME: &'static str = "candle";
     const SUMMARY: &'static str = "Hugging Face candle on the CPU: a tensor library with autograd, an allocation for each result";
+    const ON_HOST: bool = true;
 
     fn device() -> Result<Device> {
         Ok(Device::Cpu)

@@ -72,15 +72,12 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
     let host = || if on_cpu { plain.clone() } else { Support::Emulated("done in the host's memory, with a transfer each way".into()) };
     match operation {
         OpSpec::Matmul { .. } => of_activations(precision),
-        OpSpec::Attention { head_dim, value_dim, .. } if setting.by_gpu_kernel() && attention_fits(setting, *head_dim, *value_dim) => {
-            Support::Native
-        }
-        OpSpec::Softmax { .. } | OpSpec::Normalize { .. } | OpSpec::AddNorm { .. } if setting.by_gpu_kernel() => Support::Native,
+        _ if setting.by_gpu_kernel() && gpu_kernel_serves(setting, operation) => Support::Native,
         OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(precision).and(Support::Composed),
-        OpSpec::Linear { form, inputs, .. } => linear(setting, *form, *inputs),
-        OpSpec::GatedFfn { width, hidden, .. } => {
-            let form = form_of(precision);
-            linear(setting, form, *width).and(linear(setting, form, *hidden)).and(Support::Composed)
+        OpSpec::Linear { form, rows, inputs, outputs, .. } => linear(setting, *form, [*rows, *inputs, *outputs]),
+        OpSpec::GatedFfn { rows, width, hidden, .. } => {
+            let layer = |inputs: usize, outputs: usize| linear(setting, form_of(precision), [*rows, inputs, outputs]);
+            layer(*width, *hidden).and(layer(*hidden, *width)).and(Support::Composed)
         }
         OpSpec::AddNorm { .. } | OpSpec::Rotary { .. } | OpSpec::DepthwiseConv { .. } => Support::Composed,
         OpSpec::SoftmaxTopK { .. } => host().and(Support::Composed),
@@ -99,22 +96,37 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
     }
 }
 
-/// The attention kernel's widths and its shared memory.
-#[cfg(feature = "cuda")]
-fn attention_fits(setting: Setting, head_dim: usize, value_dim: usize) -> bool {
-    use crate::cuda::{Element, attention};
-    let element = match setting.precision.storage() {
-        DType::Bf16 => Element::Bf16,
-        DType::F16 => Element::F16,
-        _ => Element::F32,
-    };
-    let most = setting.gpu_kernels.unwrap_or(0);
-    head_dim.max(value_dim) <= attention::WIDEST && attention::shared(element, head_dim, value_dim) <= most
+/// Do kernels of ours that are there do this operation at its sizes? The engine asks the same before it calls them.
+#[cfg(any(feature = "cuda", test))]
+fn gpu_kernel_serves(setting: Setting, operation: &OpSpec) -> bool {
+    use crate::cuda::{attention, rows};
+    use crossover_core::check::AttentionSizes;
+    match *operation {
+        OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, .. } => {
+            let sizes = AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim };
+            attention::fits(&sizes, setting.gpu_kernels.unwrap_or(0))
+        }
+        OpSpec::Softmax { rows, classes, .. } => rows::fits(rows, classes, 1),
+        OpSpec::Normalize { rows, width, kind } | OpSpec::AddNorm { rows, width, kind } => rows::fits(rows, width, rows::groups_of(kind)),
+        _ => false,
+    }
 }
 
-#[cfg(not(feature = "cuda"))]
-fn attention_fits(_: Setting, _: usize, _: usize) -> bool {
+#[cfg(not(any(feature = "cuda", test)))]
+fn gpu_kernel_serves(_: Setting, _: &OpSpec) -> bool {
     false
+}
+
+/// An int4 product by the kernel of ours that is there.
+#[cfg(any(feature = "cuda", test))]
+fn int4_by_gpu_kernel(sizes: [usize; 3]) -> Support {
+    use crate::cuda::int4;
+    if int4::fits(sizes) { Support::Native } else { Support::Unsupported(int4::too_many(sizes[0], sizes[2])) }
+}
+
+#[cfg(not(any(feature = "cuda", test)))]
+fn int4_by_gpu_kernel(_: [usize; 3]) -> Support {
+    Support::Unsupported("this build has no kernels for a GPU".into())
 }
 
 /// A product of two activations.
@@ -141,8 +153,8 @@ fn form_of(precision: Precision) -> WeightForm {
     }
 }
 
-/// A product with a weight of this form.
-pub(crate) fn linear(setting: Setting, form: WeightForm, inputs: usize) -> Support {
+/// A product with a weight of this form: rows, inputs, outputs.
+fn linear(setting: Setting, form: WeightForm, sizes @ [_, inputs, _]: [usize; 3]) -> Support {
     let precision = setting.precision;
     let (storage, compute) = (precision.storage(), precision.compute());
     if !precision.activation.is_float() {
@@ -161,7 +173,7 @@ pub(crate) fn linear(setting: Setting, form: WeightForm, inputs: usize) -> Suppo
         WeightForm::Dense(dtype) | WeightForm::Sparse { dtype, .. } if expect_type(dtype, precision).is_err() => {
             Support::Unsupported(format!("weights in {dtype} do not fit {compute}"))
         }
-        WeightForm::Int4Group { .. } if setting.by_gpu_kernel() => Support::Native,
+        WeightForm::Int4Group { .. } if setting.by_gpu_kernel() => int4_by_gpu_kernel(sizes),
         WeightForm::Dense(dtype) if dtype == compute && storage == compute => Support::Native,
         WeightForm::Dense(_) if storage != compute => Support::Emulated(widened(storage, compute)),
         WeightForm::Dense(dtype) => {
@@ -176,7 +188,16 @@ pub(crate) fn linear(setting: Setting, form: WeightForm, inputs: usize) -> Suppo
 
 #[cfg(test)]
 mod tests {
+    use crossover_core::ops::{NormKind, SoftmaxAlgorithm};
+
     use super::*;
+
+    /// Bytes of shared memory that a block has on a large GPU.
+    const PLENTY: usize = 227 << 10;
+
+    fn bf16() -> Precision {
+        Precision::new(DType::Bf16, DType::Bf16, DType::F32)
+    }
 
     #[test]
     fn a_refusal_names_what_is_refused_and_nothing_else() {
@@ -185,5 +206,52 @@ mod tests {
         assert_eq!(error, "candle does not support isa avx2: candle chooses its instructions by itself");
         let none = check_configuration(&EngineConfig::new(Precision::F32, 0)).unwrap_err().to_string();
         assert_eq!(none, "candle does not support 0 threads: a call needs at least one");
+    }
+
+    /// Whatever the kernels' calls cannot count must not be called native.
+    #[test]
+    fn a_gpu_kernel_is_promised_only_where_it_can_be_called() {
+        let setting = Setting { precision: bf16(), on_cpu: false, training: false, gpu_kernels: Some(PLENTY) };
+        let attention = |batch: usize, heads: usize, head_dim: usize, queries: usize| OpSpec::Attention {
+            batch,
+            heads,
+            key_heads: heads,
+            head_dim,
+            value_dim: head_dim,
+            queries,
+            keys: queries,
+            pairs: 0,
+        };
+        for (fits, operation) in [
+            (true, attention(1, 8, 64, 1024)),
+            (true, attention(65_535, 65_535, 256, i32::MAX as usize)),
+            (false, attention(1, 8, 257, 1024)),
+            (false, attention(65_536, 8, 64, 1024)),
+            (false, attention(1, 65_536, 64, 1024)),
+            (false, attention(1, 8, 64, 1 << 31)),
+        ] {
+            assert_eq!(supports(setting, &operation) == Support::Native, fits, "{operation:?}");
+        }
+        // Halves of this width would fit alone; beside an operand in f32 they are widened.
+        let little = Setting { gpu_kernels: Some(100 << 10), ..setting };
+        assert_eq!(supports(little, &attention(1, 8, 128, 1024)), Support::Native);
+        assert_ne!(supports(little, &attention(1, 8, 256, 1024)), Support::Native);
+        let softmax = |rows| OpSpec::Softmax { rows, classes: 1, algorithm: SoftmaxAlgorithm::Stable };
+        assert_eq!(supports(setting, &softmax(i32::MAX as usize)), Support::Native);
+        assert_ne!(supports(setting, &softmax(1 << 31)), Support::Native);
+        let norm = |rows| OpSpec::Normalize { rows, width: 8, kind: NormKind::Group { groups: 4 } };
+        assert_eq!(supports(setting, &norm(1 << 28)), Support::Native);
+        assert_ne!(supports(setting, &norm(1 << 29)), Support::Native);
+    }
+
+    /// 524,280 rows were once the most.
+    #[test]
+    fn an_int4_product_has_any_number_of_rows_that_a_gpu_could_hold() {
+        let setting = Setting { precision: Precision::F32, on_cpu: false, training: false, gpu_kernels: Some(PLENTY) };
+        let answer = |rows, outputs| linear(setting, WeightForm::Int4Group { group: 32 }, [rows, 64, outputs]);
+        assert_eq!(answer(600_000, 4096), Support::Native);
+        assert_eq!(answer(1, 1_000_000), Support::Native);
+        let Support::Unsupported(reason) = answer(1 << 30, 1 << 12) else { panic!("{:?}", answer(1 << 30, 1 << 12)) };
+        assert_eq!(reason, "1073741824 rows by 4096 outputs are more than the int4 kernel counts");
     }
 }

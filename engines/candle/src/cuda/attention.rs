@@ -1,6 +1,8 @@
 //! A call of the attention kernels: sizes, strides, grid and memory. The tensor cores do bf16 and f16; f32 has a kernel of its own, since
 //! they would round its operands.
 
+use crossover_core::check::AttentionSizes;
+
 use super::plan::TILE;
 use super::{Element, Launch, Parameters, Program, int};
 
@@ -68,11 +70,23 @@ pub(crate) fn program(element: Element, head_dim: usize, value_dim: usize) -> Pr
     Program { entry: "attention", sources, element, defines }
 }
 
-/// The call; `None` where a size is beyond what the kernels address.
+/// Do the kernels serve these sizes, where a block can have `most` bytes of shared memory? The answer is for operands of any types: of
+/// different ones they are widened to f32, so the memory of f32 is asked for, and a GPU with little of it composes wide heads of halves
+/// that alone would fit.
+pub(crate) fn fits(sizes: &AttentionSizes, most: usize) -> bool {
+    let AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = *sizes;
+    let counted = [queries, keys].into_iter().all(|size| int(size).is_some()) && heads.max(batch) <= MOST_BLOCKS && key_heads > 0;
+    counted && head_dim.max(value_dim) <= WIDEST && shared(Element::F32, head_dim, value_dim) <= most
+}
+
+/// The call; `None` where positions, distances or strides are beyond what the kernels count, or [`fits`] says no.
 pub(crate) fn launch(call: &Call, buffers: Buffers) -> Option<Launch> {
-    if call.head_dim.max(call.value_dim) > WIDEST || call.heads.max(call.batch) > MOST_BLOCKS || call.key_heads == 0 {
+    let Call { batch, heads, key_heads, queries, keys, head_dim, value_dim, .. } = *call;
+    if !fits(&AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim }, usize::MAX) {
         return None;
     }
+    // The kernels add the two.
+    int(call.query_offset.checked_add(queries)?)?;
     let [q, k, v] = buffers.operands;
     let mut parameters = Parameters::default().buffer(Some(buffers.out)).buffer(buffers.log_sum_exp);
     for buffer in [q, k, v].into_iter().chain(buffers.plan).map(Some).chain([buffers.bias, buffers.distance, buffers.key_mask]) {
@@ -81,16 +95,16 @@ pub(crate) fn launch(call: &Call, buffers: Buffers) -> Option<Launch> {
     for stride in call.strides.into_iter().flatten().chain(call.bias_strides) {
         parameters = parameters.long(i64::try_from(stride).ok()?);
     }
-    let sizes = [call.heads, call.heads / call.key_heads, call.queries, call.keys, call.head_dim, call.value_dim];
+    let sizes = [heads, heads / key_heads, queries, keys, head_dim, value_dim];
     for size in sizes.into_iter().chain([call.query_offset, call.reach]) {
         parameters = parameters.int(int(size)?);
     }
-    let grid = [call.queries.div_ceil(TILE), call.heads, call.batch];
+    let grid = [queries.div_ceil(TILE), heads, batch];
     Some(Launch {
-        program: program(call.element, call.head_dim, call.value_dim),
+        program: program(call.element, head_dim, value_dim),
         grid,
         threads: if call.element == Element::F32 { 256 } else { 128 },
-        shared: shared(call.element, call.head_dim, call.value_dim),
+        shared: shared(call.element, head_dim, value_dim),
         parameters: parameters.float(call.scale).float(call.soft_cap.unwrap_or(0.0)),
     })
 }

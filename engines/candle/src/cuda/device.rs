@@ -166,7 +166,8 @@ struct Compiled {
     ptx: String,
 }
 
-/// What tells programs apart: sources are told apart by their entries.
+/// What tells programs apart: entry, element, definitions, architecture. Each entry has one source, but for attention, whose element tells
+/// its two apart.
 type Key = (&'static str, Element, Vec<(&'static str, usize)>, &'static str);
 
 /// The kernel, compiled once a process. Looked up at every call, so the sources themselves are not compared.

@@ -139,11 +139,11 @@ pub(crate) fn attention(
 ) -> Result<bool> {
     let AttentionSizes { batch, heads, queries, keys, head_dim, value_dim, .. } = sizes;
     let some = [batch, heads, queries, keys, head_dim, value_dim].iter().all(|&size| size > 0);
-    if !some || !engine.has_kernels() {
+    if !some || !engine.has_kernels() || !attention::fits(&sizes, engine.gpu_kernels.unwrap_or(0)) {
         return Ok(false);
     }
     let logs = outputs.log_sum_exp.is_some();
-    let Some((out, logs)) = attended(engine, sizes, spec, operands, logs).during("attention")? else { return Ok(false) };
+    let (out, logs) = attended(engine, sizes, spec, operands, logs).during("attention")?;
     engine.write("attention", &out, outputs.out.reborrow())?;
     if let (Some(logs), Some(target)) = (logs, &mut outputs.log_sum_exp) {
         engine.write("attention", &logs, target.reborrow())?;
@@ -157,13 +157,10 @@ fn attended(
     spec: &AttentionSpec,
     operands: &AttentionOperands<'_, CandleBuffer>,
     logs: bool,
-) -> candle_core::Result<Option<(Tensor, Option<Tensor>)>> {
+) -> candle_core::Result<(Tensor, Option<Tensor>)> {
     let AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
     let read = [&operands.q, &operands.k, &operands.v].map(|view| engine.read(view)).into_iter().collect::<candle_core::Result<_>>()?;
     let (element, read) = engine.in_one_type(read)?;
-    if attention::shared(element, head_dim, value_dim) > engine.gpu_kernels.unwrap_or(0) {
-        return Ok(None);
-    }
     let mut tensors: Vec<Tensor> = read.iter().map(with_dense_rows).collect::<candle_core::Result<_>>()?;
     let strides = [0, 1, 2].map(|at: usize| [0, 1, 2].map(|axis: usize| tensors[at].stride()[axis]));
     let plan = engine.cache.borrow_mut().plan(&spec.pattern, [spec.query_offset, queries, keys], &engine.device)?;
@@ -209,10 +206,15 @@ fn attended(
         bias_strides,
         reach,
     };
-    let Some(launch) = attention::launch(&call, buffers) else { return Ok(None) };
+    // The sizes fit: composing here would pass under the kernel's name.
+    let launch = attention::launch(&call, buffers).ok_or_else(|| {
+        candle_core::Error::Msg(format!(
+            "positions from {query_offset} on, or {reach} distances, are more than the attention kernel counts"
+        ))
+    })?;
     let shape = Shape::from((batch, heads, queries, value_dim));
     let out = Call { launch, tensors: tensors.iter().collect(), dtype, shape }.run()?;
-    Ok(Some((out, kept_logs)))
+    Ok((out, kept_logs))
 }
 
 /// The kernels step from row to row by any stride, but within a row by one.
@@ -245,7 +247,7 @@ impl PackedInt4 {
         4 * (self.codes.elem_count() + self.scales.elem_count())
     }
 
-    /// x W^T + bias in f32; `None` where there are more rows than the kernel counts.
+    /// x W^T + bias in f32; an error where [`int4::fits`] says no, which `supports` says, too.
     pub(crate) fn product(
         &self,
         engine: &Engine,
@@ -260,7 +262,7 @@ impl PackedInt4 {
         tensors.extend(bias.as_ref());
         let buffers = int4::Buffers { out: 0, x: 1, codes: 2, scales: 3, bias: bias.as_ref().map(|_| 4) };
         let launch = int4::launch(element, buffers, [rows, inputs, outputs, self.group])
-            .ok_or_else(|| candle_core::Error::Msg(format!("{rows} rows of {inputs} inputs are more than the int4 kernel counts")))?;
+            .ok_or_else(|| candle_core::Error::Msg(int4::too_many(rows, outputs)))?;
         Call { launch, tensors, dtype: Candle::F32, shape: Shape::from((rows, outputs)) }.run()
     }
 }

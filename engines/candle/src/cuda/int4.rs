@@ -28,15 +28,32 @@ pub(crate) struct Buffers {
     pub(crate) bias: Option<usize>,
 }
 
-/// x [rows, inputs] times the weight [outputs, inputs], transposed.
+/// Blocks of a call; `None` where a size is beyond what the kernel counts.
+fn blocks([rows, inputs, outputs]: [usize; 3]) -> Option<usize> {
+    [rows, inputs, outputs].into_iter().try_for_each(|size| int(size).map(|_| ()))?;
+    let blocks = outputs.div_ceil(WARPS).checked_mul(rows.div_ceil(ROWS))?;
+    int(blocks).map(|_| blocks)
+}
+
+/// Does the kernel count so many?
+pub(crate) fn fits(sizes: [usize; 3]) -> bool {
+    blocks(sizes).is_some()
+}
+
+/// Why not, where it does not.
+pub(crate) fn too_many(rows: usize, outputs: usize) -> String {
+    format!("{rows} rows by {outputs} outputs are more than the int4 kernel counts")
+}
+
+/// x [rows, inputs] times the weight [outputs, inputs], transposed; `None` where [`fits`] says no.
 pub(crate) fn launch(element: Element, buffers: Buffers, [rows, inputs, outputs, group]: [usize; 4]) -> Option<Launch> {
     let Buffers { out, x, codes, scales, bias } = buffers;
     let mut parameters = [Some(out), Some(x), Some(codes), Some(scales), bias].into_iter().fold(Parameters::default(), Parameters::buffer);
     for size in [rows, inputs, outputs, group] {
         parameters = parameters.int(int(size)?);
     }
-    let grid = [outputs.div_ceil(WARPS), rows.div_ceil(ROWS), 1];
-    (grid[1] <= 65_535).then(|| Launch { program: program(element), grid, threads: 32 * WARPS, shared: 0, parameters })
+    let grid = [blocks([rows, inputs, outputs])?, 1, 1];
+    Some(Launch { program: program(element), grid, threads: 32 * WARPS, shared: 0, parameters })
 }
 
 pub(crate) fn program(element: Element) -> Program {

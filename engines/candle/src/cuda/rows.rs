@@ -13,14 +13,21 @@ const PLAIN_SHARED: usize = 48 << 10;
 const SOFTMAX: &[&str] = &[include_str!("kernels/block.cu"), include_str!("kernels/softmax.cu")];
 const NORM: &[&str] = &[include_str!("kernels/block.cu"), include_str!("kernels/add_norm.cu")];
 
-/// The softmax of dense rows.
+/// Do the kernels count so many rows of such a width? In groups a row is so many of theirs.
+pub(crate) fn fits(rows: usize, width: usize, groups: usize) -> bool {
+    rows.checked_mul(groups).and_then(int).is_some() && int(width).is_some()
+}
+
+/// The softmax of dense rows; `None` where [`fits`] says no.
 pub(crate) fn softmax(element: Element, algorithm: SoftmaxAlgorithm, [out, x]: [usize; 2], rows: usize, width: usize) -> Option<Launch> {
     let algorithm = match algorithm {
         SoftmaxAlgorithm::Naive => 0,
         SoftmaxAlgorithm::Stable => 1,
         SoftmaxAlgorithm::Online => 2,
     };
-    int(rows)?;
+    if !fits(rows, width, 1) {
+        return None;
+    }
     Some(Launch {
         program: softmax_program(element),
         grid: [rows, 1, 1],
@@ -34,6 +41,11 @@ pub(crate) fn softmax_program(element: Element) -> Program {
     Program { entry: "softmax", sources: SOFTMAX, element, defines: Vec::new() }
 }
 
+/// Parts of a row that are normalised one by one.
+pub(crate) fn groups_of(kind: NormKind) -> usize {
+    if let NormKind::Group { groups } = kind { groups } else { 1 }
+}
+
 /// The buffers of a norm, as numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NormBuffers {
@@ -45,11 +57,13 @@ pub(crate) struct NormBuffers {
     pub(crate) beta: Option<usize>,
 }
 
-/// A norm of dense rows of x, or of x + residual; the width is checked to be a multiple of the groups.
+/// A norm of dense rows of x, or of x + residual; the width is checked to be a multiple of the groups. `None` as for the softmax.
 pub(crate) fn add_norm(element: Element, spec: NormSpec, buffers: NormBuffers, rows: usize, width: usize) -> Option<Launch> {
-    let groups = if let NormKind::Group { groups } = spec.kind { groups } else { 1 };
-    let (rows, width) = (rows.checked_mul(groups)?, width / groups);
-    int(rows)?;
+    let groups = groups_of(spec.kind);
+    if !fits(rows, width, groups) {
+        return None;
+    }
+    let (rows, width) = (rows * groups, width / groups);
     let kept = MEETING + 4 * width <= PLAIN_SHARED;
     let mut parameters = Parameters::default().buffer(Some(buffers.out)).buffer(buffers.sum).buffer(Some(buffers.x));
     for buffer in [buffers.residual, buffers.gamma, buffers.beta] {

@@ -17,7 +17,9 @@ struct Parameters {
 };
 
 extern "C" __global__ void __launch_bounds__(32 * WARPS) int4_linear(Parameters p) {
-    int lane = threadIdx.x % 32, output = blockIdx.x * WARPS + threadIdx.x / 32, first_row = blockIdx.y * ROWS;
+    // One dimension of blocks, outputs first: the other dimensions of a grid end at 65,535.
+    int across = (p.outputs + WARPS - 1) / WARPS, lane = threadIdx.x % 32;
+    int output = blockIdx.x % across * WARPS + threadIdx.x / 32, first_row = blockIdx.x / across * ROWS;
     // A whole warp leaves, so that the shuffles below stay complete; nothing here waits for other warps.
     if (output >= p.outputs) return;
     int words = (p.inputs + 7) / 8, groups = (p.inputs + p.group - 1) / p.group;
