@@ -87,7 +87,7 @@ test-cuda-compile: cuda-environment
     {{ cuda }} LD_LIBRARY_PATH="$CUDA_HOME/lib:$CUDA_HOME/lib/stubs:${LD_LIBRARY_PATH:-}" \
         cargo test --release -p crossover-candle --features cuda --lib cuda
 
-# On a machine with a GPU: the conformance suite, then a sweep, left with its report in results/runs-published/MACHINE (no Rust needed)
+# On a machine with a GPU: the conformance suite and a sweep, left in results/runs-published/MACHINE (no Rust needed)
 gpu-sweep MACHINE EXPERIMENT="standard" *FLAGS:
     bash engines/candle/gpu-sweep.sh "{{ MACHINE }}" "{{ EXPERIMENT }}" {{ FLAGS }}
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the conformance suite and a sweep of the engine candle-cuda on this machine, and leaves the run under results/runs-published.
+# Runs the conformance suite and a sweep of the engine candle-cuda on this machine, and leaves both under results/runs-published. The
+# sweep is run whatever the suite says; the exit code is that of the suite where it failed, else that of the sweep.
 #   usage: gpu-sweep.sh MACHINE EXPERIMENT [FLAGS of `crossover run`]
 # It takes the programs that `just build-cuda` left in target-cuda/gpu (or in CROSSOVER_GPU_PROGRAMS), which may have been built on
 # another machine: nothing is compiled here but the kernels, by NVRTC and the driver.
@@ -25,10 +26,15 @@ export CROSSOVER_WORKER=$programs/crossover-worker-cuda CROSSOVER_NEEDS_GPU=1
 # What the driver makes of candle's kernels is kept, so that it is made once and not in every worker.
 export CUDA_CACHE_PATH=${CUDA_CACHE_PATH:-$PWD/target-cuda/kernels} CUDA_CACHE_MAXSIZE=${CUDA_CACHE_MAXSIZE:-1073741824}
 "$programs/crossover" doctor || echo "the doctor found something; its words are above"
-"$programs/conformance" --nocapture conforms_on_a_gpu | tee "results/runs-published/$machine/conformance.txt"
+suite=0
+"$programs/conformance" --nocapture on_a_gpu | tee "results/runs-published/$machine/conformance.txt" || suite=$?
 status=0
 "$programs/crossover" run "$experiment" --filter 'engine == "candle-cuda"' --out "$folder" "$@" || status=$?
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv \
     > "results/runs-published/$machine/gpu.csv" 2>/dev/null || echo "nvidia-smi is not there: gpu.csv is missing" >&2
 echo "the run is in $folder; make its report where the reports program is: crossover report $folder --out $folder/report"
+if [ "$suite" -ne 0 ]; then
+    echo "the conformance suite failed: results/runs-published/$machine/conformance.txt" >&2
+    exit "$suite"
+fi
 exit "$status"

@@ -33,7 +33,7 @@ pub enum Cause {
     /// The loader could not start it, because a library that it is linked to is not there.
     #[error(
         "the worker could not be started: {library} is not on this machine{}",
-        if ["libcu", "libnvrtc"].iter().any(|start| library.starts_with(start)) {
+        if is_of_cuda(library) {
             ". A worker with the feature candle-cuda starts only where CUDA and its driver are installed; build it without that feature, or \
              name another worker by CROSSOVER_WORKER"
         } else {
@@ -112,11 +112,18 @@ impl WorkerFailure {
             Cause::Signalled { .. } | Cause::Exited { .. } if self.stderr_tail.as_deref().is_some_and(speaks_of_memory) => Status::Oom,
             Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) | Cause::MemoryLimit { .. } => Status::Oom,
             Cause::Fault(Fault { kind: FailureKind::Unsupported, .. }) => Status::Unsupported,
-            Cause::MissingLibrary { .. } => Status::Unsupported,
+            Cause::MissingLibrary { library } if is_of_cuda(library) => Status::Unsupported,
             Cause::Deadline(_) => Status::Timeout,
             _ => Status::Crashed,
         }
     }
+}
+
+/// A library that comes with CUDA or its driver: without it no worker for a GPU starts, and its cells have a reason that is not the
+/// worker's fault. What else a worker lacks, it should have been installed with.
+fn is_of_cuda(library: &str) -> bool {
+    const NAMES: [&str; 6] = ["libcuda", "libcudart", "libcublas", "libcublasLt", "libnvrtc", "libcurand"];
+    library.split_once(".so").is_some_and(|(name, _)| NAMES.contains(&name))
 }
 
 /// An allocator that gives up says so on stderr before it aborts, in one of a few fixed phrases (Rust, C++, Python, libc).
@@ -168,6 +175,17 @@ mod tests {
         let failure = failure(cause, Some(tail));
         assert_eq!(failure.status(), Status::Unsupported);
         assert!(failure.to_string().contains("candle-cuda") && failure.to_string().contains("CROSSOVER_WORKER"), "{failure}");
+        // Whose name merely begins like CUDA's, or has nothing to do with it, is missing through a fault of the worker's own.
+        let missing = |cause| self::failure(cause, None);
+        for other in ["libcurl.so.4", "libcups.so.2", "libopenblas.so.0"] {
+            let failure = missing(Cause::MissingLibrary { library: other.into() });
+            assert_eq!(failure.status(), Status::Crashed, "{other}");
+            let text = failure.to_string();
+            assert!(text.contains(other) && text.contains("install it") && !text.contains("CUDA"), "{text}");
+        }
+        for cuda in ["libcudart.so.13", "libcublasLt.so.13", "libnvrtc.so.13", "libcurand.so.10"] {
+            assert_eq!(missing(Cause::MissingLibrary { library: cuda.into() }).status(), Status::Unsupported, "{cuda}");
+        }
         // Another exit, or other words, stay what they are.
         assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail), None, None), Cause::Exited { code: 1 });
         assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found"), None, None), Cause::Exited { code: 127 });
