@@ -9,6 +9,7 @@
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs` | rows |
 //! | `elementwise.rs` | functions of one and two arguments, masks, selections |
 //! | `rows.rs`, `sort.rs` | gather, scatter, argsort, top-k |
+//! | `transfer.rs` | copies between host and device |
 //! | `kernel.rs` | kernels of ours as candle operations |
 //! | `support.rs`, `operands.rs`, `error.rs` | what is possible, what is allowed, what went wrong |
 //! | `training.rs` | the same with everything recorded, and gradients |
@@ -31,7 +32,7 @@ use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{
-    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
 };
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
@@ -46,7 +47,7 @@ use crate::operands::{Types, indexable, indices};
 use crate::place::{Cpu, Place};
 use crate::support::{Setting, check_configuration, supports};
 use crate::weight::CandleWeight;
-use crate::{conv, linear, matmul, normalize, reduce, rows, softmax, sort};
+use crate::{conv, linear, matmul, normalize, reduce, rows, softmax, sort, transfer};
 
 /// The name of this engine in messages, wherever its tensors are.
 pub const NAME: &str = "candle";
@@ -157,6 +158,19 @@ impl<P: Place> TransformerBackend for Backend<P> {
         // A copy is its own storage, also where the types are the same.
         let own = self.read(&x).and_then(|x| if x.dtype() == out.buffer.tensor.dtype() { x.force_contiguous() } else { Ok(x) });
         self.write("copy", &own.during("copy")?, out)
+    }
+
+    fn transfer(&self, to: Side, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+        self.expect(|| OpSpec::Transfer { elements: out.layout.len(), to })?;
+        check::same_shape("transfer", &x.layout, &out.layout)?;
+        check::inside("transfer", x.buffer, &x.layout)?;
+        check::inside("transfer", out.buffer, &out.layout)?;
+        transfer::transfer(self, to, &x, out)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn take_device_peak(&self) -> Result<Option<u64>> {
+        crate::cuda::memory::take_peak(&self.device).during("device memory")
     }
 
     fn matmul(&self, spec: MatmulSpec, a: View<'_, CandleBuffer>, b: View<'_, CandleBuffer>, c: ViewMut<'_, CandleBuffer>) -> Result<()> {

@@ -38,6 +38,7 @@ mod softmax;
 mod sort;
 mod store;
 mod support;
+mod transfer;
 mod view;
 
 pub use backend::CandleBackend;

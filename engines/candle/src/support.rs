@@ -9,7 +9,7 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, ReduceOp, UnaryOp, WeightForm};
-use crossover_core::support::Support;
+use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
 use crate::backend::NAME;
 use crate::linear::LONGEST_INT8_SUM;
@@ -92,6 +92,8 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
         OpSpec::Reduce { op: ReduceOp::ArgMax, .. } => host(),
         OpSpec::Reduce { .. } => kernel,
         OpSpec::StableArgSort { .. } | OpSpec::TopK { .. } | OpSpec::GatherRows { .. } | OpSpec::ScatterAddRows { .. } => host(),
+        OpSpec::Transfer { .. } if on_cpu => Support::Unsupported(NOTHING_TO_TRANSFER.into()),
+        OpSpec::Transfer { .. } => Support::Native,
         OpSpec::Binary { .. } | OpSpec::Mask { .. } | OpSpec::Select { .. } | OpSpec::Copy { .. } => plain,
     }
 }

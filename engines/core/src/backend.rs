@@ -24,6 +24,7 @@
 //! | softmax kinds, adaptive and hierarchical softmax | `softmax`, `softmax_top_k`, `linear` over clusters of classes |
 //! | cross-entropy without materialised logits | a further provided method over vocabulary tiles of prepared weights |
 //! | shared weights over layers | a variant keeps one prepared weight and uses it L times |
+//! | copies between host and device, as cells | `transfer` |
 //! | training | tensors are only touched through these methods, so an engine can record them (autograd) |
 //!
 //! # Memory
@@ -41,10 +42,10 @@ use crate::host::HostTensor;
 use crate::isa::IsaChoice;
 use crate::layout::Layout;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
 };
 use crate::pattern::AttentionPattern;
-use crate::support::Support;
+use crate::support::{NOTHING_TO_TRANSFER, Support};
 use crate::tensor::{Buffer, Tensor, View, ViewMut};
 use crate::weights::HostWeight;
 
@@ -329,6 +330,21 @@ pub trait TransformerBackend: Sized + 'static {
         scratch: &mut Arena<Self::Buffer>,
     ) -> Result<()> {
         compose::fused::rotary(self, x, cosines, sines, out, scratch)
+    }
+
+    /// Copies a tensor to the other side of the link between the host's memory and the device's. A tensor on the host is good for nothing
+    /// but this and `download`; `out` is a whole buffer, which is on that side afterwards. Engines that compute in the host's memory have
+    /// no such link.
+    fn transfer(&self, to: Side, x: View<'_, Self::Buffer>, out: ViewMut<'_, Self::Buffer>) -> Result<()> {
+        let operation = OpSpec::Transfer { elements: out.layout.len(), to };
+        check::same_shape("transfer", &x.layout, &out.layout)?;
+        Err(unsupported(Self::describe().name, &operation, NOTHING_TO_TRANSFER))
+    }
+
+    /// The most bytes of its device's memory that this process has held at once since this was last asked, as the device's own allocator
+    /// counts them; `None` where the engine computes in the host's memory, or the device does not tell.
+    fn take_device_peak(&self) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     /// A tensor for which nobody else has a use yet; contents unspecified.

@@ -61,7 +61,7 @@ impl OpSpec {
             }
             Self::Unary { elements, op } => width.through(wide(elements), op.flops()),
             Self::Select { elements } => width.through(wide(elements), 1),
-            Self::Copy { elements } => width.through(wide(elements), 0),
+            Self::Copy { elements } | Self::Transfer { elements, .. } => width.through(wide(elements), 0),
             Self::Binary { elements, .. } => width.cost(wide(elements), wide(elements).saturating_mul(2), wide(elements)),
             Self::Reduce { rows, width: columns, .. } => width.cost(area(rows, columns), area(rows, columns), wide(rows)),
             Self::Mask { rows, columns } => width.through(area(rows, columns), 0),

@@ -260,6 +260,15 @@ impl fmt::Display for WeightForm {
     }
 }
 
+/// An end of the link between the host's memory and that of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The host's memory.
+    Host,
+    /// The memory that the engine computes in.
+    Device,
+}
+
 /// One operation with its sizes.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the fields are the sizes that the operation's own docs name")]
@@ -286,4 +295,5 @@ pub enum OpSpec {
     GatedFfn { rows: usize, width: usize, hidden: usize, activation: Activation },
     SoftmaxTopK { rows: usize, classes: usize, k: usize },
     Rotary { rows: usize, width: usize },
+    Transfer { elements: usize, to: Side },
 }

@@ -20,7 +20,8 @@ use crate::error::{EngineError, Result, shape_error};
 use crate::host::HostTensor;
 use crate::layout::Layout;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp, WeightForm,
+    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
+    WeightForm,
 };
 use crate::pattern::AttentionPattern;
 use crate::support::Support;
@@ -176,6 +177,12 @@ impl TransformerBackend for ShapeOnly {
     fn copy(&self, x: In<'_>, out: Out<'_>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
         self.note(OpSpec::Copy { elements: x.layout.len() });
+        Ok(())
+    }
+
+    fn transfer(&self, to: Side, x: In<'_>, out: Out<'_>) -> Result<()> {
+        check::same_shape("transfer", &x.layout, &out.layout)?;
+        self.note(OpSpec::Transfer { elements: x.layout.len(), to });
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 //! How an engine answers "can you do this?". There is no silent promotion: computing in another precision is said aloud.
 
+/// Why an engine that computes in the host's memory has no transfers.
+pub const NOTHING_TO_TRANSFER: &str = "tensors are in the host's memory, where the engine computes: nothing is transferred";
+
 /// An engine's answer for one operation at the cell's precision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Support {

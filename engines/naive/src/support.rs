@@ -8,7 +8,7 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
-use crossover_core::support::Support;
+use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
 use crate::backend::NAME;
 use crate::linear::LONGEST_INT8_SUM;
@@ -57,6 +57,7 @@ pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
         }
         OpSpec::AddNorm { .. } | OpSpec::SoftmaxTopK { .. } | OpSpec::Rotary { .. } => Support::Composed,
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
+        OpSpec::Transfer { .. } => Support::Unsupported(NOTHING_TO_TRANSFER.into()),
         OpSpec::Softmax { .. }
         | OpSpec::Normalize { .. }
         | OpSpec::Binary { .. }

@@ -13,7 +13,7 @@ use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
-use crossover_core::support::Support;
+use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
 use crate::attention;
 use crate::backend::NAME;
@@ -115,6 +115,7 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
             way(*width).and(way(*hidden)).and(Support::Composed)
         }
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
+        OpSpec::Transfer { .. } => Support::Unsupported(NOTHING_TO_TRANSFER.into()),
         OpSpec::Softmax { .. }
         | OpSpec::Normalize { .. }
         | OpSpec::AddNorm { .. }

@@ -45,6 +45,8 @@ pub trait PreparedCell {
     fn output(&self) -> Result<HostTensor>;
     /// Bytes by name.
     fn declared_bytes(&self) -> DeclaredBytes;
+    /// See [`TransformerBackend::take_device_peak`].
+    fn take_device_peak(&self) -> Result<Option<u64>>;
     /// Threads that the engine really uses.
     fn threads_used(&self) -> usize;
     /// The instruction set that the engine really uses.
@@ -107,7 +109,7 @@ pub fn run_reference<V: Variant>(axes: &Axes, inputs: &CellInputs) -> Result<(Ho
 
 impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
     fn new(backend: B, axes: &Axes, inputs: &CellInputs) -> Result<Self> {
-        let OnEngine { mut operands, activations, state } = placed(&backend, inputs)?;
+        let OnEngine { mut operands, mut activations, state } = placed(&backend, inputs)?;
         expect_inputs(V::DESCRIPTOR.name, activations.len())?;
         let start = Instant::now();
         pack(&backend, inputs, &mut operands)?;
@@ -121,7 +123,8 @@ impl<B: TransformerBackend, V: Variant> TypedCell<B, V> {
             scratch: 0,
             state: 0,
         };
-        let bound = V::bind(&mut operands, axes).map_err(|error| named(V::DESCRIPTOR.name, error))?;
+        let mut bound = V::bind(&mut operands, axes).map_err(|error| named(V::DESCRIPTOR.name, error))?;
+        bound.place(&backend, &mut activations)?;
         declared.state = bound.state_bytes() + state;
         Ok(Self { backend, bound, inputs: activations, out, scratch: Arena::new(), declared, prepare_ns })
     }
@@ -215,6 +218,10 @@ impl<B: TransformerBackend, V: Variant> PreparedCell for TypedCell<B, V> {
 
     fn declared_bytes(&self) -> DeclaredBytes {
         DeclaredBytes { scratch: self.scratch.peak_bytes(), ..self.declared }
+    }
+
+    fn take_device_peak(&self) -> Result<Option<u64>> {
+        self.backend.take_device_peak()
     }
 
     fn threads_used(&self) -> usize {

@@ -30,6 +30,7 @@ pub mod sizes;
 pub mod softmax;
 #[cfg(test)]
 mod testing;
+pub mod transfer;
 mod truth;
 pub mod variant;
 pub mod verify;

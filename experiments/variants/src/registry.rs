@@ -15,7 +15,7 @@ use crate::descriptor::{Descriptor, Placed};
 use crate::footprint::Footprint;
 use crate::inputs::CellInputs;
 use crate::variant::{Derived, Reference, Variant};
-use crate::{attention, cell, ffn, linear, model, norm, position, resolve, softmax};
+use crate::{attention, cell, ffn, linear, model, norm, position, resolve, softmax, transfer};
 
 /// Something done with each variant's type.
 pub trait VariantVisitor {
@@ -32,6 +32,7 @@ pub fn visit(visitor: &mut impl VariantVisitor) {
     linear::visit(visitor);
     position::visit(visitor);
     model::visit(visitor);
+    transfer::visit(visitor);
 }
 
 /// A variant without its type: what can be asked about it without an engine.

@@ -89,6 +89,11 @@ pub trait Bound<B: TransformerBackend> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()>;
 
+    /// Once, before any call: moves the inputs to where a call is to find them, if that is not where the engine computes.
+    fn place(&mut self, _backend: &B, _inputs: &mut [Tensor<B::Buffer>]) -> Result<()> {
+        Ok(())
+    }
+
     /// Bytes of state that outlives a call, such as a key/value cache.
     fn state_bytes(&self) -> usize {
         0

@@ -110,6 +110,10 @@ mod tests {
             DeclaredBytes::default()
         }
 
+        fn take_device_peak(&self) -> Result<Option<u64>> {
+            Ok(None)
+        }
+
         fn threads_used(&self) -> usize {
             1
         }

@@ -8,6 +8,7 @@
 //! | `attention.rs`, `rows.rs`, `int4.rs` | a call of each, as data: grid, parameters, memory |
 //! | `device.rs` | such a call compiled and launched as a candle custom operation |
 //! | `engine.rs` | the engine's operations on top of that |
+//! | `memory.rs` | what a process holds of the device's memory |
 //! | `host.rs`, `kernels/host.cpp` | such a call run on the host, for tests: the same source as C++, each thread a fiber |
 //!
 //! A call is data and knows no device, so what the tests run on a host is what a GPU runs, but for the handful of PTX instructions in
@@ -26,6 +27,8 @@ mod device;
 pub(crate) mod engine;
 #[cfg(test)]
 mod host;
+#[cfg(feature = "cuda")]
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 

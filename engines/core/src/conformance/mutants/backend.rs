@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::HostTensor;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
 };
 use crate::pattern::AttentionPattern;
 use crate::support::Support;
@@ -73,6 +73,10 @@ impl<B: TransformerBackend> TransformerBackend for Mutant<B> {
 
     fn copy(&self, x: In<'_, B>, out: Out<'_, B>) -> Result<()> {
         elementwise::copy(self, x, out)
+    }
+
+    fn transfer(&self, to: Side, x: In<'_, B>, out: Out<'_, B>) -> Result<()> {
+        self.inner.transfer(to, x, out)
     }
 
     fn matmul(&self, spec: MatmulSpec, a: In<'_, B>, b: In<'_, B>, c: Out<'_, B>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::dtype::{DType, PRECISION_PRESETS};
 use crate::error::{Result, shape_error};
 use crate::host::HostTensor;
 use crate::layout::Layout;
-use crate::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
+use crate::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp};
 use crate::pattern::AttentionPattern;
 use crate::support::Support;
 use crate::tensor::{Tensor, View, ViewMut};
@@ -99,6 +99,11 @@ impl TransformerBackend for RunningError {
         check::same_shape("copy", &x.layout, &out.layout)?;
         let (block, dtype) = (read("copy", &x)?, out.dtype());
         write("copy", out, block.iter().map(|x| x.stored_as(dtype)))
+    }
+
+    /// To either side: what arrives is what was sent.
+    fn transfer(&self, _to: Side, x: In<'_>, out: Out<'_>) -> Result<()> {
+        self.copy(x, out)
     }
 
     fn matmul(&self, spec: MatmulSpec, a: In<'_>, b: In<'_>, c: Out<'_>) -> Result<()> {
