@@ -75,6 +75,7 @@ pub(crate) const CELL_COLUMNS: &[(&str, Kind)] = &[
     ("allocator_peak_bytes", Kind::Int),
     ("warm_allocations", Kind::Int),
     ("high_water_bytes", Kind::Int),
+    ("device_peak_bytes", Kind::Int),
     ("err_impl", Kind::Double),
     ("err_impl_rel", Kind::Double),
     ("tolerance_used", Kind::Double),

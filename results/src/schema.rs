@@ -187,6 +187,10 @@ pub struct Memory {
     pub warm_allocations: Option<u64>,
     /// The fresh process's high-water mark of resident memory.
     pub high_water_bytes: u64,
+    /// The most that the process held at once of its device's memory while calling. Absent where the engine computes in the host's
+    /// memory. Since version 4.
+    #[serde(default)]
+    pub device_peak_bytes: Option<u64>,
 }
 
 /// How far the output is from what it should be. A figure that is not finite is absent, and counted.

@@ -43,6 +43,7 @@ pub(crate) fn full_record() -> Record {
             allocator_peak_bytes: Some(5),
             warm_allocations: Some(0),
             high_water_bytes: 7,
+            device_peak_bytes: Some(8),
         }),
         accuracy: Some(Accuracy {
             err_impl: Some(1.0e-7),
@@ -188,7 +189,7 @@ fn beside() -> impl Strategy<Value = Beside> {
 }
 
 fn memory() -> impl Strategy<Value = Memory> {
-    vec(count(), 7).prop_map(|n| Memory {
+    vec(count(), 8).prop_map(|n| Memory {
         weight_bytes: n[0],
         activation_bytes: n[1],
         scratch_bytes: n[2],
@@ -196,6 +197,7 @@ fn memory() -> impl Strategy<Value = Memory> {
         allocator_peak_bytes: Some(n[4]),
         warm_allocations: (n[5] % 2 == 0).then_some(n[5]),
         high_water_bytes: n[6],
+        device_peak_bytes: (n[7] % 2 == 0).then_some(n[7]),
     })
 }
 

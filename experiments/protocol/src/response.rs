@@ -204,6 +204,10 @@ pub struct MemoryFigures {
     pub warm_allocations: Option<u64>,
     /// The process's high-water mark of resident memory.
     pub high_water_bytes: u64,
+    /// The most that it held at once of its device's memory while calling, as the device tells; `null` where the engine computes in the
+    /// host's memory, and from a worker that does not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_peak_bytes: Option<u64>,
 }
 
 /// What comparing with the references gave.

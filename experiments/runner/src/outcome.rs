@@ -176,6 +176,7 @@ fn memory(figures: MemoryFigures) -> Memory {
         allocator_peak_bytes: figures.allocator_peak_bytes,
         warm_allocations: figures.warm_allocations,
         high_water_bytes: figures.high_water_bytes,
+        device_peak_bytes: figures.device_peak_bytes,
     }
 }
 

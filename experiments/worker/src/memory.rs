@@ -1,4 +1,4 @@
-//! The accounting pass: three named memory figures of one cell, none of them taken while time is.
+//! The accounting pass: the named memory figures of one cell, none of them taken while time is.
 
 use std::fs;
 use std::path::Path;
@@ -13,12 +13,14 @@ use crate::allocator::counted;
 /// Prepares the cell again under the counting allocator, calls it twice, and reads the process's high-water mark.
 ///
 /// `prepare` must hold on to nothing but the cell: the harness's own copies of the inputs are dropped by the caller before, and are no
-/// cost of the variant. The high-water mark is reset after preparing, so that it tells what *calling* needs.
+/// cost of the variant. The high-water marks, the process's and its device's, are reset after preparing, so that they tell what *calling*
+/// needs.
 pub fn account(prepare: impl FnOnce() -> Result<Box<dyn PreparedCell>>, release: impl FnOnce()) -> Result<MemoryFigures> {
     let (cell, preparing) = counted(prepare);
     let mut cell = cell?;
     release();
     reset_high_water();
+    cell.take_device_peak()?;
     let (first, cold) = counted(|| cell.call());
     first?;
     let (second, warm) = counted(|| cell.call());
@@ -32,6 +34,7 @@ pub fn account(prepare: impl FnOnce() -> Result<Box<dyn PreparedCell>>, release:
         allocator_peak_bytes: Some(preparing.peak_bytes.max(preparing.held_bytes + cold.peak_bytes)),
         warm_allocations: Some(warm.allocations),
         high_water_bytes: status_bytes("VmHWM").ok_or_else(|| anyhow!("cannot read VmHWM from /proc/self/status"))?,
+        device_peak_bytes: cell.take_device_peak()?,
     })
 }
 
@@ -53,4 +56,61 @@ fn reset_high_water() {
 
 fn status_bytes(field: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, field)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use crossover_core::error::Result;
+    use crossover_core::host::HostTensor;
+    use crossover_variants::cell::DeclaredBytes;
+
+    use super::*;
+
+    /// Preparing takes 900 bytes of a device at once, a call 500 in all.
+    struct OnDevice {
+        mark: Cell<u64>,
+    }
+
+    impl PreparedCell for OnDevice {
+        fn call(&mut self) -> Result<()> {
+            self.mark.set(self.mark.get().max(500));
+            Ok(())
+        }
+
+        fn call_poisoned(&mut self) -> Result<()> {
+            self.call()
+        }
+
+        fn output(&self) -> Result<HostTensor> {
+            HostTensor::new(&[0], Vec::new())
+        }
+
+        fn declared_bytes(&self) -> DeclaredBytes {
+            DeclaredBytes::default()
+        }
+
+        fn take_device_peak(&self) -> Result<Option<u64>> {
+            Ok(Some(self.mark.replace(300)))
+        }
+
+        fn threads_used(&self) -> usize {
+            1
+        }
+
+        fn isa(&self) -> String {
+            "none".into()
+        }
+
+        fn prepare_ns(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_device_is_that_of_calling() {
+        let figures = account(|| Ok(Box::new(OnDevice { mark: Cell::new(900) })), || ()).unwrap();
+        assert_eq!(figures.device_peak_bytes, Some(500));
+    }
 }

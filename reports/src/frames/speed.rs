@@ -23,14 +23,19 @@ pub(crate) fn speed(cells: LazyFrame) -> LazyFrame {
     ])
 }
 
-/// Adds `share`: of the ceiling of the run's machine, 1 being all of it; null where there is none to compare with.
+/// Adds `share`: of the ceiling of the run's machine, 1 being all of it; null where there is none to compare with, as on a device: what is
+/// measured is the processor.
 ///
 /// Arithmetic counts against the peak of the products that the precision allows (see [`Products`]).
 pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -> PolarsResult<DataFrame> {
     let (runs, medians) = (cells.ints(RUN)?, cells.ints("median_ns")?);
     let (flops, bytes, threads) = (cells.ints("flops")?, cells.ints("bytes")?, cells.ints("threads_used")?);
+    let engines = cells.texts("engine")?;
     let precisions = cells.column(PRECISION).ok().map(|column| column.str()).transpose()?;
     let share = |row: usize| -> Option<f64> {
+        if engines.get(row).is_some_and(is_on_device) {
+            return None;
+        }
         let ceilings = (*ceilings.get(usize::try_from(runs.get(row)?).ok()?)?)?;
         let count = |column: &Int64Chunked| u64::try_from(column.get(row)?).ok();
         let products = precisions.and_then(|column| column.get(row)).map_or(Products::Single, products);
@@ -41,6 +46,11 @@ pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -
     let shares: Float64Chunked = (0..cells.height()).map(share).collect();
     cells.with_column(shares.with_name("share".into()).into_column())?;
     Ok(cells)
+}
+
+/// Does the engine compute on a device? Its name says so.
+fn is_on_device(engine: &str) -> bool {
+    ["-cuda", "-metal"].iter().any(|device| engine.ends_with(device))
 }
 
 /// A precision that is not understood, as one of a later version, is taken as single.
@@ -103,11 +113,12 @@ mod tests {
             Cell { id: "b", precision: "f64", ..baseline(1000) },
             Cell { id: "c", run: 1, ..baseline(1000) },
             Cell { id: "d", ..Cell::failed("oom", "x") },
+            Cell { id: "e", engine: "candle-cuda", ..baseline(1) },
         ];
         let rows = with_share(rows(&cells), &[Some(&ceilings), None]).unwrap();
         let shares: Vec<_> = rows.doubles("share").unwrap().iter().collect();
         // 4000 operations at 100 GFLOP/s are 40 ns, at 50 GFLOP/s 80 ns.
-        assert_eq!(shares, [Some(0.04), Some(0.08), None, None]);
+        assert_eq!(shares, [Some(0.04), Some(0.08), None, None, None]);
     }
 
     #[test]

@@ -19,8 +19,14 @@ const ABOUT: &str = "# Memory\n\n\
 const TRANSFORMS: &str = "\n*derived in*: time of the host transforms (factors, masks, codes), before the timer. *parameters left* and *bytes left*: \
     what they leave of the weights that they compress. *weight error*: the largest relative error of such a weight in the Frobenius norm.\n";
 
+/// Said where some cell has memory on a device.
+const DEVICES: &str = "\n*on the device*: the most that the process held at once of its device's memory while calling, as the device counts it. No part \
+    of the three figures; what is on the device is declared, but neither allocated nor resident.\n";
+
 struct Memory<'a> {
     frame: &'a DataFrame,
+    /// Show what was held on devices?
+    devices: bool,
     /// Show what host transforms did?
     transforms: bool,
 }
@@ -29,8 +35,9 @@ struct Memory<'a> {
 pub(crate) fn document(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let empty = if frame.height() == 0 { "\nThere are no cells.\n" } else { "" };
     let transforms = frame.ints("transform_bytes_before")?.iter().any(|bytes| bytes.is_some());
-    let more = if transforms { TRANSFORMS } else { "" };
-    Ok(format!("{ABOUT}{more}{empty}{}", sections(frame, context, &Memory { frame, transforms })?))
+    let devices = frame.ints("device_peak_bytes")?.iter().any(|bytes| bytes.is_some());
+    let more = [if devices { DEVICES } else { "" }, if transforms { TRANSFORMS } else { "" }].concat();
+    Ok(format!("{ABOUT}{more}{empty}{}", sections(frame, context, &Memory { frame, devices, transforms })?))
 }
 
 impl Memory<'_> {
@@ -67,9 +74,10 @@ impl Measures for Memory<'_> {
             "ratio",
             "warm allocations",
         ];
+        let devices = self.devices.then_some("on the device");
         let transforms = ["derived in", "parameters left", "bytes left", "weight error"];
         let transforms = transforms.into_iter().filter(|_| self.transforms);
-        figures.into_iter().chain(transforms).map(|heading| (heading, Align::Right)).collect()
+        figures.into_iter().chain(devices).chain(transforms).map(|heading| (heading, Align::Right)).collect()
     }
 
     fn cells(&self, row: usize) -> PolarsResult<Vec<String>> {
@@ -99,6 +107,9 @@ impl Measures for Memory<'_> {
             ratio("high_water_ratio")?,
             warm.map_or_else(|| ABSENT.to_owned(), |count| count.to_string()),
         ];
+        if self.devices {
+            shown.push(size("device_peak_bytes")?);
+        }
         if self.transforms {
             shown.extend(self.transform(row)?);
         }

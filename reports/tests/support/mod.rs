@@ -101,6 +101,7 @@ pub fn measured(id: &str, group: &str, variant: &str, n: i64, threads: i64, medi
             allocator_peak_bytes: Some(n_bytes + n as u64 * n as u64 * 4),
             warm_allocations: Some(0),
             high_water_bytes: 5 << 20,
+            device_peak_bytes: None,
         }),
         accuracy: Some(Accuracy {
             err_impl: Some(1.25e-7),

@@ -115,6 +115,7 @@ const FIXED: &[Fixed] = &[
     sometimes("allocator_peak_bytes", Kind::Int, |r| counted(r, |m| m.allocator_peak_bytes)),
     sometimes("warm_allocations", Kind::Int, |r| counted(r, |m| m.warm_allocations)),
     sometimes("high_water_bytes", Kind::Int, |r| memory(r, |m| m.high_water_bytes)),
+    sometimes("device_peak_bytes", Kind::Int, |r| counted(r, |m| m.device_peak_bytes)),
     sometimes("err_impl", Kind::Double, |r| error(r, |a| a.err_impl)),
     sometimes("err_impl_rel", Kind::Double, |r| error(r, |a| a.err_impl_rel)),
     sometimes("tolerance_used", Kind::Double, |r| error(r, |a| a.tolerance_used)),

@@ -105,6 +105,7 @@ const PARTS: &[(&str, &[&str])] = &[
             "allocator_peak_bytes",
             "warm_allocations",
             "high_water_bytes",
+            "device_peak_bytes",
         ],
     ),
     (
