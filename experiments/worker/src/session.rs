@@ -210,13 +210,17 @@ pub fn refuse_what_cannot_fit(needed: u64) -> Result<(), Fault> {
 /// An engine's error as the protocol tells it.
 pub fn fault(error: EngineError) -> Fault {
     let kind = match error {
-        // The driver's own name of it, which comes through a library that has no kind for it.
-        EngineError::Unsupported { ref reason, .. } if reason.contains("CUDA_ERROR_OUT_OF_MEMORY") => FailureKind::OutOfMemory,
+        EngineError::Unsupported { ref reason, .. } if speaks_of_device_memory(reason) => FailureKind::OutOfMemory,
         EngineError::Unsupported { .. } => FailureKind::Unsupported,
         EngineError::Allocation { .. } => FailureKind::OutOfMemory,
         EngineError::Shape { .. } | EngineError::ElementType { .. } | EngineError::Index { .. } => FailureKind::Internal,
     };
     Fault { kind, message: error.to_string() }
+}
+
+/// The driver's own name of it and cuBLAS's, which come through a library that has no kind for them.
+fn speaks_of_device_memory(reason: &str) -> bool {
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"].iter().any(|name| reason.contains(name))
 }
 
 /// Anything else that went wrong inside.
@@ -276,5 +280,19 @@ fn figures(judgement: Judgement) -> AccuracyFigures {
         nonfinite: judgement.nonfinite,
         rows_checked: judgement.rows_checked,
         rows_total: judgement.rows_total,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_is_out_of_memory_and_one_without_a_driver_is_not() {
+        let kind =
+            |reason: &str| fault(EngineError::Unsupported { engine: "candle", operation: "tensor".into(), reason: reason.into() }).kind;
+        assert_eq!(kind("candle: DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"), FailureKind::OutOfMemory);
+        assert_eq!(kind("candle: CublasError(CUBLAS_STATUS_ALLOC_FAILED)"), FailureKind::OutOfMemory);
+        assert_eq!(kind("no CUDA device could be opened (DriverError(CUDA_ERROR_NO_DEVICE, ..))"), FailureKind::Unsupported);
     }
 }
