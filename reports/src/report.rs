@@ -54,7 +54,8 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format]) -> Result<
     let machines = runs::machines(&runs);
     let several_machines = cells.column("machine")?.as_materialized_series().n_unique()? > 1;
     let labels = runs.iter().map(|run| run.label.as_str()).collect();
-    let context = Context { labels, machines, several_machines, roles };
+    let floors = runs.iter().map(|run| run.manifest.noise.as_ref().map(|noise| noise.floor)).collect();
+    let context = Context { labels, floors, machines, several_machines, roles };
 
     let compared = baseline::with_baseline(lazy.clone())?;
     let ceilings: Vec<_> = runs.iter().map(|run| run.ceilings.as_ref()).collect();

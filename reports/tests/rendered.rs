@@ -46,7 +46,7 @@ fn summary() {
 
     ## Best alternative to the baseline
 
-    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's in the same rounds, with a conservative 95 % interval: below 1 is faster, and an interval that holds 1 shows no difference. *memory* is its declared bytes over the baseline's, *error* its distance from the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are the variant's and the baseline's. Emulated cells are left out.
+    The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's in the same rounds, with a conservative 95 % interval: below 1 is faster, an interval that holds 1 shows no difference, and a ratio nearer to 1 than the run's noise floor is within the noise. *memory* is its declared bytes over the baseline's, *error* its distance from the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are the variant's and the baseline's. Emulated cells are left out.
 
     ### attention
 

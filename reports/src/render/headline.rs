@@ -14,7 +14,7 @@ const LISTED: usize = 40;
 
 const ABOUT: &str = "\n## Best alternative to the baseline\n\n\
     The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's in the same rounds, with a conservative 95 % interval: below 1 \
-    is faster, and an interval that holds 1 shows no difference. *memory* is its declared bytes over the baseline's, *error* its distance from \
+    is faster, an interval that holds 1 shows no difference, and a ratio nearer to 1 than the run's noise floor is within the noise. *memory* is its declared bytes over the baseline's, *error* its distance from \
     the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are \
     the variant's and the baseline's. Emulated cells are left out.\n";
 
@@ -80,13 +80,20 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
     let times = |ns: Option<i64>| ns.map_or_else(|| ABSENT.to_owned(), |ns| time(ns as f64));
     let count = |count: Option<i64>| count.map_or_else(|| ABSENT.to_owned(), |count| count.to_string());
     let (low, high) = (double("ratio_low")?, double("ratio_high")?);
+    let floor = int(RUN)?.and_then(|run| context.floors.get(usize::try_from(run).ok()?).copied().flatten());
     Ok(vec![
         cell_name(frame, context, "", row)?.unwrap_or_else(|| ABSENT.to_owned()),
         times(int("median_ns")?),
         ratio::ratio(frame, row)?,
         double("declared_ratio")?.map_or_else(|| ABSENT.to_owned(), figure),
         double("err_method_rel")?.map_or_else(|| ABSENT.to_owned(), scientific),
-        verdict(frame.texts("base:status")?.get(row), low, high, int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)),
+        match (frame.texts("base:status")?.get(row), int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)) {
+            (None, ..) => "no baseline in this group".to_owned(),
+            (Some(base), ..) if base != "ok" => format!("not ranked: the baseline is {}", name(base)),
+            (_, 1.., _) => verdict(double("ratio")?, low, high, floor).to_owned(),
+            (_, _, 1..) => "nothing else could be ranked".to_owned(),
+            _ => "nothing to compare".to_owned(),
+        },
         cell_name(frame, context, "base:", row)?.unwrap_or_else(|| "none".to_owned()),
         times(int("base:median_ns")?),
         count(int("ranked")?),
@@ -94,16 +101,17 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
     ])
 }
 
-fn verdict(base: Option<&str>, low: Option<f64>, high: Option<f64>, ranked: i64, unranked: i64) -> String {
-    match (base, low, high) {
-        (None, ..) => "no baseline in this group".to_owned(),
-        (Some(base), ..) if base != "ok" => format!("not ranked: the baseline is {}", name(base)),
-        (_, Some(_), Some(high)) if high < 1.0 => "faster".to_owned(),
-        (_, Some(low), Some(_)) if low > 1.0 => "slower".to_owned(),
-        (_, Some(_), Some(_)) => "no difference shown".to_owned(),
-        _ if ranked > 0 => "too few samples to tell".to_owned(),
-        _ if unranked > 0 => "nothing else could be ranked".to_owned(),
-        _ => "nothing to compare".to_owned(),
+/// What a ratio and its interval say, where a cell differs from itself by the noise floor.
+fn verdict(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, floor: Option<f64>) -> &'static str {
+    let (Some(ratio), Some(low), Some(high)) = (ratio, low, high) else { return "too few samples to tell" };
+    if low <= 1.0 && high >= 1.0 {
+        "no difference shown"
+    } else if floor.is_some_and(|floor| (ratio - 1.0).abs() <= floor) {
+        "within the noise"
+    } else if high < 1.0 {
+        "faster"
+    } else {
+        "slower"
     }
 }
 
@@ -118,4 +126,20 @@ fn cell_name(frame: &DataFrame, context: &Context<'_>, side: &str, row: usize) -
         }
     }
     Ok(Some(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verdict;
+
+    #[test]
+    fn a_difference_has_to_exceed_the_noise_floor_too() {
+        let of = |ratio: f64, half: f64, floor| verdict(Some(ratio), Some(ratio - half), Some(ratio + half), floor);
+        assert_eq!(of(0.5, 0.1, Some(0.02)), "faster");
+        assert_eq!(of(1.5, 0.1, Some(0.02)), "slower");
+        assert_eq!(of(0.99, 0.02, None), "no difference shown");
+        assert_eq!((of(0.99, 0.001, Some(0.02)), of(1.01, 0.001, Some(0.02))), ("within the noise", "within the noise"));
+        assert_eq!((of(0.99, 0.001, None), of(1.01, 0.001, None)), ("faster", "slower"));
+        assert_eq!(verdict(Some(0.5), None, None, None), "too few samples to tell");
+    }
 }

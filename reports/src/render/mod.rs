@@ -23,6 +23,8 @@ use crate::text::units;
 pub(crate) struct Context<'a> {
     /// The runs' names, by their place.
     pub(crate) labels: Vec<&'a str>,
+    /// The noise floors of the runs, where they were measured: by how much a ratio differs from 1 without any reason.
+    pub(crate) floors: Vec<Option<f64>>,
     /// What is known of the machines, by fingerprint.
     pub(crate) machines: BTreeMap<&'a str, &'a Machine>,
     /// True where cells of more than one machine are reported: tables then say of which.
