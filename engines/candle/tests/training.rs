@@ -20,14 +20,18 @@ use crossover_variants::variant::{Bound, Operands, Variant};
 use crossover_variants::verify::judge;
 
 /// Variants through which the slope does not pass as the difference says, each with its reason.
-const NOT_DIFFERENTIABLE: [(&str, &str); 3] = [
+const NOT_DIFFERENTIABLE: [(&str, &str); 5] = [
     (
         "attention/reformer-causal",
         "a token that sees nobody in one round of hashing has only minus infinity there, whose softmax has no slope",
     ),
     ("softmax/huffman", "the sides of its decisions are codes -1, 0 and 1, and the absolute value that skips padding has a corner at 0"),
     ("softmax/table", "a table of exponentials is constant between its entries; refused in training, so that nobody trains on no slope"),
+    ("transfer/download", NO_LINK),
+    ("transfer/upload", NO_LINK),
 ];
+
+const NO_LINK: &str = "a copy between host and device; this engine is on the host, and refuses it";
 
 fn axes_of(entry: &Entry) -> Axes {
     let axes = asked(entry.descriptor, &SMALL, "f64");

@@ -60,6 +60,13 @@ fn records_of_earlier_layouts_are_read() {
         }
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
+    // Within the figures, too: what was held on a device came with layout 4.
+    let mut record = Record { schema: 3, ..full_record() };
+    record.memory.as_mut().unwrap().device_peak_bytes = None;
+    let text = serde_json::to_string(&record).unwrap();
+    let older = text.replace(",\"device_peak_bytes\":null", "");
+    assert_ne!(older, text);
+    assert_eq!(serde_json::from_str::<Record>(&older).unwrap(), record);
 }
 
 #[test]
