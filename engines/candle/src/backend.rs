@@ -8,8 +8,7 @@
 //! | `matmul.rs`, `linear.rs`, `weight.rs`, `conv.rs` | sums of products |
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs` | rows |
 //! | `elementwise.rs` | functions of one and two arguments, masks, selections |
-//! | `rows.rs`, `sort.rs` | gather, scatter, argsort, top-k |
-//! | `transfer.rs` | copies between host and device |
+//! | `rows.rs`, `sort.rs`, `transfer.rs` | gather, scatter, argsort, top-k; copies between host and device |
 //! | `kernel.rs` | kernels of ours as candle operations |
 //! | `support.rs`, `operands.rs`, `error.rs` | what is possible, what is allowed, what went wrong |
 //! | `training.rs` | the same with everything recorded, and gradients |
@@ -19,7 +18,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use candle_core::{DType as Candle, Device, Tensor as Values, Var};
+use candle_core::{DType as Candle, Device, Var};
 use crossover_core::arena::Arena;
 use crossover_core::backend::{
     AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend,
@@ -39,7 +38,7 @@ use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 use crossover_core::weights::HostWeight;
 
-use crate::buffer::{CandleBuffer, candle_type};
+use crate::buffer::CandleBuffer;
 use crate::cache::Cache;
 use crate::device::Workers;
 use crate::error::During;
@@ -47,7 +46,7 @@ use crate::operands::{Types, indexable, indices};
 use crate::place::{Cpu, Place};
 use crate::support::{Setting, check_configuration, supports};
 use crate::weight::CandleWeight;
-use crate::{conv, linear, matmul, normalize, reduce, rows, softmax, sort, transfer};
+use crate::{conv, linear, matmul, normalize, reduce, rows, softmax, sort, store, transfer};
 
 /// The name of this engine in messages, wherever its tensors are.
 pub const NAME: &str = "candle";
@@ -91,8 +90,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
     type Weight = CandleWeight;
 
     fn new(config: &EngineConfig) -> Result<Self> {
-        check_configuration(config)?;
-        Ok(Self { engine: Engine::on_device(config, P::device()?, false)?, place: PhantomData })
+        Self::of(config, false)
     }
 
     fn describe() -> EngineDescription {
@@ -108,9 +106,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
     }
 
     fn supports(&self, operation: &OpSpec) -> Support {
-        let Engine { config, training, gpu_kernels, .. } = &self.engine;
-        let setting = Setting { precision: config.precision, on_cpu: P::ON_HOST, training: *training, gpu_kernels: *gpu_kernels };
-        supports(setting, operation)
+        let Engine { config, training, gpu_kernels, .. } = self.engine;
+        supports(Setting { precision: config.precision, on_cpu: P::ON_HOST, training, gpu_kernels }, operation)
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -139,12 +136,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn fill(&self, out: ViewMut<'_, CandleBuffer>, value: f64) -> Result<()> {
         check::inside("fill", out.buffer, &out.layout)?;
-        let dtype = candle_type(out.dtype())?;
-        let filled = Values::full(out.dtype().round(value), (), &self.device).and_then(|number| {
-            // Already on the grid of the type: this is exact.
-            number.to_dtype(dtype)?.broadcast_as(out.shape())?.contiguous()
-        });
-        self.write("fill", &filled.during("fill")?, out)
+        store::fill(self, out, value)
     }
 
     fn prepare_weight(&self, weight: &HostWeight) -> Result<CandleWeight> {
@@ -162,9 +154,6 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn transfer(&self, to: Side, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         self.expect(|| OpSpec::Transfer { elements: out.layout.len(), to })?;
-        check::same_shape("transfer", &x.layout, &out.layout)?;
-        check::inside("transfer", x.buffer, &x.layout)?;
-        check::inside("transfer", out.buffer, &out.layout)?;
         transfer::transfer(self, to, &x, out)
     }
 
@@ -394,10 +383,10 @@ impl<P: Place> TransformerBackend for Backend<P> {
 }
 
 impl<P: Place> Backend<P> {
-    /// One that records what it does; the configuration must make sense for that.
-    pub(crate) fn recording(config: &EngineConfig) -> Result<Self> {
+    /// One that records what it does, if `training`; the configuration must make sense for that.
+    pub(crate) fn of(config: &EngineConfig, training: bool) -> Result<Self> {
         check_configuration(config)?;
-        Ok(Self { engine: Engine::on_device(config, P::device()?, true)?, place: PhantomData })
+        Ok(Self { engine: Engine::on_device(config, P::device()?, training)?, place: PhantomData })
     }
 
     /// The operation, or the error that says why not.

@@ -4,11 +4,13 @@
 //! training, where an in-place write would change what the graph remembers, a new tensor is made of the old elements and the new ones.
 
 use candle_core::{CpuStorage, InplaceOp2, Tensor};
+use crossover_core::error::Result;
 use crossover_core::layout::Layout;
 use crossover_core::tensor::{Buffer, ViewMut};
 
 use crate::backend::Engine;
-use crate::buffer::CandleBuffer;
+use crate::buffer::{CandleBuffer, candle_type};
+use crate::error::During;
 use crate::view::positions;
 
 /// `result` has the view's shape and the buffer's type, and shares no storage with a buffer.
@@ -37,6 +39,16 @@ pub(crate) fn store(engine: &Engine, result: &Tensor, out: ViewMut<'_, CandleBuf
         let index = engine.cache.borrow_mut().positions(&layout, &engine.device)?;
         flat.scatter_set(&index, &result.flatten_all()?, 0)
     }
+}
+
+/// Sets every element of a view that is inside its buffer.
+pub(crate) fn fill(engine: &Engine, out: ViewMut<'_, CandleBuffer>, value: f64) -> Result<()> {
+    let dtype = candle_type(out.dtype())?;
+    let filled = Tensor::full(out.dtype().round(value), (), &engine.device).and_then(|number| {
+        // Already on the grid of the type: this is exact.
+        number.to_dtype(dtype)?.broadcast_as(out.shape())?.contiguous()
+    });
+    engine.write("fill", &filled.during("fill")?, out)
 }
 
 /// The old elements with the new ones among them, as a tensor of its own that passes gradients to both.

@@ -29,7 +29,7 @@ impl<P: Place> Backend<P> {
                 ("training in int8".into(), "rounding activations to codes has no gradient; train in f32 or f64".into());
             return Err(EngineError::Unsupported { engine: NAME, operation, reason });
         }
-        Self::recording(config)
+        Self::of(config, true)
     }
 }
 

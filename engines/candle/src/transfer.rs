@@ -4,6 +4,7 @@
 //! pays that uses candle plainly, and not the most that the link can carry.
 
 use candle_core::Device;
+use crossover_core::check;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::layout::Layout;
 use crossover_core::ops::Side;
@@ -13,8 +14,11 @@ use crate::backend::Engine;
 use crate::buffer::CandleBuffer;
 use crate::error::During;
 
-/// The shapes are equal, and both views are inside their buffers.
+/// Both operands are checked here.
 pub(crate) fn transfer(engine: &Engine, to: Side, x: &View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
+    check::same_shape("transfer", &x.layout, &out.layout)?;
+    check::inside("transfer", x.buffer, &x.layout)?;
+    check::inside("transfer", out.buffer, &out.layout)?;
     let whole = |layout: &Layout, buffer: &CandleBuffer| layout.is_contiguous() && layout.len() == buffer.len();
     if !whole(&x.layout, x.buffer) || !whole(&out.layout, out.buffer) || x.dtype() != out.dtype() {
         return Err(shape_error("transfer", "it is between whole buffers of one type"));

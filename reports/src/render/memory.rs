@@ -20,8 +20,8 @@ const TRANSFORMS: &str = "\n*derived in*: time of the host transforms (factors, 
     what they leave of the weights that they compress. *weight error*: the largest relative error of such a weight in the Frobenius norm.\n";
 
 /// Said where some cell has memory on a device.
-const DEVICES: &str = "\n*on the device*: the most that the process held at once of its device's memory while calling, as the device counts it. No part \
-    of the three figures; what is on the device is declared, but neither allocated nor resident.\n";
+const DEVICES: &str = "\n*on the device*: the most that the process held at once of its device's memory while calling, as the device counts it. \
+    No part of the three figures; what is on the device is declared, but neither allocated nor resident.\n";
 
 struct Memory<'a> {
     frame: &'a DataFrame,

@@ -24,7 +24,8 @@ impl Drop for Host {
 }
 
 impl Host {
-    /// None, said aloud, where there is no C++ compiler; in CI that fails the test, since a passing test shows no words. `name` is unique among the tests of a process.
+    /// None, said aloud, where there is no C++ compiler; in CI that fails the test, since a passing test shows no words. `name` is unique
+    /// among the tests of a process.
     pub(crate) fn compile(program: &Program, name: &str) -> Option<Self> {
         if Command::new("c++").arg("--version").output().is_err() {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI needs a C++ compiler `c++`: the kernels' tests run on it");

@@ -1,5 +1,5 @@
-//! From the host to the device: what the inputs of a call cost that are not on the device yet. The memory for them there is taken within the
-//! call, as candle takes it.
+//! From the host to the device: what the inputs of a call cost that are not on the device yet. The memory for them there is taken within
+//! the call, as candle takes it.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
