@@ -38,7 +38,8 @@ pub(super) trait Arithmetic: Copy {
     /// Writes the scaled product, [`DISTANCE`](super::product::DISTANCE) from row to row.
     ///
     /// # Safety
-    /// A must be readable over `words`, filled up, of every row of a panel, B over `VECTORS` vectors of each step, and the target writable.
+    /// A must be readable over `words`, filled up, of every row of a panel, and the target writable; B over the wanted vectors of each step,
+    /// and where rows are filled up, over the whole panel.
     #[inline(always)]
     unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: Self::E, to: *mut Self::E) {
         // SAFETY: the caller's promises are handed on.

@@ -34,8 +34,8 @@
 //! peak at best; where pairs of bf16 are multiplied, 34 cycles for 11. The bytes do not count: keys and values are read from the
 //! second-level cache once for each panel of rows, at 9 bytes a cycle.
 //!
-//! The price: keys are copied once, and values where their rows do not lie behind each other in the compute type. A few heads at a time, so
-//! that the scratch for it (counted in the arena) grows with the keys and not with the heads.
+//! The price: keys are copied once, and values unless they can be read where they lie (see `packed.rs`). A few heads at a time, so that the
+//! scratch for it (counted in the arena) grows with the keys and hardly with the heads.
 
 mod arithmetic;
 mod few;
@@ -136,12 +136,13 @@ fn with<F: Family>(
     let heads = sizes.batch * sizes.key_heads;
     let in_place = packed::in_place::<F::E>(&operands, tile_columns, F::STEPS);
     let [key_elements, value_elements] = Packed::<F::E>::elements(&sizes, tile_columns, F::STEPS, in_place.is_some());
-    let turn = (TURN_BYTES / size_of::<F::E>() / (key_elements + value_elements).max(1)).clamp(1, heads.max(1));
+    let (group, row_panels) = (sizes.heads / sizes.key_heads, sizes.queries.div_ceil(tile_rows));
+    let turn = heads_of_turn(engine, heads, size_of::<F::E>() * (key_elements + value_elements), group * row_panels);
     let mut keys = take::<F::E>(backend, scratch, &[turn, key_elements])?;
     let mut values = take::<F::E>(backend, scratch, &[turn, value_elements])?;
     let masked = operands.key_mask.is_some();
     let mut mask = take::<F::E>(backend, scratch, &[sizes.batch, if masked { sizes.keys } else { 0 }])?;
-    let panels = panels_of_task(engine, turn * (sizes.heads / sizes.key_heads), sizes.queries.div_ceil(tile_rows));
+    let panels = panels_of_task(engine, turn * group, row_panels);
     let piece = piece_elements(&sizes, panels, tile_rows, tile_columns);
     let mut pieces = take::<F::E>(backend, scratch, &[engine.pool.threads(), piece])?;
 
@@ -159,14 +160,28 @@ fn with<F: Family>(
         out_layout: outputs.out.layout,
         log_sum_exp: outputs.log_sum_exp.map(|view| (SharedBuffer::new(view.buffer), view.layout)),
     };
-    let rows = panels * tile_rows;
-    let tiles = sizes.queries.div_ceil(rows);
-    let group = sizes.heads / sizes.key_heads;
+    in_turns::<F>(engine, &mut call, &operands, [turn, panels * tile_rows], (pieces_at, piece));
+    for tensor in [pieces, mask, values, keys] {
+        scratch.give(tensor);
+    }
+    Ok(())
+}
+
+/// Packs so many key heads at a time and lets their queries, so many rows a task, meet them.
+fn in_turns<F: Family>(
+    engine: &Engine,
+    call: &mut Call<'_, F::E>,
+    operands: &AttentionOperands<'_, SimdBuffer>,
+    [turn, rows]: [usize; 2],
+    (pieces, piece): (Shared<F::E>, usize),
+) {
+    let sizes = call.sizes;
+    let (heads, group, tiles) = (sizes.batch * sizes.key_heads, sizes.heads / sizes.key_heads, sizes.queries.div_ceil(rows));
     for first_head in (0..heads).step_by(turn) {
         call.packed.first = first_head;
-        let (call, in_turn) = (&call, turn.min(heads - first_head));
+        let (call, in_turn) = (&*call, turn.min(heads - first_head));
         engine.pool.for_each(in_turn * call.packed.parts(), |_, task| {
-            F::run(engine.isa, Packing { packed: &call.packed, operands: &operands, task });
+            F::run(engine.isa, Packing { packed: &call.packed, operands, task });
         });
         engine.pool.for_each(in_turn * group * tiles, |participant, task| {
             // Head by head, whose keys and values stay in the caches. Later rows see more under a causal pattern: the largest tasks first,
@@ -174,7 +189,7 @@ fn with<F: Family>(
             let (head, tile) = (first_head * group + task / tiles, tiles - 1 - task % tiles);
             let first = tile * rows;
             // SAFETY: each participant has a piece of its own.
-            let piece = unsafe { std::slice::from_raw_parts_mut(pieces_at.pointer().add(participant * piece), piece) };
+            let piece = unsafe { std::slice::from_raw_parts_mut(pieces.pointer().add(participant * piece), piece) };
             let tile = QueryTile {
                 call,
                 batch: head / sizes.heads,
@@ -185,10 +200,15 @@ fn with<F: Family>(
             F::run(engine.isa, tile);
         });
     }
-    for tensor in [pieces, mask, values, keys] {
-        scratch.give(tensor);
-    }
-    Ok(())
+}
+
+/// Key heads whose keys are packed together: as many as fit the caches, but enough of their tasks for all threads.
+fn heads_of_turn(engine: &Engine, heads: usize, bytes: usize, tasks: usize) -> usize {
+    let least = match engine.pool.threads() {
+        1 => 1,
+        threads => (TASKS * threads).div_ceil(tasks.max(1)),
+    };
+    (TURN_BYTES / bytes.max(1)).max(least).min(heads.max(1))
 }
 
 /// Panels of rows that one task takes, of so many heads with so many panels: fewer where there would be too few tasks for all threads to

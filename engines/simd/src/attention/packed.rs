@@ -31,7 +31,7 @@ const KEYS: usize = 256;
 /// Keys that are brought into order together: as many as the widest panel has columns.
 const TOGETHER: usize = 32;
 
-/// Both, of all key heads.
+/// Both, of the key heads of a turn.
 pub(super) struct Packed<E> {
     pub(super) sizes: AttentionSizes,
     pub(super) tile_columns: usize,
@@ -223,5 +223,34 @@ fn stage<A: Arithmetic>(
         } else {
             A::load_row(view.buffer, start, strides[3], width, row);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossover_core::backend::{EngineConfig, ScoreBias, TransformerBackend};
+    use crossover_core::dtype::{DType, Precision};
+
+    use super::*;
+    use crate::SimdBackend;
+
+    #[test]
+    fn values_are_read_in_place_only_as_whole_vectors_in_rows_behind_each_other_without_a_mask() {
+        let backend = SimdBackend::new(&EngineConfig::new(Precision::F32, 1)).unwrap();
+        let tensor = |shape: &[usize]| backend.tensor(DType::F32, shape).unwrap();
+        let (keys, mask) = (tensor(&[1, 2, 6, 64]), tensor(&[1, 6]));
+        let can = |v: View<'_, SimdBuffer>, masked: bool, steps: usize| {
+            let key_mask = masked.then(|| mask.view());
+            let operands = AttentionOperands { q: keys.view(), k: keys.view(), v, bias: ScoreBias::None, key_mask };
+            in_place::<f32>(&operands, 32, steps).is_some()
+        };
+        let (whole, odd) = (tensor(&[1, 2, 6, 48]), tensor(&[1, 2, 6, 40]));
+        assert!(can(whole.view(), false, 1));
+        assert!(!can(whole.view(), true, 1), "a mask hides rows that would have to be zeros");
+        assert!(!can(whole.view(), false, 2), "pairs are packed");
+        assert!(!can(odd.view(), false, 1), "the last row would be read beyond its end");
+        assert!(!can(whole.view().narrow(3, 0, 32).unwrap(), false, 1), "rows at a distance");
+        assert!(!can(tensor(&[1, 2, 48, 6]).view().transposed().unwrap(), false, 1), "rows that are not dense");
+        assert!(can(whole.view().narrow(1, 1, 1).unwrap(), false, 1));
     }
 }

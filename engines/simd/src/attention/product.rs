@@ -37,9 +37,12 @@ pub(super) struct Product<A: Arithmetic> {
     pub(super) rows: usize,
     pub(super) words: usize,
     pub(super) a: *const A::Word,
+    /// A panel of B.
     pub(super) b: *const A::Word,
     /// From step to step of B.
     pub(super) b_step: usize,
+    /// The first of the panel's vectors that are wanted.
+    pub(super) first: usize,
 }
 
 impl<A: Arithmetic> Product<A> {
@@ -88,7 +91,7 @@ impl<A: Arithmetic> Product<A> {
     unsafe fn sums<const ROWS: usize, const VECTORS: usize>(&self) -> [[A::Sums; VECTORS]; ROWS] {
         let lanes = A::V::LANES;
         let mut sums = [[A::zero(); VECTORS]; ROWS];
-        let (mut a, mut b) = (self.a, self.b);
+        let (mut a, mut b) = (self.a, self.b.wrapping_add(self.first * lanes));
         for _ in 0..self.words {
             // SAFETY: a step of both panels by the caller's promise.
             unsafe {

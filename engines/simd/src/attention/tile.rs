@@ -246,8 +246,8 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let mut key = keys.start;
         while key < keys.end {
             let (column, to) = (key % width, piece.scores[key - keys.start..].as_mut_ptr());
-            let b = packed.wrapping_add((key - column) * words + column).cast_const().cast();
-            let product = Product::<A> { rows: self.rows.len(), words, a, b, b_step: width };
+            let b = packed.wrapping_add((key - column) * words).cast_const().cast();
+            let product = Product::<A> { rows: self.rows.len(), words, a, b, b_step: width, first: column / lanes };
             // SAFETY: queries have room for whole panels of rows and are `words` long, panels of keys are packed as a whole, and a row of
             // scores has room for a segment.
             unsafe {
@@ -305,7 +305,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         for (panel, column) in (0..*wide).step_by(width).enumerate() {
             let b = values.panel(panel, steps.start).cast();
             let to = piece.output[self.at * A::ROWS * wide + column..].as_mut_ptr();
-            let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b, b_step: values.step };
+            let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b, b_step: values.step, first: 0 };
             // SAFETY: rows of weights have these steps, panels of values all of them; there is a factor for each row of a panel, and a row
             // of output is whole vectors.
             unsafe {

@@ -100,7 +100,8 @@ impl<U: Unit, G: Tiles<V = U::V>> Arithmetic for Tiled<U, G> {
         unsafe {
             let sums = Self::sums(product);
             for (row, vector) in (0..product.rows).flat_map(|row| (0..VECTORS).map(move |vector| (row, vector))) {
-                Self::vector(&sums, row, vector).mul(scale).store(to.add(row * DISTANCE + vector * U::V::LANES));
+                let sums = Self::vector(&sums, row, product.first + vector);
+                sums.mul(scale).store(to.add(row * DISTANCE + vector * U::V::LANES));
             }
         }
     }
@@ -113,7 +114,8 @@ impl<U: Unit, G: Tiles<V = U::V>> Arithmetic for Tiled<U, G> {
                 let factor = U::V::splat(*factors.add(row));
                 for vector in 0..VECTORS {
                     let place = to.add(row * distance + vector * U::V::LANES);
-                    U::V::load(place).mul_add(factor, Self::vector(&sums, row, vector)).store(place);
+                    let sums = Self::vector(&sums, row, product.first + vector);
+                    U::V::load(place).mul_add(factor, sums).store(place);
                 }
             }
         }

@@ -46,6 +46,8 @@ use crossover_core::error::Result;
 pub(crate) use codes::{Code, Coded, Panels};
 pub(crate) use matrix::{Kind, Matrix};
 pub(crate) use unit::{Choice, Unit, UnitKernel};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) use unit::{Format, Word};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
     tiles::{Strip, TILE, Tiles},
@@ -53,7 +55,7 @@ pub(crate) use {
     unit_x86::on_bf16_pairs,
 };
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) use tiles::tests::{Model, Pairs as PairsOfModel};
 
 use crate::gemm::{Cut, Engine};
