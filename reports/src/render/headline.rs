@@ -79,21 +79,13 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
     let double = |column: &str| -> PolarsResult<Option<f64>> { Ok(frame.doubles(column)?.get(row)) };
     let times = |ns: Option<i64>| ns.map_or_else(|| ABSENT.to_owned(), |ns| time(ns as f64));
     let count = |count: Option<i64>| count.map_or_else(|| ABSENT.to_owned(), |count| count.to_string());
-    let (low, high) = (double("ratio_low")?, double("ratio_high")?);
-    let floor = int(RUN)?.and_then(|run| context.floors.get(usize::try_from(run).ok()?).copied().flatten());
     Ok(vec![
         cell_name(frame, context, "", row)?.unwrap_or_else(|| ABSENT.to_owned()),
         times(int("median_ns")?),
         ratio::ratio(frame, row)?,
         double("declared_ratio")?.map_or_else(|| ABSENT.to_owned(), figure),
         double("err_method_rel")?.map_or_else(|| ABSENT.to_owned(), scientific),
-        match (frame.texts("base:status")?.get(row), int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)) {
-            (None, ..) => "no baseline in this group".to_owned(),
-            (Some(base), ..) if base != "ok" => format!("not ranked: the baseline is {}", name(base)),
-            (_, 1.., _) => verdict(double("ratio")?, low, high, floor).to_owned(),
-            (_, _, 1..) => "nothing else could be ranked".to_owned(),
-            _ => "nothing to compare".to_owned(),
-        },
+        verdict(frame, context, row)?,
         cell_name(frame, context, "base:", row)?.unwrap_or_else(|| "none".to_owned()),
         times(int("base:median_ns")?),
         count(int("ranked")?),
@@ -101,8 +93,23 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
     ])
 }
 
+fn verdict(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult<String> {
+    let int = |column: &str| -> PolarsResult<Option<i64>> { Ok(frame.ints(column)?.get(row)) };
+    let double = |column: &str| -> PolarsResult<Option<f64>> { Ok(frame.doubles(column)?.get(row)) };
+    let floor = int(RUN)?.and_then(|run| context.floors.get(usize::try_from(run).ok()?).copied().flatten());
+    Ok(match (frame.texts("base:status")?.get(row), int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)) {
+        (None, ..) => "no baseline in this group".to_owned(),
+        (Some(base), ..) if base != "ok" => format!("not ranked: the baseline is {}", name(base)),
+        // Neither the interval nor the noise floor knows of what the machine did between the two.
+        (_, 1.., _) if frame.flags("apart")?.get(row) == Some(true) => "rounds may differ".to_owned(),
+        (_, 1.., _) => difference(double("ratio")?, double("ratio_low")?, double("ratio_high")?, floor).to_owned(),
+        (_, _, 1..) => "nothing else could be ranked".to_owned(),
+        _ => "nothing to compare".to_owned(),
+    })
+}
+
 /// What a ratio and its interval say, where a cell differs from itself by the noise floor.
-fn verdict(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, floor: Option<f64>) -> &'static str {
+fn difference(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, floor: Option<f64>) -> &'static str {
     let (Some(ratio), Some(low), Some(high)) = (ratio, low, high) else { return "too few samples to tell" };
     if low <= 1.0 && high >= 1.0 {
         "no difference shown"
@@ -130,16 +137,16 @@ fn cell_name(frame: &DataFrame, context: &Context<'_>, side: &str, row: usize) -
 
 #[cfg(test)]
 mod tests {
-    use super::verdict;
+    use super::difference;
 
     #[test]
     fn a_difference_has_to_exceed_the_noise_floor_too() {
-        let of = |ratio: f64, half: f64, floor| verdict(Some(ratio), Some(ratio - half), Some(ratio + half), floor);
+        let of = |ratio: f64, half: f64, floor| difference(Some(ratio), Some(ratio - half), Some(ratio + half), floor);
         assert_eq!(of(0.5, 0.1, Some(0.02)), "faster");
         assert_eq!(of(1.5, 0.1, Some(0.02)), "slower");
         assert_eq!(of(0.99, 0.02, None), "no difference shown");
         assert_eq!((of(0.99, 0.001, Some(0.02)), of(1.01, 0.001, Some(0.02))), ("within the noise", "within the noise"));
         assert_eq!((of(0.99, 0.001, None), of(1.01, 0.001, None)), ("faster", "slower"));
-        assert_eq!(verdict(Some(0.5), None, None, None), "too few samples to tell");
+        assert_eq!(difference(Some(0.5), None, None, None), "too few samples to tell");
     }
 }
