@@ -48,7 +48,6 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
         ("endless-line", Status::Crashed, "verify: the worker broke the protocol: a line longer than"),
         ("exit-zero", Status::Crashed, "verify: the worker exited with code 0"),
         ("closed-stdout", Status::Crashed, "verify: the worker broke the protocol: it closed its stdout"),
-        ("closed-stdin", Status::Timeout, "measure: no answer within 1 s"),
     ];
     let quiet: &[(&str, Status, &str)] = &[
         ("unsupported", Status::Unsupported, "prepare: this engine cannot do that"),
@@ -88,9 +87,23 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
     assert_eq!(records["disturbed"].speed.as_ref().unwrap().stop, "budget");
     assert_eq!((records["emulated"].status, records["emulated"].reason.as_deref()), (Status::Emulated, Some("computed in f32")));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("tiny: 24 of 24 cells") && text.contains("and 9 more"), "{}", said(&output));
+    assert!(text.contains("tiny: 23 of 23 cells") && text.contains("and 9 more"), "{}", said(&output));
     assert!(!bench.run_folder().join("tmp").exists());
     assert!(bench.run_folder().join("cells.parquet").is_file());
+}
+
+#[test]
+fn a_closed_stdin_is_told_as_that_and_soon() {
+    let bench = with_timeout(30, &["closed-stdin", "ok"], "");
+    let began = Instant::now();
+    let output = bench.command(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let tail = Some("fake worker: now closed-stdin");
+    let reason = "measure: the worker broke the protocol: it closed its stdin";
+    check(&bench.by_engine()["closed-stdin"], Status::Crashed, reason, tail);
+    assert_eq!(bench.by_engine()["ok"].status, Status::Ok);
+    assert!(began.elapsed() < Duration::from_secs(20), "the step's whole time was waited for: {:?}", began.elapsed());
+    bench.assert_no_process_left(Duration::from_millis(500));
 }
 
 #[test]

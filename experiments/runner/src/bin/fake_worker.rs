@@ -81,15 +81,19 @@ fn serve(behaviour: Option<&str>) {
     while let Ok(ReadLine::Message(request)) = read_message::<Request>(&mut requests) {
         let last = request == Request::Quit {};
         let answer = worker.answer(request).unwrap_or_else(|(kind, message)| Response::Failed(Fault { kind, message }));
+        let closes = worker.behaviour == "closed-stdin" && matches!(answer, Response::Verified(_));
+        if closes {
+            // Before the answer, so that the next request finds it closed.
+            // SAFETY: nothing reads from stdin after this; the process only sleeps.
+            drop(unsafe { OwnedFd::from_raw_fd(0) });
+        }
         if write_message(&mut io::stdout(), &answer).is_err() || last {
             return;
         }
         if worker.behaviour == "talkative" && matches!(answer, Response::Prepared(_)) {
             let _ = write_message(&mut io::stdout(), &answer);
         }
-        if worker.behaviour == "closed-stdin" && matches!(answer, Response::Verified(_)) {
-            // SAFETY: nothing reads from stdin after this; the process only sleeps.
-            drop(unsafe { OwnedFd::from_raw_fd(0) });
+        if closes {
             std::thread::sleep(Duration::from_secs(600));
         }
     }

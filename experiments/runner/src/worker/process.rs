@@ -290,9 +290,13 @@ impl Conversation for WorkerProcess {
                 Event::Exited => self.seen.exited = true,
             }
         }
-        // A pipe that broke means that the worker is gone or going: waiting for its answer finds out how.
-        let deadline = if self.write(request).is_err() { deadline.min(PATIENCE) } else { deadline };
+        // A pipe that broke means that the worker is gone or going: waiting for a moment finds out how.
+        let is_broken = self.write(request).is_err();
+        let deadline = if is_broken { deadline.min(PATIENCE) } else { deadline };
         match self.answer(deadline) {
+            Err(Cause::Deadline(_)) if is_broken => {
+                Err(self.fail(step, Cause::Garbage("it closed its stdin before it was done".to_owned())))
+            }
             Ok(Response::Failed(fault)) => Err(WorkerFailure { step, cause: Cause::Fault(fault), stderr_tail: self.stderr_tail() }),
             Ok(response) => Ok(response),
             Err(cause) => Err(self.fail(step, cause)),
