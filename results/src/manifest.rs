@@ -25,7 +25,7 @@ pub struct Manifest {
     pub command: String,
     /// When it was first started (Unix time).
     pub created_unix_ms: u64,
-    /// When it was gone on with, each time. Since version 4: of what was before, nothing is told.
+    /// When it was gone on with, each time that something was recorded then. Since version 4: of what was before, nothing is told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed_unix_ms: Vec<u64>,
     /// Hash of the experiment file's text.

@@ -119,7 +119,7 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
 /// Runs the groups; the outcome, and what was recorded in any case.
 fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<(Result<(), Halt>, Tally)> {
     let exchange = folder::exchange(&open.folder)?;
-    let OpenRun { folder, journal, manifest, request, index, .. } = open;
+    let OpenRun { folder, journal, manifest, request, index, resumed, .. } = open;
     let Request { definition, plan, .. } = request;
     let worker = paths::worker_binary()?;
     let mut launcher =
@@ -129,7 +129,7 @@ fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Re
     let (done, estimate, differences) = expected(plan, index, &definition.measure, weighs);
     let progress = Progress::on_stderr(plan.cell_count(), done, estimate, differences);
     let tally = Tally::of_earlier(index);
-    let mut recorder = Recorder { journal, folder, manifest, budget, progress, tally, weighs };
+    let mut recorder = Recorder { journal, folder, manifest, resumed: resumed.take(), budget, progress, tally, weighs };
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut recorder, &definition.measure, machine, definition.seed, exchange);
     let mut outcome = Ok(());
     for group in order::groups(plan, budget.is_limited()) {

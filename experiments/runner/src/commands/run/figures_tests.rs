@@ -90,7 +90,8 @@ fn run(plan: &Plan, measure: &Measure, journal: &mut Journal, folder: &RunFolder
     let shown = Box::new(File::create(folder.path().join(SHOWN)).unwrap());
     let (done, estimate, differences) = expected(plan, index, measure, weighs);
     let progress = Progress::in_lines(shown, plan.cell_count(), done, estimate, differences);
-    let mut recorder = Recorder { journal, folder, manifest, budget: &budget, progress, tally: Tally::of_earlier(index), weighs };
+    let mut recorder =
+        Recorder { journal, folder, manifest, resumed: None, budget: &budget, progress, tally: Tally::of_earlier(index), weighs };
     let world = Rc::new(World::default());
     let (clock, mut launcher) = (FakeClock(Rc::clone(&world)), Stubs { fakes: FakeLauncher(Rc::clone(&world)), world });
     let mut scheduler = Scheduler::new(&mut launcher, &clock, &mut recorder, measure, "m".into(), 1, folder.path().join("tmp"));

@@ -27,6 +27,8 @@ pub(super) struct OpenRun {
     pub(super) request: Request,
     /// What the journal had when it was opened.
     pub(super) index: Index,
+    /// When the run was gone on with: told by its manifest from the first record on, as without one nothing was seen of the machine.
+    pub(super) resumed: Option<u64>,
     _lock: RunLock,
 }
 
@@ -93,7 +95,7 @@ pub(super) fn start(request: Request, out: Option<&Path>) -> Result<OpenRun> {
     folder.write_definition(&request.copy()?).map_err(blame)?;
     manifest.write(&folder.manifest_path()).map_err(blame)?;
     let (journal, index) = folder.open_journal(&lock).map_err(blame)?;
-    Ok(OpenRun { folder, journal, manifest, request, index, _lock: lock })
+    Ok(OpenRun { folder, journal, manifest, request, index, resumed: None, _lock: lock })
 }
 
 fn take(path: &Path) -> Result<(RunFolder, RunLock), StoreError> {
@@ -134,10 +136,9 @@ fn resume(args: &RunArgs) -> Result<OpenRun> {
     let (journal, index) = folder.open_journal(&lock).map_err(blame)?;
     // What is appended from here on is of this layout, whatever the run was begun with.
     manifest.schema = SCHEMA_VERSION;
-    manifest.resumed_unix_ms.push(unix_ms());
     manifest.write(&folder.manifest_path()).map_err(blame)?;
     report_damage(&folder, &index);
-    Ok(OpenRun { folder, journal, manifest, request, index, _lock: lock })
+    Ok(OpenRun { folder, journal, manifest, request, index, resumed: Some(unix_ms()), _lock: lock })
 }
 
 /// Cells of two plans must not meet in one run. Says what has changed.

@@ -24,6 +24,8 @@ pub(super) struct Recorder<'a> {
     pub(super) journal: &'a mut Journal,
     pub(super) folder: &'a RunFolder,
     pub(super) manifest: &'a mut Manifest,
+    /// When the run was gone on with, until that is in the manifest.
+    pub(super) resumed: Option<u64>,
     pub(super) budget: &'a TimeBudget,
     pub(super) progress: Progress,
     pub(super) tally: Tally,
@@ -75,6 +77,10 @@ impl Sink for Recorder<'_> {
     }
 
     fn record(&mut self, mut records: Vec<Record>) -> Result<()> {
+        if let Some(moment) = self.resumed.take() {
+            self.manifest.resumed_unix_ms.push(moment);
+            self.manifest.write(&self.folder.manifest_path()).map_err(blame)?;
+        }
         self.append(&mut records)?;
         for record in &records {
             if let Some(tail) = &record.stderr_tail {
