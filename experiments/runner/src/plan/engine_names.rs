@@ -68,7 +68,14 @@ const FILTER: &str = "--filter";
 fn is_misspelt(name: &str, known: &[&str]) -> bool {
     // In a short name two letters would make anything of anything.
     let slips = if name.len() < 6 { 1 } else { 2 };
-    (1..=slips).contains(&known.iter().map(|known| osa_distance(name, known)).min().unwrap_or(usize::MAX))
+    let nearest = known.iter().filter(|known| !is_sibling(name, known) && !is_sibling(known, name));
+    (1..=slips).contains(&nearest.map(|known| osa_distance(name, known)).min().unwrap_or(usize::MAX))
+}
+
+/// Is this the other name with a number or a part of its own behind it, as nobody types it by accident?
+fn is_sibling(name: &str, other: &str) -> bool {
+    let is_own = |rest: &str| rest.starts_with('-') || !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_prefix(other).is_some_and(is_own)
 }
 
 #[cfg(test)]
@@ -86,6 +93,8 @@ mod tests {
             ("kandel", true),
             ("cendll", true),
             ("candle-cuda", false),
+            ("naive2", false),
+            ("simd-b", false),
             ("faer", false),
             ("numpy", false),
             ("", false),
@@ -93,5 +102,8 @@ mod tests {
             assert_eq!(is_misspelt(name, &known), expected, "{name}");
         }
         assert!(!is_misspelt("naive", &[]));
+        assert!(!is_misspelt("naive", &["naive2"]) && !is_misspelt("naive2", &["naive2", "naive1"]));
+        // It may still be a slip in another name.
+        assert!(is_misspelt("simd2", &["simd", "simd-2"]));
     }
 }
