@@ -1,6 +1,7 @@
 //! What `baseline_when` chooses: in each group one cell an engine, and at least somewhere.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crossover_core::axes::Axes;
@@ -11,9 +12,9 @@ use super::grid::{Dimension, Grid, Member};
 use super::identity::group_hash;
 use super::selection::ON_THE_COMMAND_LINE;
 
-/// The groups, by engine, of which the baseline has been met.
+/// The groups, by engine, of which the baseline has been met, each with the place of its sweep.
 #[derive(Debug, Default)]
-pub(super) struct Chosen(HashSet<u64>);
+pub(super) struct Chosen(HashMap<u64, String>);
 
 impl Chosen {
     /// Notes a baseline that `baseline_when` means; a second one of its group is refused.
@@ -21,13 +22,20 @@ impl Chosen {
         let group = group_hash(&mut String::new(), member.entry.descriptor.task, &grid.group_axes, axes);
         let mut hasher = DefaultHasher::new();
         (group, engine).hash(&mut hasher);
-        if self.0.insert(hasher.finish()) {
-            return Ok(());
-        }
+        let earlier = match self.0.entry(hasher.finish()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(grid.place.clone());
+                return Ok(());
+            }
+            Entry::Occupied(occupied) => occupied.into_mut(),
+        };
         let given = member.inner.iter().flat_map(|dimension| &dimension.axes);
         let given: Vec<String> = given.filter_map(|axis| Some(format!("{axis} = {}", axes.get(*axis)?))).collect();
-        let (place, engine) = (grid.place.clone(), engine.to_owned());
-        Err(PlanError::SeveralBaselines { place, engine, axes: given.join(", ") })
+        let (place, engine, axes) = (grid.place.clone(), engine.to_owned(), given.join(", "));
+        match *earlier == place {
+            true => Err(PlanError::SeveralBaselines { place, engine, axes }),
+            false => Err(PlanError::BaselineElsewhere { place, engine, axes, other: earlier.clone() }),
+        }
     }
 }
 

@@ -106,6 +106,21 @@ pub enum PlanError {
         /// What the second one was given of its own.
         axes: String,
     },
+    /// Two sweeps that choose different baselines of the same group.
+    #[error(
+        "{place}: baseline_when holds on engine {engine} for a cell with {axes}, in a group whose baseline is another cell: that of {other}\n  \
+         let both sweeps mean the same cell, or put what is to be compared into one of them"
+    )]
+    BaselineElsewhere {
+        /// The later sweep.
+        place: String,
+        /// The engine.
+        engine: String,
+        /// What its baseline was given of its own.
+        axes: String,
+        /// The earlier sweep.
+        other: String,
+    },
     /// A baseline that costs nothing of what shall be equal.
     #[error("{place}: the baseline {baseline} has no {mode} of which the others could have a share\n  {help}")]
     NothingToMatch {

@@ -121,6 +121,11 @@ fn a_baseline_may_be_chosen_by_its_axes() {
     let second = sweep.replace("['dense', 'bottleneck']", "['dense', 'low-rank']");
     let both = cells(&plan(&format!("{sweep}{second}")));
     assert_eq!((both.len(), both.iter().filter(|cell| cell.baseline).count()), (12, 2));
+    let other = second.replace("ffn == \"dense\"", "ffn == \"low-rank\"");
+    insta::assert_snapshot!(complaint(&format!("{sweep}{other}"), Selection::default()), @"
+    x.toml:8: baseline_when holds on engine naive for a cell with attention = dense, ffn = low-rank, in a group whose baseline is another cell: that of x.toml:2
+      let both sweeps mean the same cell, or put what is to be compared into one of them
+    ");
     assert_eq!(cells(&plan_with(sweep, selection(&["attention=linear"], &[])).unwrap()).len(), 4);
     let excluded = "baseline_when = 'attention == \"dense\"'\nexclude = [{ when = 'attention == \"dense\"', because = 'too slow' }]";
     let without = sweep.replace("baseline_when = 'attention == \"dense\" and ffn == \"dense\"'", excluded);
