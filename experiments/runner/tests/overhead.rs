@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossover::worker::conversation::{Conversation, Launcher};
-use crossover::worker::launcher::ProcessLauncher;
+use crossover::worker::launcher::{Bounds, ProcessLauncher};
 use crossover::worker::steps;
 use crossover_core::axes::Axes;
 use crossover_protocol::Cell;
@@ -54,7 +54,7 @@ fn line_through_cat() -> Duration {
 #[test]
 fn less_than_a_hundredth_for_calls_over_a_millisecond() {
     let _turn = alone();
-    let mut launcher = ProcessLauncher::new(common::WORKER.into(), BTreeMap::new(), None, Arc::default());
+    let mut launcher = ProcessLauncher::new(common::WORKER.into(), BTreeMap::new(), Bounds::default(), Arc::default());
     let mut worker = launcher.start("sleeps", 1, DEADLINE).unwrap().conversation;
     let cell = Cell { id: "0".into(), variant: "softmax/stable".into(), engine: "sleeps".into(), axes: Axes::new() };
     steps::prepare(worker.as_mut(), cell, None, DEADLINE).unwrap();
@@ -84,7 +84,7 @@ fn less_than_a_hundredth_for_calls_over_a_millisecond() {
 #[test]
 fn a_worker_is_ready_within_thirty_milliseconds() {
     let _turn = alone();
-    let mut launcher = ProcessLauncher::new(common::WORKER.into(), BTreeMap::new(), None, Arc::default());
+    let mut launcher = ProcessLauncher::new(common::WORKER.into(), BTreeMap::new(), Bounds::default(), Arc::default());
     let timed = |start: &mut dyn FnMut()| {
         let began = Instant::now();
         start();

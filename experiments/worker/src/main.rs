@@ -32,6 +32,9 @@ struct Arguments {
     /// Address space that this process may use.
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<u64>,
+    /// Cores that this process and what it becomes stay on: the first so many of those that it may use.
+    #[arg(long, value_name = "COUNT")]
+    cores: Option<usize>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -56,12 +59,14 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result =
-        process::die_with_parent().and_then(|()| process::limit_memory(arguments.memory_limit)).and_then(|()| match arguments.command {
-            None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Outcome::Good),
-            Some(Command::Cell { json, profile }) => foreground::run(&json, profile),
-            Some(Command::Exec { command }) => process::become_program(&command).map(|()| Outcome::Good),
-        });
+    let arranged = process::die_with_parent()
+        .and_then(|()| process::limit_memory(arguments.memory_limit))
+        .and_then(|()| process::stay_on_cores(arguments.cores));
+    let result = arranged.and_then(|()| match arguments.command {
+        None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Outcome::Good),
+        Some(Command::Cell { json, profile }) => foreground::run(&json, profile),
+        Some(Command::Exec { command }) => process::become_program(&command).map(|()| Outcome::Good),
+    });
     match result {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Wrong) => ExitCode::from(1),

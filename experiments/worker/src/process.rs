@@ -25,6 +25,26 @@ pub fn limit_memory(bytes: Option<u64>) -> Result<()> {
     setrlimit(Resource::As, limit).with_context(|| format!("cannot limit the address space to {bytes} bytes"))
 }
 
+/// Keeps the process on the first so many of its cores, all of them where it has no more.
+#[cfg(target_os = "linux")]
+pub fn stay_on_cores(count: Option<usize>) -> Result<()> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Some(count) = count else { return Ok(()) };
+    let allowed = sched_getaffinity(None).context("cannot ask which cores this process may use")?;
+    let mut own = CpuSet::new();
+    (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).take(count).for_each(|core| own.set(core));
+    sched_setaffinity(None, &own).with_context(|| format!("cannot keep this worker on {count} cores: leave out `pin = true`"))
+}
+
+/// Other systems do not say which core runs what.
+#[cfg(not(target_os = "linux"))]
+pub fn stay_on_cores(count: Option<usize>) -> Result<()> {
+    match count {
+        None => Ok(()),
+        Some(_) => bail!("this system does not keep a process on its cores: leave out `pin = true`"),
+    }
+}
+
 /// Replaces this process by another program.
 pub fn become_program(command: &[String]) -> Result<()> {
     let [program, arguments @ ..] = command else { bail!("no program to run") };

@@ -39,3 +39,19 @@ fn a_worker_is_ready_within_thirty_milliseconds() {
     cats.sort_unstable();
     assert!(times[5] < bound || (!slow_tier() && times[5] <= cats[5] * 10), "{times:?}; cat: {cats:?}");
 }
+
+/// The cores that a worker with these arguments hands on to the program that it becomes.
+#[cfg(target_os = "linux")]
+fn cores(arguments: &[&str]) -> usize {
+    let worker = env!("CARGO_BIN_EXE_crossover-worker");
+    let output = Command::new(worker).args(arguments).args(["exec", "--", "nproc"]).env_remove("OMP_NUM_THREADS").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pinned_worker_and_what_it_becomes_stay_on_so_many_cores() {
+    let all = cores(&[]);
+    assert_eq!((cores(&["--cores", "1"]), cores(&["--cores", "4096"])), (1, all));
+}

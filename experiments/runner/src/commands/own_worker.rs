@@ -11,14 +11,14 @@ use crate::errors::{bad_input, environment};
 use crate::paths;
 use crate::worker::conversation::{Launcher, Ready};
 use crate::worker::failure::{Cause, WorkerFailure};
-use crate::worker::launcher::ProcessLauncher;
+use crate::worker::launcher::{Bounds, ProcessLauncher};
 
 /// A worker says hello in milliseconds; this is for machines under load.
 const HELLO: Duration = Duration::from_secs(30);
 
 /// Starts the worker and exchanges hellos.
 pub(super) fn start() -> Result<Ready> {
-    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), None, Arc::default());
+    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), Bounds::default(), Arc::default());
     launcher.start_clerk(HELLO).map_err(explain)
 }
 

@@ -35,7 +35,7 @@ use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
 use crate::progress::{Differences, Estimate, Progress, WEIGHED};
 use crate::schedule::{Halt, Scheduler, SystemClock};
-use crate::worker::launcher::ProcessLauncher;
+use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
 use budget::TimeBudget;
@@ -123,7 +123,7 @@ fn measure(open: &mut OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Re
     let Request { definition, plan, .. } = request;
     let worker = paths::worker_binary()?;
     let mut launcher =
-        ProcessLauncher::new(worker, definition.workers.clone(), definition.measure.memory_limit, Arc::clone(&interrupt.flag));
+        ProcessLauncher::new(worker, definition.workers.clone(), Bounds::of(&definition.measure), Arc::clone(&interrupt.flag));
     let (clock, machine) = (SystemClock::start(), manifest.machine.fingerprint.clone());
     let weighs = plan.cell_count() <= WEIGHED;
     let (done, estimate, differences) = expected(plan, index, &definition.measure, weighs);

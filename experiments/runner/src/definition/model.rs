@@ -164,6 +164,8 @@ pub struct Measure {
     pub memory_limit: Option<u64>,
     /// Memory that all workers that live at once are predicted to take at most, in bytes; most of what is available where none is given.
     pub memory_budget: Option<u64>,
+    /// Is each worker kept on as many cores as it has threads, the first ones that it may use?
+    pub pin: bool,
 }
 
 impl Default for Measure {
@@ -177,6 +179,7 @@ impl Default for Measure {
             live_workers: 128,
             memory_limit: None,
             memory_budget: None,
+            pin: false,
         }
     }
 }

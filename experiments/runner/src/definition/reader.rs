@@ -116,6 +116,13 @@ impl<'a> Value<'a> {
         number.ok_or_else(|| self.wrong(format!("{} must be a whole number from {least} to {most}", self.called)))
     }
 
+    pub(super) fn truth(self) -> Result<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(truth) => Ok(*truth),
+            _ => Err(self.wrong_kind("true or false")),
+        }
+    }
+
     /// A number in (0, most].
     pub(super) fn positive(self, most: f64) -> Result<f64> {
         let number = match self.value.get_ref() {

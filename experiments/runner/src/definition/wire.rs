@@ -94,6 +94,7 @@ const MEASURE: &[Key] = &[
     Key { name: "live_workers", example: "live_workers = 8" },
     Key { name: "memory_limit_mb", example: "memory_limit_mb = 4096" },
     Key { name: "memory_budget_mb", example: "memory_budget_mb = 16384" },
+    Key { name: "pin", example: "pin = true" },
 ];
 const WORKER: &[Key] = &[
     Key { name: "command", example: r#"command = ["python3", "engines/peers/numpy_worker.py"]"# },
@@ -179,6 +180,7 @@ fn measure(value: Value<'_>) -> Result<Measure> {
         live_workers: whole("live_workers", 1_024)?.map_or(default.live_workers, |count| count as usize),
         memory_limit: whole("memory_limit_mb", 1 << 30)?.map(megabytes),
         memory_budget: whole("memory_budget_mb", 1 << 30)?.map(megabytes),
+        pin: table.get("pin").map(Value::truth).transpose()?.unwrap_or(default.pin),
     })
 }
 

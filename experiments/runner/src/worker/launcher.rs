@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossover_variants::footprint::has_own_memory;
 
-use crate::definition::WorkerCommand;
+use crate::definition::{Measure, WorkerCommand};
 
 use super::control_group::ControlGroups;
 use super::conversation::{Conversation, Launcher, Ready};
@@ -24,25 +24,45 @@ use super::steps;
 pub struct ProcessLauncher {
     own: PathBuf,
     foreign: BTreeMap<String, WorkerCommand>,
-    memory_limit: Option<u64>,
+    bounds: Bounds,
     /// Where there are none, the limit is one on addresses.
     groups: Option<ControlGroups>,
     interrupt: Arc<AtomicBool>,
 }
 
+/// What a worker may use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Is it kept on as many cores as it has threads?
+    pub pin: bool,
+}
+
+impl Bounds {
+    /// Those of an experiment.
+    pub fn of(measure: &Measure) -> Self {
+        Self { memory: measure.memory_limit, pin: measure.pin }
+    }
+}
+
 impl ProcessLauncher {
-    /// With our own worker's program, the commands of other engines by name, and a limit on each worker's memory.
-    pub fn new(own: PathBuf, foreign: BTreeMap<String, WorkerCommand>, memory_limit: Option<u64>, interrupt: Arc<AtomicBool>) -> Self {
-        let groups = memory_limit.and_then(|_| ControlGroups::take_over(Path::new("/")));
-        Self { own, foreign, memory_limit, groups, interrupt }
+    /// With our own worker's program, the commands of other engines by name, and what each worker may use.
+    pub fn new(own: PathBuf, foreign: BTreeMap<String, WorkerCommand>, bounds: Bounds, interrupt: Arc<AtomicBool>) -> Self {
+        let groups = bounds.memory.and_then(|_| ControlGroups::take_over(Path::new("/")));
+        Self { own, foreign, bounds, groups, interrupt }
     }
 
     fn command_line(&self, engine: &str, threads: u32) -> WorkerCommandLine {
         let mut arguments = Vec::new();
         // A device's driver maps all of its memory and more: under a limit on addresses it could not start.
-        if let Some(bytes) = self.memory_limit.filter(|_| self.groups.is_none() && !has_own_memory(engine)) {
+        if let Some(bytes) = self.bounds.memory.filter(|_| self.groups.is_none() && !has_own_memory(engine)) {
             arguments.push("--memory-limit".into());
             arguments.push(bytes.to_string().into());
+        }
+        if self.bounds.pin {
+            arguments.push("--cores".into());
+            arguments.push(threads.max(1).to_string().into());
         }
         // A library that sizes its pool by the environment, once for the process, would take every core: candle does.
         let mut environment = BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), threads.to_string())]);
@@ -53,7 +73,7 @@ impl ProcessLauncher {
             environment.extend(foreign.env.clone());
         }
         // What is said of memory there may be about the device's, which no limit of ours is on.
-        let memory_limit = self.memory_limit.filter(|_| !has_own_memory(engine));
+        let memory_limit = self.bounds.memory.filter(|_| !has_own_memory(engine));
         WorkerCommandLine { program: self.own.clone().into(), arguments, environment, memory_limit }
     }
 
@@ -70,7 +90,7 @@ impl ProcessLauncher {
 
 impl Launcher for ProcessLauncher {
     fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure> {
-        let mut ready = self.greet(&self.command_line(engine, threads), self.memory_limit, deadline)?;
+        let mut ready = self.greet(&self.command_line(engine, threads), self.bounds.memory, deadline)?;
         if ready.hello.engines.iter().any(|known| known.name == engine) {
             return Ok(ready);
         }
@@ -98,7 +118,8 @@ mod tests {
             WorkerCommand { command: vec!["python3".into(), "w.py".into()], env: BTreeMap::from([("A".to_owned(), "b".to_owned())]) };
         let foreign = BTreeMap::from([("numpy".to_owned(), foreign)]);
         let (own, interrupt) = ("/x/worker".into(), Arc::default());
-        let launcher = ProcessLauncher { own, foreign, memory_limit: Some(77), groups: None, interrupt };
+        let bounds = Bounds { memory: Some(77), pin: false };
+        let mut launcher = ProcessLauncher { own, foreign, bounds, groups: None, interrupt };
         let numpy = launcher.command_line("numpy", 2);
         assert_eq!(numpy.program, "/x/worker");
         assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);
@@ -108,5 +129,8 @@ mod tests {
         assert_eq!(own.environment, BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "3".to_owned())]));
         let device = launcher.command_line("candle-cuda", 1);
         assert!(device.arguments.is_empty() && device.memory_limit.is_none());
+        launcher.bounds.pin = true;
+        assert_eq!(launcher.command_line("naive", 3).arguments, ["--memory-limit", "77", "--cores", "3"]);
+        assert_eq!(launcher.command_line("candle-cuda", 0).arguments, ["--cores", "1"]);
     }
 }

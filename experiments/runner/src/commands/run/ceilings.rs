@@ -15,7 +15,7 @@ use crate::commands::processors;
 use crate::paths;
 use crate::worker::conversation::Launcher;
 use crate::worker::failure::WorkerFailure;
-use crate::worker::launcher::ProcessLauncher;
+use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::steps;
 
 use super::budget::TimeBudget;
@@ -32,7 +32,7 @@ pub(super) fn measure_again(open: &mut OpenRun, budget: &TimeBudget, interrupt: 
     if budget.refuse(None).is_some() {
         return Ok(());
     }
-    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), None, Arc::clone(&interrupt.flag));
+    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), Bounds::default(), Arc::clone(&interrupt.flag));
     let second = match probe(&mut launcher, open.request.threads.iter().copied()) {
         Ok(second) => second,
         Err(failure) if failure.is_interruption() => return Ok(()),
@@ -53,7 +53,7 @@ pub(super) fn measure(open: &mut OpenRun, interrupt: &Interrupt) -> Result<()> {
     if open.manifest.ceilings.is_some() || open.done() == open.request.plan.cell_count() {
         return Ok(());
     }
-    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), None, Arc::clone(&interrupt.flag));
+    let mut launcher = ProcessLauncher::new(paths::worker_binary()?, BTreeMap::new(), Bounds::default(), Arc::clone(&interrupt.flag));
     match probe(&mut launcher, open.request.threads.iter().copied()) {
         Ok(ceilings) => {
             open.manifest.ceilings = Some(serde_json::to_value(&ceilings).context("the ceilings cannot be written")?);

@@ -18,7 +18,7 @@ use crossover_results::{Index, Noise, read_index};
 use crate::paths;
 use crate::plan::{Group, Plan, PlannedCell};
 use crate::schedule::{Halt, Scheduler, Sink, SystemClock};
-use crate::worker::launcher::ProcessLauncher;
+use crate::worker::launcher::{Bounds, ProcessLauncher};
 
 use super::budget::TimeBudget;
 use super::folder::{self, OpenRun, blame};
@@ -50,7 +50,7 @@ pub(super) fn measure(open: &mut OpenRun, before: &Before, budget: &TimeBudget, 
     let mut launcher = ProcessLauncher::new(
         paths::worker_binary()?,
         definition.workers.clone(),
-        definition.measure.memory_limit,
+        Bounds::of(&definition.measure),
         Arc::clone(&interrupt.flag),
     );
     let (clock, mut taken) = (SystemClock::start(), Taken::default());
