@@ -17,6 +17,7 @@ pub mod compose;
 pub mod conformance;
 pub mod control_groups;
 pub mod cost;
+pub mod device;
 pub mod dtype;
 pub mod elementary;
 pub mod error;

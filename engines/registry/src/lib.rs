@@ -41,11 +41,6 @@ pub fn descriptions() -> Vec<EngineDescription> {
     all.0
 }
 
-/// Does this engine compute on a device of its own, whose caches are not the processor's?
-pub fn is_on_device(engine: &str) -> bool {
-    ["candle-cuda", "candle-metal"].contains(&engine)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

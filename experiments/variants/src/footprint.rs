@@ -5,6 +5,7 @@
 
 use crossover_core::axes::Axes;
 use crossover_core::caches::eviction_bytes;
+use crossover_core::device::has_own_memory;
 use crossover_core::error::Result;
 use crossover_core::reference::running::working_bytes;
 
@@ -42,11 +43,6 @@ impl DryRun {
     pub fn harness_bytes(&self) -> u64 {
         self.elements.saturating_mul(16)
     }
-}
-
-/// Does the engine compute in the memory of a device? Its name says so, as it says where a cell ran.
-pub fn has_own_memory(engine: &str) -> bool {
-    engine.ends_with("-cuda")
 }
 
 /// What a reference takes that is run whole: a value and the variance of its error for each element, inputs of its own, and what its

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crossover_core::axes::Axes;
+use crossover_core::device::is_on_device;
 use crossover_core::error::EngineError;
 use crossover_core::support::Support;
 use crossover_protocol::{
@@ -242,7 +243,7 @@ pub fn unknown_engine(name: &str) -> Fault {
 
 /// Cold is about the processor's caches: a device has its own, which nothing here empties.
 fn refuse_cold_devices(engine: &str, axes: &Axes) -> Result<(), Fault> {
-    if !is_cold(axes) || !crossover_registry::is_on_device(engine) {
+    if !is_cold(axes) || !is_on_device(engine) {
         return Ok(());
     }
     let message = format!("{engine} computes on a device whose caches cannot be emptied from here: ask for cache = warm");

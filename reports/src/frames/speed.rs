@@ -1,5 +1,6 @@
 //! How fast: the ratio to the baseline with its interval, rates, and the share of the machine's ceiling.
 
+use crossover_core::device::is_on_device;
 use polars::prelude::*;
 
 use super::baseline::{against, is_own_baseline};
@@ -46,11 +47,6 @@ pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -
     let shares: Float64Chunked = (0..cells.height()).map(share).collect();
     cells.with_column(shares.with_name("share".into()).into_column())?;
     Ok(cells)
-}
-
-/// Does the engine compute on a device? Its name says so.
-fn is_on_device(engine: &str) -> bool {
-    ["-cuda", "-metal"].iter().any(|device| engine.ends_with(device))
 }
 
 /// A precision that is not understood, as one of a later version, is taken as single.

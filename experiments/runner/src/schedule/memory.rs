@@ -10,8 +10,8 @@
 
 use std::path::Path;
 
+use crossover_core::device::has_own_memory;
 use crossover_core::memory;
-use crossover_variants::footprint::has_own_memory;
 use crossover_variants::registry;
 
 use crate::definition::Measure;

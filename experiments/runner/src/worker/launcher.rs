@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crossover_variants::footprint::has_own_memory;
+use crossover_core::device::has_own_memory;
 
 use crate::definition::{Measure, WorkerCommand};
 
