@@ -10,7 +10,6 @@
 
 use std::path::Path;
 
-use crossover_core::device::has_own_memory;
 use crossover_core::memory;
 use crossover_variants::registry;
 
@@ -43,9 +42,8 @@ impl MemoryBudget {
     }
 
     /// Why a cell is not to be started, where it cannot fit.
-    pub(super) fn refuse(&self, cell: &PlannedCell, need: u64) -> Option<String> {
-        // A device's driver maps far more than it takes, so its workers are not limited one by one.
-        let each = self.each.filter(|_| !has_own_memory(&cell.engine)).unwrap_or(u64::MAX);
+    pub(super) fn refuse(&self, need: u64) -> Option<String> {
+        let each = self.each.unwrap_or(u64::MAX);
         let (most, of) = if each < self.together { (each, "one worker") } else { (self.together, "all workers") };
         // In the unit in which the experiment sets it; what is too much is told as more.
         let (shown, limit) = (need.div_ceil(MB), most / MB);
@@ -98,15 +96,12 @@ mod tests {
 
     #[test]
     fn a_cell_beyond_the_memory_is_refused_with_both_figures() {
-        let cells = cells(1024);
-        let (plain, device) = (of(&cells, "attention/dense", "naive"), of(&cells, "attention/dense", "candle-cuda"));
         let budget = |together, each| MemoryBudget { together, each };
-        assert_eq!(budget(1 << 30, None).refuse(plain, 1 << 30), None);
-        let reason = budget(1 << 30, None).refuse(plain, 3 << 30).unwrap();
+        assert_eq!(budget(1 << 30, None).refuse(1 << 30), None);
+        let reason = budget(1 << 30, None).refuse(3 << 30).unwrap();
         assert_eq!(reason, "not started: it is predicted to need 3222 MB, and the memory for all workers is 1073 MB");
-        let reason = budget(1 << 30, Some(1 << 20)).refuse(plain, 2 << 20).unwrap();
+        let reason = budget(1 << 30, Some(1 << 20)).refuse(2 << 20).unwrap();
         assert_eq!(reason, "not started: it is predicted to need 3 MB, and the memory for one worker is 1 MB");
-        assert_eq!(budget(1 << 30, Some(1 << 20)).refuse(device, 2 << 20), None);
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl<'a> Scheduler<'a> {
         if let Some(reason) = &seat.cell.unfit {
             return Some((Status::Unsupported, reason.clone()));
         }
-        if let Some(reason) = memory.refuse(seat.cell, seat.bytes) {
+        if let Some(reason) = memory.refuse(seat.bytes) {
             return Some((Status::Oom, reason));
         }
         if seat.companion { None } else { self.sink.refuse(seat.cell).map(|reason| (Status::OverBudget, reason)) }
