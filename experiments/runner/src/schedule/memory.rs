@@ -6,7 +6,7 @@
 //!
 //! What this trades away: an engine's own scratch is not in the prediction, nor is what a worker in another language holds beside the
 //! tensors; the share that is kept back is for them. How true it is, `experiments/worker/tests/memory.rs` holds against the high-water marks
-//! of six cells of 80 to 540 MiB on the naive engine: they took 0.65 to 1.04 times what was predicted.
+//! of six cells of 80 to 540 MiB on the naive engine: they must take 0.6 to 1.1 times what was predicted.
 
 use std::path::Path;
 
