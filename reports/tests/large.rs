@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crossover_core::memory::kibibytes;
+use crossover_core::testing::slow_tier;
 use crossover_results::RunFolder;
 use crossover_results::schema::{Record, Sample};
 use support::{manifest, measured};
@@ -49,8 +51,7 @@ fn report(run: &Path, out: &Path) -> (Duration, u64) {
     let mut high_water = 0;
     let status = loop {
         let text = std::fs::read_to_string(format!("/proc/{}/status", report.id())).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB"));
-        high_water = line.and_then(|kib| kib.trim().parse::<u64>().ok()).map_or(high_water, |kib| kib * 1024);
+        high_water = kibibytes(&text, "VmHWM").unwrap_or(high_water);
         match report.try_wait().unwrap() {
             Some(status) => break status,
             None => std::thread::sleep(Duration::from_millis(10)),
@@ -62,7 +63,7 @@ fn report(run: &Path, out: &Path) -> (Duration, u64) {
 
 #[test]
 fn ten_million_rows_are_reported_in_half_a_minute() {
-    let slow = std::env::var_os("CROSSOVER_SLOW").is_some_and(|value| value == "1");
+    let slow = slow_tier();
     let cells = if slow { 20_000 } else { 200 };
     let temporary = tempfile::tempdir().unwrap();
     let (path, out) = (temporary.path().join("run"), temporary.path().join("out"));
