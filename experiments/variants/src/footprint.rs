@@ -6,10 +6,12 @@
 use crossover_core::axes::Axes;
 use crossover_core::caches::eviction_bytes;
 use crossover_core::device::has_own_memory;
+use crossover_core::dtype::Precision;
 use crossover_core::error::Result;
+use crossover_core::ops::OpSpec;
 use crossover_core::reference::running::working_bytes;
 
-use crate::cell::DryRun;
+use crate::cell::{DryRun, config};
 use crate::registry::Entry;
 use crate::resolve::is_cold;
 use crate::variant::Reference;
@@ -19,6 +21,8 @@ use crate::variant::Reference;
 pub struct Footprint {
     /// Where the engine computes: weights, activations, output and the variant's scratch.
     pub engine: u64,
+    /// The part of `engine` that lies on the host even where the engine computes on a device: one end of each transfer.
+    pub host_ends: u64,
     /// On the host, whatever the engine: inputs in f64, the reference where it is run whole, and what empties the caches.
     pub harness: u64,
 }
@@ -29,12 +33,13 @@ impl Footprint {
         let dry = entry.dry_run(axes)?;
         let eviction = if is_cold(axes) { eviction_bytes() as u64 } else { 0 };
         let harness = dry.harness_bytes().saturating_add(reference_bytes(entry, axes)?).saturating_add(eviction);
-        Ok(Self { engine: dry.bytes, harness })
+        Ok(Self { engine: dry.bytes, host_ends: host_ends(&dry, config(axes)?.precision), harness })
     }
 
     /// The part of it that is the host's memory.
     pub fn on_host(&self, engine: &str) -> u64 {
-        if has_own_memory(engine) { self.harness } else { self.engine.saturating_add(self.harness) }
+        let computing = if has_own_memory(engine) { self.host_ends } else { self.engine };
+        computing.saturating_add(self.harness)
     }
 }
 
@@ -43,6 +48,12 @@ impl DryRun {
     pub fn harness_bytes(&self) -> u64 {
         self.elements.saturating_mul(16)
     }
+}
+
+/// What transfers read, or write, on the host: of either direction one end is there, and both are of one size.
+fn host_ends(dry: &DryRun, precision: Precision) -> u64 {
+    let transfers = dry.operations.iter().filter(|operation| matches!(operation, OpSpec::Transfer { .. }));
+    transfers.map(|operation| operation.cost(precision).bytes_written).fold(0, u64::saturating_add)
 }
 
 /// What a reference takes that is run whole: a value and the variance of its error for each element, inputs of its own, and what its

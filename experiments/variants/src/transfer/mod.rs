@@ -118,6 +118,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn on_a_device_the_hosts_end_is_still_the_hosts_memory() {
+        for name in ["transfer/upload", "transfer/download"] {
+            let (entry, axes) = small(name);
+            let footprint = entry.footprint(&axes).unwrap();
+            assert_eq!(footprint.on_host("candle-cuda"), footprint.harness + 96 * 2, "{name}, 96 values of bf16");
+            assert_eq!(footprint.on_host("naive"), footprint.harness + footprint.engine, "{name}");
+        }
+    }
+
     /// What arrives is what was sent: one bit beside it is wrong.
     #[test]
     fn what_arrives_must_have_the_bits_that_were_sent() {
