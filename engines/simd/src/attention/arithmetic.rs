@@ -24,10 +24,6 @@ pub(super) trait Arithmetic: Copy {
     type V: Vector<Element = Self::E>;
     /// What operands lie in: as long as an `E`.
     type Word: Copy;
-    /// A vector of words.
-    type Words: Copy;
-    /// A vector of sums.
-    type Sums: Copy;
     /// Steps of the sum in a word.
     const STEPS: usize;
     /// Rows of a panel, at most [`STATE`](super::scores::STATE).
@@ -40,31 +36,13 @@ pub(super) trait Arithmetic: Copy {
     /// # Safety
     /// A must be readable over `words`, filled up, of every row of a panel, and the target writable; B over the wanted vectors of each step,
     /// and where rows are filled up, over the whole panel.
-    #[inline(always)]
-    unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: Self::E, to: *mut Self::E) {
-        // SAFETY: the caller's promises are handed on.
-        unsafe { product.scaled::<VECTORS>(scale, to) }
-    }
+    unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: Self::E, to: *mut Self::E);
     /// C = C * factor + product, a factor for each row; `distance` from row to row of C.
     ///
     /// # Safety
     /// As [`Arithmetic::scaled`], and there must be a factor for every row of a panel.
-    #[inline(always)]
-    unsafe fn added<const VECTORS: usize>(product: &Product<Self>, factors: *const Self::E, to: *mut Self::E, distance: usize) {
-        // SAFETY: the caller's promises are handed on.
-        unsafe { product.added::<VECTORS>(factors, to, distance) }
-    }
+    unsafe fn added<const VECTORS: usize>(product: &Product<Self>, factors: *const Self::E, to: *mut Self::E, distance: usize);
 
-    fn zero() -> Self::Sums;
-    /// The same word in every lane.
-    fn splat(word: Self::Word) -> Self::Words;
-    /// # Safety
-    /// As many words as there are lanes must be readable.
-    unsafe fn load(from: *const Self::Word) -> Self::Words;
-    /// sums + left * right
-    fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums;
-    /// Sums as numbers.
-    fn values(sums: Self::Sums) -> Self::V;
     /// Loads a row of `count` elements, and zeros behind them. What is narrower than the arithmetic is widened, what is not is never
     /// rounded.
     fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [Self::E]);
@@ -79,6 +57,44 @@ pub(super) trait Arithmetic: Copy {
     /// The row must be writable so far.
     unsafe fn store_weights(weights: Self::V, row: *mut Self::E, at: usize);
 }
+
+/// An arithmetic that multiplies a vector of words at a time.
+pub(super) trait ByVectors: Arithmetic {
+    /// A vector of words.
+    type Words: Copy;
+    /// A vector of sums.
+    type Sums: Copy;
+
+    fn zero() -> Self::Sums;
+    /// The same word in every lane.
+    fn splat(word: Self::Word) -> Self::Words;
+    /// # Safety
+    /// As many words as there are lanes must be readable.
+    unsafe fn load(from: *const Self::Word) -> Self::Words;
+    /// sums + left * right
+    fn dot(sums: Self::Sums, left: Self::Words, right: Self::Words) -> Self::Sums;
+    /// Sums as numbers.
+    fn values(sums: Self::Sums) -> Self::V;
+}
+
+/// The products of an [`Arithmetic`] that is [`ByVectors`].
+macro_rules! products_by_vectors {
+    () => {
+        #[inline(always)]
+        unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: Self::E, to: *mut Self::E) {
+            // SAFETY: the caller's promises are handed on.
+            unsafe { product.scaled::<VECTORS>(scale, to) }
+        }
+        #[inline(always)]
+        unsafe fn added<const VECTORS: usize>(product: &Product<Self>, factors: *const Self::E, to: *mut Self::E, distance: usize) {
+            // SAFETY: the caller's promises are handed on.
+            unsafe { product.added::<VECTORS>(factors, to, distance) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use products_by_vectors;
 
 /// Work on any arithmetic.
 pub(super) trait Task<E> {
@@ -132,9 +148,30 @@ impl<V: Vector<Element: Plain>> Arithmetic for Number<V> {
     type E = V::Element;
     type V = V;
     type Word = V::Element;
+    const STEPS: usize = 1;
+
+    products_by_vectors!();
+
+    #[inline(always)]
+    fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [V::Element]) {
+        rows::load::<V>(buffer, start, stride, &mut into[..count]);
+        into[count..].fill(V::Element::ZERO);
+    }
+    #[inline(always)]
+    unsafe fn store_values(rows: *const V::Element, _: usize, column: usize, to: *mut V::Element) {
+        // SAFETY: promised by the caller.
+        unsafe { V::load(rows.add(column)).store(to) };
+    }
+    #[inline(always)]
+    unsafe fn store_weights(weights: V, row: *mut V::Element, at: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { weights.store(row.add(at)) };
+    }
+}
+
+impl<V: Vector<Element: Plain>> ByVectors for Number<V> {
     type Words = V;
     type Sums = V;
-    const STEPS: usize = 1;
 
     #[inline(always)]
     fn zero() -> V {
@@ -156,20 +193,5 @@ impl<V: Vector<Element: Plain>> Arithmetic for Number<V> {
     #[inline(always)]
     fn values(sums: V) -> V {
         sums
-    }
-    #[inline(always)]
-    fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [V::Element]) {
-        rows::load::<V>(buffer, start, stride, &mut into[..count]);
-        into[count..].fill(V::Element::ZERO);
-    }
-    #[inline(always)]
-    unsafe fn store_values(rows: *const V::Element, _: usize, column: usize, to: *mut V::Element) {
-        // SAFETY: promised by the caller.
-        unsafe { V::load(rows.add(column)).store(to) };
-    }
-    #[inline(always)]
-    unsafe fn store_weights(weights: V, row: *mut V::Element, at: usize) {
-        // SAFETY: promised by the caller.
-        unsafe { weights.store(row.add(at)) };
     }
 }

@@ -8,11 +8,12 @@ use std::marker::PhantomData;
 
 use half::bf16;
 
-use super::arithmetic::{Arithmetic, Family, Task};
+use super::arithmetic::{Arithmetic, ByVectors, Family, Task, products_by_vectors};
+use super::product::Product;
 use super::rows;
 use crate::buffer::SimdBuffer;
 use crate::isa::Isa;
-use crate::narrow::{Unit, UnitKernel};
+use crate::narrow::{Format, Unit, UnitKernel};
 use crate::vector::{MOST_LANES, Vector};
 
 /// Operands in bf16, where the processor multiplies pairs of them.
@@ -48,15 +49,35 @@ impl<T: Task<f32>> UnitKernel for OnPairs<T> {
 
 /// Products of pairs.
 #[derive(Clone, Copy)]
-pub(super) struct Pair<U>(PhantomData<U>);
+struct Pair<U>(PhantomData<U>);
 
 impl<U: Unit> Arithmetic for Pair<U> {
     type E = f32;
     type V = U::V;
     type Word = u32;
+    const STEPS: usize = 2;
+
+    products_by_vectors!();
+
+    #[inline(always)]
+    fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [f32]) {
+        load_row(buffer, start, stride, count, into);
+    }
+    #[inline(always)]
+    unsafe fn store_values(rows: *const f32, distance: usize, column: usize, to: *mut f32) {
+        // SAFETY: promised by the caller.
+        unsafe { store_values::<U::V>(rows, distance, column, to) };
+    }
+    #[inline(always)]
+    unsafe fn store_weights(weights: U::V, row: *mut f32, at: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { store_weights::<U>(weights, row, at) };
+    }
+}
+
+impl<U: Unit> ByVectors for Pair<U> {
     type Words = U::Words;
     type Sums = U::Sums;
-    const STEPS: usize = 2;
 
     #[inline(always)]
     fn zero() -> U::Sums {
@@ -84,27 +105,39 @@ impl<U: Unit> Arithmetic for Pair<U> {
             U::V::load(lanes.as_ptr().cast())
         }
     }
-    #[inline(always)]
-    fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [f32]) {
-        into.fill(0.0);
-        // SAFETY: two numbers of 16 bits in each of 32, which have the stricter alignment.
-        let into = unsafe { std::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<bf16>(), 2 * into.len()) };
-        rows::copy_bf16(buffer, start, stride, &mut into[..count]);
-    }
-    #[inline(always)]
-    unsafe fn store_values(rows: *const f32, distance: usize, column: usize, to: *mut f32) {
-        for lane in 0..U::V::LANES {
-            let at = column + lane;
-            // SAFETY: promised by the caller.
-            unsafe {
-                let (even, odd) = (*rows.cast::<u16>().add(at), *rows.add(distance).cast::<u16>().add(at));
-                *to.cast::<u32>().add(lane) = u32::from(even) | u32::from(odd) << 16;
-            }
+}
+
+/// [`Arithmetic::load_row`] into pairs.
+#[inline(always)]
+pub(super) fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [f32]) {
+    into.fill(0.0);
+    // SAFETY: two numbers of 16 bits in each of 32, which have the stricter alignment.
+    let into = unsafe { std::slice::from_raw_parts_mut(into.as_mut_ptr().cast::<bf16>(), 2 * into.len()) };
+    rows::copy_bf16(buffer, start, stride, &mut into[..count]);
+}
+
+/// [`Arithmetic::store_values`] as pairs of neighbouring keys.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn store_values<V: Vector>(rows: *const f32, distance: usize, column: usize, to: *mut f32) {
+    for lane in 0..V::LANES {
+        let at = column + lane;
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (even, odd) = (*rows.cast::<u16>().add(at), *rows.add(distance).cast::<u16>().add(at));
+            *to.cast::<u32>().add(lane) = u32::from(even) | u32::from(odd) << 16;
         }
     }
-    #[inline(always)]
-    unsafe fn store_weights(weights: U::V, row: *mut f32, at: usize) {
-        // SAFETY: promised by the caller; 16 bits a weight.
-        unsafe { U::store_bf16(weights, row.cast::<u16>().add(at)) };
-    }
+}
+
+/// [`Arithmetic::store_weights`], two to a word.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(super) unsafe fn store_weights<F: Format>(weights: F::V, row: *mut f32, at: usize) {
+    // SAFETY: promised by the caller; 16 bits a weight.
+    unsafe { F::store_bf16(weights, row.cast::<u16>().add(at)) };
 }

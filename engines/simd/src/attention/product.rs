@@ -5,7 +5,7 @@
 //! factor for each row, which is how the recurrence shrinks it without a pass of its own.
 
 use super::SEGMENT;
-use super::arithmetic::Arithmetic;
+use super::arithmetic::{Arithmetic, ByVectors};
 use crate::gemm::tile_rows;
 use crate::vector::Vector;
 
@@ -45,7 +45,7 @@ pub(super) struct Product<A: Arithmetic> {
     pub(super) first: usize,
 }
 
-impl<A: Arithmetic> Product<A> {
+impl<A: ByVectors> Product<A> {
     /// Writes the scaled product, [`DISTANCE`] from row to row.
     ///
     /// # Safety

@@ -170,13 +170,11 @@ fn the_kernel_for_tiles_agrees_with_the_composition() {
 /// The family for tiles, on the model.
 #[cfg(target_arch = "x86_64")]
 mod on_model {
-    use std::marker::PhantomData;
-
     use super::super::arithmetic::{Family, Task};
     use super::super::tiles::{Bf16OnTiles, OnTiles};
     use crate::isa::{Isa, Kernel};
-    use crate::narrow::{Format, Model, PairsOfModel, TileKernel, Unit, Word};
-    use crate::vector::{MOST_LANES, Vector};
+    use crate::narrow::{Model, PairsOfModel, TileKernel};
+    use crate::vector::Vector;
 
     pub(super) struct Bf16;
 
@@ -200,37 +198,7 @@ mod on_model {
 
         #[inline(always)]
         fn run<V: Vector<Element = f32>>(self) {
-            OnTiles(self.0).run::<Rounding<V>, Model<V, PairsOfModel>>();
-        }
-    }
-
-    /// What tiles leave to the vector unit is rounding; they multiply themselves.
-    #[derive(Clone, Copy)]
-    struct Rounding<V>(PhantomData<V>);
-
-    impl<V: Vector<Element = f32>> Format for Rounding<V> {
-        type V = V;
-        const WORD: Word = Word::Bf16;
-    }
-
-    impl<V: Vector<Element = f32>> Unit for Rounding<V> {
-        type Words = [u32; MOST_LANES];
-        type Sums = [u32; MOST_LANES];
-
-        fn zero() -> Self::Sums {
-            [0; MOST_LANES]
-        }
-        fn splat(word: u32) -> Self::Words {
-            [word; MOST_LANES]
-        }
-        unsafe fn load(_: *const u32) -> Self::Words {
-            unreachable!("tiles load words")
-        }
-        fn dot(_: Self::Sums, _: Self::Words, _: Self::Words) -> Self::Sums {
-            unreachable!("tiles multiply")
-        }
-        unsafe fn store(_: Self::Sums, _: *mut u32) {
-            unreachable!("tiles store sums")
+            OnTiles(self.0).run::<Model<V, PairsOfModel>>();
         }
     }
 }

@@ -12,12 +12,12 @@
 use std::marker::PhantomData;
 
 use super::arithmetic::{Arithmetic, Family, Task};
-use super::pairs::Pair;
+use super::pairs;
 use super::product::{DISTANCE, Product};
 use crate::buffer::SimdBuffer;
 use crate::gemm::COLUMN_VECTORS;
 use crate::isa::Isa;
-use crate::narrow::{Strip, TILE, TileKernel, Tiles, Unit, on_bf16_tiles};
+use crate::narrow::{Strip, TILE, TileKernel, Tiles, on_bf16_tiles};
 use crate::vector::{MOST_LANES, Vector};
 
 /// Operands in bf16, where the processor has tiles for them.
@@ -37,71 +37,69 @@ impl Family for Bf16OnTiles {
     }
 }
 
-pub(super) struct OnTiles<T>(pub(super) T);
+pub(super) struct OnTiles<K>(pub(super) K);
 
-impl<T: Task<f32>> TileKernel for OnTiles<T> {
+impl<K: Task<f32>> TileKernel for OnTiles<K> {
     #[inline(always)]
-    fn run<U: Unit, G: Tiles<V = U::V>>(self) {
-        self.0.run::<Tiled<U, G>>();
+    fn run<T: Tiles>(self) {
+        self.0.run::<Tiled<T>>();
     }
 }
 
-/// Products by tiles `G`, all else as pairs for the unit `U`.
-struct Tiled<U, G>(PhantomData<(U, G)>);
+/// Products by tiles.
+struct Tiled<T>(PhantomData<T>);
 
-impl<U, G> Clone for Tiled<U, G> {
+impl<T> Clone for Tiled<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<U, G> Copy for Tiled<U, G> {}
+impl<T> Copy for Tiled<T> {}
 
 /// What tiles leave behind: 16 rows of a panel's columns.
 #[repr(C, align(64))]
 struct Sums([u32; TILE * COLUMN_VECTORS * MOST_LANES]);
 
-impl<U: Unit, G: Tiles<V = U::V>> Tiled<U, G> {
+impl<T: Tiles> Tiled<T> {
     /// # Safety
     /// As [`Arithmetic::scaled`] has it, on a thread whose tiles are ready.
     #[inline(always)]
     unsafe fn sums(product: &Product<Self>) -> Sums {
-        debug_assert_eq!(product.b_step, COLUMN_VECTORS * U::V::LANES);
+        debug_assert_eq!(product.b_step, COLUMN_VECTORS * T::V::LANES);
         let mut sums = Sums([0; TILE * COLUMN_VECTORS * MOST_LANES]);
         let strip = Strip { a: [product.a; 2], a_strides: [DISTANCE, TILE], words: product.words, b: product.b };
         // SAFETY: the caller's promises are handed on; one tile is high.
-        unsafe { strip.multiply::<G, 1>(sums.0.as_mut_ptr()) };
+        unsafe { strip.multiply::<T, 1>(sums.0.as_mut_ptr()) };
         sums
     }
 
     /// A vector of them.
     #[inline(always)]
-    fn vector(sums: &Sums, row: usize, vector: usize) -> U::V {
-        let part = &sums.0[(row * COLUMN_VECTORS + vector) * U::V::LANES..][..U::V::LANES];
+    fn vector(sums: &Sums, row: usize, vector: usize) -> T::V {
+        let part = &sums.0[(row * COLUMN_VECTORS + vector) * T::V::LANES..][..T::V::LANES];
         // SAFETY: the part is a whole vector; singles are as long as words.
-        unsafe { U::V::load(part.as_ptr().cast()) }
+        unsafe { T::V::load(part.as_ptr().cast()) }
     }
 }
 
-impl<U: Unit, G: Tiles<V = U::V>> Arithmetic for Tiled<U, G> {
+impl<T: Tiles> Arithmetic for Tiled<T> {
     type E = f32;
-    type V = U::V;
+    type V = T::V;
     type Word = u32;
-    type Words = U::Words;
-    type Sums = U::Sums;
     const STEPS: usize = 2;
     const ROWS: usize = TILE;
     const MULTIPLE: usize = TILE;
 
     #[inline(always)]
     unsafe fn scaled<const VECTORS: usize>(product: &Product<Self>, scale: f32, to: *mut f32) {
-        let scale = U::V::splat(scale);
+        let scale = T::V::splat(scale);
         // SAFETY: the caller's promises are handed on.
         unsafe {
             let sums = Self::sums(product);
             for (row, vector) in (0..product.rows).flat_map(|row| (0..VECTORS).map(move |vector| (row, vector))) {
                 let sums = Self::vector(&sums, row, product.first + vector);
-                sums.mul(scale).store(to.add(row * DISTANCE + vector * U::V::LANES));
+                sums.mul(scale).store(to.add(row * DISTANCE + vector * T::V::LANES));
             }
         }
     }
@@ -111,49 +109,28 @@ impl<U: Unit, G: Tiles<V = U::V>> Arithmetic for Tiled<U, G> {
         unsafe {
             let sums = Self::sums(product);
             for row in 0..product.rows {
-                let factor = U::V::splat(*factors.add(row));
+                let factor = T::V::splat(*factors.add(row));
                 for vector in 0..VECTORS {
-                    let place = to.add(row * distance + vector * U::V::LANES);
+                    let place = to.add(row * distance + vector * T::V::LANES);
                     let sums = Self::vector(&sums, row, product.first + vector);
-                    U::V::load(place).mul_add(factor, sums).store(place);
+                    T::V::load(place).mul_add(factor, sums).store(place);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn zero() -> U::Sums {
-        Pair::<U>::zero()
-    }
-    #[inline(always)]
-    fn splat(word: u32) -> U::Words {
-        Pair::<U>::splat(word)
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u32) -> U::Words {
-        // SAFETY: promised by the caller.
-        unsafe { Pair::<U>::load(from) }
-    }
-    #[inline(always)]
-    fn dot(sums: U::Sums, left: U::Words, right: U::Words) -> U::Sums {
-        Pair::<U>::dot(sums, left, right)
-    }
-    #[inline(always)]
-    fn values(sums: U::Sums) -> U::V {
-        Pair::<U>::values(sums)
-    }
-    #[inline(always)]
     fn load_row(buffer: &SimdBuffer, start: usize, stride: usize, count: usize, into: &mut [f32]) {
-        Pair::<U>::load_row(buffer, start, stride, count, into);
+        pairs::load_row(buffer, start, stride, count, into);
     }
     #[inline(always)]
     unsafe fn store_values(rows: *const f32, distance: usize, column: usize, to: *mut f32) {
         // SAFETY: promised by the caller.
-        unsafe { Pair::<U>::store_values(rows, distance, column, to) };
+        unsafe { pairs::store_values::<T::V>(rows, distance, column, to) };
     }
     #[inline(always)]
-    unsafe fn store_weights(weights: U::V, row: *mut f32, at: usize) {
+    unsafe fn store_weights(weights: T::V, row: *mut f32, at: usize) {
         // SAFETY: promised by the caller.
-        unsafe { Pair::<U>::store_weights(weights, row, at) };
+        unsafe { pairs::store_weights::<T>(weights, row, at) };
     }
 }

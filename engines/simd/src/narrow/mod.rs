@@ -46,12 +46,11 @@ use crossover_core::error::Result;
 pub(crate) use codes::{Code, Coded, Panels};
 pub(crate) use matrix::{Kind, Matrix};
 pub(crate) use unit::{Choice, Unit, UnitKernel};
-#[cfg(all(test, target_arch = "x86_64"))]
-pub(crate) use unit::{Format, Word};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use {
     tiles::{Strip, TILE, Tiles},
     tiles_x86::{TileKernel, on_bf16_tiles},
+    unit::Format,
     unit_x86::on_bf16_pairs,
 };
 

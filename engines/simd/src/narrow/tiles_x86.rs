@@ -7,7 +7,7 @@ use std::arch::asm;
 
 use super::micro::MicroKernel;
 use super::tiles::{ByTiles, Operands, Tiles};
-use super::unit::{Format, Unit, Word};
+use super::unit::{Format, Word};
 use super::unit_x86::Bf16Pairs;
 use crate::amx::Configured;
 use crate::vector::Lanes;
@@ -19,17 +19,17 @@ pub(super) fn on_bf16<K: MicroKernel>(kernel: K) -> K::Output {
     kernel.run::<ByTiles<Bf16>>()
 }
 
-/// Work on tiles of bf16 pairs and on vectors of them.
+/// Work on tiles of bf16 pairs.
 pub(crate) trait TileKernel {
     /// Must be `#[inline(always)]`.
-    fn run<U: Unit, T: Tiles<V = U::V>>(self);
+    fn run<T: Tiles>(self);
 }
 
 /// Runs it on this thread's tiles.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16")]
 pub(crate) fn on_bf16_tiles<K: TileKernel>(kernel: K) {
     let _ready = Bf16::ready();
-    kernel.run::<Bf16Pairs, Bf16>();
+    kernel.run::<Bf16>();
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,avx512bf16,avx512vnni")]
@@ -151,6 +151,12 @@ macro_rules! unit_of_tiles {
         impl Format for $name {
             type V = F32x16;
             const WORD: Word = Word::$word;
+
+            #[inline(always)]
+            unsafe fn store_bf16(values: F32x16, to: *mut u16) {
+                // SAFETY: promised by the caller; tiles are only taken beside this instruction.
+                unsafe { Bf16Pairs::store_bf16(values, to) }
+            }
         }
 
         impl Tiles for $name {

@@ -56,6 +56,16 @@ pub(crate) trait Format {
     type V: Vector<Element = f32>;
     /// What a word holds.
     const WORD: Word;
+
+    /// Rounds singles to bf16 numbers, as words of pairs hold them.
+    ///
+    /// # Safety
+    /// As many numbers as there are lanes must be writable.
+    #[inline(always)]
+    unsafe fn store_bf16(values: Self::V, to: *mut u16) {
+        // SAFETY: promised by the caller.
+        unsafe { values.store_bf16(to) }
+    }
 }
 
 /// A unit. Like vectors, it is only to be used inside of a function that has its instructions enabled.
@@ -76,15 +86,6 @@ pub(crate) trait Unit: Format + Copy {
     /// # Safety
     /// As many sums as there are lanes must be writable.
     unsafe fn store(sums: Self::Sums, to: *mut u32);
-    /// Rounds singles to bf16 numbers, as this unit's words hold them.
-    ///
-    /// # Safety
-    /// As many numbers as there are lanes must be writable.
-    #[inline(always)]
-    unsafe fn store_bf16(values: Self::V, to: *mut u16) {
-        // SAFETY: promised by the caller.
-        unsafe { values.store_bf16(to) }
-    }
 }
 
 /// Work on any unit.

@@ -66,6 +66,17 @@ pub(super) struct Bf16Pairs;
 impl Format for Bf16Pairs {
     type V = F32x16;
     const WORD: Word = Word::Bf16;
+
+    #[inline(always)]
+    unsafe fn store_bf16(values: F32x16, to: *mut u16) {
+        let mut lanes = [0f32; 16];
+        // SAFETY: as above. The array is a register's detour that the compiler drops.
+        unsafe {
+            values.store(lanes.as_mut_ptr());
+            let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(lanes.as_ptr()));
+            _mm256_storeu_si256(to.cast(), std::mem::transmute::<__m256bh, __m256i>(rounded));
+        }
+    }
 }
 
 impl Unit for Bf16Pairs {
@@ -86,16 +97,6 @@ impl Unit for Bf16Pairs {
     unsafe fn store(sums: __m512, to: *mut u32) {
         // SAFETY: as above; writable by the caller's promise.
         unsafe { _mm512_storeu_ps(to.cast(), sums) }
-    }
-    #[inline(always)]
-    unsafe fn store_bf16(values: F32x16, to: *mut u16) {
-        let mut lanes = [0f32; 16];
-        // SAFETY: as above. The array is a register's detour that the compiler drops.
-        unsafe {
-            values.store(lanes.as_mut_ptr());
-            let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(lanes.as_ptr()));
-            _mm256_storeu_si256(to.cast(), std::mem::transmute::<__m256bh, __m256i>(rounded));
-        }
     }
 }
 
