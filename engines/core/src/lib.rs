@@ -37,6 +37,6 @@ pub mod shape_only;
 pub mod sparse;
 pub mod support;
 pub mod tensor;
-#[cfg(feature = "conformance")]
+#[cfg(any(test, feature = "conformance"))]
 pub mod testing;
 pub mod weights;

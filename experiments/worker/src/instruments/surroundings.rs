@@ -88,13 +88,9 @@ fn processor() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crossover_core::testing::put;
 
-    fn put(root: &Path, path: &str, text: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    use super::*;
 
     #[test]
     fn what_has_changed_is_told_and_what_is_not_there_is_not() {

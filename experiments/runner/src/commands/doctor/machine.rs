@@ -112,15 +112,15 @@ fn memory(available: Option<u64>) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use crossover_core::testing::put;
+
     use super::super::Verdict;
     use super::*;
 
     fn machine(files: &[(&str, &str)]) -> Vec<Finding> {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            put(root.path(), path, text);
         }
         examine(root.path())
     }

@@ -45,15 +45,15 @@ fn throttled(group: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crossover_core::testing::put;
+
     use super::super::Verdict;
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> (Verdict, String) {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            put(root.path(), path, text);
         }
         let finding = examine(root.path());
         (finding.verdict, finding.found)
