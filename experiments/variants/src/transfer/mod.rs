@@ -12,24 +12,14 @@ use crossover_core::error::Result;
 use crossover_core::ops::Side;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
-use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
+use crate::descriptor::{AxisSpec, Descriptor, Model, TensorSpec};
+use crate::position::{BATCH, HEAD_DIM, HEADS, LENGTH, PER_HEAD, per_head};
 use crate::registry::VariantVisitor;
 use crate::variant::{Bound, wrong_inputs};
 
-const fn count(name: &'static str, doc: &'static str, default: i64) -> AxisSpec {
-    AxisSpec { name, doc, kind: AxisKind::Int { min: 1, max: 1 << 40 }, default: AxisDefault::Int(default) }
-}
+const PROBLEM: &[AxisSpec] = &[BATCH, HEADS, LENGTH, HEAD_DIM];
 
-const PROBLEM: &[AxisSpec] = &[
-    count("batch", "sequences handled together", 1),
-    count("heads", "heads", 8),
-    count("n", "sequence length", 128),
-    count("head_dim", "channels of one head", 64),
-];
-
-const SHAPE: &[Dim] = &[Dim::Axis("batch"), Dim::Axis("heads"), Dim::Axis("n"), Dim::Axis("head_dim")];
-
-const X: TensorSpec = TensorSpec { name: "x", role: Role::Activation, shape: SHAPE, draw: DrawRule::Distribution, only_with: None };
+const TENSORS: &[TensorSpec] = &[per_head("x")];
 
 /// What the variants share. Each direction is a task of its own: one is no way to do the other.
 const fn description(name: &'static str, summary: &'static str) -> Descriptor {
@@ -40,9 +30,9 @@ const fn description(name: &'static str, summary: &'static str) -> Descriptor {
         task: name,
         problem: PROBLEM,
         parameters: &[],
-        tensors: &[X],
+        tensors: TENSORS,
         derived: &[],
-        output: SHAPE,
+        output: PER_HEAD,
         conditions: &[],
         model: Model { flops: "0", scratch: "0" },
     }
