@@ -8,6 +8,8 @@ mod allocator;
 mod apply;
 mod dispatch;
 mod eviction;
+#[cfg(test)]
+mod fake_cell;
 mod fingerprint;
 mod foreground;
 mod instruments;

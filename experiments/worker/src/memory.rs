@@ -61,56 +61,19 @@ fn status_bytes(field: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-
-    use crossover_core::error::Result;
-    use crossover_core::host::HostTensor;
-    use crossover_variants::cell::DeclaredBytes;
+    use std::rc::Rc;
 
     use super::*;
+    use crate::fake_cell::FakeCell;
 
     /// Preparing takes 900 bytes of a device at once, a call 500 in all.
-    struct OnDevice {
-        mark: Cell<u64>,
-    }
-
-    impl PreparedCell for OnDevice {
-        fn call(&mut self) -> Result<()> {
-            self.mark.set(self.mark.get().max(500));
-            Ok(())
-        }
-
-        fn call_poisoned(&mut self) -> Result<()> {
-            self.call()
-        }
-
-        fn output(&self) -> Result<HostTensor> {
-            HostTensor::new(&[0], Vec::new())
-        }
-
-        fn declared_bytes(&self) -> DeclaredBytes {
-            DeclaredBytes::default()
-        }
-
-        fn take_device_peak(&self) -> Result<Option<u64>> {
-            Ok(Some(self.mark.replace(300)))
-        }
-
-        fn threads_used(&self) -> usize {
-            1
-        }
-
-        fn isa(&self) -> String {
-            "none".into()
-        }
-
-        fn prepare_ns(&self) -> u64 {
-            0
-        }
-    }
-
     #[test]
     fn the_mark_of_a_device_is_that_of_calling() {
-        let figures = account(|| Ok(Box::new(OnDevice { mark: Cell::new(900) })), || ()).unwrap();
+        let mark = Rc::new(Cell::new(900));
+        let called = Rc::clone(&mark);
+        let call = move || called.set(called.get().max(500));
+        let cell = FakeCell { call, device_peak: move || Some(mark.replace(300)) };
+        let figures = account(|| Ok(Box::new(cell)), || ()).unwrap();
         assert_eq!(figures.device_peak_bytes, Some(500));
     }
 }

@@ -85,46 +85,12 @@ fn processor_time() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossover_core::host::HostTensor;
-    use crossover_variants::cell::DeclaredBytes;
+    use crate::fake_cell::FakeCell;
     use std::cell::RefCell;
 
     /// A cell that keeps a log.
-    struct Logging<'a>(&'a RefCell<String>);
-
-    impl PreparedCell for Logging<'_> {
-        fn call(&mut self) -> Result<()> {
-            self.0.borrow_mut().push('c');
-            Ok(())
-        }
-
-        fn call_poisoned(&mut self) -> Result<()> {
-            self.call()
-        }
-
-        fn output(&self) -> Result<HostTensor> {
-            HostTensor::new(&[0], Vec::new())
-        }
-
-        fn declared_bytes(&self) -> DeclaredBytes {
-            DeclaredBytes::default()
-        }
-
-        fn take_device_peak(&self) -> Result<Option<u64>> {
-            Ok(None)
-        }
-
-        fn threads_used(&self) -> usize {
-            1
-        }
-
-        fn isa(&self) -> String {
-            "none".into()
-        }
-
-        fn prepare_ns(&self) -> u64 {
-            0
-        }
+    fn logging(log: &RefCell<String>) -> impl PreparedCell + use<'_> {
+        FakeCell { call: || log.borrow_mut().push('c'), device_peak: || None }
     }
 
     #[test]
@@ -133,7 +99,7 @@ mod tests {
         let evict = || log.borrow_mut().push('e');
         for (evict, expected) in [(None, "cccccc"), (Some(&evict as &dyn Fn()), "ecececececec")] {
             log.borrow_mut().clear();
-            let samples = measure(&mut Logging(&log), 2, 3, evict, &mut instruments).unwrap().samples;
+            let samples = measure(&mut logging(&log), 2, 3, evict, &mut instruments).unwrap().samples;
             assert_eq!(*log.borrow(), expected);
             assert!(samples.len() == 2 && samples.iter().all(|sample| sample.calls == 3));
         }
@@ -145,7 +111,7 @@ mod tests {
         let wait = std::time::Duration::from_millis(20);
         let evict = || std::thread::sleep(wait);
         let began = Instant::now();
-        let MeasuredReply { samples, conditions } = measure(&mut Logging(&log), 1, 5, Some(&evict), &mut instruments).unwrap();
+        let MeasuredReply { samples, conditions } = measure(&mut logging(&log), 1, 5, Some(&evict), &mut instruments).unwrap();
         // Five waits and five calls passed; the sample has the calls alone.
         assert!(began.elapsed().saturating_sub(std::time::Duration::from_nanos(samples[0].ns)) >= 5 * wait);
         assert_eq!(conditions.unwrap().energy_uj, None);
