@@ -30,6 +30,9 @@ struct Arguments {
     /// Where the report goes [default: a folder `report` in the first run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A document, such as a README, that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`.
+    #[arg(long, value_name = "FILE")]
+    splice: Option<PathBuf>,
     /// What to write.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT,..", default_value = "md,csv")]
     format: Vec<FormatArgument>,
@@ -66,7 +69,7 @@ fn make(arguments: &Arguments) -> Result<Outcome> {
     // Beside what it is made of, so that a look at one run never replaces the report of another.
     let out = arguments.out.clone().unwrap_or_else(|| arguments.runs.first().map_or_else(PathBuf::new, |run| run.join("report")));
     let formats: Vec<Format> = arguments.format.iter().copied().map(Format::from).collect();
-    write_report(&arguments.runs, &out, &formats)
+    write_report(&arguments.runs, &out, &formats, arguments.splice.as_deref())
 }
 
 fn tell(outcome: &Outcome) -> ExitCode {

@@ -50,6 +50,14 @@ pub enum ReportError {
     /// The tables could be read, but not be reckoned with.
     #[error("cannot put the report together: {0}; this is a fault of the program: please report it with the run's manifest.json")]
     Frame(#[from] PolarsError),
+    /// The document that the answer goes into.
+    #[error("cannot put the answer into {}: {reason}", path.display())]
+    Splice {
+        /// The document.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The report's folder.
     #[error("cannot make the report's folder {}: {source}; name another one with --out", path.display())]
     OutFolder {

@@ -10,6 +10,8 @@ pub(crate) struct Cell {
     pub(crate) machine: &'static str,
     pub(crate) group: &'static str,
     pub(crate) id: &'static str,
+    /// By default dense where it is the baseline, else flash.
+    pub(crate) variant: &'static str,
     pub(crate) engine: &'static str,
     pub(crate) baseline: bool,
     pub(crate) status: &'static str,
@@ -20,6 +22,8 @@ pub(crate) struct Cell {
     /// The baseline in the same rounds: which, and its median.
     pub(crate) beside: Option<(&'static str, i64)>,
     pub(crate) scratch: Option<i64>,
+    pub(crate) error_ratio: Option<f64>,
+    pub(crate) rank: Option<i64>,
 }
 
 impl Default for Cell {
@@ -29,6 +33,7 @@ impl Default for Cell {
             machine: "m",
             group: "g",
             id: "a",
+            variant: "",
             engine: "naive",
             baseline: false,
             status: "ok",
@@ -38,6 +43,8 @@ impl Default for Cell {
             median: Some(1000),
             beside: None,
             scratch: Some(0),
+            error_ratio: None,
+            rank: None,
         }
     }
 }
@@ -50,6 +57,15 @@ impl Cell {
 
 /// The frame that `scan` would make of these cells, as far as the frames use it.
 pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
+    let mut frame = without_rank(cells);
+    if cells.iter().any(|cell| cell.rank.is_some()) {
+        let ranks: Int64Chunked = cells.iter().map(|cell| cell.rank).collect();
+        frame.with_column(ranks.with_name("axis:rank".into()).into_column()).unwrap();
+    }
+    frame
+}
+
+fn without_rank(cells: &[Cell]) -> DataFrame {
     let column = |get: fn(&Cell) -> &'static str| cells.iter().map(get).collect::<Vec<_>>();
     let timed = |figure: i64| cells.iter().map(|cell| cell.median.map(|_| figure)).collect::<Vec<_>>();
     let time = |percent: i64| cells.iter().map(|cell| cell.median.map(|median| median * percent / 100)).collect::<Vec<_>>();
@@ -61,7 +77,11 @@ pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
         "group" => column(|cell| cell.group),
         "id" => column(|cell| cell.id),
         "family" => column(|_| "attention"),
-        "variant" => column(|cell| if cell.baseline { "attention/dense" } else { "attention/flash" }),
+        "variant" => column(|cell| match (cell.variant, cell.baseline) {
+            ("", true) => "attention/dense",
+            ("", false) => "attention/flash",
+            (named, _) => named,
+        }),
         "engine" => column(|cell| cell.engine),
         "baseline" => cells.iter().map(|cell| cell.baseline).collect::<Vec<_>>(),
         "status" => column(|cell| cell.status),
@@ -85,6 +105,7 @@ pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
         "allocator_peak_bytes" => memory(2, 0),
         "high_water_bytes" => memory(0, 1 << 20),
         "err_method_rel" => cells.iter().map(|cell| cell.median.map(|median| median as f64 / 1e9)).collect::<Vec<_>>(),
+        "error_ratio" => cells.iter().map(|cell| cell.error_ratio).collect::<Vec<_>>(),
         "axis:n" => cells.iter().map(|cell| cell.n).collect::<Vec<_>>(),
         "axis:precision" => column(|cell| cell.precision),
     )

@@ -37,6 +37,7 @@
 //! What this trades away: polars takes most of the workspace's build time. In return there is one scan, and one way to group,
 //! join and sort for reports of twenty cells and of ten million.
 
+mod answers;
 mod ceilings;
 mod columns;
 mod command;
@@ -46,6 +47,7 @@ mod render;
 mod report;
 mod runs;
 mod scan;
+mod splice;
 mod text;
 
 #[cfg(test)]

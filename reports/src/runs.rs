@@ -28,6 +28,13 @@ pub(crate) struct Run {
     pub(crate) notes: Vec<String>,
 }
 
+impl Run {
+    /// By how much a ratio differed from 1 without any reason, where that was measured.
+    pub(crate) fn noise_floor(&self) -> Option<f64> {
+        self.manifest.noise.as_ref().map(|noise| noise.floor)
+    }
+}
+
 /// Opens all runs, in the order in which they are named.
 pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Run>> {
     let mut seen = BTreeSet::new();

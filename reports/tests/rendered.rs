@@ -12,7 +12,7 @@ fn rendered(file: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (run, out) = (folder.path().join("run-1"), folder.path().join("out"));
     run_of(&run, &twenty_cells());
-    write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
     fs::read_to_string(out.join(file)).unwrap().trim().to_owned()
 }
 
@@ -225,7 +225,7 @@ fn devices() {
     cells[1].engine = "candle-cuda".into();
     cells[1].memory.as_mut().unwrap().device_peak_bytes = Some(3 << 20);
     run_of(&run, &cells);
-    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown], None).unwrap();
     let shown = |file: &str, column: &str| -> Vec<String> {
         let rows = &tables(&fs::read_to_string(out.join(file)).unwrap())[0].rows;
         let mut shown: Vec<[String; 2]> = rows.iter().map(|row| [row["engine"].clone(), row[column].clone()]).collect();
@@ -256,7 +256,7 @@ fn classes() {
     let accuracy = cells[1].accuracy.as_mut().unwrap();
     (accuracy.divergence, accuracy.top_1_agreement) = (Some(0.0025), Some(0.75));
     run_of(&run, &cells);
-    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown], None).unwrap();
     let accuracy = fs::read_to_string(out.join("accuracy.md")).unwrap();
     assert!(accuracy.contains("*first class*"), "{accuracy}");
     let rows = &tables(&accuracy)[0].rows;
@@ -275,7 +275,7 @@ fn transforms_and_equal_cost() {
     cells[1].transform = Some(Transform { derive_ns: 2_500_000, saved: Some(saved) });
     cells[1].matching = Some(Matching { mode: "parameters".into(), share: 0.25, target: 1000, cost: 1100 });
     run_of(&run, &cells);
-    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown], None).unwrap();
     let memory = fs::read_to_string(out.join("memory.md")).unwrap();
     let rows = &tables(&memory)[0].rows;
     let shown = |row: usize| ["derived in", "parameters left", "bytes left", "weight error"].map(|column| rows[row][column].as_str());

@@ -29,12 +29,12 @@ fn a_killed_run_is_reported_from_its_journal() {
     let mut journal = fs::read(store.journal_path()).unwrap();
     journal.truncate(journal.len() - 10);
     fs::write(store.journal_path(), journal).unwrap();
-    assert_eq!(write_report(std::slice::from_ref(&run), &out, ALL).unwrap().cells, 19);
+    assert_eq!(write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap().cells, 19);
     assert!(read(&out, "summary.md").contains("the journal's last line is not whole"));
     // Killed before the first cell.
     fs::remove_file(store.cells_path()).unwrap();
     fs::remove_file(store.journal_path()).unwrap();
-    assert_eq!(write_report(&[run], &out, ALL).unwrap().cells, 0);
+    assert_eq!(write_report(&[run], &out, ALL, None).unwrap().cells, 0);
     assert!(read(&out, "summary.md").contains("stopped before its first cell"));
 }
 
@@ -45,7 +45,7 @@ fn an_emptied_or_deleted_journal_leaves_the_tables_and_is_told() {
     run_of(&run, &twenty_cells());
     let store = RunFolder::open(&run).unwrap();
     let told = |wanted: &str, cells: usize| {
-        let outcome = write_report(std::slice::from_ref(&run), &out, ALL).unwrap();
+        let outcome = write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap();
         assert_eq!(outcome.cells, cells);
         assert!(outcome.warnings.iter().any(|warning| warning.contains(wanted)), "{:?}", outcome.warnings);
     };
@@ -64,7 +64,7 @@ fn what_was_left_out_and_threads_that_were_not_used_are_told() {
     let (run, out) = (folder.path().join("run"), folder.path().join("out"));
     let mut cells = twenty_cells();
     run_of(&run, &cells);
-    write_report(std::slice::from_ref(&run), &out, ALL).unwrap();
+    write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap();
     assert!(!read(&out, "speed.md").contains("threads used") && !read(&out, "summary.md").contains("Left out"));
     let mut own = manifest();
     own.excluded.insert("plain loops need minutes".into(), 3);
@@ -72,7 +72,7 @@ fn what_was_left_out_and_threads_that_were_not_used_are_told() {
     let second = folder.path().join("second");
     run_of(&second, &cells);
     own.write(&RunFolder::open(&second).unwrap().manifest_path()).unwrap();
-    write_report(&[second], &out, ALL).unwrap();
+    write_report(&[second], &out, ALL, None).unwrap();
     assert!(read(&out, "summary.md").contains("## Left out by the experiment\n\n* 3 cells: plain loops need minutes\n"));
     let speed = read(&out, "speed.md");
     assert!(speed.contains("threads used") && speed.contains(" **1** |"), "{speed}");
@@ -87,7 +87,7 @@ fn tables_older_than_the_journal_are_made_anew() {
     let store = RunFolder::open(&run).unwrap();
     let (mut journal, _) = store.open_journal(&store.lock().unwrap()).unwrap();
     journal.append(&measured("late", "g9", "attention/flash", 128, 1, 1000)).unwrap();
-    assert_eq!(write_report(&[run], &out, ALL).unwrap().cells, 21);
+    assert_eq!(write_report(&[run], &out, ALL, None).unwrap().cells, 21);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn machines_are_kept_apart() {
         manifest.write(&RunFolder::open(&run).unwrap().manifest_path()).unwrap();
         runs.push(run);
     }
-    assert_eq!(write_report(&runs, &out, ALL).unwrap().cells, 4);
+    assert_eq!(write_report(&runs, &out, ALL, None).unwrap().cells, 4);
     let speed = read(&out, "speed.md");
     assert!(speed.contains("### Machine: Processor one") && speed.contains("### Machine: Processor two"), "{speed}");
     // 500 of 1000 here, 500 of 9000 there, and nothing in between.
@@ -127,7 +127,7 @@ fn runs_with_different_axes_share_a_report() {
     named.axes.extend([("rank".into(), AxisValue::from("full")), ("run".into(), AxisValue::Int(7)), ("id".into(), AxisValue::Int(8))]);
     run_of(&one, &[ranked]);
     run_of(&two, &[named]);
-    write_report(&[one, two], &out, ALL).unwrap();
+    write_report(&[one, two], &out, ALL, None).unwrap();
     let rows = csv_rows(&read(&out, "cells.csv"));
     let ranks: Vec<&str> = rows.iter().map(|row| row["rank"].as_str()).collect();
     assert_eq!(ranks, ["64", "full"]);
@@ -140,9 +140,9 @@ fn what_cannot_be_read_is_refused_by_name() {
     let (run, out) = (folder.path().join("run"), folder.path().join("out"));
     run_of(&run, &twenty_cells());
     let store = RunFolder::open(&run).unwrap();
-    let error = write_report(&[run.clone(), run.join("../run")], &out, ALL).unwrap_err();
+    let error = write_report(&[run.clone(), run.join("../run")], &out, ALL, None).unwrap_err();
     assert!(matches!(error, ReportError::SameRunTwice { .. }), "{error}");
-    let error = write_report(&[folder.path().join("none")], &out, ALL).unwrap_err();
+    let error = write_report(&[folder.path().join("none")], &out, ALL, None).unwrap_err();
     assert!(error.to_string().contains("there is no run in"), "{error}");
     // A table of a later version: in the footer, the version follows its key as a text of one character.
     let table = fs::read(store.cells_path()).unwrap();
@@ -152,16 +152,16 @@ fn what_cannot_be_read_is_refused_by_name() {
     assert_eq!(u32::from(later[place] - b'0'), SCHEMA_VERSION);
     later[place] = b'9';
     fs::write(store.cells_path(), later).unwrap();
-    let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();
+    let error = write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap_err();
     assert!(error.to_string().contains(&format!("version 9 is newer than version {SCHEMA_VERSION}")), "{error}");
     fs::write(store.cells_path(), b"PAR1 this is no table PAR1").unwrap();
-    let error = write_report(std::slice::from_ref(&run), &out, ALL).unwrap_err();
+    let error = write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap_err();
     assert!(error.to_string().contains("cells.parquet") && error.to_string().contains("remove the file"), "{error}");
     fs::write(store.cells_path(), &table[..table.len() / 2]).unwrap();
-    assert!(write_report(std::slice::from_ref(&run), &out, ALL).is_err());
+    assert!(write_report(std::slice::from_ref(&run), &out, ALL, None).is_err());
     // A manifest of a later version.
     fs::write(store.manifest_path(), "{\"schema\": 99}").unwrap();
-    let error = write_report(&[run], &out, ALL).unwrap_err();
+    let error = write_report(&[run], &out, ALL, None).unwrap_err();
     assert!(error.to_string().contains("version 99 is newer"), "{error}");
     assert!(!out.exists());
 }

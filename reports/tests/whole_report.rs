@@ -44,7 +44,7 @@ fn every_figure_agrees_with_the_raw_samples() {
     let folder = tempfile::tempdir().unwrap();
     let (run, out) = (folder.path().join("run"), folder.path().join("out"));
     run_of(&run, &twenty_cells());
-    let outcome = write_report(std::slice::from_ref(&run), &out, &[Format::Markdown, Format::Csv]).unwrap();
+    let outcome = write_report(std::slice::from_ref(&run), &out, &[Format::Markdown, Format::Csv], None).unwrap();
     assert_eq!((outcome.cells, outcome.finding, outcome.entry), (20, false, out.join("summary.md")));
 
     let records: Vec<Record> = read_records(&RunFolder::open(&run).unwrap().journal_path()).unwrap().collect::<Result<_, _>>().unwrap();
@@ -92,7 +92,7 @@ fn ratios_are_to_the_baseline_of_the_same_rounds_and_others_are_marked() {
     let flash = Record { beside: Some(later), ..cell("flash", 150_000) };
     let older = Record { schema: 3, ..cell("window", 120_000) };
     run_of(&run, &[dense, flash.clone(), older]);
-    write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
     let [speed, summary, csv] = ["speed.md", "summary.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap());
     let shown: Vec<(String, String)> = tables(&speed)[0].rows.iter().map(|row| (row["variant"].clone(), row["ratio"].clone())).collect();
     let (low, high) = (flash.speed.as_ref().unwrap().ci_low_ns.unwrap(), flash.speed.as_ref().unwrap().ci_high_ns.unwrap());
@@ -119,7 +119,7 @@ fn nothing_is_marked_where_every_ratio_is_of_one_time() {
     let flash = Record { beside: beside(&dense), ..measured("b", "g", "attention/flash", 128, 1, 500) };
     // A cell without a time has no ratio that could be marked.
     run_of(&run, &[dense, flash, failed("c", "g", "attention/window", 128, 1, "oom", "too large")]);
-    write_report(&[run], &out, &[Format::Markdown]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown], None).unwrap();
     for file in ["speed.md", "summary.md"] {
         assert!(!fs::read_to_string(out.join(file)).unwrap().contains('†'), "{file}");
     }
@@ -146,7 +146,7 @@ fn what_shards_leave_out_is_added_up_and_a_repeated_plan_counts_once() {
     };
     let left_out = |runs: &[PathBuf]| {
         let out = folder.path().join("out");
-        write_report(runs, &out, &[Format::Markdown]).unwrap();
+        write_report(runs, &out, &[Format::Markdown], None).unwrap();
         let summary = fs::read_to_string(out.join("summary.md")).unwrap();
         let (_, section) = summary.split_once("## Left out by the experiment\n\n").unwrap();
         section.split("\n\n").next().unwrap().trim().to_owned()
@@ -166,7 +166,7 @@ fn a_resumed_run_says_how_often_and_the_noise_floor_what_it_means() {
     let summary = |moments: &[u64]| {
         let (run, out) = (folder.path().join(moments.len().to_string()), folder.path().join("out"));
         run_with(&run, |manifest| manifest.resumed_unix_ms = moments.to_vec());
-        write_report(&[run], &out, &[Format::Markdown]).unwrap();
+        write_report(&[run], &out, &[Format::Markdown], None).unwrap();
         fs::read_to_string(out.join("summary.md")).unwrap()
     };
     assert!(summary(&[]).contains("started 2023-11-14 22:13 UTC: 1 of 24"));
@@ -199,7 +199,7 @@ fn the_order_of_the_journal_does_not_matter() {
         }
         let (run, out) = (folder.path().join(turn).join("run"), folder.path().join(turn).join("out"));
         run_of(&run, &cells);
-        write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+        write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
         reports.push(
             ["summary.md", "speed.md", "memory.md", "accuracy.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap()),
         );
@@ -221,7 +221,7 @@ fn hostile_names_stay_text_everywhere() {
         cells.push(failed(&format!("failed{index}"), "g", name, 128, 1, "crashed", name));
     }
     run_of(&run, &cells);
-    write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+    write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
     for file in ["summary.md", "speed.md", "memory.md", "accuracy.md"] {
         let text = fs::read_to_string(out.join(file)).unwrap();
         assert!(!text.contains("<script") && !text.contains('\u{202e}') && !text.contains(&"x".repeat(201)), "{file}");
@@ -244,7 +244,7 @@ fn nothing_one_cell_and_all_failed_are_said() {
     let report = |name: &str, cells: &[Record]| {
         let (run, out) = (folder.path().join(name), folder.path().join(format!("{name}-out")));
         run_of(&run, cells);
-        write_report(&[run], &out, &[Format::Markdown, Format::Csv]).unwrap();
+        write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
         ["summary.md", "speed.md"].map(|file| fs::read_to_string(out.join(file)).unwrap())
     };
     let [summary, speed] = report("empty", &[]);

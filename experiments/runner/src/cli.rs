@@ -239,6 +239,9 @@ pub struct ReportArgs {
     /// Where to write the report [default: a folder `report` in the first run's]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// A document that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`
+    #[arg(long, value_name = "FILE")]
+    pub splice: Option<PathBuf>,
     /// Formats, separated by commas: md, csv
     #[arg(long, value_name = "LIST")]
     pub format: Option<String>,

@@ -8,7 +8,6 @@ use crossover_results::schema::Status;
 use polars::prelude::*;
 
 use super::baseline::{against, base};
-use super::memory::memory;
 use super::order::AxisRoles;
 use crate::columns::{RUN, THREADS};
 
@@ -18,10 +17,10 @@ const OF_THE_BEST: [&str; 11] =
 /// Of the baseline as it was beside the best one; of its own record where nothing could be ranked.
 const OF_BOTH: [&str; 2] = ["median_ns", "samples"];
 
-/// One row a set, from rows of the speed frame. Columns: `run`, `machine`, `family`, `group`, the baseline's columns, the best cell's
+/// One row a set, from rows with the columns of the speed and the memory frame. Columns: `run`, `machine`, `family`, `group`, the baseline's columns, the best cell's
 /// ([`OF_THE_BEST`] and parameters; null where none could be ranked), the axes of the problem, `ranked` (cells that the best was picked
 /// from) and `unranked` (other cells that are not the baseline).
-pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
+pub(crate) fn headline(rows: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     let ok = || col("status").eq(lit(Status::Ok.name()));
     let base_ok = col(base("status").as_str()).eq(lit(Status::Ok.name())).fill_null(lit(false));
     let ranked = || col("own_baseline").not().and(ok()).and(col("ratio").is_not_null()).and(col("base_ok"));
@@ -37,7 +36,7 @@ pub(crate) fn headline(speed: LazyFrame, roles: &AxisRoles) -> LazyFrame {
     columns.push(ranked().or(col("own_baseline")).not().sum().cast(DataType::Int64).alias("unranked"));
     let set = || [col(RUN), col("machine"), col("family"), col("group"), col(base("id").as_str()).alias("set")];
     // The base's columns are constant within a set, its id included.
-    let in_order = memory(speed)
+    let in_order = rows
         .with_column(base_ok.alias("base_ok"))
         .sort_by_exprs([col("ratio"), col("median_ns"), col("id")], SortMultipleOptions::default().with_nulls_last(true));
     let sets = in_order.group_by(set()).agg(columns);
@@ -54,13 +53,14 @@ mod tests {
     use crate::columns::Typed;
     use crate::examples::{Cell, frame};
     use crate::frames::baseline::with_baseline;
+    use crate::frames::memory::memory;
     use crate::frames::order::axis_roles;
     use crate::frames::speed::speed;
 
     fn headlines(cells: &[Cell]) -> DataFrame {
         let cells = frame(cells).lazy();
         let roles = axis_roles(&cells).unwrap();
-        headline(speed(with_baseline(cells).unwrap()), &roles).collect().unwrap()
+        headline(speed(memory(with_baseline(cells).unwrap())), &roles).collect().unwrap()
     }
 
     fn cell(id: &'static str, median: i64) -> Cell {

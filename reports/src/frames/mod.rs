@@ -3,12 +3,15 @@
 
 pub(crate) mod accuracy;
 pub(crate) mod baseline;
+pub(crate) mod crossover;
 pub(crate) mod failures;
 pub(crate) mod headline;
 pub(crate) mod memory;
 pub(crate) mod order;
 pub(crate) mod overview;
+pub(crate) mod series;
 pub(crate) mod speed;
+pub(crate) mod strong;
 
 use polars::prelude::*;
 

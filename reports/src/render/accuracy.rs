@@ -1,4 +1,4 @@
-//! `accuracy.md`: what an optimisation costs in correctness, one row a cell.
+//! Accuracy: what an optimisation costs in correctness, one row a cell.
 
 use polars::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::columns::Typed;
 use crate::text::markdown::{ABSENT, Align, name};
 use crate::text::units::{figure, percent, scientific};
 
-const ABOUT: &str = "# Accuracy\n\n\
+const ABOUT: &str = "\n## Accuracy\n\n\
     *err_impl*: largest absolute error against the same variant in f64 on the same rounded inputs (what the implementation loses), \
     and relative to the whole in the Frobenius norm. *tolerance used*: the largest error as a share of its bound; above 100 % the cell \
     is wrong, and where less than 0.1 % is used the bound may be too loose to catch a fault. *err_method*: against the exact dense \
@@ -26,12 +26,11 @@ struct Accuracy<'a> {
     classes: bool,
 }
 
-/// The whole file. `frame` has the columns of `frames::accuracy` and those of the baseline.
-pub(crate) fn document(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
-    let empty = if frame.height() == 0 { "\nThere are no cells.\n" } else { "" };
+/// The section of a family. `frame` has the columns of `frames::accuracy` and those of the baseline.
+pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let classes = frame.doubles("top_1_agreement")?.iter().any(|share| share.is_some());
     let more = if classes { CLASSES } else { "" };
-    Ok(format!("{ABOUT}{more}{empty}{}", sections(frame, context, &Accuracy { frame, classes })?))
+    Ok(format!("{ABOUT}{more}{}", sections(frame, context, &Accuracy { frame, classes })?))
 }
 
 impl Measures for Accuracy<'_> {

@@ -1,4 +1,4 @@
-//! The frame that the speed, memory and accuracy tables share: a section for every family (and machine, and number of threads),
+//! The frame that the speed, memory and accuracy tables of a family share: a section for every machine and number of threads,
 //! the axes that vary as columns, the constant ones said once above. Each of the three only brings its own columns.
 
 use polars::prelude::*;
@@ -18,30 +18,26 @@ pub(crate) trait Measures {
     fn compares(&self) -> bool;
 }
 
-/// The sections of all rows of `frame`, which must be sorted as `order::sorted` does.
+/// The tables of all rows of `frame`, which are of one family and sorted as `order::sorted` does.
 pub(crate) fn sections(frame: &DataFrame, context: &Context<'_>, measures: &dyn Measures) -> PolarsResult<String> {
     let mut out = String::new();
-    let (families, machines) = (frame.texts("family")?, frame.texts("machine")?);
+    let machines = frame.texts("machine")?;
     let threads = |row: usize| if frame.schema().contains(THREADS) { frame.shown(THREADS, row) } else { Ok(None) };
     let mut start = 0;
-    let mut above: Option<(Option<&str>, Option<&str>)> = None;
+    let mut above: Option<Option<&str>> = None;
     while start < frame.height() {
-        let key = (families.get(start), machines.get(start), threads(start)?);
+        let key = (machines.get(start), threads(start)?);
         let mut end = start + 1;
-        while end < frame.height() && (families.get(end), machines.get(end), threads(end)?) == key {
+        while end < frame.height() && (machines.get(end), threads(end)?) == key {
             end += 1;
         }
-        let new_family = above.is_none_or(|(family, _)| family != key.0);
-        if new_family {
-            out += &format!("\n## {}\n", name(key.0.unwrap_or_default()));
+        if context.several_machines && above != Some(key.0) {
+            out += &format!("\n### Machine: {}\n", context.machine(key.0.unwrap_or_default()));
         }
-        if context.several_machines && (new_family || above.is_none_or(|(_, machine)| machine != key.1)) {
-            out += &format!("\n### Machine: {}\n", context.machine(key.1.unwrap_or_default()));
-        }
-        if let Some(threads) = key.2 {
+        if let Some(threads) = key.1 {
             out += &format!("\n{} {}\n", if context.several_machines { "####" } else { "###" }, thread_heading(&threads));
         }
-        above = Some((key.0, key.1));
+        above = Some(key.0);
         out += &table(frame, context, measures, &(start..end).collect::<Vec<_>>())?;
         start = end;
     }

@@ -69,7 +69,7 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResu
     }
     out += &table.render();
     if rows.len() > LISTED {
-        out += &format!("\nAnd {} more: see speed.md.\n", rows.len() - LISTED);
+        out += &format!("\nAnd {} more: see the families' documents.\n", rows.len() - LISTED);
     }
     Ok(out)
 }

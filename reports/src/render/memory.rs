@@ -1,4 +1,4 @@
-//! `memory.md`: the three named figures, one row a cell.
+//! Memory: the three named figures, one row a cell.
 
 use polars::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::columns::Typed;
 use crate::text::markdown::{ABSENT, Align, name};
 use crate::text::units::{bytes, figure, percent, scientific, time};
 
-const ABOUT: &str = "# Memory\n\n\
+const ABOUT: &str = "\n## Memory\n\n\
     Three figures that are never added to each other. *declared*: what the engine says it holds, as weights + activations (inputs and \
     output) + scratch + state (what outlives a call). *allocator peak*: the most that was allocated over preparing and one call, \
     counted by the allocator. *high water*: the most resident memory of the fresh process, the program itself included. Ratios are \
@@ -31,13 +31,12 @@ struct Memory<'a> {
     transforms: bool,
 }
 
-/// The whole file. `frame` has the columns of `frames::memory`.
-pub(crate) fn document(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
-    let empty = if frame.height() == 0 { "\nThere are no cells.\n" } else { "" };
+/// The section of a family. `frame` has the columns of `frames::memory`.
+pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let transforms = frame.ints("transform_bytes_before")?.iter().any(|bytes| bytes.is_some());
     let devices = frame.ints("device_peak_bytes")?.iter().any(|bytes| bytes.is_some());
     let more = [if devices { DEVICES } else { "" }, if transforms { TRANSFORMS } else { "" }].concat();
-    Ok(format!("{ABOUT}{more}{empty}{}", sections(frame, context, &Memory { frame, devices, transforms })?))
+    Ok(format!("{ABOUT}{more}{}", sections(frame, context, &Memory { frame, devices, transforms })?))
 }
 
 impl Memory<'_> {

@@ -1,8 +1,11 @@
 //! From frames to Markdown. The rows, their order and their figures are settled when they come here.
 
 pub(crate) mod accuracy;
+pub(crate) mod answer;
+pub(crate) mod crossover;
 pub(crate) mod equal_cost;
 pub(crate) mod failures;
+pub(crate) mod family;
 pub(crate) mod family_tables;
 pub(crate) mod headline;
 pub(crate) mod memory;
@@ -14,8 +17,11 @@ pub(crate) mod summary;
 use std::collections::BTreeMap;
 
 use crossover_results::Machine;
+use polars::prelude::*;
 
+use crate::answers::Answers;
 use crate::frames::order::AxisRoles;
+use crate::runs::Run;
 use crate::text::markdown::name;
 use crate::text::units;
 
@@ -30,10 +36,21 @@ pub(crate) struct Context<'a> {
     /// True where cells of more than one machine are reported: tables then say of which.
     pub(crate) several_machines: bool,
     /// Which axes state the problem.
-    pub(crate) roles: AxisRoles,
+    pub(crate) roles: &'a AxisRoles,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// That of these answers.
+    pub(crate) fn of(answers: &'a Answers<'_>) -> PolarsResult<Self> {
+        Ok(Self {
+            labels: answers.runs.iter().map(|run| run.label.as_str()).collect(),
+            floors: answers.runs.iter().map(Run::noise_floor).collect(),
+            machines: answers.machines.clone(),
+            several_machines: answers.cells.column("machine")?.as_materialized_series().n_unique()? > 1,
+            roles: &answers.roles,
+        })
+    }
+
     /// A machine in a few words.
     pub(crate) fn machine(&self, fingerprint: &str) -> String {
         let Some(machine) = self.machines.get(fingerprint) else {

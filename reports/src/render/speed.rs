@@ -1,4 +1,4 @@
-//! `speed.md`: time, interval, ratio, rates and share of the ceiling, one row a cell.
+//! Speed: time, interval, ratio, rates and share of the ceiling, one row a cell.
 
 use polars::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::columns::{THREADS, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, counted, name};
 use crate::text::units::{figure, percent, time};
 
-const ABOUT: &str = "# Speed\n\n\
+const ABOUT: &str = "\n## Speed\n\n\
     The median time of one call, and the 95 % confidence interval of that median. The ratio is the cell's time over its baseline's \
     in the same rounds: below 1 is faster. \
     Its interval divides the ends of the two medians' intervals crosswise, so it is rather too wide than too narrow. \
@@ -34,17 +34,13 @@ struct Speed<'a> {
     fewer_threads: bool,
 }
 
-/// The whole file. `frame` has the columns of `frames::speed` with shares.
-pub(crate) fn document(frame: &DataFrame, context: &Context<'_>, over: &[OverCeiling]) -> PolarsResult<String> {
+/// The section of a family. `frame` has the columns of `frames::speed` with shares.
+pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let mut out = ABOUT.to_owned();
     out += &ratio::legend(frame)?;
-    out += &warning(over);
     let shares = frame.doubles("share")?.null_count() < frame.height();
-    if !shares && frame.height() > 0 {
+    if !shares {
         out += "\nNo share of a ceiling is given: the runs' manifests have none that fits. `crossover probe` measures them.\n";
-    }
-    if frame.height() == 0 {
-        out += "\nThere are no cells.\n";
     }
     let threads_left = threads_left(frame)?;
     let fewer_threads = threads_left.contains(&true);
@@ -92,7 +88,7 @@ pub(crate) fn warning(over: &[OverCeiling]) -> String {
         out += &format!("> * {}: {}\n", over.cell, percent(over.share));
     }
     if over.len() > LISTED {
-        out += &format!("> * and {} more: see the column *share* of speed.md\n", over.len() - LISTED);
+        out += &format!("> * and {} more: see the column *share* in the documents of the families\n", over.len() - LISTED);
     }
     out
 }

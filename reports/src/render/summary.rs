@@ -8,45 +8,34 @@ use polars::prelude::*;
 
 use super::Context;
 use super::speed::{OverCeiling, warning};
-use super::{equal_cost, failures, headline, ratio};
+use super::{answer, equal_cost, failures, headline, ratio};
+use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
 use crate::runs::Run;
 use crate::text::markdown::{Align, Table, code_block, counted, name, sentence};
 use crate::text::units::{bytes, moment, percent, time};
 
-/// The frames that the summary is made of.
-pub(crate) struct Frames<'a> {
-    pub(crate) cells: &'a DataFrame,
-    pub(crate) overview: &'a DataFrame,
-    pub(crate) headline: &'a DataFrame,
-    pub(crate) speed: &'a DataFrame,
-    pub(crate) failures: &'a DataFrame,
-}
-
 /// The whole file; `links` are the other files of the report.
-pub(crate) fn document(
-    runs: &[Run],
-    frames: &Frames<'_>,
-    context: &Context<'_>,
-    over: &[OverCeiling],
-    links: &[&str],
-) -> PolarsResult<String> {
+pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, over: &[OverCeiling], links: &[&str]) -> PolarsResult<String> {
+    let (runs, cells) = (answers.runs, &answers.cells);
     let experiments: BTreeSet<&str> = runs.iter().map(|run| run.manifest.experiment.as_str()).collect();
     let experiments: Vec<String> = experiments.into_iter().map(name).collect();
     let mut out = format!("# Crossover report: {}\n", experiments.join(", "));
     out += &warning(over);
     let links: Vec<String> = links.iter().map(|file| format!("[{file}]({file})")).collect();
     out += &format!("\nMore: {}.\n", links.join(" · "));
-    out += &made_by(runs, frames.cells)?;
-    out += &machines(frames.cells, context, runs)?;
-    out += &overview(frames.overview)?;
-    if frames.cells.height() > 0 {
-        out += &headline::section(frames.headline, context)?;
-        out += &equal_cost::section(frames.cells)?;
-        out += &failures::section(frames.failures)?;
+    out += &answer::section(answers, context, "")?;
+    out += &overview(&answers.overview)?;
+    if cells.height() > 0 {
+        out += &headline::section(&answers.headline, context)?;
+        out += &equal_cost::section(cells)?;
+        out += &failures::section(&answers.failures)?;
     }
     out += &left_out(runs);
-    Ok(out + &notes(runs) + &ratio::note(frames.speed)?)
+    out += &notes(runs);
+    out += &ratio::note(&answers.rows)?;
+    out += &machines(cells, context, runs)?;
+    Ok(out + &made_by(runs, cells)?)
 }
 
 fn made_by(runs: &[Run], cells: &DataFrame) -> PolarsResult<String> {

@@ -1,20 +1,29 @@
-//! `cells.csv`: RFC 4180 (CRLF, quotes doubled), safe to open in a spreadsheet.
+//! Tables as CSV: RFC 4180 (CRLF, quotes doubled), safe to open in a spreadsheet.
 
 use polars::prelude::*;
 
 use super::visible::visible;
-use crate::columns::{CELL_COLUMNS, RUN, Typed, axis_columns, axis_name};
+use crate::columns::{AXIS, CELL_COLUMNS, RUN, axis_columns, axis_name};
 
 /// The first characters that make a spreadsheet take a text for a formula, full-width ones included.
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// All cells with all columns; `labels` are the names of the runs.
+/// All cells with all columns that were recorded; `labels` are the names of the runs.
 pub(crate) fn cells_csv(cells: &DataFrame, labels: &[&str]) -> PolarsResult<String> {
-    let axes = axis_columns(cells.schema());
+    let columns = [RUN].into_iter().chain(CELL_COLUMNS.iter().map(|(name, _)| *name)).map(str::to_owned);
+    csv(cells, &columns.chain(axis_columns(cells.schema())).collect::<Vec<_>>(), labels)
+}
+
+/// A frame of answers with all its columns.
+pub(crate) fn frame_csv(frame: &DataFrame, labels: &[&str]) -> PolarsResult<String> {
+    csv(frame, &frame.get_column_names_owned().iter().map(|name| name.to_string()).collect::<Vec<_>>(), labels)
+}
+
+/// Axes go by the names that people know them by, and so do the runs.
+fn csv(frame: &DataFrame, names: &[String], labels: &[&str]) -> PolarsResult<String> {
     let mut out = String::new();
-    let mut headings: Vec<String> = vec![RUN.to_owned()];
-    headings.extend(CELL_COLUMNS.iter().map(|(name, _)| (*name).to_owned()));
-    for axis in &axes {
+    let mut headings: Vec<String> = names.iter().filter(|name| !name.starts_with(AXIS)).cloned().collect();
+    for axis in names.iter().filter(|name| name.starts_with(AXIS)) {
         let mut heading = axis_name(axis).to_owned();
         while heading.is_empty() || headings.contains(&heading) {
             heading.insert_str(0, "axis_");
@@ -22,13 +31,17 @@ pub(crate) fn cells_csv(cells: &DataFrame, labels: &[&str]) -> PolarsResult<Stri
         headings.push(heading);
     }
     record(&mut out, headings.iter().map(|heading| text(heading)));
-    let runs = cells.ints(RUN)?;
-    let names: Vec<&str> = CELL_COLUMNS.iter().map(|(name, _)| *name).chain(axes.iter().map(String::as_str)).collect();
-    let columns = names.iter().map(|name| cells.column(name)).collect::<PolarsResult<Vec<_>>>()?;
-    for row in 0..cells.height() {
-        let label = runs.get(row).and_then(|run| labels.get(usize::try_from(run).ok()?)).copied().unwrap_or_default();
-        let fields = columns.iter().map(|column| field(column, row)).collect::<PolarsResult<Vec<_>>>()?;
-        record(&mut out, std::iter::once(text(label)).chain(fields));
+    let (fixed, axes): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| !name.starts_with(AXIS));
+    let columns = fixed.iter().chain(&axes).map(|name| frame.column(name)).collect::<PolarsResult<Vec<_>>>()?;
+    for row in 0..frame.height() {
+        let field = |column: &&Column| match column.name().as_str() {
+            RUN => column
+                .i64()
+                .map(|runs| text(runs.get(row).and_then(|run| labels.get(usize::try_from(run).ok()?)).copied().unwrap_or_default())),
+            "axis" => column.str().map(|axes| axes.get(row).map(|axis| text(axis_name(axis))).unwrap_or_default()),
+            _ => field(column, row),
+        };
+        record(&mut out, columns.iter().map(field).collect::<PolarsResult<Vec<_>>>()?.into_iter());
     }
     Ok(out)
 }

@@ -18,6 +18,9 @@ pub fn report(args: &ReportArgs) -> Result<ExitCode> {
     if let Some(out) = &args.out {
         command.arg("--out").arg(out);
     }
+    if let Some(splice) = &args.splice {
+        command.arg("--splice").arg(splice);
+    }
     if let Some(format) = &args.format {
         command.arg("--format").arg(format);
     }

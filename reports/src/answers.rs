@@ -1,0 +1,56 @@
+//! What all formats are made of: one wide frame of cells, and one frame for each question that is about more than one cell.
+
+use std::collections::BTreeMap;
+
+use crossover_results::Machine;
+use polars::prelude::*;
+
+use crate::error::Result;
+use crate::frames::order::{AxisRoles, axis_roles, sorted};
+use crate::frames::{accuracy, baseline, crossover, failures, headline, memory, overview, speed, strong};
+use crate::runs::{self, Run};
+use crate::scan;
+
+/// The answers of a set of runs.
+pub(crate) struct Answers<'a> {
+    pub(crate) runs: &'a [Run],
+    /// The machines of the runs, by fingerprint.
+    pub(crate) machines: BTreeMap<&'a str, &'a Machine>,
+    /// Which axes state the problem.
+    pub(crate) roles: AxisRoles,
+    /// The cells as they were recorded.
+    pub(crate) cells: DataFrame,
+    /// Every cell in the order of tables, with its baseline, ratios, rates, shares and flags (see [`crate::frames`]).
+    pub(crate) rows: DataFrame,
+    /// Where variants overtake the strong baseline.
+    pub(crate) crossovers: DataFrame,
+    /// How many cells ended how, by family.
+    pub(crate) overview: DataFrame,
+    /// The fastest cell of each problem.
+    pub(crate) headline: DataFrame,
+    /// What did not end well, by reason.
+    pub(crate) failures: DataFrame,
+}
+
+/// Reads the runs and answers every question about them.
+pub(crate) fn answer(runs: &[Run]) -> Result<Answers<'_>> {
+    // Collected once: every frame below starts from these rows, so the files are read a single time.
+    let cells = scan::collect(runs)?;
+    let roles = axis_roles(&cells.clone().lazy())?;
+    let compared = baseline::with_baseline(cells.clone().lazy())?;
+    let wide = accuracy::accuracy(strong::with_strong(speed::speed(memory::memory(compared)))?);
+    let ceilings: Vec<_> = runs.iter().map(|run| run.ceilings.as_ref()).collect();
+    let rows = speed::with_share(sorted(wide, &roles).collect()?, &ceilings)?;
+    let floors: Vec<Option<f64>> = runs.iter().map(Run::noise_floor).collect();
+    Ok(Answers {
+        runs,
+        machines: runs::machines(runs),
+        crossovers: crossover::crossovers(&rows, &roles, &floors)?,
+        overview: overview::overview(cells.clone().lazy()).collect()?,
+        headline: headline::headline(rows.clone().lazy(), &roles).collect()?,
+        failures: failures::failures(cells.clone().lazy()).collect()?,
+        roles,
+        cells,
+        rows,
+    })
+}

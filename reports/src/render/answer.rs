@@ -1,0 +1,170 @@
+//! The answer, on top of the summary: what pays from where on, at what cost in accuracy, on the engine that one would use.
+//!
+//! Per family and machine only the fastest engine speaks here: that which is first at the most baselines. An optimisation that pays on
+//! a slow engine only is no answer. All engines stand in the families' documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polars::prelude::*;
+
+use super::Context;
+use super::crossover::{pays, spelled};
+use super::family::files;
+use crate::answers::Answers;
+use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
+use crate::text::markdown::{ABSENT, Align, Table, counted, name};
+use crate::text::units::{figure, scientific};
+
+/// Lines of a family that are shown.
+const LISTED: usize = 6;
+
+const ABOUT: &str = "\n## What pays, and from where on\n\n\
+    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine, the smallest error first: where they pay, and there the ratio of \
+    times, the error (relative Frobenius norm against the exact result) and the ratio of declared memory. Whether an error can be borne is \
+    for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
+
+/// The section; says so where no curve has two points. `folder` leads from the text's place to the report.
+pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str) -> PolarsResult<String> {
+    let frame = &answers.crossovers;
+    if frame.height() == 0 {
+        return Ok(
+            "\n## What pays, and from where on\n\nNothing can be said: no variant was measured beside a baseline at two sizes or more.\n"
+                .to_owned(),
+        );
+    }
+    let mut out = ABOUT.to_owned();
+    let documents: BTreeMap<String, String> = files(&answers.cells)?.into_iter().collect();
+    let fastest = fastest_engines(&answers.rows)?;
+    let (families, machines, engines) = (frame.texts("family")?, frame.texts("machine")?, frame.texts("engine")?);
+    let places: BTreeSet<(&str, &str)> =
+        families.iter().zip(machines.iter()).filter_map(|(family, machine)| Some((family?, machine?))).collect();
+    for (family, machine) in places {
+        let Some(engine) = fastest.get(&(family.to_owned(), machine.to_owned())) else { continue };
+        let of_it = |row: &usize| {
+            (families.get(*row), machines.get(*row), engines.get(*row)) == (Some(family), Some(machine), Some(engine.as_str()))
+        };
+        let rows: Vec<usize> = (0..frame.height()).filter(of_it).collect();
+        out += &format!("\n### {} on {}", name(family), name(engine));
+        if context.several_machines {
+            out += &format!(", {}", context.machine(machine));
+        }
+        out += "\n\n";
+        out += &table(frame, context, &rows, &format!("{folder}{}", documents.get(family).map_or("summary.md", String::as_str)))?;
+    }
+    Ok(out)
+}
+
+/// The engine that is first at the most problems among the declared baselines, by family and machine.
+fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String, String), String>> {
+    let wins = rows
+        .clone()
+        .lazy()
+        .filter(col("baseline").and(col("status").eq(lit("ok"))).and(col("median_ns").is_not_null()))
+        .sort(["median_ns", "engine"], SortMultipleOptions::default())
+        .group_by_stable([col("family"), col("machine"), col(RUN), col("group")])
+        .agg([col("engine").first()])
+        .group_by([col("family"), col("machine"), col("engine")])
+        .agg([len().alias("wins")])
+        .sort_by_exprs([col("wins"), col("engine")], SortMultipleOptions::default().with_order_descending_multi([true, false]))
+        .group_by_stable([col("family"), col("machine")])
+        .agg([col("engine").first()])
+        .collect()?;
+    let [families, machines, engines] = ["family", "machine", "engine"].map(|column| wins.texts(column));
+    let (families, machines, engines) = (families?, machines?, engines?);
+    let entry = |row| Some(((families.get(row)?.to_owned(), machines.get(row)?.to_owned()), engines.get(row)?.to_owned()));
+    Ok((0..wins.height()).filter_map(entry).collect())
+}
+
+fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &str) -> PolarsResult<String> {
+    let verdicts = frame.texts("verdict")?;
+    let errors = frame.doubles("err_method_rel")?;
+    let mut winners: Vec<usize> = rows.iter().copied().filter(|row| verdicts.get(*row).is_some_and(pays)).collect();
+    let error = |row: usize| errors.get(row).unwrap_or(f64::INFINITY);
+    winners.sort_by(|a, b| error(*a).total_cmp(&error(*b)));
+    let mut out = String::new();
+    if !winners.is_empty() {
+        out += &lines(frame, context, &winners[..winners.len().min(LISTED)])?;
+        out.push('\n');
+    }
+    let more = winners.len().saturating_sub(LISTED);
+    let more = if more == 0 { String::new() } else { format!(" {more} more pay, with larger errors.") };
+    let rest = rows.len() - winners.len();
+    let rest = if rest == 0 {
+        String::new()
+    } else {
+        format!(" {} of {} do not pay, or not throughout, within what was measured.", rest, counted(rows.len() as u64, "curve"))
+    };
+    Ok(out + format!("{more}{rest} All: [{document}]({document}).\n").trim_start())
+}
+
+fn lines(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResult<String> {
+    let text = |column: &str, row: usize| -> PolarsResult<Option<String>> {
+        if frame.schema().contains(column) { Ok(frame.shown(column, row)?.map(|text| name(&text))) } else { Ok(None) }
+    };
+    let runs = frame.ints(RUN)?;
+    // What is the same in all lines tells nothing.
+    let varies = |column: &str| -> PolarsResult<bool> {
+        let values = rows.iter().map(|row| text(column, *row)).collect::<PolarsResult<BTreeSet<_>>>()?;
+        Ok(values.len() > 1)
+    };
+    let regime = [PRECISION, THREADS].map(|column| varies(column).map(|varies| varies.then_some(column)));
+    let regime: Vec<&str> = regime.into_iter().collect::<PolarsResult<Vec<_>>>()?.into_iter().flatten().collect();
+    let several_runs = rows.iter().any(|row| runs.get(*row) != runs.get(rows[0]));
+    let mut headings: Vec<(String, Align)> = ["variant", "setting"].map(|heading| (heading.to_owned(), Align::Left)).into();
+    headings.extend(several_runs.then(|| (RUN.to_owned(), Align::Left)));
+    headings.extend(regime.iter().map(|column| (axis_name(column).to_owned(), Align::Left)));
+    headings.push(("pays".to_owned(), Align::Left));
+    headings.extend(["time", "error", "memory"].map(|heading| (heading.to_owned(), Align::Right)));
+    headings.push(("against".to_owned(), Align::Left));
+    let mut table = Table::new(headings);
+    for row in rows {
+        let double = |column: &str| -> PolarsResult<Option<f64>> { Ok(frame.doubles(column)?.get(*row)) };
+        let shown = |value: Option<f64>, unit: fn(f64) -> String| value.map_or_else(|| ABSENT.to_owned(), unit);
+        let mut cells = vec![text("variant", *row)?.unwrap_or_default(), text("setting", *row)?.unwrap_or_default()];
+        cells.extend(several_runs.then(|| context.run(runs.get(*row))));
+        for column in &regime {
+            cells.push(text(column, *row)?.unwrap_or_else(|| ABSENT.to_owned()));
+        }
+        cells.push(spelled(frame, *row)?);
+        cells.extend([
+            shown(double("ratio")?, figure),
+            shown(double("err_method_rel")?, scientific),
+            shown(double("declared_ratio")?, figure),
+        ]);
+        cells.push(text("against", *row)?.unwrap_or_default());
+        table.push(cells);
+    }
+    Ok(table.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{Cell, frame};
+
+    #[test]
+    fn the_engine_that_is_first_at_most_baselines_speaks() {
+        let cell = |id: &'static str, group: &'static str, engine: &'static str, median: i64| Cell {
+            id,
+            group,
+            engine,
+            baseline: true,
+            median: Some(median),
+            ..Cell::default()
+        };
+        let mut cells = vec![
+            cell("a", "g", "simd", 10),
+            cell("b", "g", "faer", 20),
+            cell("c", "h", "simd", 10),
+            cell("d", "h", "faer", 20),
+            cell("e", "i", "simd", 30),
+            cell("f", "i", "faer", 20),
+            Cell { status: "emulated", ..cell("g", "j", "naive", 1) },
+        ];
+        for _ in 0..2 {
+            cells.reverse();
+            let fastest = fastest_engines(&frame(&cells)).unwrap();
+            assert_eq!(fastest.into_iter().collect::<Vec<_>>(), [(("attention".into(), "m".into()), "simd".into())]);
+        }
+    }
+}
