@@ -10,7 +10,7 @@ use crossover_core::axes::AxisValue;
 use crossover_reports::{Format, ReportError, run_command, write_report};
 use crossover_results::RunFolder;
 use crossover_results::schema::SCHEMA_VERSION;
-use support::{csv_rows, manifest, measured, run_of, twenty_cells};
+use support::{csv_rows, manifest, measured, part, run_of, twenty_cells};
 
 const ALL: &[Format] = &[Format::Markdown, Format::Csv];
 
@@ -65,7 +65,7 @@ fn what_was_left_out_and_threads_that_were_not_used_are_told() {
     let mut cells = twenty_cells();
     run_of(&run, &cells);
     write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap();
-    assert!(!read(&out, "speed.md").contains("threads used") && !read(&out, "summary.md").contains("Left out"));
+    assert!(!part(&out, "Speed").contains("threads used") && !read(&out, "summary.md").contains("Left out"));
     let mut own = manifest();
     own.excluded.insert("plain loops need minutes".into(), 3);
     cells.iter_mut().for_each(|cell| drop(cell.axes.insert("threads".into(), AxisValue::Int(2))));
@@ -74,7 +74,7 @@ fn what_was_left_out_and_threads_that_were_not_used_are_told() {
     own.write(&RunFolder::open(&second).unwrap().manifest_path()).unwrap();
     write_report(&[second], &out, ALL, None).unwrap();
     assert!(read(&out, "summary.md").contains("## Left out by the experiment\n\n* 3 cells: plain loops need minutes\n"));
-    let speed = read(&out, "speed.md");
+    let speed = part(&out, "Speed");
     assert!(speed.contains("threads used") && speed.contains(" **1** |"), "{speed}");
 }
 
@@ -108,7 +108,7 @@ fn machines_are_kept_apart() {
         runs.push(run);
     }
     assert_eq!(write_report(&runs, &out, ALL, None).unwrap().cells, 4);
-    let speed = read(&out, "speed.md");
+    let speed = part(&out, "Speed");
     assert!(speed.contains("### Machine: Processor one") && speed.contains("### Machine: Processor two"), "{speed}");
     // 500 of 1000 here, 500 of 9000 there, and nothing in between.
     assert!(speed.contains("| 0.500 [") && speed.contains("| 0.0556 ["), "{speed}");

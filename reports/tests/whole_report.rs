@@ -11,7 +11,7 @@ use crossover_core::axes::AxisValue;
 use crossover_reports::{Format, run_command, write_report};
 use crossover_results::schema::{Beside, Record};
 use crossover_results::{Manifest, RunFolder, read_records};
-use support::{Table, beside, csv_rows, failed, manifest, measured, run_of, tables, twenty_cells};
+use support::{Table, beside, csv_rows, failed, manifest, measured, part, run_of, tables, twenty_cells};
 
 /// Median time of one call, from the samples alone.
 fn median_ns(record: &Record) -> Option<f64> {
@@ -50,7 +50,7 @@ fn every_figure_agrees_with_the_raw_samples() {
     let records: Vec<Record> = read_records(&RunFolder::open(&run).unwrap().journal_path()).unwrap().collect::<Result<_, _>>().unwrap();
     let baselines: BTreeMap<(&str, &str), &Record> =
         records.iter().filter(|record| record.baseline).map(|record| ((record.group.as_str(), record.engine.as_str()), record)).collect();
-    let tables = tables(&fs::read_to_string(out.join("speed.md")).unwrap());
+    let tables = tables(&part(&out, "Speed"));
     assert_eq!(tables.iter().map(|table| table.rows.len()).sum::<usize>(), records.len());
     for record in &records {
         let row = row_of(&tables, record);
@@ -93,7 +93,8 @@ fn ratios_are_to_the_baseline_of_the_same_rounds_and_others_are_marked() {
     let older = Record { schema: 3, ..cell("window", 120_000) };
     run_of(&run, &[dense, flash.clone(), older]);
     write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
-    let [speed, summary, csv] = ["speed.md", "summary.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap());
+    let speed = part(&out, "Speed");
+    let [summary, csv] = ["summary.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap());
     let shown: Vec<(String, String)> = tables(&speed)[0].rows.iter().map(|row| (row["variant"].clone(), row["ratio"].clone())).collect();
     let (low, high) = (flash.speed.as_ref().unwrap().ci_low_ns.unwrap(), flash.speed.as_ref().unwrap().ci_high_ns.unwrap());
     let interval = format!("0.750 [{:.3}, {:.3}]", low as f64 / 210_000.0, high as f64 / 190_000.0);
@@ -120,7 +121,7 @@ fn nothing_is_marked_where_every_ratio_is_of_one_time() {
     // A cell without a time has no ratio that could be marked.
     run_of(&run, &[dense, flash, failed("c", "g", "attention/window", 128, 1, "oom", "too large")]);
     write_report(&[run], &out, &[Format::Markdown], None).unwrap();
-    for file in ["speed.md", "summary.md"] {
+    for file in ["attention.md", "summary.md"] {
         assert!(!fs::read_to_string(out.join(file)).unwrap().contains('†'), "{file}");
     }
 }
@@ -200,9 +201,7 @@ fn the_order_of_the_journal_does_not_matter() {
         let (run, out) = (folder.path().join(turn).join("run"), folder.path().join(turn).join("out"));
         run_of(&run, &cells);
         write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
-        reports.push(
-            ["summary.md", "speed.md", "memory.md", "accuracy.md", "cells.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap()),
-        );
+        reports.push(["summary.md", "attention.md", "cells.csv", "crossovers.csv"].map(|file| fs::read_to_string(out.join(file)).unwrap()));
     }
     assert_eq!(reports[0], reports[1]);
 }
@@ -222,7 +221,7 @@ fn hostile_names_stay_text_everywhere() {
     }
     run_of(&run, &cells);
     write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
-    for file in ["summary.md", "speed.md", "memory.md", "accuracy.md"] {
+    for file in ["summary.md", "attention.md"] {
         let text = fs::read_to_string(out.join(file)).unwrap();
         assert!(!text.contains("<script") && !text.contains('\u{202e}') && !text.contains(&"x".repeat(201)), "{file}");
         assert!(!text.lines().any(|line| line.starts_with("# heading") || line.starts_with("lines")), "{file}");
@@ -245,13 +244,13 @@ fn nothing_one_cell_and_all_failed_are_said() {
         let (run, out) = (folder.path().join(name), folder.path().join(format!("{name}-out")));
         run_of(&run, cells);
         write_report(&[run], &out, &[Format::Markdown, Format::Csv], None).unwrap();
-        ["summary.md", "speed.md"].map(|file| fs::read_to_string(out.join(file)).unwrap())
+        (fs::read_to_string(out.join("summary.md")).unwrap(), fs::read_dir(&out).unwrap().count(), part(&out, "Speed"))
     };
-    let [summary, speed] = report("empty", &[]);
-    assert!(summary.contains("There are no cells") && speed.contains("There are no cells"), "{summary}");
-    let [summary, _] = report("one", &[measured("a", "g", "attention/flash", 128, 1, 1000)]);
+    let (summary, files, _) = report("empty", &[]);
+    assert!(summary.contains("There are no cells") && files == 3, "{summary}");
+    let (summary, ..) = report("one", &[measured("a", "g", "attention/flash", 128, 1, 1000)]);
     assert!(summary.contains("no baseline in this group"), "{summary}");
-    let [summary, speed] = report("failed", &[failed("a", "g", "attention/flash", 128, 1, "oom", "needs 9 GiB")]);
+    let (summary, _, speed) = report("failed", &[failed("a", "g", "attention/flash", 128, 1, "oom", "needs 9 GiB")]);
     assert!(summary.contains("**No cell is ok.**") && summary.contains("needs 9 GiB") && speed.contains("**oom**"), "{summary}");
 }
 
@@ -265,9 +264,7 @@ fn a_figure_above_the_ceiling_is_a_finding() {
     run_of(&run, &[fast]);
     let arguments = ["crossover-report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()].map(|word| word.to_owned());
     assert_eq!(format!("{:?}", run_command(arguments)), format!("{:?}", ExitCode::from(1)));
-    for file in ["summary.md", "speed.md"] {
-        let text = fs::read_to_string(out.join(file)).unwrap();
-        assert!(text.contains("**Warning: 1 figure above 100 % of the machine's ceiling.**"), "{text}");
-    }
-    assert!(fs::read_to_string(out.join("speed.md")).unwrap().contains("**4000 % (impossible)**"));
+    let summary = fs::read_to_string(out.join("summary.md")).unwrap();
+    assert!(summary.contains("**Warning: 1 figure above 100 % of the machine's ceiling.**"), "{summary}");
+    assert!(part(&out, "Speed").contains("**4000 % (impossible)**"));
 }

@@ -6,7 +6,7 @@
 //!
 //! | the others, from small to large | verdict |
 //! |---|---|
-//! | none | `even` |
+//! | none, or all of a kind beside an even one whose median is on the other side | `undecided` |
 //! | all faster | `everywhere` |
 //! | all slower | `never` |
 //! | slower, then faster | `from` |
@@ -27,7 +27,7 @@ use crate::columns::{PRECISION, RUN, THREADS, Typed};
 /// What becomes of a variant along a curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Even,
+    Undecided,
     Everywhere,
     Never,
     From,
@@ -38,7 +38,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Even => "even",
+            Self::Undecided => "undecided",
             Self::Everywhere => "everywhere",
             Self::Never => "never",
             Self::From => "from",
@@ -85,7 +85,7 @@ struct Found {
     crossing: Option<[f64; 3]>,
 }
 
-/// One row a curve, from rows of [`super::strong`] (sorted, with `declared_ratio`): `run`, `machine`, `family`, `engine`, `variant`, `axis:precision`,
+/// One row a curve, from rows of [`super::strong`] (sorted, with `declared_ratio`): `run`, `machine`, `family`, `engine`, `variant`, `exact`, `axis:precision`,
 /// `axis:threads`, `axis` (the moving one), `setting`, `verdict`, `crossing`, `crossing_low`, `crossing_high`, `from`, `to` (the range with ratios), `points`,
 /// `failed` (points where the variant did not end well), `alone` (where it did and the baseline did not), `against` (variants that were the strong
 /// baseline), and of the point where it pays first (`at`; the best one where it never does): `id`, `ratio`, `ratio_low`, `ratio_high`,
@@ -167,10 +167,12 @@ fn find(points: &[Point], floor: f64, is_share: bool) -> Found {
         points.iter().enumerate().map(|(at, point)| (at, point.state(floor))).filter(|(_, state)| *state != State::Even).collect();
     let changes: Vec<(usize, usize)> =
         decided.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| (pair[0].0, pair[1].0)).collect();
+    let all_below = points.iter().all(|point| point.ratio < 1.0);
+    let all_above = points.iter().all(|point| point.ratio > 1.0);
     let verdict = match (decided.first(), changes.len()) {
-        (None, _) => Verdict::Even,
-        (Some((_, State::Faster)), 0) => Verdict::Everywhere,
-        (Some(_), 0) => Verdict::Never,
+        (Some((_, State::Faster)), 0) if all_below => Verdict::Everywhere,
+        (Some((_, State::Slower)), 0) if all_above => Verdict::Never,
+        (None, _) | (_, 0) => Verdict::Undecided,
         (Some((_, State::Faster)), 1) => Verdict::UpTo,
         (Some(_), 1) => Verdict::From,
         _ => Verdict::Mixed,
@@ -207,10 +209,11 @@ fn zeros(points: &[Point], of: fn(&Point) -> f64, is_share: bool) -> Vec<f64> {
 
 fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
     let told = IdxCa::from_vec("row".into(), lines.iter().map(|line| line.told.row as IdxSize).collect());
-    let taken: Vec<&str> = [RUN, "machine", "family", "engine", "variant", PRECISION, THREADS, "id", "err_method_rel", "declared_ratio"]
-        .into_iter()
-        .filter(|column| rows.schema().contains(column))
-        .collect();
+    let taken: Vec<&str> =
+        [RUN, "machine", "family", "engine", "variant", "exact", PRECISION, THREADS, "id", "err_method_rel", "declared_ratio"]
+            .into_iter()
+            .filter(|column| rows.schema().contains(column))
+            .collect();
     let mut table = rows.select(taken)?.take(&told)?;
     let texts = |of: &dyn Fn(&Line) -> String| lines.iter().map(of).collect::<Vec<_>>();
     let crossing = |end: usize| lines.iter().map(|line| line.found.crossing.map(|crossing| crossing[end])).collect::<Vec<_>>();
@@ -262,14 +265,15 @@ mod tests {
 
     #[test]
     fn verdicts_follow_the_changes_and_the_undecided_decide_nothing() {
-        let cases: [(&[f64], Verdict); 7] = [
+        let cases: [(&[f64], Verdict); 8] = [
             (&[2.0, 1.0, 0.5, 0.4], Verdict::From),
             (&[0.5, 1.05, 2.0], Verdict::UpTo),
-            (&[0.5, 1.0, 0.5], Verdict::Everywhere),
-            (&[3.0, 1.0, 2.0], Verdict::Never),
+            (&[0.5, 0.99, 0.5], Verdict::Everywhere),
+            (&[3.0, 1.01, 2.0], Verdict::Never),
+            (&[0.5, 1.01, 0.5], Verdict::Undecided),
+            (&[3.0, 0.99], Verdict::Undecided),
             (&[2.0, 0.5, 2.0], Verdict::Mixed),
-            (&[1.0, 1.05, 0.95], Verdict::Even),
-            (&[1.0, 2.0], Verdict::Never),
+            (&[1.0, 1.05, 0.95], Verdict::Undecided),
         ];
         for (ratios, expected) in cases {
             let points: Vec<_> = (0..).zip(ratios).map(|(power, ratio)| (f64::from(64 << power), *ratio)).collect();
@@ -277,7 +281,7 @@ mod tests {
         }
         // Faster by its interval, but within the noise.
         assert_eq!(verdict(&[(64.0, 0.8), (128.0, 0.7)], 0.3).verdict, Verdict::Everywhere);
-        assert_eq!(verdict(&[(64.0, 0.8), (128.0, 0.85)], 0.3).verdict, Verdict::Even);
+        assert_eq!(verdict(&[(64.0, 0.8), (128.0, 0.85)], 0.3).verdict, Verdict::Undecided);
     }
 
     #[test]

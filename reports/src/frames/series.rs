@@ -2,14 +2,15 @@
 //!
 //! "Held" has three meanings, and a curve says which (column `setting`). An axis has one value (`rank = 64`); or one share of the moving
 //! axis (`rank = n/8`), as sweeps over shares and defaults have it; or it follows the moving one in a way of its own, so that each point
-//! has exactly one value (`window = 8..64`). Only sizes of the same kind follow: where a parameter moves, the problem stands.
+//! has exactly one value (`window = 8..64`). Only sizes of the same kind follow: where a parameter moves, the problem stands. Precision and
+//! threads are held, but have columns of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::*;
 
 use super::order::AxisRoles;
-use crate::columns::{RUN, Typed, axis_name};
+use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
 
 /// Axes that number things instead of sizing them, or that are no part of a call's shape.
 const NOT_SIZES: [&str; 5] = ["axis:seed", "axis:pattern_seed", "axis:threads", "axis:eps", "axis:rope_base"];
@@ -124,7 +125,8 @@ impl Axes {
             curves.entry(key.collect()).or_default().push(row);
         }
         let several = |key: usize| curves.keys().map(|values| &values[key]).collect::<BTreeSet<_>>().len() > 1;
-        let told: Vec<bool> = (0..held.len()).map(|key| several(key) || held[key].1).collect();
+        let own_column = |axis: usize| [PRECISION, THREADS].contains(&self.names[axis].as_str());
+        let told: Vec<bool> = (0..held.len()).map(|key| (several(key) || held[key].1) && !own_column(held[key].0)).collect();
         let mut all = Vec::new();
         for (values, rows) in &curves {
             let mut points: Vec<(f64, usize)> = rows.iter().filter_map(|row| Some((x(*row)?, *row))).collect();
@@ -171,7 +173,8 @@ impl Axes {
         if let Some(Some(share)) = shares.next()
             && shares.all(|other| other.as_ref() == Some(&share))
         {
-            return Some(format!("{name} = {share}"));
+            // The length of the keys is that of the queries everywhere but across two sequences.
+            return (share != axis_name(&self.names[moving])).then(|| format!("{name} = {share}"));
         }
         let (first, last) = (&self.texts[axis][points.first()?.1], &self.texts[axis][points.last()?.1]);
         Some(match (first, last) {
@@ -191,7 +194,10 @@ mod tests {
         let cells: Vec<Cell> = cells.iter().map(|(n, rank)| Cell { n: *n, rank: *rank, ..Cell::default() }).collect();
         let roles = AxisRoles { problem: vec!["axis:n".into(), "axis:precision".into()], parameters: vec!["axis:rank".into()] };
         let points = |series: &Series| series.points.iter().map(|(x, _)| x.to_string()).collect::<Vec<_>>().join(" ");
-        let frame = frame(&cells);
+        let mut frame = frame(&cells);
+        if !frame.schema().contains("axis:rank") {
+            frame.with_column(Column::full_null("axis:rank".into(), cells.len(), &DataType::Int64)).unwrap();
+        }
         series(&frame, &roles).unwrap().iter().map(|series| format!("{} [{}] {}", series.axis, series.setting, points(series))).collect()
     }
 

@@ -1,7 +1,7 @@
 //! The answer, on top of the summary: what pays from where on, at what cost in accuracy, on the engine that one would use.
 //!
-//! Per family and machine only the fastest engine speaks here: that which is first at the most baselines. An optimisation that pays on
-//! a slow engine only is no answer. All engines stand in the families' documents.
+//! Per family and machine only the fastest engine speaks here: that which computes the exact result first at the most problems. An optimisation
+//! that pays on a slow engine only is no answer. All engines stand in the families' documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,11 +15,11 @@ use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, Table, counted, name};
 use crate::text::units::{figure, scientific};
 
-/// Lines of a family that are shown.
-const LISTED: usize = 6;
+/// Lines of a family that are shown: of exact variants, and of approximations.
+const LISTED: [usize; 2] = [4, 6];
 
 const ABOUT: &str = "\n## What pays, and from where on\n\n\
-    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine, the smallest error first: where they pay, and there the ratio of \
+    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine, exact ones first, then by error: where they pay, and there the ratio of \
     times, the error (relative Frobenius norm against the exact result) and the ratio of declared memory. Whether an error can be borne is \
     for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
 
@@ -51,15 +51,27 @@ pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str
         out += "\n\n";
         out += &table(frame, context, &rows, &format!("{folder}{}", documents.get(family).map_or("summary.md", String::as_str)))?;
     }
+    out += &unsaid(&answers.cells, families)?;
     Ok(out)
 }
 
-/// The engine that is first at the most problems among the declared baselines, by family and machine.
+/// The families that have no curve.
+fn unsaid(cells: &DataFrame, with_curves: &StringChunked) -> PolarsResult<String> {
+    let known: BTreeSet<&str> = with_curves.iter().flatten().collect();
+    let others: BTreeSet<&str> = cells.texts("family")?.iter().flatten().filter(|family| !known.contains(family)).collect();
+    let others: Vec<String> = others.into_iter().map(name).collect();
+    Ok(match others.is_empty() {
+        true => String::new(),
+        false => format!("\nNothing is said of {}: nothing there was measured beside a baseline at two sizes.\n", others.join(", ")),
+    })
+}
+
+/// The engine that has the fastest exact cell of the most problems, by family and machine.
 fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String, String), String>> {
     let wins = rows
         .clone()
         .lazy()
-        .filter(col("baseline").and(col("status").eq(lit("ok"))).and(col("median_ns").is_not_null()))
+        .filter(col("exact").and(col("status").eq(lit("ok"))).and(col("median_ns").is_not_null()))
         .sort(["median_ns", "engine"], SortMultipleOptions::default())
         .group_by_stable([col("family"), col("machine"), col(RUN), col("group")])
         .agg([col("engine").first()])
@@ -81,20 +93,24 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &st
     let mut winners: Vec<usize> = rows.iter().copied().filter(|row| verdicts.get(*row).is_some_and(pays)).collect();
     let error = |row: usize| errors.get(row).unwrap_or(f64::INFINITY);
     winners.sort_by(|a, b| error(*a).total_cmp(&error(*b)));
+    let is_exact = frame.flags("exact")?;
+    let (exact, approximate): (Vec<usize>, Vec<usize>) = winners.iter().partition(|row| is_exact.get(**row) == Some(true));
+    let shown: Vec<usize> = exact.iter().take(LISTED[0]).chain(approximate.iter().take(LISTED[1])).copied().collect();
     let mut out = String::new();
-    if !winners.is_empty() {
-        out += &lines(frame, context, &winners[..winners.len().min(LISTED)])?;
+    if !shown.is_empty() {
+        out += &lines(frame, context, &shown)?;
         out.push('\n');
     }
-    let more = winners.len().saturating_sub(LISTED);
-    let more = if more == 0 { String::new() } else { format!(" {more} more pay, with larger errors.") };
-    let rest = rows.len() - winners.len();
-    let rest = if rest == 0 {
-        String::new()
-    } else {
-        format!(" {} of {} do not pay, or not throughout, within what was measured.", rest, counted(rows.len() as u64, "curve"))
+    let more = match winners.len() - shown.len() {
+        0 => String::new(),
+        1 => "1 more curve pays. ".to_owned(),
+        more => format!("{more} more curves pay. "),
     };
-    Ok(out + format!("{more}{rest} All: [{document}]({document}).\n").trim_start())
+    let rest = match rows.len() - winners.len() {
+        0 => String::new(),
+        rest => format!("{rest} of {} do not pay, or not throughout, within what was measured. ", counted(rows.len() as u64, "curve")),
+    };
+    Ok(out + &format!("{more}{rest}All: [{document}]({document}).\n"))
 }
 
 fn lines(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResult<String> {
@@ -143,7 +159,7 @@ mod tests {
     use crate::examples::{Cell, frame};
 
     #[test]
-    fn the_engine_that_is_first_at_most_baselines_speaks() {
+    fn the_engine_that_is_first_at_most_problems_speaks() {
         let cell = |id: &'static str, group: &'static str, engine: &'static str, median: i64| Cell {
             id,
             group,
@@ -163,7 +179,8 @@ mod tests {
         ];
         for _ in 0..2 {
             cells.reverse();
-            let fastest = fastest_engines(&frame(&cells)).unwrap();
+            let rows = frame(&cells).lazy().with_column(col("baseline").alias("exact")).collect().unwrap();
+            let fastest = fastest_engines(&rows).unwrap();
             assert_eq!(fastest.into_iter().collect::<Vec<_>>(), [(("attention".into(), "m".into()), "simd".into())]);
         }
     }

@@ -15,7 +15,7 @@ use crate::text::units::{figure, scientific};
 const ABOUT: &str = "\nWhere a variant overtakes the strong baseline: the fastest cell of the same engine, precision and threads that computes the exact result \
     (*against*; an exact variant is held against the declared baseline). *from 900 [850, 960]*: faster from there on, by interpolation between the measured \
     lengths, with the interval that the 95 % intervals of the ratios leave; *up to*: faster until there; *never* and *everywhere* hold \
-    for the measured range and no further, the ratio of times behind *never* is the best that was seen. Within the noise floor nothing counts as faster or slower. *error* is the distance from \
+    for the measured range and no further, the ratio of times behind *never* is the best that was seen. Within the noise floor nothing counts as faster or slower: *undecided* is what such points leave open. *error* is the distance from \
     the exact result (relative Frobenius norm) and *memory* the declared bytes over the declared baseline's, where it first pays (else where it comes nearest), \
     the largest of the engines'. *points* have a ratio; those beside them failed, or their baseline did.\n";
 
@@ -165,7 +165,7 @@ pub(crate) fn spelled(frame: &DataFrame, row: usize) -> PolarsResult<String> {
         "everywhere" => "everywhere".to_owned(),
         "never" => format!("never: {}", double("ratio")?.map_or_else(|| ABSENT.to_owned(), figure)),
         "mixed" => "comes and goes".to_owned(),
-        _ => "no difference".to_owned(),
+        _ => "undecided".to_owned(),
     })
 }
 
@@ -176,5 +176,5 @@ pub(crate) fn pays(verdict: &str) -> bool {
 
 /// A place on an axis: lengths are whole, so a digit behind the point tells nothing; shares keep theirs.
 fn size(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { figure(value) }
+    if value >= 10.0 { format!("{value:.0}") } else { figure(value) }
 }

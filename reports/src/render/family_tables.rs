@@ -1,5 +1,5 @@
 //! The frame that the speed, memory and accuracy tables of a family share: a section for every machine and number of threads,
-//! the axes that vary as columns, the constant ones said once above. Each of the three only brings its own columns.
+//! the axes of the problem that vary as columns, the constant ones said once above, the parameters in one column. Each of the three only brings its own columns.
 
 use polars::prelude::*;
 
@@ -49,29 +49,38 @@ fn thread_heading(threads: &str) -> String {
 }
 
 fn table(frame: &DataFrame, context: &Context<'_>, measures: &dyn Measures, rows: &[usize]) -> PolarsResult<String> {
-    let axes = context.roles.problem.iter().chain(&context.roles.parameters);
-    let axes: Vec<String> = axes.filter(|axis| *axis != PRECISION && *axis != THREADS).cloned().collect();
-    let regime = regime(frame, rows, &axes)?;
+    let of = |axes: &[String]| axes.iter().filter(|axis| *axis != PRECISION && *axis != THREADS).cloned().collect::<Vec<_>>();
+    let regime = regime(frame, rows, &of(&context.roles.problem))?;
+    let parameters = of(&context.roles.parameters);
     let runs = frame.ints(RUN)?;
     let mut columns: Vec<&str> = Vec::new();
     if rows.iter().any(|row| runs.get(*row) != runs.get(rows[0])) {
         columns.push(RUN);
     }
     columns.extend(["variant", "engine"]);
+    let named = columns.len();
     columns.extend(regime.varying.iter().map(String::as_str));
     if frame.schema().contains(PRECISION) {
         columns.push(PRECISION);
     }
     let bases = rows.iter().map(|row| baseline(frame, *row)).collect::<PolarsResult<Vec<_>>>()?;
     let one_base = bases.iter().all(|base| *base == bases[0]);
+    let settings = rows.iter().map(|row| settings(frame, &parameters, *row)).collect::<PolarsResult<Vec<_>>>()?;
+    let has_settings = settings.iter().any(|setting| !setting.is_empty());
     let mut headings: Vec<(String, Align)> = columns.iter().map(|column| (name(axis_name(column)), alignment(frame, column))).collect();
+    if has_settings {
+        headings.insert(named, ("parameters".to_owned(), Align::Left));
+    }
     headings.extend(measures.headings().into_iter().map(|(heading, align)| (heading.to_owned(), align)));
     if measures.compares() && !one_base {
         headings.push(("baseline".to_owned(), Align::Left));
     }
     let mut table = Table::new(headings);
-    for (row, base) in rows.iter().zip(&bases) {
+    for ((row, base), setting) in rows.iter().zip(&bases).zip(settings) {
         let mut cells = columns.iter().map(|column| value(frame, context, column, *row)).collect::<PolarsResult<Vec<_>>>()?;
+        if has_settings {
+            cells.insert(named, setting);
+        }
         cells.extend(measures.cells(*row)?);
         if measures.compares() && !one_base {
             cells.push(base.clone());
@@ -89,6 +98,17 @@ fn table(frame: &DataFrame, context: &Context<'_>, measures: &dyn Measures, rows
         out.push('\n');
     }
     Ok(out + &table.render())
+}
+
+/// `rank = 16, sharing = headwise`: the parameters that a cell has. One column for all, since each variant has others.
+fn settings(frame: &DataFrame, parameters: &[String], row: usize) -> PolarsResult<String> {
+    let mut words = Vec::new();
+    for axis in parameters {
+        if let Some(value) = frame.shown(axis, row)?.filter(|value| !value.is_empty()) {
+            words.push(format!("{} = {}", name(axis_name(axis)), name(&value)));
+        }
+    }
+    Ok(words.join(", "))
 }
 
 /// Numbers to the right, but for the run, which is shown by its name.

@@ -4,7 +4,8 @@
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_results::schema::{Accuracy, Beside, Memory, Record, SCHEMA_VERSION, Sample, Speed, Status};
@@ -215,6 +216,20 @@ pub struct Table {
     pub columns: usize,
     /// Cells by column; a column name that occurs again gets a number behind it.
     pub rows: Vec<BTreeMap<String, String>>,
+}
+
+/// The section `## title` of every family's document in a report's folder, by the documents' names.
+pub fn part(out: &Path, title: &str) -> String {
+    let documents = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+    let is_family = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md") && !path.ends_with("summary.md");
+    let mut documents: Vec<PathBuf> = documents.filter(is_family).collect();
+    documents.sort();
+    let section = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let (_, from) = text.split_once(&format!("\n## {title}\n")).unwrap_or_else(|| panic!("{}: no {title}", path.display()));
+        from.split("\n## ").next().unwrap().trim().to_owned() + "\n"
+    };
+    documents.into_iter().map(section).collect()
 }
 
 /// Every table of a text.
