@@ -22,6 +22,11 @@ bench-all EXPERIMENT="quick" *FLAGS:
     {{ crossover }} report "$folder" --out reports/latest; \
     exit "$status"
 
+# Put the answer of reports/latest's run into README.md (RUN: the folder that it was made of)
+splice RUN:
+    {{ build }}
+    {{ crossover }} report "{{ RUN }}" --out reports/latest --splice README.md
+
 # Run part I of N of an experiment, for several machines or evenings; join the parts with `crossover merge` (exit 1: as bench-all)
 bench-shard I N EXPERIMENT="quick" *FLAGS:
     {{ build }}

@@ -196,7 +196,8 @@ fn crossing(points: &[Point], is_share: bool) -> [f64; 3] {
 
 /// Where the logarithm of a ratio goes through zero between these points.
 fn zeros(points: &[Point], of: fn(&Point) -> f64, is_share: bool) -> Vec<f64> {
-    let (onto, back): (fn(f64) -> f64, fn(f64) -> f64) = if is_share { (|x| x, |x| x) } else { (f64::ln, f64::exp) };
+    let onto = |x: f64| if is_share { x } else { x.ln() };
+    let back = |x: f64| if is_share { x } else { x.exp() };
     let between = |pair: &[Point]| {
         // An interval may be open, where there were too few samples for one; it then says nothing of where.
         let [left, right] = [of(&pair[0]), of(&pair[1])].map(|ratio| ratio.clamp(1e-9, 1e9).ln());

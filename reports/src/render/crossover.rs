@@ -14,8 +14,8 @@ use crate::text::units::{figure, scientific};
 
 const ABOUT: &str = "\nWhere a variant overtakes the strong baseline: the fastest cell of the same engine, precision and threads that computes the exact result \
     (*against*; an exact variant is held against the declared baseline). *from 900 [850, 960]*: faster from there on, by interpolation between the measured \
-    lengths, with the interval that the 95 % intervals of the ratios leave; *up to*: faster until there; *never* and *everywhere* hold \
-    for the measured range and no further, the ratio of times behind *never* is the best that was seen. Within the noise floor nothing counts as faster or slower: *undecided* is what such points leave open. *error* is the distance from \
+    lengths, with the interval that the 95 % intervals of the ratios leave; *up to*: faster until there; nothing is said beyond the measured range; the ratio \
+    of times behind *never* is the best that was seen. Within the noise floor nothing counts as faster or slower: *undecided* is what such points leave open. *error* is the distance from \
     the exact result (relative Frobenius norm) and *memory* the declared bytes over the declared baseline's, where it first pays (else where it comes nearest), \
     the largest of the engines'. *points* have a ratio; those beside them failed, or their baseline did.\n";
 
@@ -162,8 +162,14 @@ pub(crate) fn spelled(frame: &DataFrame, row: usize) -> PolarsResult<String> {
     Ok(match frame.texts("verdict")?.get(row).unwrap_or_default() {
         "from" => format!("from {at}"),
         "up-to" => format!("up to {at}"),
-        "everywhere" => "everywhere".to_owned(),
-        "never" => format!("never: {}", double("ratio")?.map_or_else(|| ABSENT.to_owned(), figure)),
+        "everywhere" => match double("from")? {
+            Some(from) => format!("throughout {axis} = {}..{}", size(from), double("to")?.map_or_else(|| ABSENT.to_owned(), size)),
+            None => ABSENT.to_owned(),
+        },
+        "never" => match (double("to")?, double("ratio")?) {
+            (Some(to), Some(ratio)) => format!("never up to {}: {}", size(to), figure(ratio)),
+            _ => ABSENT.to_owned(),
+        },
         "mixed" => "comes and goes".to_owned(),
         _ => "undecided".to_owned(),
     })
