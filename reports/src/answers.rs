@@ -7,9 +7,18 @@ use polars::prelude::*;
 
 use crate::error::Result;
 use crate::frames::order::{AxisRoles, axis_roles, sorted};
-use crate::frames::{accuracy, baseline, crossover, failures, headline, memory, overview, speed, strong};
+use crate::frames::{
+    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, scaling, speed, strong, unprofitable,
+};
 use crate::runs::{self, Run};
 use crate::scan;
+
+/// The files of the tables of answers.
+const CROSSOVERS: &str = "crossovers.csv";
+pub(crate) const FRONTIER: &str = "frontier.csv";
+pub(crate) const SCALING: &str = "scaling.csv";
+pub(crate) const ENGINES: &str = "engines.csv";
+pub(crate) const UNPROFITABLE: &str = "unprofitable.csv";
 
 /// The answers of a set of runs.
 pub(crate) struct Answers<'a> {
@@ -24,12 +33,31 @@ pub(crate) struct Answers<'a> {
     pub(crate) rows: DataFrame,
     /// Where variants overtake the strong baseline.
     pub(crate) crossovers: DataFrame,
+    /// How the times grow with the sizes of the problems.
+    pub(crate) scaling: DataFrame,
+    /// Which engine is fastest.
+    pub(crate) engines: DataFrame,
+    /// Variants that do not pay.
+    pub(crate) unprofitable: DataFrame,
     /// How many cells ended how, by family.
     pub(crate) overview: DataFrame,
     /// The fastest cell of each problem.
     pub(crate) headline: DataFrame,
     /// What did not end well, by reason.
     pub(crate) failures: DataFrame,
+}
+
+impl Answers<'_> {
+    /// The tables of answers, each with the name of its file.
+    pub(crate) fn tables(&self) -> PolarsResult<Vec<(&'static str, DataFrame)>> {
+        Ok(vec![
+            (CROSSOVERS, self.crossovers.clone()),
+            (FRONTIER, pareto::competing(&self.rows)?),
+            (SCALING, self.scaling.clone()),
+            (ENGINES, self.engines.clone()),
+            (UNPROFITABLE, self.unprofitable.clone()),
+        ])
+    }
 }
 
 /// Reads the runs and answers every question about them.
@@ -40,12 +68,16 @@ pub(crate) fn answer(runs: &[Run]) -> Result<Answers<'_>> {
     let compared = baseline::with_baseline(cells.clone().lazy())?;
     let wide = accuracy::accuracy(strong::with_strong(speed::speed(memory::memory(compared)))?);
     let ceilings: Vec<_> = runs.iter().map(|run| run.ceilings.as_ref()).collect();
-    let rows = speed::with_share(sorted(wide, &roles).collect()?, &ceilings)?;
     let floors: Vec<Option<f64>> = runs.iter().map(Run::noise_floor).collect();
+    let rows = speed::with_share(sorted(wide, &roles).collect()?, &ceilings)?;
+    let rows = pareto::with_frontier(rows, &roles, &floors)?;
     Ok(Answers {
         runs,
         machines: runs::machines(runs),
         crossovers: crossover::crossovers(&rows, &roles, &floors)?,
+        scaling: scaling::scaling(&rows, &roles)?,
+        engines: engines::engines(&rows)?,
+        unprofitable: unprofitable::unprofitable(&rows, &floors)?,
         overview: overview::overview(cells.clone().lazy()).collect()?,
         headline: headline::headline(rows.clone().lazy(), &roles).collect()?,
         failures: failures::failures(cells.clone().lazy()).collect()?,

@@ -42,6 +42,7 @@ mod ceilings;
 mod columns;
 mod command;
 mod error;
+mod fits;
 mod frames;
 mod render;
 mod report;

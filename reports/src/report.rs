@@ -13,7 +13,6 @@ use crossover_results::write_atomically;
 
 const SUMMARY: &str = "summary.md";
 const CELLS: &str = "cells.csv";
-const CROSSOVERS: &str = "crossovers.csv";
 
 /// What a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +56,9 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     }
     if formats.contains(&Format::Csv) {
         files.push((CELLS.to_owned(), cells_csv(&answers.rows, &context.labels)?));
-        files.push((CROSSOVERS.to_owned(), frame_csv(&answers.crossovers, &context.labels)?));
+        for (file, table) in answers.tables()? {
+            files.push((file.to_owned(), frame_csv(&table, &context.labels)?));
+        }
     }
     if formats.contains(&Format::Markdown) {
         // Last, so that where it is, what it links to is too.

@@ -29,7 +29,7 @@ fn summary() {
     insta::assert_snapshot!(rendered("summary.md"), @r"
     # Crossover report: attention-quick
 
-    More: [attention.md](attention.md) · [cells.csv](cells.csv) · [crossovers.csv](crossovers.csv).
+    More: [attention.md](attention.md) · [cells.csv](cells.csv) · [crossovers.csv](crossovers.csv) · [frontier.csv](frontier.csv) · [scaling.csv](scaling.csv) · [engines.csv](engines.csv) · [unprofitable.csv](unprofitable.csv).
 
     ## What pays, and from where on
 
@@ -67,6 +67,34 @@ fn summary() {
     | 128 |       2 | attention/flash on simd  | 29.7 µs | 0.724 [0.710, 0.739] |  0.375 | 6.00e-8 | faster                          | attention/dense on simd  |    41.0 µs |   1 | 11 / 11 |
     | 512 |       2 | attention/flash on naive | 1.84 ms | 0.700 [0.687, 0.715] |  0.115 | 6.00e-8 | faster                          | attention/dense on naive |    2.62 ms |   1 | 11 / 11 |
     | 512 |       2 | –                        |       – |                    – |      – |       – | not ranked: the baseline is oom | attention/dense on simd  |          – |   0 |   – / – |
+
+    ## Where it does not pay
+
+    Ratios are to the strong baseline, the fastest exact cell of the same engine, precision and threads. A variant is faster or slower where the whole 95 % interval is, and by more than the run's noise floor. *points* are the cells that have such a ratio, over all sizes, engines, precisions and threads measured here: another machine or another size may say otherwise. *where* leaves out what is the same for all in the table.
+
+    1 variant never faster at any point measured here. Each with the point where it comes nearest.
+
+    | variant          |    ratio [95 % CI] |   error | memory | points                | against         | where | measured on |
+    | ---------------- | -----------------: | ------: | -----: | --------------------- | --------------- | ----- | ----------- |
+    | attention/window | 1.01 [0.987, 1.03] | 6.00e-8 |   1.00 | 1 no difference shown | attention/dense | naive | naive       |
+
+    ## Engines
+
+    Geometric means of the ratios of median times over the cells that both engines have done well: same run, variant, axes, precision and threads. *time* is the engine's over that of the first of its family, with a 95 % interval over problems (Student's t on logarithms; cells of one problem count as varying together); *cells* and *problems* are those that the two share, so they differ from line to line. An engine stands before another if it beats a larger share of the others.
+
+    ### 1 thread
+
+    | family    | place | engine |    time [95 % CI] | cells | problems | against |
+    | --------- | ----: | ------ | ----------------: | ----: | -------: | ------- |
+    | attention |     1 | simd   |                 1 |       |          |         |
+    | attention |     2 | naive  | 3.97 [3.68, 4.29] |     4 |        2 | simd    |
+
+    ### 2 threads
+
+    | family    | place | engine |    time [95 % CI] | cells | problems | against |
+    | --------- | ----: | ------ | ----------------: | ----: | -------: | ------- |
+    | attention |     1 | simd   |                 1 |       |          |         |
+    | attention |     2 | naive  | 3.96 [3.72, 4.22] |     3 |        2 | simd    |
 
     ## Failures, skips and emulations
 

@@ -22,6 +22,7 @@ use polars::prelude::*;
 
 use super::order::AxisRoles;
 use super::series::{Series, series};
+use super::taken;
 use crate::columns::{PRECISION, RUN, THREADS, Typed};
 
 /// What becomes of a variant along a curve.
@@ -48,11 +49,25 @@ impl Verdict {
     }
 }
 
+/// What a ratio of times shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     Faster,
     Slower,
     Even,
+}
+
+impl State {
+    /// Faster or slower by its whole interval and by more than the noise floor, else even.
+    pub(crate) fn of(ratio: f64, low: f64, high: f64, floor: f64) -> Self {
+        if high < 1.0 && ratio < 1.0 / (1.0 + floor) {
+            Self::Faster
+        } else if low > 1.0 && ratio > 1.0 + floor {
+            Self::Slower
+        } else {
+            Self::Even
+        }
+    }
 }
 
 /// A point of a curve that has a ratio.
@@ -67,13 +82,7 @@ struct Point {
 
 impl Point {
     fn state(&self, floor: f64) -> State {
-        if self.high < 1.0 && self.ratio < 1.0 / (1.0 + floor) {
-            State::Faster
-        } else if self.low > 1.0 && self.ratio > 1.0 + floor {
-            State::Slower
-        } else {
-            State::Even
-        }
+        State::of(self.ratio, self.low, self.high, floor)
     }
 }
 
@@ -209,13 +218,7 @@ fn zeros(points: &[Point], of: fn(&Point) -> f64, is_share: bool) -> Vec<f64> {
 }
 
 fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
-    let told = IdxCa::from_vec("row".into(), lines.iter().map(|line| line.told.row as IdxSize).collect());
-    let taken: Vec<&str> =
-        [RUN, "machine", "family", "engine", "variant", "exact", PRECISION, THREADS, "id", "err_method_rel", "declared_ratio"]
-            .into_iter()
-            .filter(|column| rows.schema().contains(column))
-            .collect();
-    let mut table = rows.select(taken)?.take(&told)?;
+    let told: Vec<usize> = lines.iter().map(|line| line.told.row).collect();
     let texts = |of: &dyn Fn(&Line) -> String| lines.iter().map(of).collect::<Vec<_>>();
     let crossing = |end: usize| lines.iter().map(|line| line.found.crossing.map(|crossing| crossing[end])).collect::<Vec<_>>();
     let counts = |of: fn(&Line) -> usize| lines.iter().map(|line| of(line) as i64).collect::<Vec<_>>();
@@ -240,10 +243,8 @@ fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
         "ratio_low" => open(|line| line.told.low),
         "ratio_high" => open(|line| line.told.high),
     )?;
-    table.hstack_mut(more.columns())?;
-    let order = ["family", "machine", RUN, "axis", PRECISION, THREADS, "variant", "setting", "engine"];
-    let order: Vec<&str> = order.into_iter().filter(|column| table.schema().contains(column)).collect();
-    table.sort(order, SortMultipleOptions::default().with_maintain_order(true))
+    let columns = [RUN, "machine", "family", "engine", "variant", "exact", PRECISION, THREADS, "id", "err_method_rel", "declared_ratio"];
+    taken(rows, &told, &columns, more, &["family", "machine", RUN, "axis", PRECISION, THREADS, "variant", "setting", "engine"])
 }
 
 #[cfg(test)]

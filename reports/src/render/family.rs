@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use polars::prelude::*;
 
-use super::{Context, accuracy, crossover, memory, speed};
+use super::{Context, accuracy, crossover, memory, pareto, scaling, speed};
 use crate::answers::Answers;
 use crate::columns::Typed;
 use crate::text::markdown::{counted, name};
@@ -26,6 +26,8 @@ pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, family: &st
     let rows = answers.rows.clone().lazy().filter(col("family").eq(lit(family))).collect()?;
     let mut out = format!("# {}: {}\n\nBack to the [summary](summary.md).\n", name(family), counted(rows.height() as u64, "cell"));
     out += &crossover::section(&answers.crossovers, context, family)?;
+    out += &pareto::section(&rows, context)?;
+    out += &scaling::section(&answers.scaling, context, family)?;
     out += &speed::section(&rows, context)?;
     out += &memory::section(&rows, context)?;
     out += &accuracy::section(&rows, context)?;

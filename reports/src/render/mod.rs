@@ -3,16 +3,21 @@
 pub(crate) mod accuracy;
 pub(crate) mod answer;
 pub(crate) mod crossover;
+pub(crate) mod engines;
 pub(crate) mod equal_cost;
 pub(crate) mod failures;
 pub(crate) mod family;
 pub(crate) mod family_tables;
 pub(crate) mod headline;
+pub(crate) mod listing;
 pub(crate) mod memory;
+pub(crate) mod pareto;
 pub(crate) mod ratio;
 pub(crate) mod regime;
+pub(crate) mod scaling;
 pub(crate) mod speed;
 pub(crate) mod summary;
+pub(crate) mod unprofitable;
 
 use std::collections::BTreeMap;
 

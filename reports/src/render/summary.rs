@@ -8,7 +8,7 @@ use polars::prelude::*;
 
 use super::Context;
 use super::speed::{OverCeiling, warning};
-use super::{answer, equal_cost, failures, headline, ratio};
+use super::{answer, engines, equal_cost, failures, headline, ratio, unprofitable};
 use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
 use crate::runs::Run;
@@ -28,6 +28,8 @@ pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, over: &[Ove
     out += &overview(&answers.overview)?;
     if cells.height() > 0 {
         out += &headline::section(&answers.headline, context)?;
+        out += &unprofitable::section(&answers.unprofitable, context)?;
+        out += &engines::section(&answers.engines, context)?;
         out += &equal_cost::section(cells)?;
         out += &failures::section(&answers.failures)?;
     }
