@@ -63,7 +63,11 @@ impl Answers<'_> {
 /// Reads the runs and answers every question about them.
 pub(crate) fn answer(runs: &[Run]) -> Result<Answers<'_>> {
     // Collected once: every frame below starts from these rows, so the files are read a single time.
-    let cells = scan::collect(runs)?;
+    of_cells(runs, scan::collect(runs)?)
+}
+
+/// The answers about these cells of the runs.
+pub(crate) fn of_cells(runs: &[Run], cells: DataFrame) -> Result<Answers<'_>> {
     let roles = axis_roles(&cells.clone().lazy())?;
     let compared = baseline::with_baseline(cells.clone().lazy())?;
     let wide = accuracy::accuracy(strong::with_strong(speed::speed(memory::memory(compared)))?);

@@ -20,7 +20,7 @@ pub(crate) enum Bound {
 }
 
 /// The kind of product that a cell's arithmetic may use at best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Products {
     Double,
     Single,
@@ -41,8 +41,18 @@ impl Products {
         }
     }
 
+    /// The precision that people know it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Double => "f64",
+            Self::Single => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        }
+    }
+
     /// Operations a second at best.
-    fn peak(self, set: &crossover_protocol::Ceilings) -> u64 {
+    pub(crate) fn peak(self, set: &crossover_protocol::Ceilings) -> u64 {
         let narrow = |precision: &str| {
             let units = set.narrow.iter().filter(|unit| unit.precision == precision).map(|unit| unit.ops_per_s);
             units.max().unwrap_or(0).max(set.f32_flops_per_s)
@@ -78,6 +88,11 @@ impl Ceilings {
         }
         measured.sort_by_key(|set| set.threads);
         Ok(Self { measured, caches: caches.to_owned() })
+    }
+
+    /// As they were measured, by increasing threads.
+    pub(crate) fn measured(&self) -> &[crossover_protocol::Ceilings] {
+        &self.measured
     }
 
     /// The least nanoseconds for this work, and which limit sets it; `None` where nothing was measured for so many threads.

@@ -58,6 +58,14 @@ pub enum ReportError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A picture that the library refused to draw.
+    #[error("cannot draw {file}: {message}; this is a fault of the program: please report it with the run's manifest.json")]
+    Picture {
+        /// The file that it would have been.
+        file: String,
+        /// What the library says.
+        message: String,
+    },
     /// The report's folder.
     #[error("cannot make the report's folder {}: {source}; name another one with --out", path.display())]
     OutFolder {
@@ -73,7 +81,7 @@ impl ReportError {
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Store(error) => error.is_environment(),
-            Self::OutFolder { .. } | Self::Frame(_) => true,
+            Self::OutFolder { .. } | Self::Frame(_) | Self::Picture { .. } => true,
             _ => false,
         }
     }

@@ -108,6 +108,7 @@ fn without_rank(cells: &[Cell]) -> DataFrame {
         "allocator_peak_bytes" => memory(2, 0),
         "high_water_bytes" => memory(0, 1 << 20),
         "err_method_rel" => cells.iter().map(|cell| cell.error.or(cell.median.map(|median| median as f64 / 1e9))).collect::<Vec<_>>(),
+        "tolerance_used" => vec![None::<f64>; cells.len()],
         "error_ratio" => cells.iter().map(|cell| cell.error_ratio).collect::<Vec<_>>(),
         "axis:n" => cells.iter().map(|cell| cell.n).collect::<Vec<_>>(),
         "axis:precision" => column(|cell| cell.precision),

@@ -44,6 +44,7 @@ mod command;
 mod error;
 mod fits;
 mod frames;
+mod pictures;
 mod render;
 mod report;
 mod runs;

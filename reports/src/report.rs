@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::answers::{Answers, answer};
 use crate::error::{ReportError, Result};
+use crate::pictures::{self, Picture};
 use crate::render::{self, Context};
 use crate::text::csv::{cells_csv, frame_csv};
 use crate::text::markdown::counted;
@@ -48,10 +49,12 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     let context = Context::of(&answers)?;
     let over = render::speed::over_ceiling(&answers.rows, &context)?;
 
-    let mut files: Vec<(String, String)> = Vec::new();
+    let (mut files, mut drawings): (Vec<(String, String)>, Vec<Picture>) = (Vec::new(), Vec::new());
     if formats.contains(&Format::Markdown) {
         for (family, file) in render::family::files(&answers.cells)? {
-            files.push((file, render::family::document(&answers, &context, &family)?));
+            let drawn = pictures::of(&answers, &family)?;
+            files.push((file, render::family::document(&answers, &context, &family, &drawn)?));
+            drawings.extend(drawn);
         }
     }
     if formats.contains(&Format::Csv) {
@@ -65,7 +68,14 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links)?));
     }
-    fs::create_dir_all(out).map_err(|source| ReportError::OutFolder { path: out.to_owned(), source })?;
+    let make = |folder: &Path| fs::create_dir_all(folder).map_err(|source| ReportError::OutFolder { path: folder.to_owned(), source });
+    make(out)?;
+    if !drawings.is_empty() {
+        make(&out.join(pictures::FOLDER))?;
+    }
+    for picture in &drawings {
+        write_atomically(&out.join(pictures::FOLDER).join(&picture.file), picture.svg.as_bytes())?;
+    }
     for (file, text) in &files {
         write_atomically(&out.join(file), text.as_bytes())?;
     }

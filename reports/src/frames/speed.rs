@@ -50,7 +50,7 @@ pub(crate) fn with_share(mut cells: DataFrame, ceilings: &[Option<&Ceilings>]) -
 }
 
 /// A precision that is not understood, as one of a later version, is taken as single.
-fn products(precision: &str) -> Products {
+pub(crate) fn products(precision: &str) -> Products {
     precision.parse().map_or(Products::Single, Products::of)
 }
 

@@ -67,7 +67,7 @@ fn unsaid(cells: &DataFrame, with_curves: &StringChunked) -> PolarsResult<String
 }
 
 /// The engine that has the fastest exact cell of the most problems, by family and machine.
-fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String, String), String>> {
+pub(crate) fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String, String), String>> {
     let wins = rows
         .clone()
         .lazy()

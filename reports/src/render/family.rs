@@ -7,6 +7,7 @@ use polars::prelude::*;
 use super::{Context, accuracy, crossover, memory, pareto, scaling, speed};
 use crate::answers::Answers;
 use crate::columns::Typed;
+use crate::pictures::{Picture, embedded};
 use crate::text::markdown::{counted, name};
 
 /// The families of a report, each with the name of its document: that of the family where it will do as one.
@@ -22,10 +23,11 @@ pub(crate) fn files(cells: &DataFrame) -> PolarsResult<Vec<(String, String)>> {
 }
 
 /// The whole file of a family.
-pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, family: &str) -> PolarsResult<String> {
+pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, family: &str, pictures: &[Picture]) -> PolarsResult<String> {
     let rows = answers.rows.clone().lazy().filter(col("family").eq(lit(family))).collect()?;
     let mut out = format!("# {}: {}\n\nBack to the [summary](summary.md).\n", name(family), counted(rows.height() as u64, "cell"));
     out += &crossover::section(&answers.crossovers, context, family)?;
+    out += &embedded(pictures, "");
     out += &pareto::section(&rows, context)?;
     out += &scaling::section(&answers.scaling, context, family)?;
     out += &speed::section(&rows, context)?;

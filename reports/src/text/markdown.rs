@@ -20,6 +20,11 @@ pub(crate) fn sentence(text: &str) -> String {
     escaped(&shortened(&one_line(text), LONGEST_SENTENCE))
 }
 
+/// Text of any length, likewise.
+pub(crate) fn paragraph(text: &str) -> String {
+    escaped(&one_line(text))
+}
+
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

@@ -1,0 +1,122 @@
+//! The answers as pictures: SVG files in the folder `pictures` of a report, embedded in its documents.
+//!
+//! A picture is a [`card::Card`]: the finding as a heading, how to read it, the plot, its key, and last the regime (engine, precision, threads, sizes,
+//! number of cells, noise, machine), so that it stays honest wherever somebody pastes it. The same finding is its alternative text, and
+//! in its `title` and `desc` for screen readers.
+//!
+//! | picture | its question | fed by |
+//! |---|---|---|
+//! | [`crossover`] | where does what overtake the strong baseline? | `rows`, `crossovers` |
+//!
+//! Pictures answer with few marks; what they leave out is counted in them, and is in the tables. One picture is about one machine.
+//! Where there is nothing to draw there is no picture. `style` has sizes, inks and marks, `scale` the axes, `panel` the plot with its shapes, `lines`
+//! picks the curves that can be compared.
+//!
+//! Axes, grids and shapes are drawn by `plotters`, whose backend writes SVG in whole units: files stay small, and the same input gives
+//! the same bytes. What this trades away: its text has no measure, so lines are broken by an estimate that errs towards wide letters.
+
+mod card;
+#[cfg(test)]
+mod check;
+mod crossover;
+mod lines;
+mod panel;
+mod roofline;
+mod scale;
+mod style;
+
+use std::collections::BTreeMap;
+
+use polars::prelude::*;
+
+use crate::answers::Answers;
+use crate::columns::Typed;
+use crate::error::Result;
+use crate::render;
+use crate::runs::Run;
+use crate::text::markdown::paragraph;
+use crate::text::units::percent;
+
+/// The folder within the report.
+pub(crate) const FOLDER: &str = "pictures";
+
+/// A finished picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Picture {
+    /// Its file's name within [`FOLDER`].
+    pub(crate) file: String,
+    /// What it shows, for those who do not see it.
+    pub(crate) alt: String,
+    /// The file's content.
+    pub(crate) svg: String,
+}
+
+/// All pictures of a family, the crossovers first.
+pub(crate) fn of(answers: &Answers<'_>, family: &str) -> Result<Vec<Picture>> {
+    let source = Source::of(answers, family)?;
+    Ok([crossover::pictures(&source)?, roofline::pictures(&source)?].concat())
+}
+
+/// Markdown that shows these pictures; `folder` leads from the text's place to the report.
+pub(crate) fn embedded(pictures: &[Picture], folder: &str) -> String {
+    pictures.iter().map(|picture| format!("\n![{}]({folder}{FOLDER}/{})\n", paragraph(&picture.alt), picture.file)).collect()
+}
+
+/// What the pictures of a family are made from.
+struct Source<'a> {
+    answers: &'a Answers<'a>,
+    family: &'a str,
+    /// Beginning of the files' names.
+    stem: String,
+    /// The rows of the family.
+    rows: DataFrame,
+    /// The fastest engine of the family by machine.
+    fastest: BTreeMap<String, String>,
+}
+
+impl<'a> Source<'a> {
+    fn of(answers: &'a Answers<'_>, family: &'a str) -> PolarsResult<Self> {
+        let files = render::family::files(&answers.cells)?;
+        let file = files.into_iter().find(|(known, _)| known == family).map_or_else(String::new, |(_, file)| file);
+        let rows = answers.rows.clone().lazy().filter(col("family").eq(lit(family))).collect()?;
+        let fastest = render::answer::fastest_engines(&rows)?;
+        let fastest = fastest.into_iter().map(|((_, machine), engine)| (machine, engine)).collect();
+        Ok(Self { answers, family, stem: file.trim_end_matches(".md").to_owned(), rows, fastest })
+    }
+
+    /// The name of a file: `attention-crossover.svg`, then `attention-crossover-2.svg`.
+    fn file(&self, kind: &str, before: usize) -> String {
+        let number = if before == 0 { String::new() } else { format!("-{}", before + 1) };
+        format!("{}-{kind}{number}.svg", self.stem)
+    }
+
+    fn family(&self) -> String {
+        card::name(self.family)
+    }
+
+    /// The ratio of a row to the strong baseline with the ends of its interval, open where there is none.
+    fn ratio(&self, row: usize) -> PolarsResult<[f64; 3]> {
+        let [ratio, low, high] = ["strong_ratio", "strong_low", "strong_high"].map(|column| self.rows.doubles(column));
+        Ok([ratio?.get(row).unwrap_or(1.0), low?.get(row).filter(|low| *low > 0.0).unwrap_or(0.0), high?.get(row).unwrap_or(f64::INFINITY)])
+    }
+
+    fn run(&self, run: i64) -> Option<&Run> {
+        self.answers.runs.get(usize::try_from(run).ok()?)
+    }
+
+    fn floor(&self, run: i64) -> Option<f64> {
+        self.run(run).and_then(Run::noise_floor)
+    }
+
+    fn noise(&self, run: i64) -> String {
+        self.floor(run).map_or_else(|| "Noise was not measured".to_owned(), |floor| format!("Noise floor {} (shaded)", percent(floor)))
+    }
+
+    /// A machine in a few words.
+    fn machine(&self, fingerprint: &str) -> String {
+        let known = self.answers.machines.get(fingerprint);
+        let model = known.and_then(|machine| machine.cpu_model.as_deref()).unwrap_or("unknown processor");
+        let cores = known.map_or_else(String::new, |machine| format!(", {} of {} cores", machine.usable_cores, machine.logical_cores));
+        format!("{}{cores} ({})", card::name(model), card::name(fingerprint))
+    }
+}

@@ -1,0 +1,140 @@
+//! A plot with two axes, and the shapes that pictures put on it.
+//!
+//! The library places the axes, their grid and their ticks; shapes are placed by the same coordinates and drawn on the card itself, so that a
+//! whisker or a mark has the same size in every picture.
+
+use std::ops::Range;
+
+use plotters::drawing::DrawingAreaErrorKind;
+use plotters::prelude::*;
+
+use super::card::{Area, Drawn};
+use super::scale::Scale;
+use super::style::{Anchor, FAINT_INK, GRID, INK, MARGIN, Mark, PAPER, SMALL, WIDTH, text};
+
+/// Room for the ticks of the axis at the left.
+const LEFT: i32 = 88;
+/// Room for the ticks and the name of the axis below.
+const BELOW: i32 = 78;
+/// Room for the ticks alone.
+const TICKS: i32 = 42;
+/// Room for the name of the axis at the left, which stands above it so that nobody turns their head.
+const ABOVE: i32 = 38;
+
+/// Half the size of a mark.
+pub(super) const RADIUS: i32 = 9;
+
+/// What a panel needs beside its axes.
+pub(super) struct Frame<'t> {
+    /// Name of the axis below; the ticks alone where there is none.
+    pub(super) x: &'t str,
+    /// Name of the axis at the left.
+    pub(super) y: &'t str,
+    /// Room at the right, for labels.
+    pub(super) right: i32,
+}
+
+/// A plot on a card.
+pub(super) struct Panel<'a, 'b> {
+    area: &'b Area<'a>,
+    chart: ChartContext<'b, SVGBackend<'a>, Cartesian2d<Scale, Scale>>,
+    x: (f64, f64),
+    y: (f64, f64),
+}
+
+impl<'a, 'b> Panel<'a, 'b> {
+    /// Draws the axes between two heights of the card.
+    pub(super) fn new(
+        area: &'b Area<'a>,
+        rows: Range<i32>,
+        (x, y): (Scale, Scale),
+        frame: &Frame<'_>,
+    ) -> Result<Self, DrawingAreaErrorKind<std::io::Error>> {
+        let (x_ends, y_ends) = (x.ends(), y.ends());
+        area.draw_text(frame.y, &text(SMALL, INK, Anchor::TopLeft), (MARGIN, rows.start))?;
+        let below = if frame.x.is_empty() { TICKS } else { BELOW };
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(rows.start + ABOVE)
+            .margin_bottom(area.dim_in_pixel().1 as i32 - rows.end)
+            .margin_left(MARGIN)
+            .margin_right(MARGIN + frame.right)
+            .y_label_area_size(LEFT - MARGIN)
+            .x_label_area_size(below)
+            .build_cartesian_2d(x, y)?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID.stroke_width(2))
+            .axis_style(FAINT_INK.stroke_width(2))
+            .label_style(text(SMALL, INK, Anchor::Top))
+            .set_all_tick_mark_size(5)
+            .draw()?;
+        if !frame.x.is_empty() {
+            let middle = (LEFT + WIDTH - MARGIN - frame.right) / 2;
+            area.draw_text(frame.x, &text(SMALL, INK, Anchor::Top), (middle, rows.end - SMALL * 5 / 4))?;
+        }
+        Ok(Self { area, chart, x: x_ends, y: y_ends })
+    }
+
+    /// Where a point lies on the card.
+    pub(super) fn at(&self, x: f64, y: f64) -> (i32, i32) {
+        self.chart.backend_coord(&(x, y))
+    }
+
+    /// The value at the left edge.
+    pub(super) fn left(&self) -> f64 {
+        self.x.0
+    }
+
+    /// The value at the right edge.
+    pub(super) fn right(&self) -> f64 {
+        self.x.1
+    }
+
+    pub(super) fn path(&self, points: impl Iterator<Item = (f64, f64)>, color: RGBColor, width: u32) -> Drawn {
+        let points: Vec<(i32, i32)> = points.map(|(x, y)| self.at(x, y)).collect();
+        self.area.draw(&PathElement::new(points, color.stroke_width(width)))
+    }
+
+    pub(super) fn mark(&self, (x, y): (f64, f64), mark: Mark) -> Drawn {
+        mark.draw(self.area, self.at(x, y), RADIUS)
+    }
+
+    /// An interval, from `low` to `high`; an open end goes to the edge.
+    pub(super) fn whisker(&self, x: f64, (low, high): (f64, f64), color: RGBColor) -> Drawn {
+        let ((across, bottom), (_, top)) = (self.at(x, low), self.at(x, high));
+        let line = |from, to| self.area.draw(&PathElement::new(vec![from, to], color.stroke_width(2)));
+        line((across, bottom), (across, top))?;
+        // An end that is not shown has no stop.
+        for (end, y) in [(low, bottom), (high, top)] {
+            if (self.y.0..=self.y.1).contains(&end) {
+                line((across - 6, y), (across + 6, y))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A stripe over the whole width.
+    pub(super) fn band(&self, low: f64, high: f64, color: RGBColor) -> Drawn {
+        let (left, bottom) = self.at(self.x.0, low);
+        let (right, top) = self.at(self.x.1, high);
+        self.area.draw(&Rectangle::new([(left, top), (right, bottom)], color.filled()))
+    }
+
+    /// A line over the whole width.
+    pub(super) fn level(&self, y: f64, color: RGBColor, width: u32) -> Drawn {
+        self.path([(self.x.0, y), (self.x.1, y)].into_iter(), color, width)
+    }
+
+    /// Words on the card, on a ground that keeps lines out of them.
+    pub(super) fn words(&self, words: &str, (x, y): (i32, i32), anchor: Anchor) -> Drawn {
+        let (wide, high) = (super::style::width(words, SMALL), SMALL / 2);
+        let left = match anchor {
+            Anchor::Left | Anchor::TopLeft => x,
+            Anchor::Right => x - wide,
+            Anchor::Center | Anchor::Top => x - wide / 2,
+        };
+        self.area.draw(&Rectangle::new([(left - 3, y - high), (left + wide + 3, y + high)], PAPER.filled()))?;
+        self.area.draw_text(words, &text(SMALL, INK, anchor), (x, y))
+    }
+}
