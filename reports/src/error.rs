@@ -22,6 +22,26 @@ pub enum ReportError {
         /// The folder, as named the second time.
         path: PathBuf,
     },
+    /// The standard output.
+    #[error("standard output cannot be written: {0}")]
+    Stdout(#[source] std::io::Error),
+    /// Two runs are compared, no more and no fewer.
+    #[error("two runs are compared, and these are {count}")]
+    NotTwoRuns {
+        /// How many were given.
+        count: usize,
+    },
+    /// Times of different machines have nothing to do with each other.
+    #[error(
+        "the runs are of different machines (A of {a}, B of {b}): a ratio of their times would compare the machines and not the programs; \
+         --across-machines compares them all the same and says so"
+    )]
+    DifferentMachines {
+        /// Fingerprints of the first run's machines.
+        a: String,
+        /// Of the second's.
+        b: String,
+    },
     /// A table that cannot be read.
     #[error(
         "cannot read {}: {message}; remove the file and ask for the report again: the table is then made anew from the journal",
@@ -81,7 +101,7 @@ impl ReportError {
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Store(error) => error.is_environment(),
-            Self::OutFolder { .. } | Self::Frame(_) | Self::Picture { .. } => true,
+            Self::OutFolder { .. } | Self::Frame(_) | Self::Picture { .. } | Self::Stdout(_) => true,
             _ => false,
         }
     }

@@ -40,21 +40,24 @@
 mod answers;
 mod ceilings;
 mod columns;
-mod command;
+mod commands;
+mod compare;
 mod error;
 mod fits;
 mod frames;
+mod labels;
 mod pictures;
 mod render;
 mod report;
 mod runs;
 mod scan;
 mod splice;
+mod statistics;
 mod text;
 
 #[cfg(test)]
 mod examples;
 
-pub use command::run_command;
+pub use commands::run_command;
 pub use error::{ReportError, Result};
 pub use report::{Format, Outcome, write_report};

@@ -12,6 +12,7 @@ use crossover_results::{Machine, Manifest, Recovery, RunFolder};
 
 use crate::ceilings::Ceilings;
 use crate::error::{ReportError, Result};
+use crate::text::units::bytes;
 
 /// One run that goes into the report.
 #[derive(Debug)]
@@ -125,6 +126,13 @@ fn tell_apart(runs: &mut [Run]) {
         *number += 1;
         run.label = format!("{} ({number})", run.label);
     }
+}
+
+/// A machine in a few words, as plain text.
+pub(crate) fn described(machine: &Machine) -> String {
+    let model = machine.cpu_model.as_deref().unwrap_or("unknown processor");
+    let memory = machine.memory_bytes.map_or_else(String::new, |memory| format!(", {}", bytes(memory as f64)));
+    format!("{model}, {} of {} cores{memory} ({})", machine.usable_cores, machine.logical_cores, machine.fingerprint)
 }
 
 /// The machines of all runs by fingerprint.

@@ -174,7 +174,7 @@ fn exit_codes_say_whose_fault_it_is() {
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
     let code = |run: &Path, out: &Path| {
-        let words = ["crossover-report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()];
+        let words = ["crossover-report".as_ref(), "report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()];
         format!("{:?}", run_command(words.map(|word| word.to_owned())))
     };
     let expected = |code: u8| format!("{:?}", ExitCode::from(code));

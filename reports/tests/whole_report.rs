@@ -262,7 +262,8 @@ fn a_figure_above_the_ceiling_is_a_finding() {
     let mut fast = measured("a", "g", "attention/flash", 128, 1, 1000);
     fast.speed.as_mut().unwrap().flops = 4_000_000;
     run_of(&run, &[fast]);
-    let arguments = ["crossover-report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()].map(|word| word.to_owned());
+    let arguments =
+        ["crossover-report".as_ref(), "report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str()].map(|word| word.to_owned());
     assert_eq!(format!("{:?}", run_command(arguments)), format!("{:?}", ExitCode::from(1)));
     let summary = fs::read_to_string(out.join("summary.md")).unwrap();
     assert!(summary.contains("**Warning: 1 figure above 100 % of the machine's ceiling.**"), "{summary}");

@@ -1,11 +1,10 @@
-//! The command line. `crossover report` hands its arguments on to this program, so help and errors speak as `crossover report`.
+//! `crossover report`.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, ValueEnum};
 use crossover_protocol::text::tell as told;
 
 use crate::error::Result;
@@ -15,15 +14,10 @@ use crate::text::markdown::counted;
 /// Turn finished runs into a report: Markdown tables and a CSV file of all cells.
 ///
 /// A run that was killed is reported with the cells that it had finished. Runs of several machines stay apart.
-#[derive(Debug, Parser)]
-#[command(
-    name = "crossover report",
-    bin_name = "crossover report",
-    version,
-    after_help = "Example:\n  crossover report results/runs/attention-quick --out report\n\n\
-        Exit code: 0 good, 1 a share is impossible (above 100 % of the machine's ceiling), 2 bad input, 3 disk or permissions."
-)]
-struct Arguments {
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  crossover report results/runs/attention-quick --out report\n\n\
+        Exit code: 0 good, 1 a share is impossible (above 100 % of the machine's ceiling), 2 bad input, 3 disk or permissions.")]
+pub(super) struct Arguments {
     /// Folders of runs, as `crossover run` made them.
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
@@ -46,23 +40,9 @@ enum FormatArgument {
     Csv,
 }
 
-/// Runs `crossover report` with these arguments, the program's name first; returns the exit code.
-pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Nothing is left to tell it to where even the terminal is gone.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
-    };
-    match make(&arguments) {
-        Ok(outcome) => tell(&outcome),
-        Err(error) => {
-            told(&format!("error: {error}"));
-            ExitCode::from(if error.is_environment() { 3 } else { 2 })
-        }
-    }
+/// Runs the command; returns the exit code.
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    make(arguments).map(|outcome| tell(&outcome))
 }
 
 fn make(arguments: &Arguments) -> Result<Outcome> {
@@ -93,25 +73,22 @@ impl From<FormatArgument> for Format {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
+    use super::super::{Cli, Command};
     use super::*;
 
-    #[test]
-    fn speaks_as_crossover_report() {
-        Arguments::command().debug_assert();
-        for arguments in [&["/x/crossover-report", "--help"][..], &["crossover-report"], &["crossover-report", "r", "--format", "png"]] {
-            let message = Arguments::try_parse_from(arguments).unwrap_err().to_string();
-            assert!(message.contains("Usage: crossover report") || message.contains("possible values: md, csv"), "{message}");
-            assert!(!message.contains("crossover-report"), "{message}");
+    use clap::Parser;
+
+    fn read(arguments: &[&str]) -> Arguments {
+        match Cli::try_parse_from([&["x", "report"], arguments].concat()).unwrap().command {
+            Command::Report(arguments) => arguments,
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn both_formats_unless_told() {
-        let all = Arguments::try_parse_from(["x", "a", "b"]).unwrap();
+        let all = read(&["a", "b"]);
         assert_eq!((all.runs.len(), all.format.len()), (2, 2));
-        let one = Arguments::try_parse_from(["x", "a", "--format", "csv"]).unwrap();
-        assert!(matches!(one.format[..], [FormatArgument::Csv]));
+        assert!(matches!(read(&["a", "--format", "csv"]).format[..], [FormatArgument::Csv]));
     }
 }
