@@ -1,5 +1,6 @@
 //! The command line: what can be asked, and the help for it. What each command does is in [`crate::commands`].
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,7 +36,14 @@ pub enum Command {
     /// Measure this machine's ceilings: arithmetic and bandwidth
     Probe(ProbeArgs),
     /// Make a report of one or more runs
-    Report(ReportArgs),
+    #[command(after_help = REPORT_EXAMPLE)]
+    Report(HandedOver),
+    /// Compare two runs cell by cell
+    #[command(after_help = COMPARE_EXAMPLE)]
+    Compare(HandedOver),
+    /// Say what to use at a size, by what was measured
+    #[command(after_help = ADVISE_EXAMPLE)]
+    Advise(HandedOver),
     /// Join runs: shards of one plan, or runs that each did a part
     Merge(MergeArgs),
     /// Check that this machine and this installation can measure
@@ -226,26 +234,32 @@ pub struct ProbeArgs {
     pub json: bool,
 }
 
-/// `crossover report`.
+/// The commands that another program reads and runs, which has the help for them too.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  crossover report results/runs/quick-20260101-120000
-  crossover report results/runs/quick-20260101-120000 results/runs/peers --out reports/latest --format md,csv")]
-pub struct ReportArgs {
-    /// Folders of runs
-    #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<PathBuf>,
-    /// Where to write the report [default: a folder `report` in the first run's]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// A document that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`
-    #[arg(long, value_name = "FILE")]
-    pub splice: Option<PathBuf>,
-    /// Formats, separated by commas: md, csv
-    #[arg(long, value_name = "LIST")]
-    pub format: Option<String>,
+#[command(disable_help_flag = true)]
+pub struct HandedOver {
+    /// As `--help` shows them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub arguments: Vec<OsString>,
 }
+
+const REPORT_EXAMPLE: &str = "\
+Example:
+  crossover report results/runs/quick-20260101-120000
+
+crossover report --help shows the arguments";
+
+const COMPARE_EXAMPLE: &str = "\
+Example:
+  crossover compare results/runs/before results/runs/after
+
+crossover compare --help shows the arguments";
+
+const ADVISE_EXAMPLE: &str = "\
+Example:
+  crossover advise --seq 4096 --d-model 768 --heads 12 --max-error 1e-2
+
+crossover advise --help shows the arguments";
 
 /// `crossover merge`.
 #[derive(Debug, Args)]

@@ -24,7 +24,9 @@ fn main() -> ExitCode {
         Command::Cell(args) => commands::cell::cell(&args),
         Command::Apply(args) => commands::apply::apply(&args),
         Command::Probe(args) => commands::probe::probe(&args),
-        Command::Report(args) => commands::report::report(&args),
+        Command::Report(args) => commands::handed_over::report(&args),
+        Command::Compare(args) => commands::handed_over::compare(&args),
+        Command::Advise(args) => commands::handed_over::advise(&args),
         Command::Merge(args) => commands::merge::merge_runs(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),
     };

@@ -20,10 +20,18 @@ fn a_cell_becomes_the_worker() {
 }
 
 #[test]
-fn a_report_becomes_the_report_program() {
+fn reports_comparisons_and_advice_become_the_report_program() {
     let project = Project::new();
     project.program("crossover-report", "#!/bin/sh\nprintf '%s|' \"$@\"\n");
-    assert_eq!(project.good(&["report", "a", "b", "--out", "c", "--format", "md,csv"]), "a|b|--out|c|--format|md,csv|");
+    assert_eq!(project.good(&["report", "a", "b", "--out", "c", "--format", "md,csv"]), "report|a|b|--out|c|--format|md,csv|");
+    assert_eq!(project.good(&["compare", "a", "b", "--limit=3"]), "compare|a|b|--limit=3|");
+    let told = project.good(&["advise", "--seq", "64"]);
+    assert_eq!(told, format!("advise|--project|{}|--seq|64|", project.folder.path().display()));
+    // It has the help for them, too; this one knows that much without it.
+    assert_eq!(project.good(&["compare", "--help"]), "compare|--help|");
+    assert!(project.good(&["help", "compare"]).contains("crossover compare --help"));
+    project.program("crossover-report", "#!/bin/sh\necho 'error: no' >&2; exit 2\n");
+    assert_eq!(project.bad(2, &["compare", "a", "b"]), "error: no\n");
 }
 
 fn apply(project: &Project) -> Vec<&'static str> {

@@ -3,13 +3,13 @@
 pub mod apply;
 pub mod cell;
 pub mod doctor;
+pub mod handed_over;
 pub mod list;
 pub mod merge;
 mod own_worker;
 mod parse;
 pub mod plan;
 pub mod probe;
-pub mod report;
 pub mod run;
 pub(crate) mod text;
 
