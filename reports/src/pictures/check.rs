@@ -46,9 +46,14 @@ impl Shapes {
         middles
     }
 
+    /// Every place of a text.
+    pub(super) fn texts(&self, words: &str) -> Vec<(f64, f64)> {
+        self.texts.iter().filter(|(text, ..)| text == words).map(|(_, x, y)| (*x, *y)).collect()
+    }
+
     /// Where a text stands; it must be there once.
     pub(super) fn text(&self, words: &str) -> (f64, f64) {
-        let found: Vec<(f64, f64)> = self.texts.iter().filter(|(text, ..)| text == words).map(|(_, x, y)| (*x, *y)).collect();
+        let found = self.texts(words);
         assert_eq!(found.len(), 1, "{words} in {:?}", self.texts);
         found[0]
     }

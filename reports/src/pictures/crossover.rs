@@ -10,7 +10,7 @@ use polars::prelude::*;
 
 use super::card::{Card, Drawn, Sign};
 use super::lines::{Line, Regime, busiest, label, lines};
-use super::panel::{Frame, Panel};
+use super::panel::{Below, Frame, Panel};
 use super::scale::Scale;
 use super::style::{BACKGROUND, INK, MARKS, Mark, NOISE};
 use super::{Picture, Source};
@@ -123,7 +123,7 @@ fn picture(source: &Source<'_>, regime: &Regime, told: &[Told], file: String) ->
     let floor = source.floor(regime.run);
     let scales = scales(marked, rest);
     card.draw(|area, rows| {
-        let panel = Panel::new(area, rows, scales, &Frame { x: &axis, y: "time ÷ strong baseline's", right: 0 })?;
+        let panel = Panel::new(area, rows, scales, &Frame { x: Below::Name(&axis), y: "time ÷ strong baseline's", right: 0 })?;
         plot(&panel, marked, rest, floor)
     })
 }
@@ -204,7 +204,7 @@ mod tests {
         let picture = picture_of("crossover", &cells());
         assert_eq!(
             picture.alt,
-            "attention: 1 of 1 variant faster than the strong baseline somewhere along n. window: from n = 100 [81.8, 122]. naive, f32."
+            "attention: 1 of 1 variant faster than the strong baseline somewhere along n. window: from n = 100 [82, 122]. naive, f32."
         );
     }
 

@@ -30,6 +30,34 @@ pub(super) struct Regime {
 }
 
 impl Regime {
+    /// Of who (machine, run, engine), the moving axis, with what (precision, threads), and the sizes.
+    pub(super) fn new(
+        (machine, run, engine): (String, i64, String),
+        axis: &str,
+        (precision, threads): (Option<String>, Option<String>),
+        mut problem: Vec<(String, String)>,
+    ) -> Self {
+        problem.retain(|(axis, _)| !SEEDS.contains(&axis.as_str()));
+        Self { machine, axis: axis.to_owned(), run, engine, precision, threads, problem }
+    }
+
+    /// The sizes of the problem that do not move, by their axes.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.problem.iter().map(|(axis, value)| (axis.as_str(), value.as_str()))
+    }
+
+    /// One of them, where it is a number.
+    pub(super) fn size(&self, axis: &str) -> Option<f64> {
+        self.sizes().find(|(known, _)| *known == axis)?.1.parse().ok()
+    }
+
+    /// The same without some of its sizes.
+    pub(super) fn without(&self, dropped: impl Fn(&str) -> bool) -> Self {
+        let mut rest = self.clone();
+        rest.problem.retain(|(axis, _)| !dropped(axis));
+        rest
+    }
+
     /// As words: who, then how large.
     pub(super) fn words(&self) -> String {
         let threads =
@@ -88,22 +116,15 @@ fn regime(rows: &DataFrame, answers: &Answers<'_>, axis: &str, points: &[(f64, u
     };
     let mut problem = Vec::new();
     let apart = [axis, PRECISION, THREADS];
-    for size in answers.roles.problem.iter().filter(|size| !apart.contains(&size.as_str()) && !SEEDS.contains(&size.as_str())) {
+    for size in answers.roles.problem.iter().filter(|size| !apart.contains(&size.as_str())) {
         // Those that follow the moving one have several values.
         let constant = points.iter().map(|(_, row)| rows.shown(size, *row)).collect::<PolarsResult<BTreeSet<_>>>()?;
         if let (1, Some(Some(value))) = (constant.len(), constant.first()) {
             problem.push((size.clone(), value.clone()));
         }
     }
-    Ok(Regime {
-        machine: text("machine")?,
-        axis: axis.to_owned(),
-        run: rows.ints(RUN)?.get(first).unwrap_or(-1),
-        engine: text("engine")?,
-        precision: values(PRECISION)?,
-        threads: values(THREADS)?,
-        problem,
-    })
+    let who = (text("machine")?, rows.ints(RUN)?.get(first).unwrap_or(-1), text("engine")?);
+    Ok(Regime::new(who, axis, (values(PRECISION)?, values(THREADS)?), problem))
 }
 
 /// The lines of the regime that is drawn, for every machine and moving axis; those with the most points first.

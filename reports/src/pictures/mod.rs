@@ -19,8 +19,11 @@ mod card;
 #[cfg(test)]
 mod check;
 mod crossover;
+mod curves;
+mod heatmap;
 mod lines;
 mod panel;
+mod precision;
 mod roofline;
 mod scale;
 mod style;
@@ -54,7 +57,8 @@ pub(crate) struct Picture {
 /// All pictures of a family, the crossovers first.
 pub(crate) fn of(answers: &Answers<'_>, family: &str) -> Result<Vec<Picture>> {
     let source = Source::of(answers, family)?;
-    Ok([crossover::pictures(&source)?, roofline::pictures(&source)?].concat())
+    let kinds = [crossover::pictures, curves::pictures, precision::pictures, heatmap::pictures, roofline::pictures];
+    Ok(kinds.map(|kind| kind(&source)).into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// Markdown that shows these pictures; `folder` leads from the text's place to the report.

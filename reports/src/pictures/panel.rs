@@ -10,24 +10,33 @@ use plotters::prelude::*;
 
 use super::card::{Area, Drawn};
 use super::scale::Scale;
-use super::style::{Anchor, FAINT_INK, GRID, INK, MARGIN, Mark, PAPER, SMALL, WIDTH, text};
+use super::style::{Anchor, FAINT_INK, GRID, INK, MARGIN, Mark, SMALL, WIDTH, text};
 
 /// Room for the ticks of the axis at the left.
 const LEFT: i32 = 88;
 /// Room for the ticks and the name of the axis below.
 const BELOW: i32 = 78;
-/// Room for the ticks alone.
-const TICKS: i32 = 42;
+/// Room where another panel follows that has them.
+const LITTLE: i32 = 14;
 /// Room for the name of the axis at the left, which stands above it so that nobody turns their head.
 const ABOVE: i32 = 38;
 
 /// Half the size of a mark.
 pub(super) const RADIUS: i32 = 9;
 
+/// What is written below a panel.
+pub(super) enum Below<'t> {
+    /// Nothing: it stands below the next panel.
+    Nothing,
+    /// Ticks, and what they count.
+    Name(&'t str),
+    /// A name for each place of [`Scale::names`], in two lines at most.
+    Names(&'t [String]),
+}
+
 /// What a panel needs beside its axes.
 pub(super) struct Frame<'t> {
-    /// Name of the axis below; the ticks alone where there is none.
-    pub(super) x: &'t str,
+    pub(super) x: Below<'t>,
     /// Name of the axis at the left.
     pub(super) y: &'t str,
     /// Room at the right, for labels.
@@ -52,7 +61,8 @@ impl<'a, 'b> Panel<'a, 'b> {
     ) -> Result<Self, DrawingAreaErrorKind<std::io::Error>> {
         let (x_ends, y_ends) = (x.ends(), y.ends());
         area.draw_text(frame.y, &text(SMALL, INK, Anchor::TopLeft), (MARGIN, rows.start))?;
-        let below = if frame.x.is_empty() { TICKS } else { BELOW };
+        let below = if matches!(frame.x, Below::Nothing) { LITTLE } else { BELOW };
+        let x = if matches!(frame.x, Below::Name(_)) { x } else { x.unlabelled() };
         let mut chart = ChartBuilder::on(area)
             .margin_top(rows.start + ABOVE)
             .margin_bottom(area.dim_in_pixel().1 as i32 - rows.end)
@@ -69,11 +79,29 @@ impl<'a, 'b> Panel<'a, 'b> {
             .label_style(text(SMALL, INK, Anchor::Top))
             .set_all_tick_mark_size(5)
             .draw()?;
-        if !frame.x.is_empty() {
-            let middle = (LEFT + WIDTH - MARGIN - frame.right) / 2;
-            area.draw_text(frame.x, &text(SMALL, INK, Anchor::Top), (middle, rows.end - SMALL * 5 / 4))?;
+        let panel = Self { area, chart, x: x_ends, y: y_ends };
+        match frame.x {
+            Below::Nothing => {}
+            Below::Name(name) => {
+                let middle = (LEFT + WIDTH - MARGIN - frame.right) / 2;
+                area.draw_text(name, &text(SMALL, INK, Anchor::Top), (middle, rows.end - SMALL * 5 / 4))?;
+            }
+            Below::Names(names) => panel.names(names, rows.end - BELOW + LITTLE)?,
         }
-        Ok(Self { area, chart, x: x_ends, y: y_ends })
+        Ok(panel)
+    }
+
+    fn names(&self, names: &[String], top: i32) -> Drawn {
+        let room = self.at(1.0, 1.0).0 - self.at(0.0, 1.0).0;
+        for (place, name) in names.iter().enumerate() {
+            let (x, _) = self.at(place as f64, 1.0);
+            // A hyphen is a place to break at.
+            for (line, part) in super::style::lines(&name.replace('-', "- "), SMALL, room).iter().take(2).enumerate() {
+                let part = part.replace("- ", "-");
+                self.area.draw_text(&part, &text(SMALL, INK, Anchor::Top), (x, top + line as i32 * SMALL))?;
+            }
+        }
+        Ok(())
     }
 
     /// Where a point lies on the card.
@@ -124,17 +152,5 @@ impl<'a, 'b> Panel<'a, 'b> {
     /// A line over the whole width.
     pub(super) fn level(&self, y: f64, color: RGBColor, width: u32) -> Drawn {
         self.path([(self.x.0, y), (self.x.1, y)].into_iter(), color, width)
-    }
-
-    /// Words on the card, on a ground that keeps lines out of them.
-    pub(super) fn words(&self, words: &str, (x, y): (i32, i32), anchor: Anchor) -> Drawn {
-        let (wide, high) = (super::style::width(words, SMALL), SMALL / 2);
-        let left = match anchor {
-            Anchor::Left | Anchor::TopLeft => x,
-            Anchor::Right => x - wide,
-            Anchor::Center | Anchor::Top => x - wide / 2,
-        };
-        self.area.draw(&Rectangle::new([(left - 3, y - high), (left + wide + 3, y + high)], PAPER.filled()))?;
-        self.area.draw_text(words, &text(SMALL, INK, anchor), (x, y))
     }
 }

@@ -12,7 +12,7 @@ use plotters::prelude::*;
 use polars::prelude::*;
 
 use super::card::{Area, Card, Drawn, Sign, name};
-use super::panel::{Frame, Panel};
+use super::panel::{Below, Frame, Panel};
 use super::scale::Scale;
 use super::style::{Anchor, FAINT_INK, INK, MARKS, SMALL, text};
 use super::{Picture, Source};
@@ -146,7 +146,7 @@ fn picture(source: &Source<'_>, machine: &str, ceilings: &Ceilings, cells: &[Cel
     };
     let scales = scales(&roofs, cells);
     card.draw(|area, rows| {
-        let frame = Frame { x: "FLOP / byte", y: "GFLOP/s", right: RIGHT };
+        let frame = Frame { x: Below::Name("FLOP / byte"), y: "GFLOP/s", right: RIGHT };
         let (low, _) = scales.1.ends();
         let panel = Panel::new(area, rows, scales, &frame)?;
         slopes(&panel, area, &roofs, low)?;

@@ -111,8 +111,6 @@ pub(super) enum Anchor {
     TopLeft,
     /// Its upper edge is there, in the middle.
     Top,
-    /// It ends there, at half its height.
-    Right,
     /// It begins there, at half its height.
     Left,
     /// Its middle is there.
@@ -124,7 +122,6 @@ pub(super) fn text(size: i32, color: RGBColor, anchor: Anchor) -> TextStyle<'sta
     let (across, down) = match anchor {
         Anchor::TopLeft => (HPos::Left, VPos::Top),
         Anchor::Top => (HPos::Center, VPos::Top),
-        Anchor::Right => (HPos::Right, VPos::Center),
         Anchor::Left => (HPos::Left, VPos::Center),
         Anchor::Center => (HPos::Center, VPos::Center),
     };
