@@ -25,6 +25,9 @@ pub enum ReportError {
     /// The standard output.
     #[error("standard output cannot be written: {0}")]
     Stdout(#[source] std::io::Error),
+    /// A question that no cell could answer.
+    #[error("{0}")]
+    Question(String),
     /// Two runs are compared, no more and no fewer.
     #[error("two runs are compared, and these are {count}")]
     NotTwoRuns {

@@ -37,6 +37,7 @@
 //! What this trades away: polars takes most of the workspace's build time. In return there is one scan, and one way to group,
 //! join and sort for reports of twenty cells and of ten million.
 
+mod advise;
 mod answers;
 mod ceilings;
 mod columns;

@@ -1,6 +1,7 @@
 //! The command lines of what needs frames. `crossover` hands `report`, `compare`, `advise` and the end of `run` on to this program, so help
 //! and errors speak as `crossover`.
 
+mod advise;
 mod compare;
 mod report;
 
@@ -24,6 +25,7 @@ struct Cli {
 enum Command {
     Report(report::Arguments),
     Compare(compare::Arguments),
+    Advise(advise::Arguments),
 }
 
 /// Runs a command with these arguments, the program's name first; returns the exit code.
@@ -39,6 +41,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match &cli.command {
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Advise(arguments) => advise::run(arguments),
     };
     result.unwrap_or_else(|error| {
         tell(&format!("error: {error}"));

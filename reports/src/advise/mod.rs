@@ -1,0 +1,123 @@
+//! `crossover advise`: what to use at a size, by what was measured on this machine.
+//!
+//! `sources` chooses the runs → `points` reads their cells → `candidates` finds those that answer the question, measured or interpolated →
+//! this module ranks them within the limits → `show` and `json` tell it.
+//!
+//! # What answers a question
+//!
+//! A question fixes sizes: the length `n` (of a cell that has none, `n_kv`), `heads` and `head_dim` (`d_model / heads`), or `d_model` (of linear layers, `d_in` and
+//! `d_out`), whichever of these a variant has. A cell that was measured at exactly these sizes answers it. So does a point between two
+//! measured ones of the same curve (see [`crate::frames::series`]): time, declared bytes and error are linear in the logarithms between neighbours of one run.
+//! Only one size may be between, and the other axes must be those of both neighbours, or the same share of that size in both; so the point
+//! is a cell that can be run, and the command to check it is printed.
+//!
+//! Nothing is extrapolated. Where a question lies outside of all that was measured, the nearest measured sizes are listed as what they are.
+//!
+//! Only what solves the same problem is ranked together: the task (causal attention is another one than full attention) and every axis of the problem
+//! that the question leaves open make sections of their own. Only cells with the status `ok` count.
+//!
+//! What this trades away: between two lengths a kernel may change its ways (a cache that overflows, a block that no longer fits), which a straight line does not see.
+//! An interpolated figure has its neighbours beside it, and no interval.
+
+mod candidates;
+mod command_line;
+mod json;
+mod points;
+mod question;
+mod show;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use json::json;
+pub(crate) use question::Question;
+pub(crate) use show::document;
+pub(crate) use sources::{Kind, Sources, find};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polars::prelude::IntoLazy;
+
+use crate::error::{ReportError, Result};
+use crate::frames::order::axis_roles;
+use crate::runs::Run;
+use crate::scan;
+use candidates::{Candidate, candidates};
+use points::{Point, points};
+
+/// Candidates that miss a limit and are told of, in each section.
+const MISSES: usize = 3;
+
+/// The whole answer.
+pub(crate) struct Advice<'a> {
+    pub(crate) question: &'a Question,
+    pub(crate) runs: &'a [Run],
+    pub(crate) sections: Vec<Section>,
+    /// The measured sizes nearest to the question, where no section has an answer; fastest first.
+    pub(crate) nearest: Vec<Point>,
+    /// Cells of the kind that is asked for, with the status `ok` and a time.
+    pub(crate) measured: usize,
+    /// Such cells that are emulated, and so left out.
+    pub(crate) emulated: usize,
+    /// Combinations of variant, engine, precision and threads that were measured, but not around this size.
+    pub(crate) elsewhere: usize,
+}
+
+/// Candidates that solve one problem.
+pub(crate) struct Section {
+    pub(crate) task: String,
+    /// Axes of the problem that the question leaves open.
+    pub(crate) open: Vec<(String, String)>,
+    /// Within the limits, fastest first.
+    pub(crate) ranked: Vec<Candidate>,
+    /// Beyond a limit and faster than the first within: the closest to the limit first.
+    pub(crate) misses: Vec<Candidate>,
+    /// All that are beyond a limit.
+    pub(crate) beyond: usize,
+}
+
+/// Answers the question from runs of one machine.
+pub(crate) fn advise<'a>(question: &'a Question, runs: &'a [Run]) -> Result<Advice<'a>> {
+    let machines: BTreeSet<&str> = runs.iter().map(|run| run.manifest.machine.fingerprint.as_str()).collect();
+    if machines.len() > 1 {
+        let all = machines.into_iter().collect::<Vec<_>>().join(" and ");
+        return Err(ReportError::Question(format!("the runs are of different machines ({all}): name those of one with --runs")));
+    }
+    let cells = scan::collect(runs)?;
+    let roles = axis_roles(&cells.clone().lazy())?;
+    let (all, emulated) = points(&cells, question)?;
+    let found = candidates(&cells, &roles, &all, question)?;
+    let told: BTreeSet<_> = found.iter().map(|candidate| candidate.point.kind()).collect();
+    let elsewhere = all.iter().map(Point::kind).filter(|kind| !told.contains(kind)).collect::<BTreeSet<_>>().len();
+    let nearest = if found.is_empty() { nearest(&all, question) } else { Vec::new() };
+    let mut sections: BTreeMap<_, Vec<Candidate>> = BTreeMap::new();
+    for candidate in found {
+        sections.entry((candidate.point.task.clone(), candidate.point.open_axes(question))).or_default().push(candidate);
+    }
+    let mut sections: Vec<Section> = sections.into_iter().map(|((task, open), all)| section(task, open, all, question)).collect();
+    sections.sort_by_key(|section| std::cmp::Reverse(section.ranked.len() + section.beyond));
+    Ok(Advice { question, runs, sections, nearest, measured: all.len(), emulated, elsewhere })
+}
+
+fn section(task: String, open: Vec<(String, String)>, mut all: Vec<Candidate>, question: &Question) -> Section {
+    all.sort_by(|one, other| one.point.ns.total_cmp(&other.point.ns).then_with(|| one.point.cell().cmp(&other.point.cell())));
+    let (ranked, others): (Vec<Candidate>, Vec<Candidate>) =
+        all.into_iter().partition(|candidate| question.excess(&candidate.point) <= 1.0);
+    let beyond = others.len();
+    let fastest = ranked.first().map_or(f64::INFINITY, |candidate| candidate.point.ns);
+    let mut misses: Vec<Candidate> = others.into_iter().filter(|candidate| candidate.point.ns < fastest).collect();
+    misses.sort_by(|one, other| question.excess(&one.point).total_cmp(&question.excess(&other.point)));
+    misses.truncate(MISSES);
+    Section { task, open, ranked, misses, beyond }
+}
+
+/// All points at the sizes that are nearest to those asked for, as the sum of the logarithms of their ratios.
+fn nearest(all: &[Point], question: &Question) -> Vec<Point> {
+    let distance = |point: &Point| -> f64 {
+        question.sizes(&point.axes).iter().map(|(axis, wanted)| (point.number(axis).unwrap_or(f64::NAN) / *wanted as f64).ln().abs()).sum()
+    };
+    let least = all.iter().map(distance).fold(f64::INFINITY, f64::min);
+    let mut nearest: Vec<Point> = all.iter().filter(|point| distance(point) <= least * (1.0 + 1e-9)).cloned().collect();
+    nearest.sort_by(|one, other| one.ns.total_cmp(&other.ns).then_with(|| one.cell().cmp(&other.cell())));
+    nearest
+}
