@@ -7,8 +7,9 @@ use polars::prelude::*;
 
 use crate::error::Result;
 use crate::frames::order::{AxisRoles, axis_roles, sorted};
+use crate::frames::published::Published;
 use crate::frames::{
-    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, scaling, speed, strong, unprofitable,
+    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, published, scaling, speed, strong, unprofitable,
 };
 use crate::runs::{self, Run};
 use crate::scan;
@@ -19,6 +20,9 @@ pub(crate) const FRONTIER: &str = "frontier.csv";
 pub(crate) const SCALING: &str = "scaling.csv";
 pub(crate) const ENGINES: &str = "engines.csv";
 pub(crate) const UNPROFITABLE: &str = "unprofitable.csv";
+pub(crate) const PUBLISHED: &str = "published.csv";
+pub(crate) const PUBLISHED_ORDER: &str = "published-order.csv";
+pub(crate) const PUBLISHED_CROSSINGS: &str = "published-crossings.csv";
 
 /// The answers of a set of runs.
 pub(crate) struct Answers<'a> {
@@ -39,6 +43,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) engines: DataFrame,
     /// Variants that do not pay.
     pub(crate) unprofitable: DataFrame,
+    /// What the papers say, where a run measured one of their tables.
+    pub(crate) published: Published,
     /// How many cells ended how, by family.
     pub(crate) overview: DataFrame,
     /// The fastest cell of each problem.
@@ -50,13 +56,19 @@ pub(crate) struct Answers<'a> {
 impl Answers<'_> {
     /// The tables of answers, each with the name of its file.
     pub(crate) fn tables(&self) -> PolarsResult<Vec<(&'static str, DataFrame)>> {
-        Ok(vec![
+        let mut tables = vec![
             (CROSSOVERS, self.crossovers.clone()),
             (FRONTIER, pareto::competing(&self.rows)?),
             (SCALING, self.scaling.clone()),
             (ENGINES, self.engines.clone()),
             (UNPROFITABLE, self.unprofitable.clone()),
-        ])
+        ];
+        if self.published.comparisons.height() > 0 {
+            tables.push((PUBLISHED, self.published.comparisons.clone()));
+            tables.push((PUBLISHED_ORDER, self.published.ranks.clone()));
+            tables.push((PUBLISHED_CROSSINGS, self.published.crossings.clone()));
+        }
+        Ok(tables)
     }
 }
 
@@ -76,6 +88,7 @@ pub(crate) fn of_cells(runs: &[Run], cells: DataFrame) -> Result<Answers<'_>> {
     let rows = speed::with_share(sorted(wide, &roles).collect()?, &ceilings)?;
     let rows = pareto::with_frontier(rows, &roles, &floors)?;
     Ok(Answers {
+        published: published::published(&rows, &roles, &floors)?,
         runs,
         machines: runs::machines(runs),
         crossovers: crossover::crossovers(&rows, &roles, &floors)?,

@@ -1,7 +1,9 @@
-//! Small samples: the quantile of Student's t, a straight line through points, and a mean of values that come in clusters.
+//! Small samples: the quantile of Student's t, a straight line through points, a mean of values that come in clusters, and rank correlation.
 //!
 //! All of it is in closed form: no random numbers, so the same cells give the same figures whoever asks. Each function's interval rests on what
 //! its head says, and is absent rather than guessed where there are too few values for one.
+
+pub(crate) mod kendall;
 
 /// Quantiles of Student's t at 97.5 %, for 1 to 10 degrees of freedom, from any textbook's table.
 const STUDENT: [f64; 10] = [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004, 2.262_157, 2.228_139];

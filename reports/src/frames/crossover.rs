@@ -171,6 +171,14 @@ impl<'a> Figures<'a> {
     }
 }
 
+/// What becomes of any curve of ratios over sizes, given as place, ratio and the ends of its interval: the verdict, and the crossing with its interval.
+pub(crate) fn along(points: &[[f64; 4]], floor: f64) -> (Verdict, Option<[f64; 3]>) {
+    let points: Vec<Point> =
+        points.iter().map(|[x, ratio, low, high]| Point { x: *x, row: 0, ratio: *ratio, low: *low, high: *high }).collect();
+    let found = find(&points, floor, false);
+    (found.verdict, found.crossing)
+}
+
 fn find(points: &[Point], floor: f64, is_share: bool) -> Found {
     let decided: Vec<(usize, State)> =
         points.iter().enumerate().map(|(at, point)| (at, point.state(floor))).filter(|(_, state)| *state != State::Even).collect();

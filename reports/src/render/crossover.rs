@@ -181,6 +181,6 @@ pub(crate) fn pays(verdict: &str) -> bool {
 }
 
 /// A place on an axis: lengths are whole, so a digit behind the point tells nothing; shares keep theirs.
-fn size(value: f64) -> String {
+pub(crate) fn size(value: f64) -> String {
     if value >= 10.0 { format!("{value:.0}") } else { figure(value) }
 }

@@ -8,7 +8,7 @@ use polars::prelude::*;
 
 use super::Context;
 use super::speed::{OverCeiling, warning};
-use super::{answer, engines, equal_cost, failures, headline, ratio, unprofitable};
+use super::{answer, engines, equal_cost, failures, headline, published, ratio, unprofitable};
 use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
 use crate::runs::Run;
@@ -30,6 +30,7 @@ pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, over: &[Ove
         out += &headline::section(&answers.headline, context)?;
         out += &unprofitable::section(&answers.unprofitable, context)?;
         out += &engines::section(&answers.engines, context)?;
+        out += &published::section(&answers.published, context)?;
         out += &equal_cost::section(cells)?;
         out += &failures::section(&answers.failures)?;
     }
