@@ -5,14 +5,15 @@
 //! `runs` opens the run folders (and makes the tables again where a run was killed) → `scan` makes one lazy frame of all cells,
 //! whatever their runs' axes are → `frames` answers one question a module (overview, headline, speed, memory, accuracy,
 //! failures), each from frame to frame, sorted, without a look at files or formats → `render` turns answers into Markdown →
-//! `text` knows units, escaping and CSV → `report` writes the files.
+//! `html` turns them into a page → `text` knows units, escaping and CSV → `report` writes the files.
 //!
 //! # What is written
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `summary.md` | the commands that made the runs, the machines, counts, the best variant against its baseline, every failure |
-//! | `speed.md`, `memory.md`, `accuracy.md` | one table a family, machine and number of threads, every cell a row |
+//! | `FAMILY.md` | where its variants start to pay, then one table a family, machine and number of threads, every cell a row |
+//! | `index.html` | the same as a page to explore, in one file that needs no network (see the module `html`) |
 //! | `cells.csv` | every column of every cell: RFC 4180 with CRLF line ends, UTF-8, the header first; empty means absent |
 //!
 //! `cells.csv` begins with the column `run` (the run folder's name); the others are those of `cells.parquet` (see `RESULTS.md`),
@@ -46,6 +47,7 @@ mod compare;
 mod error;
 mod fits;
 mod frames;
+mod html;
 mod labels;
 mod pictures;
 mod render;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::answers::{Answers, answer};
 use crate::error::{ReportError, Result};
+use crate::html;
 use crate::pictures::{self, Picture};
 use crate::render::{self, Context};
 use crate::text::csv::{cells_csv, frame_csv};
@@ -14,6 +15,7 @@ use crossover_results::write_atomically;
 
 const SUMMARY: &str = "summary.md";
 const CELLS: &str = "cells.csv";
+const PAGE: &str = "index.html";
 
 /// What a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Format {
     Markdown,
     /// `cells.csv`, and one file for each table of answers.
     Csv,
+    /// `index.html`.
+    Html,
 }
 
 /// What came of it.
@@ -29,6 +33,8 @@ pub enum Format {
 pub struct Outcome {
     /// The file to begin with.
     pub entry: PathBuf,
+    /// The page, where it was asked for.
+    pub page: Option<PathBuf>,
     /// Runs in the report.
     pub runs: usize,
     /// Cells in the report.
@@ -68,6 +74,12 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links)?));
     }
+    let entry = out.join(files.last().map_or(PAGE, |(file, _)| file.as_str()));
+    let page = formats.contains(&Format::Html).then(|| out.join(PAGE));
+    if page.is_some() {
+        let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
+        files.push((PAGE.to_owned(), html::page(&answers, &links)?));
+    }
     let make = |folder: &Path| fs::create_dir_all(folder).map_err(|source| ReportError::OutFolder { path: folder.to_owned(), source });
     make(out)?;
     if !drawings.is_empty() {
@@ -82,11 +94,10 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     if let Some(document) = splice {
         splice_into(document, out, &answers, &context)?;
     }
-    let entry = out.join(files.last().map_or("", |(file, _)| file.as_str()));
     let mut warnings: Vec<String> =
         runs.iter().flat_map(|run| run.notes.iter().map(move |note| format!("run {}: {note}", run.label))).collect();
     warnings.extend((!over.is_empty()).then(|| impossible(over.len())));
-    Ok(Outcome { entry, runs: runs.len(), cells: answers.cells.height(), finding: !over.is_empty(), warnings })
+    Ok(Outcome { entry, page, runs: runs.len(), cells: answers.cells.height(), finding: !over.is_empty(), warnings })
 }
 
 /// Puts the answer between the marks of a document, with links that lead from there to the report.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::report::{Format, Outcome, write_report};
 use crate::text::markdown::counted;
 
-/// Turn finished runs into a report: Markdown tables and a CSV file of all cells.
+/// Turn finished runs into a report: Markdown tables, CSV files of all cells, and a page to explore them.
 ///
 /// A run that was killed is reported with the cells that it had finished. Runs of several machines stay apart.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     splice: Option<PathBuf>,
     /// What to write.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT,..", default_value = "md,csv")]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT,..", default_value = "md,csv,html")]
     format: Vec<FormatArgument>,
 }
 
@@ -38,6 +38,8 @@ enum FormatArgument {
     Md,
     /// Every column of every cell.
     Csv,
+    /// One interactive page that opens from disk.
+    Html,
 }
 
 /// Runs the command; returns the exit code.
@@ -59,6 +61,9 @@ fn tell(outcome: &Outcome) -> ExitCode {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{} of {}", counted(outcome.cells as u64, "cell"), counted(outcome.runs as u64, "run"));
     let _ = writeln!(stdout, "report: {}", outcome.entry.display());
+    if let Some(page) = outcome.page.as_ref().filter(|page| **page != outcome.entry) {
+        let _ = writeln!(stdout, "page: {}", page.display());
+    }
     ExitCode::from(u8::from(outcome.finding))
 }
 
@@ -67,6 +72,7 @@ impl From<FormatArgument> for Format {
         match format {
             FormatArgument::Md => Self::Markdown,
             FormatArgument::Csv => Self::Csv,
+            FormatArgument::Html => Self::Html,
         }
     }
 }
@@ -86,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn both_formats_unless_told() {
+    fn all_formats_unless_told() {
         let all = read(&["a", "b"]);
-        assert_eq!((all.runs.len(), all.format.len()), (2, 2));
+        assert_eq!((all.runs.len(), all.format.len()), (2, 3));
         assert!(matches!(read(&["a", "--format", "csv"]).format[..], [FormatArgument::Csv]));
     }
 }

@@ -1,0 +1,168 @@
+//! `index.html` in a real browser: Debian's `chromium`, driven through `chromedriver` by `browser/drive.py`, on reports of synthetic runs.
+//!
+//! Where the browser or its driver is missing, the test says so and is passed over; with `CROSSOVER_BROWSER=1` it fails instead.
+//! `CROSSOVER_SCREENSHOTS=DIR` keeps the pictures, for people to look at.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crossover_core::axes::AxisValue;
+use crossover_core::testing::slow_tier;
+use crossover_reports::{Format, write_report};
+use crossover_results::schema::{Record, Sample};
+use support::{beside, failed, manifest, measured, run_of, twenty_cells};
+
+const FAMILIES: [&str; 3] = ["attention", "ffn", "linear"];
+const ENGINES: [&str; 4] = ["naive", "simd", "faer", "candle"];
+const RANKS: [i64; 6] = [8, 32, 4, 16, 64, 128];
+/// Of a family: the baseline, and others that are cheaper the longer the sequence.
+const VARIANTS: usize = 5;
+
+/// A sweep of so many cells over families, lengths, engines, precisions, threads, variants and ranks.
+fn sweep(cells: usize, ranks: &[i64]) -> Vec<Record> {
+    let mut all: Vec<Record> = Vec::new();
+    for problem in 0.. {
+        let (family, n, threads) = (FAMILIES[problem % 3], 32i64 << (problem / 3 % 8), 1 + (problem / 24 % 2) as i64);
+        for (engine_at, engine) in ENGINES.into_iter().enumerate() {
+            for precision in ["f32", "bf16"] {
+                let baseline = all.len();
+                for variant in 0..VARIANTS {
+                    let ranks = if variant == 0 { &[0] } else { ranks };
+                    for rank in ranks {
+                        let cell = one(all.len(), problem, family, variant, n, threads, engine_at as u64, *rank);
+                        let axes = [("precision".to_owned(), AxisValue::from(precision))];
+                        let mut cell = Record {
+                            family: family.to_owned(),
+                            engine: engine.to_owned(),
+                            baseline: variant == 0,
+                            beside: all.get(baseline).and_then(beside),
+                            ..cell
+                        };
+                        cell.axes.extend(axes);
+                        if variant > 0 {
+                            cell.axes.insert("rank".to_owned(), AxisValue::Int(*rank));
+                        }
+                        all.push(cell);
+                        if all.len() == cells {
+                            return all;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+#[allow(clippy::too_many_arguments)]
+fn one(at: usize, problem: usize, family: &str, variant: usize, n: i64, threads: i64, engine: u64, rank: i64) -> Record {
+    let (id, group) = (format!("{at:08x}"), format!("g{problem}"));
+    let name = format!("{family}/{}", ["dense", "flash", "window", "low-rank", "sorted"][variant]);
+    if at % 40 == 39 {
+        return failed(&id, &group, &name, n, threads, "oom", "needs 9 GiB, has 2 GiB");
+    }
+    let work = if variant == 0 { n as u64 * n as u64 } else { n as u64 * (100 + 8 * rank as u64 + 40 * variant as u64) };
+    let mut cell = measured(&id, &group, &name, n, threads, (work * 10 / (1 + engine) / threads as u64).max(200));
+    if variant > 0 {
+        let accuracy = cell.accuracy.as_mut().unwrap();
+        let error = 1e-7 * (10f64.powi(variant as i32) + 100.0 / rank.max(1) as f64);
+        (accuracy.err_method_rel, accuracy.error_ratio) = (Some(error), Some(error / 6e-8));
+        cell.memory.as_mut().unwrap().scratch_bytes = 4096 * variant as u64;
+    }
+    if at == 1 {
+        let samples = (0u32..300).map(|round| Sample { round, calls: 10, ns: 20_000 + 10 * u64::from(round), rejected: round == 5 });
+        cell.samples = samples.collect();
+    }
+    cell
+}
+
+fn hostile() -> Vec<Record> {
+    let names = [
+        "</script><script>window.hacked = 1</script>",
+        "<img src=x onerror=\"window.hacked = 1\">",
+        "=cmd()|'x'!A1",
+        "two\nlines & \"quotes\"",
+        "\u{202e}gnp.exe",
+        "{{scripts}}<!--",
+        "constructor",
+        "__proto__",
+        &"x".repeat(300),
+    ];
+    let mut cells = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        for n in [128, 512] {
+            let group = format!("g{n}");
+            let mut dense = measured(&format!("dense{index}-{n}"), &group, "attention/dense", n, 1, 1000 * n as u64);
+            (dense.baseline, dense.engine) = (true, (*name).to_owned());
+            let mut cell = measured(&format!("id{index}-{n}"), &group, name, n, 1, 90_000);
+            (cell.engine, cell.beside) = ((*name).to_owned(), beside(&dense));
+            cell.axes.insert((*name).to_owned(), AxisValue::from(*name));
+            cells.extend([dense, cell, failed(&format!("failed{index}-{n}"), &group, name, n, 1, "crashed", name)]);
+        }
+    }
+    cells
+}
+
+/// Writes the page on one or more runs of these cells into `folder/name`.
+fn page(folder: &Path, name: &str, runs: &[Vec<Record>]) -> PathBuf {
+    let out = folder.join(name);
+    let paths: Vec<PathBuf> = (0..runs.len()).map(|at| folder.join("runs").join(format!("{name}-{at}"))).collect();
+    for (at, (path, cells)) in paths.iter().zip(runs).enumerate() {
+        run_of(path, cells);
+        if runs.len() > 1 {
+            let mut own = manifest();
+            own.machine.fingerprint = format!("machine{}", at + 1);
+            own.machine.cpu_model = Some(format!("Processor {}", at + 1));
+            own.write(&path.join("manifest.json")).unwrap();
+        }
+    }
+    write_report(&paths, &out, &[Format::Markdown, Format::Csv, Format::Html], None).unwrap();
+    out.join("index.html")
+}
+
+fn pages(folder: &Path) {
+    let usual = page(folder, "usual", &[sweep(1500, &RANKS[..2])]);
+    let bytes = fs::metadata(usual).unwrap().len();
+    assert!(bytes <= 5_000_000, "{bytes}");
+    page(folder, "large", &[sweep(10_000, &RANKS)]);
+    page(folder, "hostile", &[hostile()]);
+    page(folder, "empty", &[Vec::new()]);
+    page(folder, "one", &[vec![measured("a", "g", "attention/flash", 128, 1, 1000)]]);
+    page(folder, "failed", &[vec![failed("a", "g", "attention/flash", 128, 1, "oom", "needs 9 GiB")]]);
+    let other = twenty_cells().into_iter().map(|cell| Record { machine: "machine2".into(), ..cell }).collect();
+    page(folder, "machines", &[twenty_cells(), other]);
+    // As of a layout without accuracy, memory and baselines beside, on one engine.
+    let older = |cell: Record| Record { schema: 1, accuracy: None, memory: None, beside: None, engine: "naive".into(), ..cell };
+    page(folder, "older", &[sweep(500, &RANKS[..2]).into_iter().filter(|cell| cell.engine == "naive").map(older).collect()]);
+}
+
+/// The program, by its name on the path.
+fn found(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    let [driver, chromium, python] = ["chromedriver", "chromium", "python3"].map(found);
+    let (Some(driver), Some(chromium), Some(python)) = (driver, chromium, python) else {
+        let wanted = std::env::var_os("CROSSOVER_BROWSER").is_some_and(|value| value == "1");
+        assert!(!wanted, "CROSSOVER_BROWSER=1, but chromium, chromedriver or python3 is not on the path");
+        println!("skipped: chromium, chromedriver or python3 is not on the path");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    pages(folder.path());
+    let pictures = std::env::var_os("CROSSOVER_SCREENSHOTS").map_or_else(|| folder.path().join("pictures"), PathBuf::from);
+    fs::create_dir_all(&pictures).unwrap();
+    // The page's own aim is 100 ms; a machine that does other work may take three times as long.
+    let most_ms = if slow_tier() { "100" } else { "300" };
+    let drive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/drive.py");
+    let output = Command::new(python).arg(drive).args([&driver, &chromium, folder.path(), &pictures]).arg(most_ms).output().unwrap();
+    let [told, failure] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    println!("{told}");
+    assert!(output.status.success(), "{told}{failure}");
+}

@@ -1,0 +1,73 @@
+// Puts the parts together: the state decides what is shown, and every change of it draws what depends on it.
+(function (report) {
+  "use strict";
+
+  const { el, byId, replace, say } = report.dom;
+  const { cells, runs, links } = report.data;
+  const { state, filters, format } = report;
+
+  function head() {
+    replace("title", document.title);
+    const statuses = cells.column("status")?.words ?? [];
+    const counts = statuses.map((word, code) => `${cells.column("status").codes.reduce((sum, other) => sum + (other === code), 0)} ${word}`);
+    replace("summary", cells.rows === 0 ? `There are no cells in ${format.counted(runs.length, "run")}: nothing was finished.` : `${format.counted(cells.rows, "cell")} of ${format.counted(runs.length, "run")}: ${counts.join(", ")}.`);
+    const parts = [["answer", "Answer"], ["explore", "Explore"], ["cells", "Cells"], ["failures", "Failures"], ["about", "Machines and runs"]];
+    const jump = ([id, title]) => el("button", { type: "button", class: "link", on: { click: () => byId(id).scrollIntoView() } }, title);
+    const machines = report.data.machines.map((one) => `${one.cpu_model ?? "unknown processor"}, ${one.usable_cores} of ${one.logical_cores} cores`);
+    if (machines.length === 1) byId("summary").append(` ${machines[0]}.`);
+    replace("links", ...parts.map(jump), ...links.map((link) => el("a", { href: encodeURIComponent(link) }, link)));
+    document.querySelector("[data-skip]").addEventListener("click", (event) => { event.preventDefault(); byId("filters").focus(); });
+  }
+
+  /** Draws everything that depends on filters and axes; tells how long it took. */
+  function draw() {
+    const began = performance.now();
+    const { rows, counts } = filters.apply();
+    filters.show(counts);
+    report.answer.show();
+    const view = report.presets.current(rows);
+    report.chart.show(view);
+    report.chart.draw(view, rows);
+    report.table.show(rows);
+    report.about.show();
+    report.shown = rows.length;
+    report.took = performance.now() - began;
+    return rows;
+  }
+
+  const only = (state, but) => JSON.stringify(Object.entries(state).filter(([name]) => !but.includes(name)).sort());
+
+  /** Draws what a change of the state asks for. */
+  function changed(now, before) {
+    const themed = report.theme.apply();
+    if (themed || only(now, ["cell", "theme", "page", "sort"]) !== only(before, ["cell", "theme", "page", "sort"])) {
+      const rows = draw();
+      say(`${format.counted(rows.length, "cell")} of ${cells.rows} shown`);
+    } else if (now.page !== before.page || now.sort !== before.sort || now.cell !== before.cell) {
+      report.table.show(filters.apply().rows);
+    }
+    if (now.cell !== before.cell) report.detail.show(true);
+    else if (themed) report.detail.redraw();
+  }
+
+  function begin() {
+    head();
+    report.theme.apply();
+    report.theme.build(() => { draw(); report.detail.redraw(); });
+    if (cells.rows === 0) {
+      byId("explore").hidden = true;
+      report.about.build();
+      for (const part of [report.answer, report.table, report.about]) part.show([]);
+      return;
+    }
+    filters.build();
+    report.chart.build();
+    report.about.build();
+    state.on(changed);
+    draw();
+    report.detail.show(state.get().cell !== undefined);
+  }
+
+  begin();
+  report.isReady = true;
+})(window.Report ??= {});
