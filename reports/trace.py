@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recomputes a report from the raw samples of its run, by a path of its own: no data frames, none of the report's code.
+"""Recomputes medians and crossovers of a report from the raw samples of its run, by a path of its own: no data frames, none of the report's code.
 
     trace.py RUN REPORT [--cells 50] [--seed 1]
 
@@ -38,8 +38,9 @@ def per_call(samples):
 
 
 def accepted(record, rounds=None):
-    wanted = (sample for sample in record["samples"] if not sample["rejected"])
-    return [sample for sample in wanted if rounds is None or sample["round"] in rounds]
+    """The undisturbed samples of these rounds, or all where every one was disturbed."""
+    wanted = [sample for sample in record["samples"] if rounds is None or sample["round"] in rounds]
+    return [sample for sample in wanted if not sample["rejected"]] or wanted
 
 
 def ratio(cells, record):
@@ -53,7 +54,7 @@ def ratio(cells, record):
     rounds = {sample["round"] for sample in record["samples"]}
     theirs = accepted(base, rounds)
     # Where the group was measured in parts, this baseline's samples are of another part.
-    if len(theirs) != record["beside"]["samples"]:
+    if len(theirs) != record["beside"]["samples"] or not theirs:
         return None
     return per_call(own) / per_call(theirs)
 

@@ -10,7 +10,7 @@
   const FEW = 3;
   const SHOWN = [["pays", "those that pay"], ["all", "all"], ["not", "those that do not"]];
   const ENGINES = [["fastest", "each family's fastest engine"], ["all", "all engines"]];
-  const PAYS = new Set(["from", "everywhere", "up-to"]);
+  const PAYS = new Set(["from", "by", "everywhere", "up-to"]);
 
   /** Families of which all lines are asked for. */
   const opened = new Set();
@@ -27,7 +27,7 @@
     const ends = Number.isFinite(number("crossing_low", line)) ? ` [${size(number("crossing_low", line))}, ${size(number("crossing_high", line))}]` : "";
     const range = `${axis} ${size(number("from", line))} to ${size(number("to", line))}`;
     return {
-      from: `from ${at}${ends} on`, "up-to": `up to ${at}${ends}`, everywhere: `throughout (${range})`, never: `never up to ${axis} = ${size(number("to", line))}`,
+      from: `from ${at}${ends} on`, by: `by ${axis} = ${size(number("at", line))}`, "up-to": `up to ${at}${ends}`, everywhere: `throughout (${range})`, never: `never up to ${axis} = ${size(number("to", line))}`,
       undecided: `undecided (${range})`, mixed: `comes and goes (${range})`,
     }[text("verdict", line)] ?? text("verdict", line);
   }

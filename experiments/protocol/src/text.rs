@@ -1,6 +1,6 @@
 //! Text that fits a terminal: the programs at both ends of the protocol speak to people too, and do it in one way.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// Columns of plain output.
 const WIDTH: usize = 80;
@@ -63,7 +63,9 @@ pub fn fitted(text: &str) -> String {
 /// A message to standard error, fitted where that is a terminal and as it stands for programs.
 pub fn tell(text: &str) {
     let text = text.trim_end();
-    if std::io::stderr().is_terminal() { eprint!("{}", fitted(text)) } else { eprintln!("{text}") }
+    let mut stderr = std::io::stderr().lock();
+    // Whoever has closed it does not want to know; the work goes on.
+    let _ = if stderr.is_terminal() { write!(stderr, "{}", fitted(text)) } else { writeln!(stderr, "{text}") };
 }
 
 #[cfg(test)]

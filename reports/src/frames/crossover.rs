@@ -1,17 +1,17 @@
 //! Where a variant overtakes the strong baseline: the question that the project is named after.
 //!
 //! Along a curve (see [`super::series`]) the ratio of times to the strong baseline goes through 1 somewhere, or does not. Each point is
-//! *faster* where its whole interval is below 1 by more than the run's noise floor, *slower* where it is above, else *even*. The even ones
-//! decide nothing:
+//! *faster* where its whole interval is below 1 and the ratio by more than the run's noise floor, *slower* where they are above, else *even*:
 //!
-//! | the others, from small to large | verdict |
+//! | from small to large | verdict |
 //! |---|---|
-//! | none, or all of a kind beside an even one whose median is on the other side | `undecided` |
 //! | all faster | `everywhere` |
 //! | all slower | `never` |
-//! | slower, then faster | `from` |
-//! | faster, then slower | `up-to` |
+//! | slower, perhaps even, then only faster | `from` |
+//! | even, then only faster | `by` |
+//! | only faster, perhaps even, then slower | `up-to` |
 //! | more than one change | `mixed` |
+//! | whatever else has even points | `undecided` |
 //!
 //! The crossing lies between the last point before the change and the first one after it. It is the zero of the logarithm of the ratio,
 //! linear between points in the logarithm of the axis (in the axis itself where that is a share below 1). Its interval is bounded by the zeros of the
@@ -32,6 +32,7 @@ pub(crate) enum Verdict {
     Everywhere,
     Never,
     From,
+    By,
     UpTo,
     Mixed,
 }
@@ -43,6 +44,7 @@ impl Verdict {
             Self::Everywhere => "everywhere",
             Self::Never => "never",
             Self::From => "from",
+            Self::By => "by",
             Self::UpTo => "up-to",
             Self::Mixed => "mixed",
         }
@@ -98,7 +100,7 @@ struct Found {
 /// `axis:threads`, `axis` (the moving one), `setting`, `verdict`, `crossing`, `crossing_low`, `crossing_high`, `from`, `to` (the range with ratios), `points`,
 /// `failed` (points where the variant did not end well), `alone` (where it did and the baseline did not), `against` (variants that were the strong
 /// baseline), and of the point where it pays first (`at`; the best one where it never does): `id`, `ratio`, `ratio_low`, `ratio_high`,
-/// `err_method_rel`, `declared_ratio`. `floors` are the runs' noise floors.
+/// `err_method_rel`, `error_ratio`, `declared_ratio`. `floors` are the runs' noise floors.
 pub(crate) fn crossovers(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
     let figures = Figures::of(rows)?;
     let mut lines = Vec::new();
@@ -184,15 +186,15 @@ fn find(points: &[Point], floor: f64, is_share: bool) -> Found {
         points.iter().enumerate().map(|(at, point)| (at, point.state(floor))).filter(|(_, state)| *state != State::Even).collect();
     let changes: Vec<(usize, usize)> =
         decided.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| (pair[0].0, pair[1].0)).collect();
-    let all_below = points.iter().all(|point| point.ratio < 1.0);
-    let all_above = points.iter().all(|point| point.ratio > 1.0);
-    let verdict = match (decided.first(), changes.len()) {
-        (Some((_, State::Faster)), 0) if all_below => Verdict::Everywhere,
-        (Some((_, State::Slower)), 0) if all_above => Verdict::Never,
-        (None, _) | (_, 0) => Verdict::Undecided,
-        (Some((_, State::Faster)), 1) => Verdict::UpTo,
-        (Some(_), 1) => Verdict::From,
-        _ => Verdict::Mixed,
+    let even = |points: &[Point]| points.iter().any(|point| point.state(floor) == State::Even);
+    let verdict = match (decided.first().copied(), changes.as_slice()) {
+        (Some((_, State::Faster)), []) if !even(points) => Verdict::Everywhere,
+        (Some((first, State::Faster)), []) if !even(&points[first..]) => Verdict::By,
+        (Some((_, State::Slower)), []) if !even(points) => Verdict::Never,
+        (Some((_, State::Faster)), [(before, _)]) if !even(&points[..*before]) => Verdict::UpTo,
+        (Some((_, State::Slower)), [(_, after)]) if !even(&points[*after..]) => Verdict::From,
+        (_, [_, _, ..]) => Verdict::Mixed,
+        _ => Verdict::Undecided,
     };
     let crossing = match (verdict, changes.first()) {
         (Verdict::From | Verdict::UpTo, Some((before, after))) => Some(crossing(&points[*before..=*after], is_share)),
@@ -251,7 +253,20 @@ fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
         "ratio_low" => open(|line| line.told.low),
         "ratio_high" => open(|line| line.told.high),
     )?;
-    let columns = [RUN, "machine", "family", "engine", "variant", "exact", PRECISION, THREADS, "id", "err_method_rel", "declared_ratio"];
+    let columns = [
+        RUN,
+        "machine",
+        "family",
+        "engine",
+        "variant",
+        "exact",
+        PRECISION,
+        THREADS,
+        "id",
+        "err_method_rel",
+        "error_ratio",
+        "declared_ratio",
+    ];
     taken(rows, &told, &columns, more, &["family", "machine", RUN, "axis", PRECISION, THREADS, "variant", "setting", "engine"])
 }
 
@@ -275,13 +290,17 @@ mod tests {
 
     #[test]
     fn verdicts_follow_the_changes_and_the_undecided_decide_nothing() {
-        let cases: [(&[f64], Verdict); 8] = [
+        let cases: [(&[f64], Verdict); 12] = [
             (&[2.0, 1.0, 0.5, 0.4], Verdict::From),
+            (&[1.0, 2.0, 0.5], Verdict::From),
+            (&[2.0, 0.5, 1.0], Verdict::Undecided),
+            (&[1.0, 0.5, 0.4], Verdict::By),
             (&[0.5, 1.05, 2.0], Verdict::UpTo),
-            (&[0.5, 0.99, 0.5], Verdict::Everywhere),
-            (&[3.0, 1.01, 2.0], Verdict::Never),
-            (&[0.5, 1.01, 0.5], Verdict::Undecided),
-            (&[3.0, 0.99], Verdict::Undecided),
+            (&[1.0, 0.5, 2.0], Verdict::Undecided),
+            (&[0.5, 0.4, 0.5], Verdict::Everywhere),
+            (&[0.5, 0.99], Verdict::Undecided),
+            (&[3.0, 1.2, 2.0], Verdict::Never),
+            (&[3.0, 1.01], Verdict::Undecided),
             (&[2.0, 0.5, 2.0], Verdict::Mixed),
             (&[1.0, 1.05, 0.95], Verdict::Undecided),
         ];
@@ -290,7 +309,7 @@ mod tests {
             assert_eq!(verdict(&points, 0.0).verdict, expected, "{ratios:?}");
         }
         // Faster by its interval, but within the noise.
-        assert_eq!(verdict(&[(64.0, 0.8), (128.0, 0.7)], 0.3).verdict, Verdict::Everywhere);
+        assert_eq!(verdict(&[(64.0, 0.8), (128.0, 0.7)], 0.3).verdict, Verdict::By);
         assert_eq!(verdict(&[(64.0, 0.8), (128.0, 0.85)], 0.3).verdict, Verdict::Undecided);
     }
 

@@ -22,7 +22,7 @@ const FIRST: [&str; 2] = ["axis:n", "axis:n_kv"];
 pub(crate) struct Series {
     /// The moving axis, as a column.
     pub(crate) axis: String,
-    /// What is held, where it is not the same in all cells of this variant and engine.
+    /// What is held: the parameters, and of the sizes those that are not the same in all cells of this variant and engine.
     pub(crate) setting: String,
     /// Its points, by increasing value; several rows may share one where some of them failed.
     pub(crate) points: Vec<(f64, usize)>,
@@ -139,6 +139,11 @@ impl Axes {
                 .filter_map(|(((axis, _), value), _)| Some(format!("{} = {}", axis_name(&self.names[*axis]), value.as_ref()?)))
                 .collect();
             setting.extend(following.iter().filter_map(|axis| self.range(*axis, moving, &points)));
+            let constant = (0..self.names.len()).filter(|axis| !self.is_problem[*axis] && !varying.contains(axis) && !own_column(*axis));
+            setting.extend(constant.filter_map(|axis| {
+                let value = self.texts[axis][points.first()?.1].as_ref().filter(|value| !value.is_empty())?;
+                Some(format!("{} = {value}", axis_name(&self.names[axis])))
+            }));
             all.push(Series { axis: self.names[moving].clone(), setting: setting.join(", "), points });
         }
         all
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn one_value_a_share_and_a_follower() {
-        assert_eq!(curves(&[(64, Some(8)), (128, Some(8)), (256, Some(8))]), ["axis:n [] 64 128 256"]);
+        assert_eq!(curves(&[(64, Some(8)), (128, Some(8)), (256, Some(8))]), ["axis:n [rank = 8] 64 128 256"]);
         assert_eq!(curves(&[(64, Some(8)), (128, Some(20)), (256, Some(32))]), ["axis:n [rank = 8..32] 64 128 256"]);
         let shares = [(64, Some(8)), (64, Some(16)), (128, Some(16)), (128, Some(32))];
         let expected = ["axis:n [rank = n/4] 64 128", "axis:n [rank = n/8] 64 128", "axis:rank [n = 128] 16 32", "axis:rank [n = 64] 8 16"];

@@ -8,20 +8,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::*;
 
 use super::Context;
-use super::crossover::{pays, spelled};
+use super::crossover::{pays, size, spelled};
 use super::family::files;
 use crate::answers::Answers;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
 use crate::text::markdown::{ABSENT, Align, Table, counted, name};
-use crate::text::units::{figure, scientific};
+use crate::text::units::{figure, percent, scientific};
 
-/// Lines of a family that are shown: of exact variants, and of approximations.
-const LISTED: [usize; 2] = [4, 6];
+/// Lines of a family that are shown: of each kind so many.
+const LISTED: [usize; 3] = [6, 6, 3];
+
+/// Behind an error that is no distance from the baseline's function.
+const OWN: &str = "‡";
 
 const ABOUT: &str = "\n## What pays, and from where on\n\n\
-    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine, exact ones first, then by error: where they pay, and there the ratio of \
-    times, the error (relative Frobenius norm against the exact result) and the ratio of declared memory. Whether an error can be borne is \
-    for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
+    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine. At most six that compute the exact result, \
+    the largest gain first; then at most six approximations, the smallest error first; then at most three that compute another function in the baseline's place. *time*, *error* \
+    (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at which it pays; time and memory are ratios. \
+    Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
+
+const ANOTHER: &str =
+    "\n‡: against the same function in f64. It is another function than the baseline's, so what it costs a model is not told here.\n";
 
 /// The section; says so where no curve has two points. `folder` leads from the text's place to the report.
 pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str) -> PolarsResult<String> {
@@ -32,7 +39,7 @@ pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str
                 .to_owned(),
         );
     }
-    let mut out = ABOUT.to_owned();
+    let mut out = ABOUT.to_owned() + &reservations(answers, context)?;
     let documents: BTreeMap<String, String> = files(&answers.cells)?.into_iter().collect();
     let fastest = fastest_engines(&answers.rows)?;
     let (families, machines, engines) = (frame.texts("family")?, frame.texts("machine")?, frame.texts("engine")?);
@@ -52,6 +59,24 @@ pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str
         out += &table(frame, context, &rows, &format!("{folder}{}", documents.get(family).map_or("summary.md", String::as_str)))?;
     }
     out += &unsaid(&answers.cells, families)?;
+    Ok(out)
+}
+
+/// What to know before reading on: the noise of each run, and what it has not finished.
+fn reservations(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<String> {
+    let mut out = "\n".to_owned();
+    let runs = answers.cells.ints(RUN)?;
+    for (place, run) in answers.runs.iter().enumerate() {
+        let finished = runs.iter().filter(|run| *run == Some(place as i64)).count() as u64;
+        let noise = match run.noise_floor() {
+            Some(floor) => format!("noise floor {}: a ratio nearer to 1 decides nothing", percent(floor)),
+            None => "noise was not measured: a ratio near 1 may be nothing else".to_owned(),
+        };
+        let planned = run.manifest.cells_planned;
+        let partial =
+            if finished < planned { format!("; **only {finished} of {planned} planned cells are finished**") } else { String::new() };
+        out += &format!("* Run {}: {noise}{partial}.\n", context.run(Some(place as i64)));
+    }
     Ok(out)
 }
 
@@ -89,16 +114,23 @@ pub(crate) fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String
 
 fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &str) -> PolarsResult<String> {
     let verdicts = frame.texts("verdict")?;
-    let errors = frame.doubles("err_method_rel")?;
+    let (is_exact, comparable) = (frame.flags("exact")?, frame.doubles("error_ratio")?);
+    let [errors, ratios] = ["err_method_rel", "ratio"].map(|column| frame.doubles(column));
+    let (errors, ratios) = (errors?, ratios?);
+    let kind = |row: usize| match (is_exact.get(row), comparable.get(row)) {
+        (Some(true), _) => 0,
+        (_, Some(_)) => 1,
+        (_, None) => 2,
+    };
+    let by = |row: usize| if kind(row) == 1 { errors.get(row) } else { ratios.get(row) }.unwrap_or(f64::INFINITY);
     let mut winners: Vec<usize> = rows.iter().copied().filter(|row| verdicts.get(*row).is_some_and(pays)).collect();
-    let error = |row: usize| errors.get(row).unwrap_or(f64::INFINITY);
-    winners.sort_by(|a, b| error(*a).total_cmp(&error(*b)));
-    let is_exact = frame.flags("exact")?;
-    let (exact, approximate): (Vec<usize>, Vec<usize>) = winners.iter().partition(|row| is_exact.get(**row) == Some(true));
-    let shown: Vec<usize> = exact.iter().take(LISTED[0]).chain(approximate.iter().take(LISTED[1])).copied().collect();
+    winners.sort_by(|a, b| kind(*a).cmp(&kind(*b)).then(by(*a).total_cmp(&by(*b))));
+    let of_kind = |of: usize| winners.iter().copied().filter(move |row| kind(*row) == of).take(LISTED[of]);
+    let shown: Vec<usize> = (0..LISTED.len()).flat_map(of_kind).collect();
     let mut out = String::new();
     if !shown.is_empty() {
         out += &lines(frame, context, &shown)?;
+        out += if shown.iter().any(|row| comparable.get(*row).is_none()) { ANOTHER } else { "" };
         out.push('\n');
     }
     let more = match winners.len() - shown.len() {
@@ -108,7 +140,7 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &st
     };
     let rest = match rows.len() - winners.len() {
         0 => String::new(),
-        rest => format!("{rest} of {} do not pay, or not throughout, within what was measured. ", counted(rows.len() as u64, "curve")),
+        rest => format!("Of {} {rest} do not pay within what was measured, or it cannot be told. ", counted(rows.len() as u64, "curve")),
     };
     Ok(out + &format!("{more}{rest}All: [{document}]({document}).\n"))
 }
@@ -130,7 +162,7 @@ fn lines(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResu
     headings.extend(several_runs.then(|| (RUN.to_owned(), Align::Left)));
     headings.extend(regime.iter().map(|column| (axis_name(column).to_owned(), Align::Left)));
     headings.push(("pays".to_owned(), Align::Left));
-    headings.extend(["time", "error", "memory"].map(|heading| (heading.to_owned(), Align::Right)));
+    headings.extend(["time", "error", "memory", "points"].map(|heading| (heading.to_owned(), Align::Right)));
     headings.push(("against".to_owned(), Align::Left));
     let mut table = Table::new(headings);
     for row in rows {
@@ -142,11 +174,10 @@ fn lines(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResu
             cells.push(text(column, *row)?.unwrap_or_else(|| ABSENT.to_owned()));
         }
         cells.push(spelled(frame, *row)?);
-        cells.extend([
-            shown(double("ratio")?, figure),
-            shown(double("err_method_rel")?, scientific),
-            shown(double("declared_ratio")?, figure),
-        ]);
+        let at = format!("{} at {}", shown(double("ratio")?, figure), shown(double("at")?, size));
+        let own = if frame.doubles("error_ratio")?.get(*row).is_none() { format!(" {OWN}") } else { String::new() };
+        cells.extend([at, shown(double("err_method_rel")?, scientific) + &own, shown(double("declared_ratio")?, figure)]);
+        cells.push(text("points", *row)?.unwrap_or_default());
         cells.push(text("against", *row)?.unwrap_or_default());
         table.push(cells);
     }

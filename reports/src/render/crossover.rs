@@ -15,7 +15,9 @@ use crate::text::units::{figure, scientific};
 const ABOUT: &str = "\nWhere a variant overtakes the strong baseline: the fastest cell of the same engine, precision and threads that computes the exact result \
     (*against*; an exact variant is held against the declared baseline). *from 900 [850, 960]*: faster from there on, by interpolation between the measured \
     lengths, with the interval that the 95 % intervals of the ratios leave; *up to*: faster until there; nothing is said beyond the measured range; the ratio \
-    of times behind *never* is the best that was seen. Within the noise floor nothing counts as faster or slower: *undecided* is what such points leave open. *error* is the distance from \
+    of times behind *never* is the best that was seen. A ratio within the noise floor, or whose interval holds 1, is neither faster nor slower: \
+    *by 256* is faster from there on and not decided before, *undecided* is what such points leave open otherwise. The interval of a crossing tells how well the times are known, and nothing of \
+    how straight the curve is between two sizes. *error* is the distance from \
     the exact result (relative Frobenius norm) and *memory* the declared bytes over the declared baseline's, where it first pays (else where it comes nearest), \
     the largest of the engines'. *points* have a ratio; those beside them failed, or their baseline did.\n";
 
@@ -170,14 +172,15 @@ pub(crate) fn spelled(frame: &DataFrame, row: usize) -> PolarsResult<String> {
             (Some(to), Some(ratio)) => format!("never up to {}: {}", size(to), figure(ratio)),
             _ => ABSENT.to_owned(),
         },
-        "mixed" => "comes and goes".to_owned(),
+        "by" => format!("by {axis} = {}", double("at")?.map_or_else(|| ABSENT.to_owned(), size)),
+        "mixed" => "more than one change".to_owned(),
         _ => "undecided".to_owned(),
     })
 }
 
 /// True for the verdicts of what is faster somewhere and says where.
 pub(crate) fn pays(verdict: &str) -> bool {
-    matches!(verdict, "from" | "up-to" | "everywhere")
+    matches!(verdict, "from" | "by" | "up-to" | "everywhere")
 }
 
 /// A place on an axis: lengths are whole, so a digit behind the point tells nothing; shares keep theirs.

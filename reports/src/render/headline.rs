@@ -15,7 +15,7 @@ const LISTED: usize = 40;
 const ABOUT: &str = "\n## Best alternative to the baseline\n\n\
     The fastest of each problem beside the baseline itself, as the ratio of its median time to the baseline's in the same rounds, with a conservative 95 % interval: below 1 \
     is faster, an interval that holds 1 shows no difference, and a ratio nearer to 1 than the run's noise floor is within the noise. *memory* is its declared bytes over the baseline's, *error* its distance from \
-    the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *n* is the number of cells that it was picked from, *samples* are \
+    the exact result (relative Frobenius norm): the fastest may be one whose error nobody can use. *of* is the number of cells that it was picked from, *samples* are \
     the variant's and the baseline's. Emulated cells are left out.\n";
 
 /// The section. `frame` is that of `frames::headline`.
@@ -55,7 +55,7 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResu
         ("error", Align::Right),
         ("verdict", Align::Left),
     ];
-    let last = [("baseline", Align::Left), ("its median", Align::Right), ("n", Align::Right), ("samples", Align::Right)];
+    let last = [("baseline", Align::Left), ("its median", Align::Right), ("of", Align::Right), ("samples", Align::Right)];
     headings.extend(own.into_iter().chain(last).map(|(heading, align)| (heading.to_owned(), align)));
     let mut table = Table::new(headings);
     for row in rows.iter().take(LISTED) {
@@ -128,7 +128,7 @@ fn cell_name(frame: &DataFrame, context: &Context<'_>, side: &str, row: usize) -
     let (Some(variant), Some(engine)) = (text("variant")?, text("engine")?) else { return Ok(None) };
     let mut words = format!("{} on {}", name(&variant), name(&engine));
     for axis in &context.roles.parameters {
-        if let Some(value) = text(axis)? {
+        if let Some(value) = text(axis)?.filter(|value| !value.is_empty()) {
             words += &format!(", {} = {}", name(axis_name(axis)), name(&value));
         }
     }

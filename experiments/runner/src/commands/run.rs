@@ -20,6 +20,7 @@ mod recorder;
 mod request;
 mod summary;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,7 +89,8 @@ fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
 /// Runs what is left of one run.
 fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<ExitCode> {
     let (began, before) = (Instant::now(), Before::now());
-    eprintln!("{}", open.heading());
+    // Nobody may be there to read it: the run goes on all the same.
+    let _ = writeln!(io::stderr(), "{}", open.heading());
     ceilings::measure(&mut open, interrupt)?;
     let (outcome, tally) = interrupt.gently(|| measure(&mut open, budget, interrupt))?;
     folder::sweep(&open.folder);
@@ -108,7 +110,7 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
             Ok(if bad > 0 { finding() } else { ExitCode::SUCCESS })
         }
         Err(Halt::Interrupted) => {
-            eprintln!("{}", summary::interrupted(&open, &tally));
+            let _ = writeln!(io::stderr(), "{}", summary::interrupted(&open, &tally));
             Ok(interrupt.exit_code())
         }
         Err(Halt::Store(error)) if !open.folder.manifest_path().exists() => Err(error),
