@@ -1,7 +1,12 @@
 //! Hand-made cells for the tests of the frames.
 
+use std::collections::BTreeMap;
+
 use polars::prelude::*;
 use serde_json::{Value, json};
+
+use crate::frames::order::AxisRoles;
+use crate::render::Context;
 
 /// A cell as the frames' tests need it; the figures that are not named here follow from the others.
 #[derive(Debug, Clone)]
@@ -79,6 +84,7 @@ fn without_rank(cells: &[Cell]) -> DataFrame {
         "machine" => column(|cell| cell.machine),
         "group" => column(|cell| cell.group),
         "id" => column(|cell| cell.id),
+        "experiment" => column(|_| "hand-made"),
         "family" => column(|_| "attention"),
         "variant" => column(|cell| match (cell.variant, cell.baseline) {
             ("", true) => "attention/dense",
@@ -114,6 +120,12 @@ fn without_rank(cells: &[Cell]) -> DataFrame {
         "axis:precision" => column(|cell| cell.precision),
     )
     .unwrap()
+}
+
+/// Hands over what the sections of a report of one run have in common.
+pub(crate) fn with_context<T>(roles: &AxisRoles, render: impl FnOnce(&Context<'_>) -> T) -> T {
+    let context = Context { labels: vec!["run"], floors: vec![None], machines: BTreeMap::new(), several_machines: false, roles };
+    render(&context)
 }
 
 /// Ceilings of two threads: 50 and 100 GFLOP/s, 200 GB/s in a 16 KiB working set, 10 GB/s beyond.

@@ -3,8 +3,8 @@
 //! The way of a cell through this crate, by the files in its order:
 //!
 //! `runs` opens the run folders (and makes the tables again where a run was killed) → `scan` makes one lazy frame of all cells,
-//! whatever their runs' axes are → `frames` answers one question a module (overview, headline, speed, memory, accuracy,
-//! failures), each from frame to frame, sorted, without a look at files or formats → `render` turns answers into Markdown →
+//! whatever their runs' axes are → `frames` answers one question a module (speed, memory, accuracy, crossovers, growth with the size, the frontier,
+//! engines, what never pays, the papers' figures, failures, ..), each from frame to frame, sorted, without a look at files or formats → `render` turns answers into Markdown →
 //! `html` turns them into a page → `text` knows units, escaping and CSV → `report` writes the files.
 //!
 //! # What is written
@@ -12,9 +12,11 @@
 //! | file | what it is |
 //! |---|---|
 //! | `summary.md` | the commands that made the runs, the machines, counts, the best variant against its baseline, every failure |
-//! | `FAMILY.md` | where its variants start to pay, then one table a family, machine and number of threads, every cell a row |
+//! | `FAMILY.md` | of one family: where its variants start to pay, the frontier of time, error and memory, growth with the size; then every cell in tables |
 //! | `index.html` | the same as a page to explore, in one file that needs no network (see the module `html`) |
 //! | `cells.csv` | every column of every cell: RFC 4180 with CRLF line ends, UTF-8, the header first; empty means absent |
+//! | `crossovers.csv`, `frontier.csv`, `scaling.csv`, `engines.csv`, `unprofitable.csv` | the answers of these sections, all lines |
+//! | `published.csv`, `published-order.csv`, `published-crossings.csv` | figures, orders and crossings beside the papers', where a run measured one of their tables |
 //!
 //! `cells.csv` begins with the column `run` (the run folder's name); the others are those of `cells.parquet` (see `RESULTS.md`),
 //! missing ones of older layouts empty. Text that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, a tab

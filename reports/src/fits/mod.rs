@@ -1,30 +1,11 @@
-//! Small samples: the quantile of Student's t, a straight line through points, a mean of values that come in clusters, and rank correlation.
+//! Small samples: a straight line through points, a mean of values that come in clusters, and rank correlation.
 //!
 //! All of it is in closed form: no random numbers, so the same cells give the same figures whoever asks. Each function's interval rests on what
 //! its head says, and is absent rather than guessed where there are too few values for one.
 
 pub(crate) mod kendall;
 
-/// Quantiles of Student's t at 97.5 %, for 1 to 10 degrees of freedom, from any textbook's table.
-const STUDENT: [f64; 10] = [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004, 2.262_157, 2.228_139];
-/// The same of the normal distribution.
-const NORMAL: f64 = 1.959_963_985;
-
-/// By how many standard errors a 95 % interval reaches to either side.
-///
-/// Beyond the table the expansion in powers of 1/f (Abramowitz and Stegun 1964, 26.7.5), to the third: right to five digits from 11 on.
-fn student(freedom: usize) -> f64 {
-    if let Some(known) = freedom.checked_sub(1).and_then(|at| STUDENT.get(at)) {
-        return *known;
-    }
-    let (z, f) = (NORMAL, freedom as f64);
-    let powers: [f64; 3] = [
-        (z.powi(3) + z) / 4.0,
-        (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0,
-        (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0,
-    ];
-    z + powers[0] / f + powers[1] / f.powi(2) + powers[2] / f.powi(3)
-}
+use crate::statistics::student;
 
 /// A straight line through points, by least squares.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,17 +70,6 @@ pub(crate) fn mean(clusters: &[Vec<f64>]) -> Option<Mean> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantiles_agree_with_the_tables() {
-        // Abramowitz and Stegun, table 26.10, and 120 degrees as printed everywhere.
-        for (freedom, expected) in [(1, 12.706), (4, 2.776), (10, 2.228), (11, 2.201), (15, 2.131), (30, 2.042), (60, 2.000), (120, 1.980)]
-        {
-            assert!((student(freedom) - expected).abs() < 6e-4, "{freedom}: {}", student(freedom));
-        }
-        // The table and the expansion meet.
-        assert!(student(10) > student(11) && student(10) - student(11) < student(9) - student(10));
-    }
 
     #[test]
     fn a_line_agrees_with_a_worked_example() {

@@ -27,26 +27,23 @@ type Logs = BTreeMap<String, Vec<f64>>;
 /// One row for every engine and rival that share a cell, in both directions: `machine`, `family` ([`ALL`] for all of several), `threads`, `engine`, `place` (1 is
 /// the best), `rival`, `rival_place`, `ratio` (the engine's time over its rival's, geometric mean), `ratio_low`, `ratio_high`, `cells`, `problems`.
 pub(crate) fn engines(rows: &DataFrame) -> PolarsResult<DataFrame> {
+    let works = same_work(rows)?;
+    let mut families: BTreeMap<(&str, Option<i64>), BTreeSet<&str>> = BTreeMap::new();
+    for work in &works {
+        families.entry((&work.machine, work.threads)).or_default().insert(&work.family);
+    }
     let mut classes: BTreeMap<Class, BTreeMap<(String, String), Logs>> = BTreeMap::new();
-    for work in same_work(rows)? {
-        for own in &work.engines {
-            for rival in work.engines.iter().filter(|rival| rival.0 != own.0) {
-                let log = (own.1 / rival.1).ln();
-                for family in [Some(work.family.clone()), None] {
-                    let class = classes.entry((work.machine.clone(), work.threads, family)).or_default();
-                    let logs = class.entry((own.0.clone(), rival.0.clone())).or_default();
-                    logs.entry(work.problem.clone()).or_default().push(log);
-                }
+    for work in &works {
+        // Where there is one family, it is all.
+        let several = families.get(&(work.machine.as_str(), work.threads)).is_some_and(|families| families.len() > 1);
+        for family in [Some(work.family.clone())].into_iter().chain(several.then_some(None)) {
+            let class = classes.entry((work.machine.clone(), work.threads, family)).or_default();
+            for (own, rival) in work.pairs() {
+                let logs = class.entry((own.0.clone(), rival.0.clone())).or_default();
+                logs.entry(work.problem.clone()).or_default().push((own.1 / rival.1).ln());
             }
         }
     }
-    let families: BTreeMap<(String, Option<i64>), usize> =
-        classes.keys().filter(|class| class.2.is_some()).fold(BTreeMap::new(), |mut counts, class| {
-            *counts.entry((class.0.clone(), class.1)).or_default() += 1;
-            counts
-        });
-    // One family is all there is: said once.
-    classes.retain(|class, _| class.2.is_some() || families.get(&(class.0.clone(), class.1)).is_some_and(|count| *count > 1));
     let mut lines = Vec::new();
     for (class, pairs) in &classes {
         lines.extend(ranked(class, pairs));
@@ -62,6 +59,13 @@ struct Work {
     problem: String,
     /// Each engine's median.
     engines: Vec<(String, f64)>,
+}
+
+impl Work {
+    /// Each engine with each other one.
+    fn pairs(&self) -> impl Iterator<Item = (&(String, f64), &(String, f64))> {
+        self.engines.iter().flat_map(|own| self.engines.iter().filter(move |rival| rival.0 != own.0).map(move |rival| (own, rival)))
+    }
 }
 
 fn same_work(rows: &DataFrame) -> PolarsResult<Vec<Work>> {

@@ -36,7 +36,7 @@ pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsRe
     let (ratios, lows, highs, errors) = (ratios?, lows?, highs?, rows.doubles("err_method_rel")?);
     let [machines, variants, engines, statuses, ids] = ["machine", "variant", "engine", "status", "id"].map(|column| rows.texts(column));
     let (machines, variants, engines, statuses, ids) = (machines?, variants?, engines?, statuses?, ids?);
-    let (own, runs) = (rows.flags("own_baseline")?, rows.ints(RUN)?);
+    let (own, apart, runs) = (rows.flags("own_baseline")?, rows.flags("apart")?, rows.ints(RUN)?);
     let mut found: BTreeMap<(Option<&str>, Option<&str>), Points> = BTreeMap::new();
     for row in 0..rows.height() {
         let (Some("ok"), Some(ratio), Some(false)) = (statuses.get(row), ratios.get(row), own.get(row)) else { continue };
@@ -44,7 +44,12 @@ pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsRe
         points.all.push(row);
         points.engines.extend(engines.get(row).map(str::to_owned));
         let floor = runs.get(row).and_then(|run| *floors.get(usize::try_from(run).ok()?)?).unwrap_or(0.0);
-        match State::of(ratio, lows.get(row).unwrap_or(0.0), highs.get(row).unwrap_or(f64::INFINITY), floor) {
+        // A ratio to another time has what drifted in it: it shows nothing.
+        let state = match apart.get(row) {
+            Some(true) => State::Even,
+            _ => State::of(ratio, lows.get(row).unwrap_or(0.0), highs.get(row).unwrap_or(f64::INFINITY), floor),
+        };
+        match state {
             State::Faster => {
                 points.faster.push(row);
                 // What nobody knows to be wrong is not called so.
@@ -95,7 +100,15 @@ mod tests {
     use crate::frames::strong::with_strong;
 
     fn cell(id: &'static str, variant: &'static str, median: i64, error: f64) -> Cell {
-        Cell { id, variant, median: Some(median), error: Some(error), error_ratio: Some(error * 1e6), ..Cell::default() }
+        Cell {
+            id,
+            variant,
+            median: Some(median),
+            error: Some(error),
+            error_ratio: Some(error * 1e6),
+            beside: Some(("a", 1000)),
+            ..Cell::default()
+        }
     }
 
     fn found(cells: &[Cell], floor: Option<f64>) -> Vec<String> {
@@ -136,6 +149,13 @@ mod tests {
         assert_eq!(found(&[dense(), cell("b", "attention/x", 900, 0.01)], None), ["attention/x never b 0 1 0.9"]);
         assert!(found(&[dense(), cell("b", "attention/x", 500, 0.01)], Some(0.5)).is_empty());
         assert_eq!(found(&[dense(), cell("b", "attention/x", 500, 0.01)], Some(1.5)), ["attention/x never b 0 1 0.5"]);
+    }
+
+    #[test]
+    fn a_ratio_to_another_time_is_no_lead() {
+        let dense = || Cell { baseline: true, ..cell("a", "attention/dense", 1000, 1e-6) };
+        let apart = Cell { beside: None, ..cell("b", "attention/x", 100, 0.01) };
+        assert_eq!(found(&[dense(), apart], None), ["attention/x never b 0 1 0.1"]);
     }
 
     #[test]

@@ -111,3 +111,48 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
         frame.ints("declared_bytes")?.get(row).map_or_else(String::new, |size| bytes(size as f64)),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{Cell, frame, with_context};
+    use crate::frames::baseline::with_baseline;
+    use crate::frames::memory::memory;
+    use crate::frames::order::{axis_roles, sorted};
+    use crate::frames::pareto::with_frontier;
+
+    #[test]
+    fn the_frontier_of_the_largest_problem_comes_first() {
+        let of = |id, variant, n, median, error| Cell {
+            id,
+            variant,
+            n,
+            group: if n == 64 { "small" } else { "large" },
+            baseline: variant == "attention/dense",
+            median: Some(median),
+            error: Some(error),
+            ..Cell::default()
+        };
+        let cells = frame(&[
+            of("a", "attention/dense", 64, 4000, 1e-7),
+            of("b", "attention/dense", 512, 9000, 1e-7),
+            of("c", "attention/window", 512, 5000, 0.5),
+            of("d", "attention/top-k", 512, 9050, 0.5),
+            of("e", "attention/<b>", 512, 5010, 0.4),
+        ]);
+        let roles = axis_roles(&cells.clone().lazy()).unwrap();
+        let rows = sorted(memory(with_baseline(cells.lazy()).unwrap()), &roles).collect().unwrap();
+        let rows = with_frontier(rows, &roles, &[Some(0.02)]).unwrap();
+        let section = with_context(&roles, |context| section(&rows, context).unwrap());
+        insta::assert_snapshot!(section.strip_prefix(ABOUT).unwrap().trim(), @r"
+        5 cells in 2 problems: 4 on the frontier, 1 dominated.
+
+        | problem                  | cell                              |    median |   error | memory | dominated |
+        | ------------------------ | --------------------------------- | --------: | ------: | -----: | --------: |
+        | attention/dense, n = 512 | attention/window on naive, f32    | 5.00 µs ≈ | 5.00e-1 |  300 B |    1 of 4 |
+        |                          | attention/&lt;b&gt; on naive, f32 |   5.01 µs | 4.00e-1 |  300 B |           |
+        |                          | attention/dense on naive, f32     |   9.00 µs | 1.00e-7 |  300 B |           |
+        | attention/dense, n = 64  | attention/dense on naive, f32     |   4.00 µs | 1.00e-7 |  300 B |    0 of 1 |
+        ");
+    }
+}

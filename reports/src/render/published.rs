@@ -1,6 +1,6 @@
 //! The papers' tables beside ours: part of the summary.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::*;
 
@@ -10,7 +10,7 @@ use super::listing::{axis, by_machine, listing, threads_of, with_interval};
 use crate::answers::{PUBLISHED, PUBLISHED_CROSSINGS, PUBLISHED_ORDER};
 use crate::columns::{PRECISION, RUN, THREADS, Typed};
 use crate::frames::published::{NEAR, Published};
-use crate::text::markdown::{ABSENT, Align, name, sentence};
+use crate::text::markdown::{ABSENT, Align, counted, name, sentence};
 use crate::text::units::figure;
 
 const ABOUT: &str = "\n## Beside the papers\n\n\
@@ -142,16 +142,18 @@ fn crossings(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
 /// Every figure: those that differ first.
 fn figures(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
     let measures = frame.texts("measure")?;
-    let verdicts = frame.texts("verdict")?;
+    let (verdicts, reasons) = (frame.texts("verdict")?, frame.texts("reason")?);
     let mut out = String::new();
     for (heading, mut rows) in by_machine(frame, context, 4)? {
         rows.retain(|row| measures.get(*row) != Some("error"));
-        if rows.is_empty() {
-            continue;
+        let mut without: BTreeMap<&str, u64> = BTreeMap::new();
+        for row in rows.iter().filter(|row| verdicts.get(**row) == Some("none")) {
+            *without.entry(reasons.get(*row).unwrap_or_default()).or_default() += 1;
         }
+        rows.retain(|row| verdicts.get(*row) != Some("none"));
         let rank = |row: &usize| match verdicts.get(*row) {
             Some("differs") => 0,
-            Some("none") => 1,
+            Some("unclear") => 1,
             _ => 2,
         };
         // Stable: the rest is in the order of the frame.
@@ -184,7 +186,71 @@ fn figures(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
             figures("here [95 % CI]"),
             texts("verdict"),
         ];
-        out += &format!("{heading}\nThe ratios to dense, those that differ first:\n\n{}", listing(&headings, lines, PUBLISHED));
+        out += &heading;
+        if !lines.is_empty() {
+            out += &format!("\nThe ratios to dense, those that differ first:\n\n{}", listing(&headings, lines, PUBLISHED));
+        }
+        if !without.is_empty() {
+            let reasons = without.iter().map(|(reason, count)| format!("{} ({count})", sentence(reason)));
+            let all = counted(without.values().sum(), "figure");
+            out += &format!("\n{all} beside no ratio of ours: {}.\n", reasons.collect::<Vec<_>>().join("; "));
+        }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::with_context;
+    use crate::frames::order::AxisRoles;
+    use crate::frames::published::tests::{found, linformer};
+
+    fn rendered(experiment: &str) -> String {
+        let mut cells = linformer(&[(512, 512 * 512 * 2), (1024, 1024 * 1024 * 6 / 10), (2048, 2048 * 2048 / 2)]);
+        (cells[5].status, cells[5].median) = ("oom", None);
+        let found = found(experiment, &cells, Some(0.01));
+        let roles = AxisRoles { problem: Vec::new(), parameters: Vec::new() };
+        with_context(&roles, |context| section(&found, context).unwrap())
+    }
+
+    #[test]
+    fn what_differs_comes_first_and_what_is_missing_is_counted() {
+        let section = rendered("published-linformer-table3");
+        let (_, tables) = section.split_once("\n### ").unwrap();
+        insta::assert_snapshot!(tables.trim(), @r"
+        linformer-table3: V100 16GB, layerwise sharing, against the dense transformer
+
+        Known to be different: a gpu there, a processor here; whole layers at the largest batch that fits there, the attention alone with a batch of 1 here.
+
+        The order of all figures; that at each length is in published-order.csv.
+
+        | measure | here on    | figures | agree | differ | tau-b | by chance | order                                                       |
+        | ------- | ---------- | ------: | ----: | -----: | ----: | --------: | ----------------------------------------------------------- |
+        | memory  | naive, f32 |       2 |     0 |      2 |  1.00 |      1.00 | unclear: 2 figures are too few to tell an order from chance |
+        | time    | naive, f32 |       2 |     1 |      1 |  1.00 |      1.00 | unclear: 2 figures are too few to tell an order from chance |
+
+        Where a method is faster than the dense one:
+
+        | method           | here on    | lengths    | points | faster there | faster here             | verdict                                           |
+        | ---------------- | ---------- | ---------- | -----: | ------------ | ----------------------- | ------------------------------------------------- |
+        | linformer, k=128 | naive, f32 | 512 … 1024 |      2 | everywhere   | from n = 763 [680, 857] | **differs**: another course over the same lengths |
+
+        The ratios to dense, those that differ first:
+
+        | measure | method           |    n | here on    | there |       here [95 % CI] | verdict                                                      |
+        | ------- | ---------------- | ---: | ---------- | ----: | -------------------: | ------------------------------------------------------------ |
+        | memory  | linformer, k=128 |  512 | naive, f32 | 0.588 |                0.251 | **differs**: smaller in both, the paper's is 2.34 times ours |
+        | memory  | linformer, k=128 | 1024 | naive, f32 | 0.333 |                0.125 | **differs**: smaller in both, the paper's is 2.66 times ours |
+        | time    | linformer, k=128 |  512 | naive, f32 | 0.667 |    2.00 [1.64, 2.44] | **differs**: faster there, slower here                       |
+        | time    | linformer, k=128 | 1024 | naive, f32 | 0.588 | 0.600 [0.491, 0.733] | agrees: within the interval of ours                          |
+
+        2 figures beside no ratio of ours: here: oom (2).
+        ");
+    }
+
+    #[test]
+    fn without_a_published_table_there_is_no_section() {
+        assert_eq!(rendered("quick"), "");
+    }
 }

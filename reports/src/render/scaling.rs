@@ -113,3 +113,35 @@ fn line(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult<Ve
 fn exponent(slope: f64) -> String {
     if slope.abs() < 5e-4 { "0".to_owned() } else { figure(slope) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{Cell, frame, with_context};
+    use crate::frames::order::axis_roles;
+    use crate::frames::scaling::scaling;
+
+    #[test]
+    fn curves_with_few_points_are_counted_and_not_listed() {
+        let of =
+            |variant, n: i64, median| Cell { variant, n, group: format!("{n}").leak(), id: "x", median: Some(median), ..Cell::default() };
+        let cells = frame(&[
+            of("attention/dense", 64, 4100),
+            of("attention/dense", 128, 16_000),
+            of("attention/dense", 256, 66_000),
+            of("attention/window", 64, 100),
+            of("attention/window", 128, 200),
+        ]);
+        let roles = axis_roles(&cells.clone().lazy()).unwrap();
+        let found = scaling(&cells, &roles).unwrap();
+        let section = with_context(&roles, |context| section(&found, context, "attention").unwrap());
+        insta::assert_snapshot!(section.strip_prefix(ABOUT).unwrap().trim(), @r"
+        2 curves: 1 steeper than both, 1 with fewer than three sizes, which are not listed here.
+
+        | variant         | engine | over         | setting | points | exponent [95 % CI] | operations | bytes | grows       | off the line |
+        | --------------- | ------ | ------------ | ------- | -----: | -----------------: | ---------: | ----: | ----------- | -----------: |
+        | attention/dense | naive  | n = 64 … 256 | f32     |      3 |  2.00 [1.71, 2.30] |          0 |     0 | **steeper** |       1.87 % |
+        ");
+        assert_eq!(with_context(&roles, |context| super::section(&found, context, "ffn").unwrap()), "");
+    }
+}

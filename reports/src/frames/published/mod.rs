@@ -79,14 +79,11 @@ fn pairs(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsR
     for ((run, table), own) in of {
         let Some(paper) = PaperTable::of(table)? else { continue };
         let floor = usize::try_from(run).ok().and_then(|run| *floors.get(run)?).unwrap_or(0.0);
-        let cells = Cells { rows, telling: telling(rows, roles, &own)?, sets: sets(rows, &own)? };
+        let cells = Cells { rows, table, paper: &paper, floor, telling: telling(rows, roles, &own)? };
+        let sets = sets(rows, &own)?;
         for figure in &paper.figures {
-            let (Some(here), Some(conditions)) = (paper.here(&figure.method, &figure.param), paper.conditions(&figure.setting)) else {
-                continue;
-            };
-            let dense = paper.here(&conditions.dense, "");
-            for set in &cells.sets {
-                pairs.extend(cells.pair(table, figure, here, dense, conditions, set, floor)?);
+            for set in &sets {
+                pairs.extend(cells.pair(figure, set)?);
             }
         }
     }
@@ -120,36 +117,30 @@ fn telling(rows: &DataFrame, roles: &AxisRoles, own: &[usize]) -> PolarsResult<V
     Ok(telling)
 }
 
+/// The cells of one run that measured one table.
 struct Cells<'a> {
     rows: &'a DataFrame,
+    table: &'a str,
+    paper: &'a PaperTable,
+    /// The run's noise floor.
+    floor: f64,
     telling: Vec<String>,
-    sets: Vec<Vec<usize>>,
 }
 
 impl Cells<'_> {
     /// The figure beside its cell of a set; nothing where the set is of another length or has no such cell.
-    #[allow(clippy::too_many_arguments)]
-    fn pair(
-        &self,
-        table: &str,
-        figure: &Figure,
-        here: &Here,
-        dense: Option<&Here>,
-        conditions: &Conditions,
-        set: &[usize],
-        floor: f64,
-    ) -> PolarsResult<Option<Pair>> {
-        let fixed: Vec<(String, String)> = conditions.axes.clone();
-        let states_length = fixed.iter().any(|(axis, _)| LENGTHS.contains(&axis.as_str()));
-        let Some(first) = set.first().copied() else { return Ok(None) };
+    fn pair(&self, figure: &Figure, set: &[usize]) -> PolarsResult<Option<Pair>> {
+        let (here, conditions) = (self.paper.here(&figure.method, &figure.param), self.paper.conditions(&figure.setting));
+        let (Some(here), Some(conditions), Some(first)) = (here, conditions, set.first().copied()) else { return Ok(None) };
+        let states_length = conditions.axes.iter().any(|(axis, _)| LENGTHS.contains(&axis.as_str()));
         let length = self.length(first)?;
-        if !states_length && figure.n.is_some() && figure.n != length || !self.has(&fixed, first)? {
+        if !states_length && figure.n.is_some() && figure.n != length || !self.has(&conditions.axes, first)? {
             return Ok(None);
         }
         let found = self.find(here, set)?;
         let Some(row) = found.first().copied() else { return Ok(None) };
         let mut pair = Pair {
-            table: table.to_owned(),
+            table: self.table.to_owned(),
             figure: figure.clone(),
             row,
             regime: self.regime(row)?,
@@ -158,7 +149,7 @@ impl Cells<'_> {
             interval: None,
             verdict: "none",
             reason: String::new(),
-            floor,
+            floor: self.floor,
             differs: self.different(conditions, row)?,
         };
         let status = self.rows.texts("status")?.get(row).unwrap_or_default();
@@ -167,7 +158,7 @@ impl Cells<'_> {
         } else if status != "ok" {
             pair.reason = format!("here: {status}");
         } else {
-            self.judge(&mut pair, dense, set)?;
+            self.judge(&mut pair, self.paper.here(&conditions.dense, ""), set)?;
         }
         Ok(Some(pair))
     }
@@ -188,6 +179,7 @@ impl Cells<'_> {
             }
         };
         let own_baseline = self.rows.shown(&base("id"), pair.row)? == self.rows.shown("id", dense)?;
+        let is_apart = measure == Measure::Time && (!own_baseline || self.rows.flags("apart")?.get(pair.row) == Some(true));
         match measure {
             Measure::Memory => pair.ours = self.quotient("declared_bytes", pair.row, "declared_bytes", dense)?,
             _ if own_baseline => {
@@ -204,14 +196,18 @@ impl Cells<'_> {
             "no figure here".clone_into(&mut pair.reason);
             return Ok(());
         };
-        // Declared bytes are exact; a time without an interval shows nothing.
-        let (interval, floor) = match measure {
-            Measure::Memory => ((ours, ours), 0.0),
-            _ => (pair.interval.unwrap_or((0.0, f64::INFINITY)), pair.floor),
+        let (interval, floor) = match (measure, pair.interval) {
+            // Declared bytes are exact.
+            (Measure::Memory, _) => ((ours, ours), 0.0),
+            (_, Some(interval)) => (interval, pair.floor),
+            (_, None) => {
+                (pair.verdict, pair.reason) = ("unclear", "too few samples here for an interval".to_owned());
+                return Ok(());
+            }
         };
         let (agrees, how) = judged(pair.figure.ratio, ours, interval, floor, measure);
         pair.verdict = if agrees { "agrees" } else { "differs" };
-        pair.reason = how;
+        pair.reason = if is_apart { format!("{how} (not in the same rounds: drift is in it)") } else { how };
         Ok(())
     }
 
@@ -285,7 +281,7 @@ fn judged(theirs: f64, ours: f64, (low, high): (f64, f64), floor: f64, measure: 
     let factor = ours / theirs;
     let times =
         if factor >= 1.0 { format!("{factor:.2} times the paper's") } else { format!("the paper's is {:.2} times ours", 1.0 / factor) };
-    if low > 0.0 && low <= theirs && theirs <= high {
+    if low <= theirs && theirs <= high {
         (true, "within the interval of ours".to_owned())
     } else if here == State::Even {
         (false, format!("{} there, no difference shown here", word(there)))
@@ -297,7 +293,7 @@ fn judged(theirs: f64, ours: f64, (low, high): (f64, f64), floor: f64, measure: 
 }
 
 /// One row a pair: `run`, `machine`, `engine`, `axis:precision`, `axis:threads`, `regime`, `table`, `setting`, `method`, `param`, `measure` (time, memory, error), `n` (here), `theirs`
-/// (the ratio to dense; an accuracy is one of which more is better), `ours`, `ours_low`, `ours_high`, `verdict` (agrees, differs, none), `reason`, `known_differences`, `variant`, `id`.
+/// (the ratio to dense; an accuracy is one of which more is better), `ours`, `ours_low`, `ours_high`, `verdict` (agrees, differs, unclear, none), `reason`, `known_differences`, `variant`, `id`.
 fn comparisons(pairs: &[Pair], rows: &DataFrame) -> PolarsResult<DataFrame> {
     let at: Vec<usize> = pairs.iter().map(|pair| pair.row).collect();
     let texts = |of: fn(&Pair) -> &str| pairs.iter().map(of).collect::<Vec<_>>();
@@ -330,4 +326,4 @@ fn comparisons(pairs: &[Pair], rows: &DataFrame) -> PolarsResult<DataFrame> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

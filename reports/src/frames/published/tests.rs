@@ -1,3 +1,5 @@
+//! By hand-made cells; also where the section's test takes its frames from.
+
 use super::*;
 use crate::examples::{Cell, frame};
 use crate::frames::baseline::with_baseline;
@@ -6,7 +8,7 @@ use crate::frames::order::{axis_roles, sorted};
 use crate::frames::speed::speed;
 
 /// Figures beside the papers', for cells of the experiment of this name.
-fn found(experiment: &str, cells: &[Cell], floor: Option<f64>) -> Published {
+pub(crate) fn found(experiment: &str, cells: &[Cell], floor: Option<f64>) -> Published {
     let cells = frame(cells).lazy().with_column(lit(experiment).alias("experiment"));
     let roles = axis_roles(&cells).unwrap();
     let rows = sorted(speed(memory(with_baseline(cells).unwrap())), &roles).collect().unwrap();
@@ -14,14 +16,23 @@ fn found(experiment: &str, cells: &[Cell], floor: Option<f64>) -> Published {
 }
 
 /// Cells of Linformer's table 3: dense takes n squared, the projection what is given for each length, at k = 128.
-fn linformer(times: &[(i64, i64)]) -> Vec<Cell> {
+pub(crate) fn linformer(times: &[(i64, i64)]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (n, median) in times {
         let group: &'static str = format!("{n}").leak();
         let cell = Cell { group, n: *n, ..Cell::default() };
-        cells.push(Cell { id: format!("{n}-dense").leak(), baseline: true, median: Some(n * n), scratch: Some(n * n), ..cell.clone() });
+        let dense: &'static str = format!("{n}-dense").leak();
+        cells.push(Cell { id: dense, baseline: true, median: Some(n * n), scratch: Some(n * n), ..cell.clone() });
         let id = format!("{n}-128").leak();
-        cells.push(Cell { id, variant: "attention/linformer", rank: Some(128), median: Some(*median), scratch: Some(n * 128), ..cell });
+        cells.push(Cell {
+            id,
+            variant: "attention/linformer",
+            rank: Some(128),
+            median: Some(*median),
+            scratch: Some(n * 128),
+            beside: Some((dense, n * n)),
+            ..cell
+        });
     }
     cells
 }
@@ -108,6 +119,17 @@ fn failures_and_lost_baselines_are_rows_with_a_reason() {
     let found = found("published-linformer-table3", &cells, None);
     let times = found.comparisons.clone().lazy().filter(col("measure").eq(lit("time"))).collect().unwrap();
     assert_eq!(lines(&times, &["n", "verdict", "reason"]), ["512 | none | here: oom", "1024 | none | no dense cell here that ended well"]);
+}
+
+#[test]
+fn without_an_interval_nothing_is_claimed() {
+    let cells = frame(&linformer(&[(512, 100)]))
+        .lazy()
+        .with_columns([lit("published-linformer-table3").alias("experiment"), lit(NULL).cast(DataType::Int64).alias("ci_low_ns")]);
+    let roles = axis_roles(&cells).unwrap();
+    let rows = sorted(speed(memory(with_baseline(cells).unwrap())), &roles).collect().unwrap();
+    let found = published(&rows, &roles, &[None]).unwrap().comparisons;
+    assert_eq!(lines(&found, &["measure", "verdict", "reason"])[1], "time | unclear | too few samples here for an interval");
 }
 
 #[test]
