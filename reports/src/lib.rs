@@ -3,9 +3,10 @@
 //! The way of a cell through this crate, by the files in its order:
 //!
 //! `runs` opens the run folders (and makes the tables again where a run was killed) → `scan` makes one lazy frame of all cells,
-//! whatever their runs' axes are → `frames` answers one question a module (speed, memory, accuracy, crossovers, growth with the size, the frontier,
-//! engines, what never pays, the papers' figures, failures, ..), each from frame to frame, sorted, without a look at files or formats → `render` turns answers into Markdown →
-//! `html` turns them into a page → `text` knows units, escaping and CSV → `report` writes the files.
+//! whatever their runs' axes are → `frames` answers one question a module (speed, memory, accuracy, crossovers, growth with the size, the
+//! frontier, engines, what never pays, the papers' figures, failures, ..), each from frame to frame, sorted, without a look at files or
+//! formats → `render` turns answers into Markdown, `pictures` into SVG, `html` into a page → `text` knows units, escaping and CSV →
+//! `report` writes the files.
 //!
 //! # What is written
 //!
@@ -14,6 +15,7 @@
 //! | `summary.md` | the commands that made the runs, the machines, counts, the best variant against its baseline, every failure |
 //! | `FAMILY.md` | of one family: where its variants start to pay, the frontier of time, error and memory, growth with the size; then every cell in tables |
 //! | `index.html` | the same as a page to explore, in one file that needs no network (see the module `html`) |
+//! | `pictures/*.svg` | the answers as pictures, each with its regime and a text for screen readers; the documents show them |
 //! | `cells.csv` | every column of every cell: RFC 4180 with CRLF line ends, UTF-8, the header first; empty means absent |
 //! | `crossovers.csv`, `frontier.csv`, `scaling.csv`, `engines.csv`, `unprofitable.csv` | the answers of these sections, all lines |
 //! | `published.csv`, `published-order.csv`, `published-crossings.csv` | figures, orders and crossings beside the papers', where a run measured one of their tables |

@@ -1,12 +1,14 @@
 //! From run folders to the files of a report.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::answers::{Answers, answer};
 use crate::error::{ReportError, Result};
 use crate::html;
-use crate::pictures::{self, Picture};
+use crate::pictures::{self, Picture, embedded};
+use crate::render::summary::Shown;
 use crate::render::{self, Context};
 use crate::text::csv::{cells_csv, frame_csv};
 use crate::text::markdown::counted;
@@ -17,10 +19,13 @@ const SUMMARY: &str = "summary.md";
 const CELLS: &str = "cells.csv";
 const PAGE: &str = "index.html";
 
+/// Pictures that go into another document with the answer.
+const SPLICED: usize = 2;
+
 /// What a report can be written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// `summary.md`, and one document a family.
+    /// `summary.md`, one document a family, and the pictures in them.
     Markdown,
     /// `cells.csv`, and one file for each table of answers.
     Csv,
@@ -55,14 +60,18 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     let context = Context::of(&answers)?;
     let over = render::speed::over_ceiling(&answers.rows, &context)?;
 
-    let (mut files, mut drawings): (Vec<(String, String)>, Vec<Picture>) = (Vec::new(), Vec::new());
+    let mut files: Vec<(String, String)> = Vec::new();
+    let mut drawn: BTreeMap<String, Vec<Picture>> = BTreeMap::new();
+    let mut engines: Vec<Picture> = Vec::new();
     if formats.contains(&Format::Markdown) {
         for (family, file) in render::family::files(&answers.cells)? {
-            let drawn = pictures::of(&answers, &family)?;
-            files.push((file, render::family::document(&answers, &context, &family, &drawn)?));
-            drawings.extend(drawn);
+            let pictures = pictures::of(&answers, &family)?;
+            files.push((file, render::family::document(&answers, &context, &family, &pictures)?));
+            drawn.insert(family, pictures);
         }
+        engines = pictures::of_engines(&answers)?;
     }
+    let foremost = pictures::foremost(&answers, &drawn)?;
     if formats.contains(&Format::Csv) {
         files.push((CELLS.to_owned(), cells_csv(&answers.rows, &context.labels)?));
         for (file, table) in answers.tables()? {
@@ -70,9 +79,10 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         }
     }
     if formats.contains(&Format::Markdown) {
+        let shown = Shown { crossovers: foremost.clone(), engines: &engines };
         // Last, so that where it is, what it links to is too.
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
-        files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links)?));
+        files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links, &shown)?));
     }
     let entry = out.join(files.last().map_or(PAGE, |(file, _)| file.as_str()));
     let page = formats.contains(&Format::Html).then(|| out.join(PAGE));
@@ -80,19 +90,9 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((PAGE.to_owned(), html::page(&answers, &links)?));
     }
-    let make = |folder: &Path| fs::create_dir_all(folder).map_err(|source| ReportError::OutFolder { path: folder.to_owned(), source });
-    make(out)?;
-    if !drawings.is_empty() {
-        make(&out.join(pictures::FOLDER))?;
-    }
-    for picture in &drawings {
-        write_atomically(&out.join(pictures::FOLDER).join(&picture.file), picture.svg.as_bytes())?;
-    }
-    for (file, text) in &files {
-        write_atomically(&out.join(file), text.as_bytes())?;
-    }
+    write_files(out, &files, drawn.values().flatten().chain(&engines))?;
     if let Some(document) = splice {
-        splice_into(document, out, &answers, &context)?;
+        splice_into(document, out, (&answers, &context), &foremost)?;
     }
     let mut warnings: Vec<String> =
         runs.iter().flat_map(|run| run.notes.iter().map(move |note| format!("run {}: {note}", run.label))).collect();
@@ -100,14 +100,30 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     Ok(Outcome { entry, page, runs: runs.len(), cells: answers.cells.height(), finding: !over.is_empty(), warnings })
 }
 
+fn write_files<'p>(out: &Path, files: &[(String, String)], pictures: impl Iterator<Item = &'p Picture>) -> Result<()> {
+    let make = |folder: &Path| fs::create_dir_all(folder).map_err(|source| ReportError::OutFolder { path: folder.to_owned(), source });
+    make(out)?;
+    let mut pictures = pictures.peekable();
+    if pictures.peek().is_some() {
+        make(&out.join(pictures::FOLDER))?;
+    }
+    for picture in pictures {
+        write_atomically(&out.join(pictures::FOLDER).join(&picture.file), picture.svg.as_bytes())?;
+    }
+    for (file, text) in files {
+        write_atomically(&out.join(file), text.as_bytes())?;
+    }
+    Ok(())
+}
+
 /// Puts the answer between the marks of a document, with links that lead from there to the report.
-fn splice_into(document: &Path, out: &Path, answers: &Answers<'_>, context: &Context<'_>) -> Result<()> {
+fn splice_into(document: &Path, out: &Path, (answers, context): (&Answers<'_>, &Context<'_>), pictures: &[&Picture]) -> Result<()> {
     let refused = |reason: String| ReportError::Splice { path: document.to_owned(), reason };
     let absolute = |path: &Path| fs::canonicalize(path).map_err(|error| refused(format!("{}: {error}", path.display())));
     let file = absolute(document)?;
     let folder = splice::link(file.parent().unwrap_or(&file), &absolute(out)?);
     let text = fs::read_to_string(&file).map_err(|error| refused(error.to_string()))?;
-    let answer = render::answer::section(answers, context, &folder)?;
+    let answer = render::answer::section(answers, context, &folder)? + &embedded(pictures.iter().copied().take(SPLICED), &folder);
     // The document has headings of its own around it.
     let answer = answer.trim_start().split_once('\n').map_or("", |(_, body)| body);
     Ok(write_atomically(&file, splice::spliced(&text, answer).map_err(refused)?.as_bytes())?)

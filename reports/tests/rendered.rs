@@ -43,6 +43,8 @@ fn summary() {
 
     All: [attention.md](attention.md).
 
+    ![attention: 1 of 1 variant faster than the strong baseline somewhere along n. flash: throughout n = 128..512. simd, f32, 1 thread, head_dim = 64.](pictures/attention-crossover.svg)
+
     ## How the cells ended
 
     | family    | cells |  ok | emulated | wrong | oom | crashed |
@@ -95,6 +97,10 @@ fn summary() {
     | --------- | ----: | ------ | ----------------: | ----: | -------: | ------- |
     | attention |     1 | simd   |                 1 |       |          |         |
     | attention |     2 | naive  | 3.96 [3.72, 4.22] |     3 |        2 | simd    |
+
+    ![Engines, 1 thread: simd is first in 1 of 1 families. Time over the first's: attention, naive: 3.97.](pictures/engines.svg)
+
+    ![Engines, 2 threads: simd is first in 1 of 1 families. Time over the first's: attention, naive: 3.96.](pictures/engines-2.svg)
 
     ## Failures, skips and emulations
 

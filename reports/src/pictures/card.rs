@@ -45,6 +45,8 @@ pub(super) enum Sign {
 
 /// A picture before it is drawn.
 pub(super) struct Card {
+    /// The question that it answers.
+    pub(super) kind: &'static str,
     /// The file's name.
     pub(super) file: String,
     /// What is seen, in a sentence.
@@ -123,7 +125,7 @@ impl Card {
         };
         drawn().map_err(|error| ReportError::Picture { file: self.file.clone(), message: error.to_string() })?;
         let svg = framed(&body, size, &self.heading, &self.alt);
-        Ok(Picture { file: self.file, alt: self.alt, svg })
+        Ok(Picture { kind: self.kind, file: self.file, alt: self.alt, svg })
     }
 }
 
@@ -170,6 +172,7 @@ mod tests {
     fn card(name_of: &str) -> Picture {
         let of = |text: &str| format!("{text} {}", name(name_of));
         let card = Card {
+            kind: "x",
             file: "x.svg".into(),
             heading: of("heading"),
             reading: of("reading"),

@@ -20,6 +20,8 @@ pub(super) fn picture_of(kind: &str, cells: &[Cell]) -> Picture {
 pub(super) struct Shapes {
     circles: Vec<(f64, f64, i64)>,
     texts: Vec<(String, f64, f64)>,
+    paths: Vec<Vec<(f64, f64)>>,
+    dim: Vec<(f64, f64)>,
 }
 
 impl Shapes {
@@ -28,15 +30,18 @@ impl Shapes {
         assert!(picture.svg.len() < 100_000, "{} bytes", picture.svg.len());
         let document = roxmltree::Document::parse(&picture.svg).unwrap();
         let number = |node: &roxmltree::Node<'_, '_>, name: &str| node.attribute(name).unwrap().parse::<f64>().unwrap();
-        let (mut circles, mut texts) = (Vec::new(), Vec::new());
+        let (mut circles, mut texts, mut paths, mut dim) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let point = |pair: &str| pair.split_once(',').map(|(x, y)| (x.parse::<f64>().unwrap(), y.parse::<f64>().unwrap())).unwrap();
         for node in document.descendants() {
             match node.tag_name().name() {
+                "circle" if node.attribute("opacity").is_some() => dim.push((number(&node, "cx"), number(&node, "cy"))),
                 "circle" => circles.push((number(&node, "cx"), number(&node, "cy"), number(&node, "r") as i64)),
+                "polyline" => paths.push(node.attribute("points").unwrap().split_whitespace().map(point).collect()),
                 "text" => texts.push((node.text().unwrap().trim().to_owned(), number(&node, "x"), number(&node, "y"))),
                 _ => {}
             }
         }
-        Self { circles, texts }
+        Self { circles, texts, paths, dim }
     }
 
     /// The middles of all circles of this radius, in the order of the axis across.
@@ -44,6 +49,16 @@ impl Shapes {
         let mut middles: Vec<(f64, f64)> = self.circles.iter().filter(|circle| circle.2 == radius).map(|(x, y, _)| (*x, *y)).collect();
         middles.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
         middles
+    }
+
+    /// The corners of every line.
+    pub(super) fn paths(&self) -> Vec<Vec<(f64, f64)>> {
+        self.paths.clone()
+    }
+
+    /// The middles of what can be seen through.
+    pub(super) fn dim(&self) -> Vec<(f64, f64)> {
+        self.dim.clone()
     }
 
     /// Every place of a text.

@@ -19,6 +19,9 @@ use crate::error::Result;
 use crate::render::crossover::{pays, spelled};
 use crate::text::markdown::counted;
 
+/// The name of this kind of pictures.
+pub(super) const KIND: &str = "crossover";
+
 /// A place in the frame of crossovers, by what tells a curve.
 type Verdicts = BTreeMap<[String; 6], usize>;
 
@@ -29,7 +32,7 @@ pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
     let mut pictures = Vec::new();
     for (regime, lines) in busiest(all, &source.fastest) {
         let chosen = one_a_variant(lines, source, &verdicts)?;
-        pictures.push(picture(source, &regime, &chosen, source.file("crossover", pictures.len()))?);
+        pictures.push(picture(source, &regime, &chosen, source.file(KIND, pictures.len()))?);
     }
     Ok(pictures)
 }
@@ -105,6 +108,7 @@ fn picture(source: &Source<'_>, regime: &Regime, told: &[Told], file: String) ->
     let alt = format!("{heading}. {}. {}.", findings.join("; "), regime.words());
     let cells: usize = told.iter().map(|told| told.line.points.len()).sum();
     let card = Card {
+        kind: KIND,
         file,
         reading: "Time over that of the strong baseline, the fastest exact cell: below 1 is faster. Whiskers are 95 % intervals."
             .to_owned(),

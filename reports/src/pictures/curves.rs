@@ -19,6 +19,9 @@ use crate::error::Result;
 use crate::text::markdown::counted;
 use crate::text::units::{figure, scientific};
 
+/// The name of this kind of pictures.
+const KIND: &str = "curve";
+
 /// Fewer points make no curve.
 const LEAST: usize = 3;
 /// Share of the height that the upper panel has.
@@ -33,8 +36,9 @@ pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
         let curves = one_a_variant(&lines, source)?;
         let across: Vec<f64> = curves.iter().flat_map(|curve| &curve.points).map(|point| point.x).collect();
         let stack = Stack {
-            file: source.file("curve", pictures.len()),
-            key: key(&curves, &|x| format!("{axis} = {}", figure(x))),
+            kind: KIND,
+            file: source.file(KIND, pictures.len()),
+            key: key(&curves, &|x| format!("{axis} = {x}")),
             x: Scale::sizes(across.iter().copied()),
             ticks: Vec::new(),
             reading: "Time over that of the strong baseline, the fastest exact cell, and below it the error against the exact result."
@@ -114,6 +118,7 @@ pub(super) fn key(curves: &[Curve], at: &dyn Fn(f64) -> String) -> Vec<(Sign, St
 
 /// Two panels over one axis.
 pub(super) struct Stack {
+    pub(super) kind: &'static str,
     pub(super) file: String,
     pub(super) axis: String,
     pub(super) x: Scale,
@@ -133,6 +138,7 @@ impl Stack {
         let heading = format!("{}: time and error over {}, {of}", source.family(), self.axis);
         let findings: Vec<&str> = self.key.iter().map(|(_, words)| words.as_str()).collect();
         let card = Card {
+            kind: self.kind,
             file: self.file.clone(),
             alt: format!("{heading}. {}. {}.", findings.join("; "), self.regime),
             heading,
@@ -218,7 +224,7 @@ mod tests {
         }
         // 64 takes as long as the baseline, which is the line at 1.
         assert!((marks[4].1 - shapes.text("1").1).abs() <= 1.0);
-        assert!(picture.alt.contains("low-rank: 0.250 × the time at rank = 16.0, error 1.60e-3"), "{}", picture.alt);
+        assert!(picture.alt.contains("low-rank: 0.250 × the time at rank = 16, error 1.60e-3"), "{}", picture.alt);
     }
 
     #[test]

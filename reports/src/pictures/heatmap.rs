@@ -19,6 +19,9 @@ use crate::error::Result;
 use crate::text::markdown::counted;
 use crate::text::units::figure;
 
+/// The name of this kind of pictures.
+const KIND: &str = "heatmap";
+
 /// The least values of either axis.
 const LEAST: usize = 3;
 /// More pictures of a family than these are left out: those of the variants that win by least.
@@ -56,7 +59,7 @@ pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
     }
     let best = |map: &Map| map.fields.iter().map(|(.., ratio)| *ratio).fold(f64::INFINITY, f64::min);
     maps.sort_by(|a, b| best(a).total_cmp(&best(b)));
-    maps.iter().take(MOST).enumerate().map(|(place, map)| picture(source, map, source.file("heatmap", place))).collect()
+    maps.iter().take(MOST).enumerate().map(|(place, map)| picture(source, map, source.file(KIND, place))).collect()
 }
 
 /// The maps that the curves of a variant make: curves that differ by one size of the problem, and by what follows it.
@@ -90,13 +93,14 @@ fn maps_of(source: &Source<'_>, lines: &[Line]) -> Result<Vec<Map>> {
     Ok(maps)
 }
 
-/// True if each value of the one goes with one value of the other.
+/// True if the one changes, and each value of the other goes with one value of it.
 fn follows(lines: &[Line], axis: &str, leader: &str) -> bool {
     let mut values = BTreeMap::new();
-    lines.iter().all(|line| {
+    let is_function = lines.iter().all(|line| {
         let value = |axis: &str| line.regime.sizes().find(|(known, _)| *known == axis).map(|(_, value)| value);
         *values.entry(value(leader)).or_insert_with(|| value(axis)) == value(axis)
-    })
+    });
+    is_function && values.values().collect::<BTreeSet<_>>().len() > 1
 }
 
 fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -110,15 +114,16 @@ fn picture(source: &Source<'_>, map: &Map, file: String) -> Result<Picture> {
     let (across, up) = (distinct(map.fields.iter().map(|field| field.0)), distinct(map.fields.iter().map(|field| field.1)));
     let [x_name, y_name] = [&map.regime.axis, &map.up].map(|axis| name(axis_name(axis)));
     let faster = map.fields.iter().filter(|(.., ratio)| *ratio < 1.0).count();
-    let heading = format!("{} {}: faster in {faster} of {}", source.family(), map.label, counted(map.fields.len() as u64, "cell"));
+    let heading = format!("{}: {} is faster in {faster} of {}", source.family(), map.label, counted(map.fields.len() as u64, "cell"));
     let told = map
         .fields
         .iter()
         .min_by(|a, b| a.2.total_cmp(&b.2))
         .map_or_else(String::new, |(x, y, ratio)| format!(" Least: {} at {x_name} = {x}, {y_name} = {y}.", figure(*ratio)));
     let card = Card {
+        kind: KIND,
         file,
-        reading: "Time over that of the strong baseline: blue is faster, orange slower, white as fast, full at 8 times. An empty field was not measured, or failed."
+        reading: "Time over that of the strong baseline: blue is faster, orange slower, white as fast, full at 8 times. An empty field was not measured, or failed. Intervals are in the tables."
             .to_owned(),
         height: 110 + 56 * up.len().min(10) as i32,
         key: Vec::new(),
@@ -149,7 +154,7 @@ fn field(panel: &Panel<'_, '_>, area: &Area<'_>, (x, y): (f64, f64), ratio: f64)
     let (color, ink) = shade(ratio);
     area.draw(&Rectangle::new([(left + 1, top + 1), (right - 1, bottom - 1)], color.filled()))?;
     area.draw(&Rectangle::new([(left + 1, top + 1), (right - 1, bottom - 1)], GRID.stroke_width(1)))?;
-    let words = if ratio < 0.095 || ratio >= 9.95 { figure(ratio) } else { format!("{ratio:.2}") };
+    let words = if (0.095..9.95).contains(&ratio) { format!("{ratio:.2}") } else { figure(ratio) };
     if width(&words, SMALL) <= right - left {
         area.draw_text(&words, &text(SMALL, ink, Anchor::Center), ((left + right) / 2, (top + bottom) / 2))?;
     }
@@ -204,7 +209,11 @@ mod tests {
             let across: Vec<f64> = shapes.texts(rank).iter().map(|(x, _)| *x).collect();
             assert!(fields.iter().all(|(x, _)| across.iter().any(|tick| (x - tick).abs() <= 1.0)), "{fields:?} {across:?}");
         }
-        assert!(picture.alt.contains("faster in 3 of 9 cells over rank and n. Least: 0.250 at rank = 8, n = 64."), "{}", picture.alt);
+        assert!(
+            picture.alt.contains("low-rank is faster in 3 of 9 cells over rank and n. Least: 0.250 at rank = 8, n = 64."),
+            "{}",
+            picture.alt
+        );
     }
 
     #[test]

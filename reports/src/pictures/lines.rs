@@ -13,7 +13,7 @@ use crate::frames::series::{Series, series};
 use crate::text::markdown::counted;
 
 /// Axes that tell nothing about a figure: they choose random numbers.
-const SEEDS: [&str; 2] = ["axis:seed", "axis:pattern_seed"];
+pub(super) const SEEDS: [&str; 2] = ["axis:seed", "axis:pattern_seed"];
 
 /// What the curves of one picture have in common.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

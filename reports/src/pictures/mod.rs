@@ -7,6 +7,11 @@
 //! | picture | its question | fed by |
 //! |---|---|---|
 //! | [`crossover`] | where does what overtake the strong baseline? | `rows`, `crossovers` |
+//! | [`pareto`] | what is the best choice at which error? | `rows` with their frontier |
+//! | [`curves`], [`precision`] | what does a parameter or a number format cost and save? | `rows` |
+//! | [`heatmap`] | how do two sizes act together? | `rows` |
+//! | [`roofline`] | how near does it come to what the machine can? | `rows`, the runs' ceilings |
+//! | [`engines`] | which engine is fastest? | `engines` |
 //!
 //! Pictures answer with few marks; what they leave out is counted in them, and is in the tables. One picture is about one machine.
 //! Where there is nothing to draw there is no picture. `style` has sizes, inks and marks, `scale` the axes, `panel` the plot with its shapes, `lines`
@@ -20,9 +25,11 @@ mod card;
 mod check;
 mod crossover;
 mod curves;
+mod engines;
 mod heatmap;
 mod lines;
 mod panel;
+mod pareto;
 mod precision;
 mod roofline;
 mod scale;
@@ -43,9 +50,14 @@ use crate::text::units::percent;
 /// The folder within the report.
 pub(crate) const FOLDER: &str = "pictures";
 
+/// Crossovers in the summary.
+const SUMMARY_SHOWS: usize = 3;
+
 /// A finished picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Picture {
+    /// The question that it answers.
+    pub(crate) kind: &'static str,
     /// Its file's name within [`FOLDER`].
     pub(crate) file: String,
     /// What it shows, for those who do not see it.
@@ -57,13 +69,34 @@ pub(crate) struct Picture {
 /// All pictures of a family, the crossovers first.
 pub(crate) fn of(answers: &Answers<'_>, family: &str) -> Result<Vec<Picture>> {
     let source = Source::of(answers, family)?;
-    let kinds = [crossover::pictures, curves::pictures, precision::pictures, heatmap::pictures, roofline::pictures];
+    let kinds = [crossover::pictures, pareto::pictures, curves::pictures, precision::pictures, heatmap::pictures, roofline::pictures];
     Ok(kinds.map(|kind| kind(&source)).into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// The pictures of engines, which are about all families.
+pub(crate) fn of_engines(answers: &Answers<'_>) -> Result<Vec<Picture>> {
+    engines::pictures(answers)
+}
+
+/// The crossovers for the summary: the first of each of the families with the most cells.
+pub(crate) fn foremost<'p>(answers: &Answers<'_>, drawn: &'p BTreeMap<String, Vec<Picture>>) -> PolarsResult<Vec<&'p Picture>> {
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    for family in answers.cells.texts("family")?.iter().flatten() {
+        *sizes.entry(family).or_default() += 1;
+    }
+    let mut crossovers: Vec<(usize, &Picture)> = Vec::new();
+    for (family, pictures) in drawn {
+        let first = pictures.iter().find(|picture| picture.kind == crossover::KIND);
+        crossovers.extend(first.map(|picture| (sizes.get(family.as_str()).copied().unwrap_or(0), picture)));
+    }
+    // Stable: as many cells, in the order of names.
+    crossovers.sort_by_key(|(cells, _)| std::cmp::Reverse(*cells));
+    Ok(crossovers.into_iter().take(SUMMARY_SHOWS).map(|(_, picture)| picture).collect())
+}
+
 /// Markdown that shows these pictures; `folder` leads from the text's place to the report.
-pub(crate) fn embedded(pictures: &[Picture], folder: &str) -> String {
-    pictures.iter().map(|picture| format!("\n![{}]({folder}{FOLDER}/{})\n", paragraph(&picture.alt), picture.file)).collect()
+pub(crate) fn embedded<'p>(pictures: impl IntoIterator<Item = &'p Picture>, folder: &str) -> String {
+    pictures.into_iter().map(|picture| format!("\n![{}]({folder}{FOLDER}/{})\n", paragraph(&picture.alt), picture.file)).collect()
 }
 
 /// What the pictures of a family are made from.
@@ -90,8 +123,7 @@ impl<'a> Source<'a> {
 
     /// The name of a file: `attention-crossover.svg`, then `attention-crossover-2.svg`.
     fn file(&self, kind: &str, before: usize) -> String {
-        let number = if before == 0 { String::new() } else { format!("-{}", before + 1) };
-        format!("{}-{kind}{number}.svg", self.stem)
+        numbered(&format!("{}-{kind}", self.stem), before)
     }
 
     fn family(&self) -> String {
@@ -116,11 +148,21 @@ impl<'a> Source<'a> {
         self.floor(run).map_or_else(|| "Noise was not measured".to_owned(), |floor| format!("Noise floor {} (shaded)", percent(floor)))
     }
 
-    /// A machine in a few words.
     fn machine(&self, fingerprint: &str) -> String {
-        let known = self.answers.machines.get(fingerprint);
-        let model = known.and_then(|machine| machine.cpu_model.as_deref()).unwrap_or("unknown processor");
-        let cores = known.map_or_else(String::new, |machine| format!(", {} of {} cores", machine.usable_cores, machine.logical_cores));
-        format!("{}{cores} ({})", card::name(model), card::name(fingerprint))
+        machine(self.answers, fingerprint)
     }
+}
+
+/// A machine in a few words.
+fn machine(answers: &Answers<'_>, fingerprint: &str) -> String {
+    let known = answers.machines.get(fingerprint);
+    let model = known.and_then(|machine| machine.cpu_model.as_deref()).unwrap_or("unknown processor");
+    let cores = known.map_or_else(String::new, |machine| format!(", {} of {} cores", machine.usable_cores, machine.logical_cores));
+    format!("{}{cores} ({})", card::name(model), card::name(fingerprint))
+}
+
+/// The name of a file among others of its kind.
+fn numbered(kind: &str, before: usize) -> String {
+    let number = if before == 0 { String::new() } else { format!("-{}", before + 1) };
+    format!("{kind}{number}.svg")
 }

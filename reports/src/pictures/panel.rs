@@ -149,6 +149,22 @@ impl<'a, 'b> Panel<'a, 'b> {
         self.area.draw(&Rectangle::new([(left, top), (right, bottom)], color.filled()))
     }
 
+    /// An interval that lies, between two places across; its ends have stops where they are on the plot.
+    pub(super) fn span(&self, (left, right): (i32, i32), y: i32, color: RGBColor) -> Drawn {
+        let line = |from, to| self.area.draw(&PathElement::new(vec![from, to], color.stroke_width(2)));
+        line((left, y), (right, y))?;
+        let edges = [self.x.0, self.x.1].map(|end| self.at(end, self.y.0).0);
+        for end in [left, right].into_iter().filter(|end| !edges.contains(end)) {
+            line((end, y - 6), (end, y + 6))?;
+        }
+        Ok(())
+    }
+
+    /// A line over the whole height.
+    pub(super) fn upright(&self, x: f64, color: RGBColor, width: u32) -> Drawn {
+        self.path([(x, self.y.0), (x, self.y.1)].into_iter(), color, width)
+    }
+
     /// A line over the whole width.
     pub(super) fn level(&self, y: f64, color: RGBColor, width: u32) -> Drawn {
         self.path([(self.x.0, y), (self.x.1, y)].into_iter(), color, width)

@@ -16,6 +16,9 @@ use super::{Picture, Source};
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_columns, axis_name};
 use crate::error::Result;
 
+/// The name of this kind of pictures.
+const KIND: &str = "precision";
+
 /// Fewer formats make no curve.
 const LEAST: usize = 3;
 /// What the others are held against.
@@ -23,31 +26,31 @@ const REFERENCE: &str = "f32";
 
 /// Rows by precision.
 type Formats = BTreeMap<String, usize>;
+/// What was measured in enough formats, by its name.
+type Variants = Vec<(String, Formats)>;
 
 /// One picture a machine: on its fastest engine, of the problem that has the most cells.
 pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
     if !source.rows.schema().contains(PRECISION) {
         return Ok(Vec::new());
     }
-    let mut machines: BTreeMap<String, Vec<(Regime, Vec<(String, Formats)>)>> = BTreeMap::new();
+    let mut machines: BTreeMap<String, Vec<(Regime, Variants)>> = BTreeMap::new();
     for (regime, variants) in variants(source)? {
         machines.entry(regime.machine.clone()).or_default().push((regime, variants));
     }
     let mut pictures = Vec::new();
     for regimes in machines.into_values() {
         let cells = |variants: &[(String, Formats)]| variants.iter().map(|(_, formats)| formats.len()).sum::<usize>();
-        let rank = |(regime, variants): &(Regime, Vec<(String, Formats)>)| {
-            (source.fastest.get(&regime.machine) == Some(&regime.engine), cells(variants))
-        };
+        let rank = |(regime, variants): &(Regime, Variants)| (source.fastest.get(&regime.machine) == Some(&regime.engine), cells(variants));
         if let Some((regime, variants)) = regimes.into_iter().rev().max_by_key(rank) {
-            pictures.push(picture(source, &regime, &variants, source.file("precision", pictures.len()))?);
+            pictures.push(picture(source, &regime, &variants, source.file(KIND, pictures.len()))?);
         }
     }
     Ok(pictures)
 }
 
 /// The variants that were measured in enough formats, by what they have in common.
-fn variants(source: &Source<'_>) -> PolarsResult<BTreeMap<Regime, Vec<(String, Formats)>>> {
+fn variants(source: &Source<'_>) -> PolarsResult<BTreeMap<Regime, Variants>> {
     let rows = &source.rows;
     let (status, medians, precisions) = (rows.texts("status")?, rows.ints("median_ns")?, rows.column(PRECISION)?.str()?);
     let mut all: BTreeMap<(Regime, String), Formats> = BTreeMap::new();
@@ -57,7 +60,7 @@ fn variants(source: &Source<'_>) -> PolarsResult<BTreeMap<Regime, Vec<(String, F
         let (regime, label) = place(source, &axes, row)?;
         all.entry((regime, label)).or_default().entry(precision.to_owned()).or_insert(row);
     }
-    let mut variants: BTreeMap<Regime, Vec<(String, Formats)>> = BTreeMap::new();
+    let mut variants: BTreeMap<Regime, Variants> = BTreeMap::new();
     for ((regime, label), formats) in all {
         if formats.len() >= LEAST && formats.contains_key(REFERENCE) {
             variants.entry(regime).or_default().push((label, formats));
@@ -94,6 +97,7 @@ fn picture(source: &Source<'_>, regime: &Regime, variants: &[(String, Formats)],
     sort(&mut curves);
     let at = |x: f64| present.get(x as usize).map_or_else(String::new, |precision| name(precision));
     let stack = Stack {
+        kind: KIND,
         file,
         axis: "precision".to_owned(),
         x: Scale::names(present.iter().map(|precision| name(precision))),

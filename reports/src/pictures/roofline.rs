@@ -23,6 +23,9 @@ use crate::frames::speed::products;
 use crate::text::markdown::counted;
 use crate::text::units::{figure, percent};
 
+/// The name of this kind of pictures.
+const KIND: &str = "roofline";
+
 /// More marks than these are thinned further.
 const MOST_MARKS: usize = 500;
 const RADIUS: i32 = 7;
@@ -130,7 +133,8 @@ fn picture(source: &Source<'_>, machine: &str, ceilings: &Ceilings, cells: &[Cel
     let threads = counted(u64::from(ceilings.threads), "thread");
     let findings: Vec<&str> = key.iter().map(|(_, words)| words.as_str()).collect();
     let card = Card {
-        file: source.file("roofline", before),
+        kind: KIND,
+        file: source.file(KIND, before),
         reading: "Operations a second over operations for each byte that must be moved. Cells in a cache may lie above the slopes of outer levels."
             .to_owned(),
         height: 540,

@@ -51,7 +51,7 @@ impl Scale {
         };
         let finest = [&[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0][..], &[1.0, 2.0, 5.0], &[1.0]].map(of);
         let ticks = finest.iter().find(|ticks| ticks.len() <= MOST_TICKS).unwrap_or(&finest[2]);
-        let step = ticks.len() / MOST_TICKS + 1;
+        let step = ticks.len().div_ceil(MOST_TICKS).max(1);
         Self { low, high, is_log: true, ticks: ticks.iter().step_by(step).map(|tick| (*tick, plain(*tick))).collect() }
     }
 
@@ -77,6 +77,12 @@ impl Scale {
         for (_, label) in &mut self.ticks {
             label.clear();
         }
+        self
+    }
+
+    /// The same without ticks, for things that have their names elsewhere.
+    pub(super) fn bare(mut self) -> Self {
+        self.ticks.clear();
         self
     }
 

@@ -11,12 +11,27 @@ use super::speed::{OverCeiling, warning};
 use super::{answer, engines, equal_cost, failures, headline, published, ratio, unprofitable};
 use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
+use crate::pictures::{Picture, embedded};
 use crate::runs::Run;
 use crate::text::markdown::{Align, Table, code_block, counted, name, sentence};
 use crate::text::units::{bytes, moment, percent, time};
 
+/// The pictures of the summary.
+pub(crate) struct Shown<'p> {
+    /// Below the answer.
+    pub(crate) crossovers: Vec<&'p Picture>,
+    /// Beside the ranking of engines.
+    pub(crate) engines: &'p [Picture],
+}
+
 /// The whole file; `links` are the other files of the report.
-pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, over: &[OverCeiling], links: &[&str]) -> PolarsResult<String> {
+pub(crate) fn document(
+    answers: &Answers<'_>,
+    context: &Context<'_>,
+    over: &[OverCeiling],
+    links: &[&str],
+    shown: &Shown<'_>,
+) -> PolarsResult<String> {
     let (runs, cells) = (answers.runs, &answers.cells);
     let experiments: BTreeSet<&str> = runs.iter().map(|run| run.manifest.experiment.as_str()).collect();
     let experiments: Vec<String> = experiments.into_iter().map(name).collect();
@@ -25,11 +40,13 @@ pub(crate) fn document(answers: &Answers<'_>, context: &Context<'_>, over: &[Ove
     let links: Vec<String> = links.iter().map(|file| format!("[{file}]({file})")).collect();
     out += &format!("\nMore: {}.\n", links.join(" · "));
     out += &answer::section(answers, context, "")?;
+    out += &embedded(shown.crossovers.iter().copied(), "");
     out += &overview(&answers.overview)?;
     if cells.height() > 0 {
         out += &headline::section(&answers.headline, context)?;
         out += &unprofitable::section(&answers.unprofitable, context)?;
         out += &engines::section(&answers.engines, context)?;
+        out += &embedded(shown.engines, "");
         out += &published::section(&answers.published, context)?;
         out += &equal_cost::section(cells)?;
         out += &failures::section(&answers.failures)?;
