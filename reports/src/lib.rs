@@ -8,6 +8,9 @@
 //! formats → `render` turns answers into Markdown, `pictures` into SVG, `html` into a page → `text` knows units, escaping and CSV →
 //! `report` writes the files.
 //!
+//! Beside the report, `commands` has what answers at the terminal: `compare` (two runs, cell by cell), `advise` (what to use at a size) and
+//! `summary` (the end of a run). They make a `text::document`, which `text::screen` shows.
+//!
 //! # What is written
 //!
 //! | file | what it is |
@@ -60,6 +63,7 @@ mod runs;
 mod scan;
 mod splice;
 mod statistics;
+mod summary;
 mod text;
 
 #[cfg(test)]

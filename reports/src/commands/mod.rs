@@ -4,6 +4,7 @@
 mod advise;
 mod compare;
 mod report;
+mod summary;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,6 +27,8 @@ enum Command {
     Report(report::Arguments),
     Compare(compare::Arguments),
     Advise(advise::Arguments),
+    #[command(hide = true)]
+    Summary(summary::Arguments),
 }
 
 /// Runs a command with these arguments, the program's name first; returns the exit code.
@@ -42,6 +45,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Advise(arguments) => advise::run(arguments),
+        Command::Summary(arguments) => summary::run(arguments),
     };
     result.unwrap_or_else(|error| {
         tell(&format!("error: {error}"));

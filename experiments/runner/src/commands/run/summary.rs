@@ -1,7 +1,11 @@
-//! What came of a run, for the person at the terminal.
+//! What came of a run, for the person at the terminal: how its cells ended, what pays, and where to read on.
+//!
+//! What pays is the report program's to say, as it has the frames; a run is a run without it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,6 +14,7 @@ use crossover_results::{Finished, Index};
 
 use crate::commands::print;
 use crate::commands::text::{counted, wrap};
+use crate::paths;
 use crate::progress::rough;
 
 use super::folder::{OpenRun, is_final};
@@ -115,9 +120,31 @@ pub(super) fn conclude(open: &OpenRun, finished: &Finished, tally: &Tally, took:
             let (percent, pairs) = (100.0 * noise.floor, counted(noise.pairs, "cell"));
             writeln!(out, "noise:   {pairs} taken twice in fresh workers differ by {percent:.1} % at most")?;
         }
+        Ok(())
+    })?;
+    let untold = what_pays(open.folder.path()).err();
+    print(|out| {
+        if let Some(why) = untold {
+            write!(out, "{}", wrap("summary: ", format!("not there: {why}").split_whitespace()))?;
+        }
         writeln!(out, "results: {path}")?;
         writeln!(out, "report:  crossover report {path}")
     })
+}
+
+/// Lets the report program print what pays, and from where on; else why it did not.
+fn what_pays(folder: &Path) -> Result<(), String> {
+    let program = paths::report_binary().map_err(|error| error.to_string())?;
+    let mut command = Command::new(&program);
+    // Its standard output is ours, so it sees for itself how wide that is, and whether it takes colours.
+    command.arg("summary").arg(folder).stdin(Stdio::null()).stdout(Stdio::inherit());
+    let output = command.output().map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().find(|line| !line.trim().is_empty()).map_or_else(|| output.status.to_string(), str::to_owned);
+    Err(first.chars().take(SHOWN).flat_map(char::escape_debug).collect())
 }
 
 /// What to do after a signal.
