@@ -61,33 +61,6 @@ pub(crate) fn holm(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// A geometric mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct GeometricMean {
-    pub(crate) count: usize,
-    pub(crate) mean: f64,
-    /// The 95 % interval by Student's t over the logarithms; none for a single figure.
-    pub(crate) interval: Option<(f64, f64)>,
-}
-
-impl GeometricMean {
-    /// Of positive figures; none where there are none.
-    pub(crate) fn of(figures: &[f64]) -> Option<Self> {
-        if figures.is_empty() {
-            return None;
-        }
-        let count = figures.len();
-        let logs: Vec<f64> = figures.iter().map(|figure| figure.ln()).collect();
-        let mean = logs.iter().sum::<f64>() / count as f64;
-        let interval = (count > 1).then(|| {
-            let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
-            let half = student(count - 1) * (variance / count as f64).sqrt();
-            ((mean - half).exp(), (mean + half).exp())
-        });
-        Some(Self { count, mean: mean.exp(), interval })
-    }
-}
-
 /// Quantiles of Student's t at 97.5 %, for 1 to 10 degrees of freedom, from any textbook's table.
 const STUDENT: [f64; 10] = [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004, 2.262_157, 2.228_139];
 
@@ -159,15 +132,5 @@ mod tests {
         // The table and the expansion meet.
         assert!(student(10) > student(11) && student(10) - student(11) < student(9) - student(10));
         assert_eq!(student(0), f64::INFINITY);
-    }
-
-    #[test]
-    fn a_geometric_mean_has_a_count_and_an_interval() {
-        let mean = GeometricMean::of(&[0.5, 2.0]).unwrap();
-        near(mean.mean, 1.0, 1e-12);
-        // Logarithms of 0.6931 to either side: a deviation of 0.9803, a standard error of 0.6931, 12.706 of them.
-        near(mean.interval.unwrap().1.ln(), 12.706 * 0.693_147, 1e-4);
-        assert_eq!(GeometricMean::of(&[3.0]).unwrap().interval, None);
-        assert_eq!(GeometricMean::of(&[]), None);
     }
 }

@@ -8,7 +8,6 @@ use polars::prelude::*;
 
 use super::points::Point;
 use super::question::Question;
-use crate::columns::RUN;
 use crate::frames::order::AxisRoles;
 use crate::frames::series::series;
 
@@ -75,7 +74,6 @@ fn neighbours(
 ) -> PolarsResult<Vec<Between>> {
     let rows: Vec<IdxSize> = points.iter().filter_map(|point| IdxSize::try_from(point.row?).ok()).collect();
     let frame = cells.take(&IdxCa::from_vec(PlSmallStr::EMPTY, rows))?;
-    debug_assert!(frame.schema().contains(RUN));
     let mut found = Vec::new();
     for curve in series(&frame, roles)? {
         let mut along: Vec<(f64, &Point)> =
@@ -107,9 +105,7 @@ fn interpolated(between: &Between, question: &Question) -> Option<Point> {
     let axes = axes_between(between, wanted)?;
     if let Some(entry) = registry::find(&below.variant) {
         // Refused where the values do not go together at this size.
-        if resolve::resolve(entry.descriptor, &axes).ok()? != axes {
-            return None;
-        }
+        resolve::resolve(entry.descriptor, &axes).ok()?;
     }
     let (low, high) = (below.number(axis)?, above.number(axis)?);
     let place = (wanted as f64 / low).ln() / (high / low).ln();

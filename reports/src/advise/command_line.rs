@@ -9,12 +9,12 @@ use crossover_variants::resolve::resolve;
 use super::points::Point;
 use super::question::Question;
 
-/// `crossover cell ..` for one cell: with the axes that make it this one, those left out that would be the same by default.
-pub(crate) fn cell(point: &Point) -> Vec<String> {
+/// `crossover cell ..` for one cell: with the sizes of the question, and of the other axes those that would not be the same by default.
+pub(crate) fn cell(point: &Point, question: &Question) -> Vec<String> {
     let mut words = vec!["crossover".to_owned(), "cell".to_owned()];
     words.push(format!("variant={}", quoted(&point.variant)));
     words.push(format!("engine={}", quoted(&point.engine)));
-    words.extend(needed(point).iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(&value.to_string()))));
+    words.extend(needed(point, question).iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(&value.to_string()))));
     words
 }
 
@@ -44,13 +44,15 @@ pub(crate) fn sweep(question: &Question) -> Vec<String> {
 }
 
 /// The fewest axes from which the others follow; all of them where the variant is not known here.
-fn needed(point: &Point) -> Axes {
+fn needed(point: &Point, question: &Question) -> Axes {
     let mut needed = point.axes.clone();
     let Some(entry) = registry::find(&point.variant) else { return needed };
-    for name in point.axes.keys() {
+    let Ok(whole) = resolve(entry.descriptor, &point.axes) else { return needed };
+    let sizes = question.sizes(&point.axes);
+    for name in point.axes.keys().filter(|name| sizes.iter().all(|(size, _)| size != name)) {
         let mut fewer = needed.clone();
         fewer.remove(name);
-        if resolve(entry.descriptor, &fewer).is_ok_and(|resolved| resolved == point.axes) {
+        if resolve(entry.descriptor, &fewer).is_ok_and(|resolved| resolved == whole) {
             needed = fewer;
         }
     }

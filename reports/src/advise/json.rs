@@ -28,7 +28,7 @@ pub(crate) fn json(advice: &Advice<'_>, kind: Kind, this: &Machine) -> Value {
         "machine": machine,
         "this_machine": this.fingerprint,
         "problems": advice.sections.iter().map(|one| section(advice, one)).collect::<Vec<_>>(),
-        "nearest": advice.nearest.iter().map(|one| point(advice, one)).collect::<Vec<_>>(),
+        "nearest": advice.nearest.iter().flat_map(|(_, points)| points).map(|one| point(advice, one)).collect::<Vec<_>>(),
         "measured": advice.measured,
         "emulated": advice.emulated,
         "elsewhere": advice.elsewhere,
@@ -54,9 +54,9 @@ fn candidate(advice: &Advice<'_>, candidate: &Candidate) -> Value {
 fn point(advice: &Advice<'_>, point: &Point) -> Value {
     let run = usize::try_from(point.run).ok().and_then(|run| advice.runs.get(run)).map(|run| run.label.as_str());
     json!({
-        "id": point.id, "run": run, "variant": point.variant, "engine": point.engine, "axes": axes(&point.axes),
+        "id": point.id, "run": run, "task": point.task, "variant": point.variant, "engine": point.engine, "axes": axes(&point.axes),
         "median_ns": point.ns, "interval": point.interval, "declared_bytes": point.bytes, "err_method_rel": point.error,
-        "command": command_line::cell(point).join(" "),
+        "command": command_line::cell(point, advice.question).join(" "),
     })
 }
 

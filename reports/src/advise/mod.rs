@@ -26,8 +26,6 @@ mod points;
 mod question;
 mod show;
 mod sources;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use json::json;
 pub(crate) use question::Question;
@@ -53,8 +51,8 @@ pub(crate) struct Advice<'a> {
     pub(crate) question: &'a Question,
     pub(crate) runs: &'a [Run],
     pub(crate) sections: Vec<Section>,
-    /// The measured sizes nearest to the question, where no section has an answer; fastest first.
-    pub(crate) nearest: Vec<Point>,
+    /// By task the measured sizes nearest to the question, where no section has an answer; fastest first.
+    pub(crate) nearest: Vec<(String, Vec<Point>)>,
     /// Cells of the kind that is asked for, with the status `ok` and a time.
     pub(crate) measured: usize,
     /// Such cells that are emulated, and so left out.
@@ -111,13 +109,21 @@ fn section(task: String, open: Vec<(String, String)>, mut all: Vec<Candidate>, q
     Section { task, open, ranked, misses, beyond }
 }
 
-/// All points at the sizes that are nearest to those asked for, as the sum of the logarithms of their ratios.
-fn nearest(all: &[Point], question: &Question) -> Vec<Point> {
+/// Of every task all points at the sizes that are nearest to those asked for, as the sum of the logarithms of their ratios; tasks with most
+/// of them first.
+fn nearest(all: &[Point], question: &Question) -> Vec<(String, Vec<Point>)> {
     let distance = |point: &Point| -> f64 {
-        question.sizes(&point.axes).iter().map(|(axis, wanted)| (point.number(axis).unwrap_or(f64::NAN) / *wanted as f64).ln().abs()).sum()
+        let sizes = question.sizes(&point.axes);
+        sizes.iter().map(|(axis, wanted)| (point.number(axis).unwrap_or(f64::NAN) / *wanted as f64).ln().abs()).sum()
     };
-    let least = all.iter().map(distance).fold(f64::INFINITY, f64::min);
-    let mut nearest: Vec<Point> = all.iter().filter(|point| distance(point) <= least * (1.0 + 1e-9)).cloned().collect();
-    nearest.sort_by(|one, other| one.ns.total_cmp(&other.ns).then_with(|| one.cell().cmp(&other.cell())));
-    nearest
+    let mut tasks: BTreeMap<&str, Vec<Point>> = BTreeMap::new();
+    all.iter().for_each(|point| tasks.entry(&point.task).or_default().push(point.clone()));
+    for points in tasks.values_mut() {
+        let least = points.iter().map(distance).fold(f64::INFINITY, f64::min);
+        points.retain(|point| distance(point) <= least * (1.0 + 1e-9));
+        points.sort_by(|one, other| one.ns.total_cmp(&other.ns).then_with(|| one.cell().cmp(&other.cell())));
+    }
+    let mut tasks: Vec<(String, Vec<Point>)> = tasks.into_iter().map(|(task, points)| (task.to_owned(), points)).collect();
+    tasks.sort_by_key(|(_, points)| std::cmp::Reverse(points.len()));
+    tasks
 }

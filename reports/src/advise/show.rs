@@ -110,7 +110,7 @@ fn show(out: &mut Document, advice: &Advice<'_>, section: &Section, limit: usize
     }
     for (place, candidate) in section.ranked.iter().take(limit).enumerate() {
         out.text(format!("To check {}:", place + 1));
-        out.blocks.push(Block::Command(command_line::cell(&candidate.point)));
+        out.blocks.push(Block::Command(command_line::cell(&candidate.point, advice.question)));
     }
     misses(out, advice, section);
 }
@@ -132,27 +132,27 @@ fn misses(out: &mut Document, advice: &Advice<'_>, section: &Section) {
 
 fn unanswered(out: &mut Document, advice: &Advice<'_>, limit: usize) {
     let family = &advice.question.family;
-    match advice.nearest.first() {
-        None => out.text(format!("Nothing of {family} was measured that could answer this. To measure it:")),
-        Some(first) => {
-            let sizes: Vec<String> = advice
-                .question
-                .sizes(&first.axes)
-                .iter()
-                .filter_map(|(axis, _)| Some(format!("{axis} = {}", first.axes.get(*axis)?)))
-                .collect();
-            out.text(format!(
-                "This size is outside of what was measured, and nothing is extrapolated ({} of {family} were measured). The nearest, as measured at {}:",
-                counted(advice.measured as u64, "cell"),
-                sizes.join(", ")
-            ));
-            let mut grid = grid("task");
-            for (place, point) in advice.nearest.iter().take(limit).enumerate() {
-                grid.push(row(point, &format!("{}", place + 1), &point.task));
+    if advice.nearest.is_empty() {
+        out.text(format!("Nothing of {family} was measured that could answer this. To measure it:"));
+    } else {
+        out.text(format!(
+            "This size is outside of what was measured, and nothing is extrapolated ({} of {family} were measured). What was measured nearest to \
+             it, as it is:",
+            counted(advice.measured as u64, "cell")
+        ));
+        for (task, points) in advice.nearest.iter().take(SECTIONS) {
+            let sizes = |point: &Point| {
+                let size = |(axis, _): &(&str, i64)| Some(format!("{axis} = {}", point.axes.get(*axis)?));
+                advice.question.sizes(&point.axes).iter().filter_map(size).collect::<Vec<_>>().join(", ")
+            };
+            out.heading(format!("{task}, measured at {}", points.first().map_or_else(String::new, sizes)));
+            let mut grid = grid("measured");
+            for point in points.iter().take(limit) {
+                grid.push(row(point, "", &half_width(point)));
             }
             out.grid(grid);
-            out.text("To measure the size that was asked for:");
         }
+        out.text("To measure the size that was asked for:");
     }
     out.blocks.push(Block::Command(command_line::sweep(advice.question)));
 }
@@ -175,11 +175,12 @@ fn origin(candidate: &Candidate) -> String {
             let end = |point: &Point| point.axes.get(*axis).map_or_else(String::new, AxisValue::to_string);
             format!("no: {axis} {}..{}", end(below), end(above))
         }
-        None => candidate
-            .point
-            .interval
-            .map_or_else(|| "yes".to_owned(), |(low, high)| format!("±{}", percent((high - low) / 2.0 / candidate.point.ns))),
+        None => half_width(&candidate.point),
     }
+}
+
+fn half_width(point: &Point) -> String {
+    point.interval.map_or_else(|| "yes".to_owned(), |(low, high)| format!("±{}", percent((high - low) / 2.0 / point.ns)))
 }
 
 fn ends(between: &Between) -> String {

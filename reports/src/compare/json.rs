@@ -8,8 +8,8 @@ use super::pairs::LEVEL;
 use super::{Comparison, Mean, Verdict, show};
 use crate::columns::Typed;
 use crate::error::Result;
+use crate::fits;
 use crate::runs::Run;
-use crate::statistics::GeometricMean;
 
 /// All of it, with at most `limit` entries in each list of cells.
 pub(crate) fn json(comparison: &Comparison<'_>, limit: usize) -> Result<Value> {
@@ -62,7 +62,7 @@ fn run(run: &Run, cells: usize) -> Value {
 }
 
 fn mean(mean: &Mean) -> Value {
-    let of = |mean: &GeometricMean| json!({ "mean": mean.mean, "interval": mean.interval, "cells": mean.count });
+    let of = |mean: &fits::Mean| json!({ "mean": mean.value, "interval": mean.interval, "cells": mean.count, "problems": mean.clusters });
     let (family, engine) = mean.of.clone().unzip();
     json!({ "family": family, "engine": engine, "ratio": of(&mean.mean), "beside": mean.beside.as_ref().map(of) })
 }

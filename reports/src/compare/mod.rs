@@ -41,10 +41,10 @@ use serde_json::Value;
 
 use crate::columns::{RUN, Typed, axis_columns, axis_name};
 use crate::error::{ReportError, Result};
+use crate::fits::{self, mean};
 use crate::frames::order::{axis_roles, sorted};
 use crate::runs::Run;
 use crate::scan;
-use crate::statistics::GeometricMean;
 
 /// The whole answer.
 pub(crate) struct Comparison<'a> {
@@ -68,13 +68,14 @@ pub(crate) struct Comparison<'a> {
     pub(crate) appeared: Vec<usize>,
 }
 
-/// A geometric mean of ratios over the cells that both runs have with the status `ok`.
+/// A geometric mean of ratios over the cells that both runs have with the status `ok`. Its interval is over problems (see [`fits::mean`]), as
+/// cells of one problem vary together.
 pub(crate) struct Mean {
     /// Family and engine; none for all.
     pub(crate) of: Option<(String, String)>,
-    pub(crate) mean: GeometricMean,
+    pub(crate) mean: fits::Mean,
     /// The same of the ratios beside the baseline, where there are any.
-    pub(crate) beside: Option<GeometricMean>,
+    pub(crate) beside: Option<fits::Mean>,
 }
 
 /// Compares two runs that were opened in this order.
@@ -127,10 +128,17 @@ fn means(cells: &DataFrame, pairs: &[Pair]) -> PolarsResult<Vec<Mean>> {
     for pair in pairs {
         sets.entry((text(families, pair.b), text(engines, pair.b))).or_default().push(pair);
     }
+    let groups = cells.texts("group")?;
+    let geometric = |ratios: &[(Option<&str>, f64)]| {
+        let mut problems: BTreeMap<Option<&str>, Vec<f64>> = BTreeMap::new();
+        ratios.iter().for_each(|(group, ratio)| problems.entry(*group).or_default().push(ratio.ln()));
+        let mean = mean(&problems.into_values().collect::<Vec<_>>())?;
+        Some(fits::Mean { value: mean.value.exp(), interval: mean.interval.map(|(low, high)| (low.exp(), high.exp())), ..mean })
+    };
     let of = |key: Option<(String, String)>, pairs: &[&Pair]| {
-        let mean = GeometricMean::of(&pairs.iter().map(|pair| pair.ratio).collect::<Vec<_>>())?;
-        let beside: Vec<f64> = pairs.iter().filter_map(|pair| Some(pair.beside.as_ref()?.ratio)).collect();
-        Some(Mean { of: key, mean, beside: GeometricMean::of(&beside) })
+        let own: Vec<_> = pairs.iter().map(|pair| (groups.get(pair.b), pair.ratio)).collect();
+        let beside: Vec<_> = pairs.iter().filter_map(|pair| Some((groups.get(pair.b), pair.beside.as_ref()?.ratio))).collect();
+        Some(Mean { of: key, mean: geometric(&own)?, beside: geometric(&beside) })
     };
     let mut means: Vec<Mean> = sets.into_iter().filter_map(|(key, pairs)| of(Some(key), &pairs)).collect();
     means.extend(of(None, &pairs.iter().collect::<Vec<_>>()));

@@ -159,7 +159,7 @@ fn means(out: &mut Document, comparison: &Comparison<'_>, extent: Extent) {
         return;
     }
     out.heading("Geometric means of the ratios");
-    out.text("Over the cells that are ok in both. The interval (Student's t over the logarithms) is about the spread of the cells; drift between the runs is not in it.");
+    out.text("Over the cells that are ok in both. The interval (Student's t over the logarithms, cells of one problem taken together) is about the spread of the cells; drift between the runs is not in it.");
     let columns = [
         ("mean", Align::Right),
         ("95 % interval", Align::Left),
@@ -173,10 +173,10 @@ fn means(out: &mut Document, comparison: &Comparison<'_>, extent: Extent) {
         let of = mean.of.as_ref().map_or_else(|| "all".to_owned(), |(family, engine)| format!("{family} on {engine}"));
         let (beside, cells) = match &mean.beside {
             None => (ABSENT.to_owned(), "0".to_owned()),
-            Some(beside) if extent.is_wide => (format!("{} {}", figure(beside.mean), interval(beside.interval)), beside.count.to_string()),
-            Some(beside) => (figure(beside.mean), beside.count.to_string()),
+            Some(beside) if extent.is_wide => (format!("{} {}", figure(beside.value), interval(beside.interval)), beside.count.to_string()),
+            Some(beside) => (figure(beside.value), beside.count.to_string()),
         };
-        grid.push([figure(mean.mean.mean), interval(mean.mean.interval), mean.mean.count.to_string(), beside, cells, of].map(Cell::plain));
+        grid.push([figure(mean.mean.value), interval(mean.mean.interval), mean.mean.count.to_string(), beside, cells, of].map(Cell::plain));
     }
     out.grid(grid);
 }
