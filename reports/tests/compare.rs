@@ -168,12 +168,15 @@ fn the_text_fits_eighty_columns_and_is_not_coloured() {
     ratio of times. A decision needs both builds side by side in one run: that is
     the gate's work (crossover gate, which is yet to come).
       Noise floor: 1.30 % in A, 1.30 % in B; verdicts go by the larger one
+      Both runs are of the same build: what differs in times is the machine or a
+        fresh process, and not the program
 
     Times, B over A
     15 cells in both: 1 faster, 1 slower, 1 apart, 0 noise, 12 not shown. Below 1, B
     is faster. Faster and slower are claimed together with an error of 5 % at most
-    (Holm); apart: the baseline beside it changed as much; noise: nearer to 1 than
-    the noise floor. The intervals are those of one ratio each.
+    (Holm), as far as samples of one process tell; apart: the baseline beside it
+    changed as much; noise: nearer to 1 than the noise floor. The intervals are
+    those of one ratio each.
     ratio  95 % interval   beside  verdict    cell
      2.00  [1.97, 2.03]         –  slower     attention/dense on simd: n=128,
                                                 threads=1
@@ -257,10 +260,11 @@ fn markdown_goes_to_a_file() {
     The runs were never interleaved, so whatever drifted between them is in every ratio of times. A decision needs both builds side by side in one run: that is the gate's work (crossover gate, which is yet to come).
 
     * Noise floor: 1.30 % in A, 1.30 % in B; verdicts go by the larger one
+    * Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program
 
     ## Times, B over A
 
-    15 cells in both: 1 faster, 1 slower, 1 apart, 0 noise, 12 not shown. Below 1, B is faster. Faster and slower are claimed together with an error of 5 % at most (Holm); apart: the baseline beside it changed as much; noise: nearer to 1 than the noise floor. The intervals are those of one ratio each.
+    15 cells in both: 1 faster, 1 slower, 1 apart, 0 noise, 12 not shown. Below 1, B is faster. Faster and slower are claimed together with an error of 5 % at most (Holm), as far as samples of one process tell; apart: the baseline beside it changed as much; noise: nearer to 1 than the noise floor. The intervals are those of one ratio each.
 
     | ratio | 95 % interval    |                 beside | verdict | cell                                       |
     | ----: | ---------------- | ---------------------: | ------- | ------------------------------------------ |

@@ -6,7 +6,8 @@
 //! # What a verdict says
 //!
 //! The two runs were made at different times and never interleaved. So a ratio has in it what the machine did differently, and nothing
-//! inside the two runs can tell that from a change of the program. What can be told is told:
+//! inside the two runs can tell that from a change of the program; nor do the samples of one process tell what a fresh one would have shown. (Two
+//! runs of one build, five minutes apart, differed beyond their noise floors in a tenth of 1,201 cells.) What can be told is told:
 //!
 //! | verdict | when |
 //! |---|---|

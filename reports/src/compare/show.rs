@@ -1,5 +1,7 @@
 //! A comparison for people.
 
+use std::collections::BTreeSet;
+
 use super::changes::{BYTES, Change};
 use super::pairs::Beside;
 use super::{Comparison, Pair, Verdict};
@@ -78,6 +80,12 @@ pub(super) fn notes(comparison: &Comparison<'_>) -> Vec<String> {
     } else {
         notes.push(format!("Noise floor: {} in A, {} in B; verdicts go by the larger one", floor(a), floor(b)));
     }
+    let builds = |run: &Run| run.manifest.builds.iter().map(|build| build.fingerprint.clone()).collect::<BTreeSet<_>>();
+    if !builds(a).is_empty() && builds(a) == builds(b) {
+        notes.push(
+            "Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program".to_owned(),
+        );
+    }
     if a.manifest.seed != b.manifest.seed {
         notes.push(format!("Seeds differ ({} and {}): the inputs and with them the errors are others", a.manifest.seed, b.manifest.seed));
     }
@@ -96,8 +104,9 @@ fn times(out: &mut Document, comparison: &Comparison<'_>, labels: &Labels<'_>, e
         return Ok(());
     }
     out.text(format!(
-        "{of} in both: {}. Below 1, B is faster. Faster and slower are claimed together with an error of 5 % at most (Holm); apart: the \
-         baseline beside it changed as much; noise: nearer to 1 than the noise floor. The intervals are those of one ratio each.",
+        "{of} in both: {}. Below 1, B is faster. Faster and slower are claimed together with an error of 5 % at most (Holm), as far as samples \
+         of one process tell; apart: the baseline beside it changed as much; noise: nearer to 1 than the noise floor. The intervals are those \
+         of one ratio each.",
         counts.join(", ")
     ));
     let columns = [

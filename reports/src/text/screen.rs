@@ -17,7 +17,7 @@ const USUAL: usize = 80;
 /// Below this nothing can be read, so lines are left to be broken by the terminal.
 const NARROWEST: usize = 40;
 /// Characters of a column that is not the last.
-const LONGEST_FIGURE: usize = 28;
+const LONGEST_FIGURE: usize = 32;
 /// Characters of a name or sentence: all of it is in the record.
 const LONGEST: usize = 240;
 const GAP: &str = "  ";
