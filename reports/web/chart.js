@@ -4,7 +4,7 @@
 
   const { el, byId, replace, say } = report.dom;
   const { cells } = report.data;
-  const { label, choices, withInterval, shown, setting, isAxis } = report.columns;
+  const { label, choices, withInterval, shown, setting } = report.columns;
 
   let chart;
   let placed = [];
@@ -40,7 +40,7 @@
     },
   });
 
-  const legend = (names) => ({ type: "scroll", top: 4, data: names.map((name) => ({ name })), formatter: (name) => report.format.shortened(name, 40), textStyle: { color: report.theme.colour("text") }, inactiveColor: report.theme.colour("line"), pageTextStyle: { color: report.theme.colour("text") } });
+  const legend = (names) => ({ type: "scroll", top: 4, data: names.map((name) => ({ name })), formatter: (name) => report.format.drawn(name.slice(1), 40), textStyle: { color: report.theme.colour("text") }, inactiveColor: report.theme.colour("line"), pageTextStyle: { color: report.theme.colour("text") } });
 
   /** Draws these rows. */
   function draw(view, rows) {
@@ -62,13 +62,19 @@
     replace("chart-note", `${what}: ${count}. ${made.notes.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(" ")}`);
   }
 
+  /** A chart that is as large as its element. */
+  function canvas(element) {
+    const made = echarts.init(element, null, { renderer: "canvas" });
+    new ResizeObserver(() => { if (!made.isDisposed()) made.resize(); }).observe(element);
+    return made;
+  }
+
   function begin() {
-    const made = echarts.init(byId("chart"), null, { renderer: "canvas" });
+    const made = canvas(byId("chart"));
     made.on("click", ({ data }) => {
       const row = data?.field?.rows[0] ?? (Array.isArray(data) ? data[2] : undefined);
       if (row !== undefined) open(row);
     });
-    new ResizeObserver(() => made.resize()).observe(byId("chart"));
     return made;
   }
 
@@ -138,5 +144,5 @@
     byId("label-value").hidden = !(view.heatmap ?? false);
   }
 
-  report.chart = { build, show, draw, open, placed: () => placed, instance: () => chart, isAxis };
+  report.chart = { canvas, build, show, draw, open, placed: () => placed, instance: () => chart };
 })(window.Report ??= {});

@@ -67,8 +67,7 @@
     const [middle, low, high] = ["median_ns", "ci_low_ns", "ci_high_ns"].map((name) => cells.number(name, row));
     const text = report.theme.colour("text");
     const line = { color: text, width: 1, type: "solid" };
-    // The chart's own accuracy ends where the axis' labels do.
-    chart = echarts.init(byId("samples"), null, { renderer: "canvas" });
+    chart = report.chart.canvas(byId("samples"));
     chart.setOption({
       animation: false, backgroundColor: report.theme.colour("page"), grid: { left: 78, right: 24, top: 12, bottom: 44 },
       xAxis: { type: "value", name: "sample", nameLocation: "middle", nameGap: 26, min: 1, max: Math.max(taken, 2), axisLabel: { color: text }, nameTextStyle: { color: text }, splitLine: { show: false } },

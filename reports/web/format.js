@@ -51,5 +51,8 @@
   /** Without zeros that say nothing, for the labels of axes: `10.0 ms` is `10 ms`, `1.00e-7` is `1e-7`. */
   const tick = (text) => text.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
 
-  report.format = { ABSENT, tick, scientific, figure, time, bytes, percent, counted, moment, plain, value, interval, shortened };
+  /** A text for a chart. The library remembers the widths of texts in an object, and would take `__proto__` for one that it knows. */
+  const drawn = (text, longest) => (text in {} ? `${text} ` : shortened(text, longest));
+
+  report.format = { ABSENT, tick, drawn, scientific, figure, time, bytes, percent, counted, moment, plain, value, interval, shortened };
 })(window.Report ??= {});

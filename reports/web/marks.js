@@ -30,12 +30,12 @@
 
   function axis(name, scale, extent = {}) {
     const common = {
-      name: label(name), nameLocation: "middle", axisLabel: { color: report.theme.colour("text"), hideOverlap: true, formatter: undefined },
+      name: report.format.drawn(label(name), 80), nameLocation: "middle", axisLabel: { color: report.theme.colour("text"), hideOverlap: true, formatter: undefined },
       nameTextStyle: { color: report.theme.colour("text") }, axisLine: { lineStyle: { color: report.theme.colour("faint") } },
       splitLine: { lineStyle: { color: report.theme.colour("line") } },
     };
     if (scale.keys !== undefined) {
-      const short = (key) => report.format.shortened(key, 18);
+      const short = (key) => report.format.drawn(key, 18);
       return { ...common, type: "category", data: scale.keys, axisLabel: { ...common.axisLabel, formatter: short, rotate: scale.keys.some((key) => key.length > 6) ? 30 : 0 } };
     }
     return { ...common, ...extent, type: scale.isLog ? "log" : "value", logBase: scale.base, scale: true, axisLabel: { ...common.axisLabel, formatter: (value) => report.format.tick(scale.shown(value)) } };
@@ -73,13 +73,14 @@
     }
     const all = [...by].sort((a, b) => b[1].length - a[1].length || a[0].localeCompare(b[0]));
     const told = all.length > MOST_COLOURS + 1 ? all.slice(0, MOST_COLOURS) : all.slice(0, MOST_COLOURS + 1);
+    // The library keeps names as keys of objects: with a mark in front, none is a key that objects have already, such as `__proto__`.
     const named = told.map(([key, points], at) => ({
-      name: view.colour === "run" ? runs[Number(key)]?.label ?? key : key === "" ? "(none)" : key,
+      name: "=" + (view.colour === "run" ? runs[Number(key)]?.label ?? key : key === "" ? "(none)" : key),
       points, colour: report.theme.palette()[at] ?? report.theme.colour("faint"), shape: report.theme.SHAPES[at] ?? "circle",
     }));
     const rest = all.slice(told.length);
     if (rest.length > 0) {
-      named.push({ name: `${rest.length} others`, points: rest.flatMap(([, points]) => points), colour: report.theme.colour("faint"), shape: "circle" });
+      named.push({ name: `=${rest.length} others`, points: rest.flatMap(([, points]) => points), colour: report.theme.colour("faint"), shape: "circle" });
     }
     return named;
   }
@@ -163,7 +164,7 @@
     const slopes = set.bandwidth.map((one) => [one.level, Math.max(one.read_bytes_per_s, one.copy_bytes_per_s) / 1e9]);
     const roof = (name, data) => ({
       type: "line", data, silent: true, symbol: "none", animation: false, z: 0, lineStyle: { color: report.theme.colour("faint"), width: 1 },
-      endLabel: { show: true, formatter: () => name, color: report.theme.colour("text"), align: "right", verticalAlign: "bottom", fontSize: 11, offset: [0, -4] },
+      endLabel: { show: true, formatter: () => report.format.drawn(name, 20), color: report.theme.colour("text"), align: "right", verticalAlign: "bottom", fontSize: 11, offset: [0, -4] },
     });
     return [
       ...peaks.map(([name, rate]) => roof(`${name} peak`, [[from, rate / 1e9], [to, rate / 1e9]])),

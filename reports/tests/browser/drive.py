@@ -8,6 +8,7 @@ import pathlib
 import statistics
 import sys
 import urllib.parse
+from functools import partial
 
 from webdriver import browser
 
@@ -252,6 +253,8 @@ def hostile_names_stay_text(page):
         window.press("ArrowRight", "Escape")
     for name in ("engine", "variant"):
         page.choose("#axis-colour" if name == "engine" else "#axis-x", name)
+    # A name such as `__proto__` must not become a part of all objects.
+    assert window.run("const found = []; for (const key in {}) found.push(key); return found") == []
     script = "for (const cell of Report.data.rowOf.keys()) { Report.state.set({ cell }); if (document.querySelectorAll('img, main script').length > 0) return cell; } return null"
     assert window.run(script) is None and window.run("return window.hacked ?? null") is None
     for width in (1280, 390):
@@ -261,9 +264,10 @@ def hostile_names_stay_text(page):
     for word in window.run("return [...document.querySelectorAll('[data-facet=engine] .word')].map((one) => one.textContent)"):
         page.open()
         page.tick("engine", word)
-        assert page.shown() == 6, (word, page.shown())
+        assert page.shown() == page.count("engine", word) > 0, (word, page.shown())
+        shown = page.shown()
         page.open(window.run("return location.hash"))
-        assert page.shown() == 6, word
+        assert page.shown() == shown < 54, word
     window.run("Report.state.set({ only: {}, cell: '0/id4-128' })")
     assert "no command should carry" in window.text("#detail-body")
 
@@ -334,13 +338,13 @@ def main():
             ("usual", a_link_restores_the_view), ("usual", back_and_forward_go_through_the_views), ("usual", a_point_leads_to_its_row_and_samples),
             ("usual", the_table_sorts_and_turns_pages), ("usual", all_can_be_done_by_keyboard), ("hostile", hostile_names_stay_text),
             ("older", an_older_layout_says_what_it_lacks), ("machines", machines_are_never_mixed),
-            ("large", lambda page: ten_thousand_cells_stay_fluid(page, float(most_ms))), ("usual", lambda page: light_dark_narrow_and_paper(page, pictures)),
+            ("large", partial(ten_thousand_cells_stay_fluid, most_ms=float(most_ms))), ("usual", partial(light_dark_narrow_and_paper, pictures=pictures)),
         ]
         for name, check in checks:
             page = pages(name)
             check(page)
             page.quiet()
-            print("ok", name, check.__name__, flush=True)
+            print("ok", name, getattr(check, "func", check).__name__, flush=True)
         nothing_one_cell_and_all_failed_are_said(pages)
         print("ok nothing_one_cell_and_all_failed_are_said")
 
