@@ -44,7 +44,7 @@
     const [low, high] = isRatio ? [-far, far] : [Math.min(...scaled, Infinity), Math.max(...scaled, -Infinity)];
     const shown = (value) => report.format.value(value, unit(view.value));
     const colours = isRatio ? ["#0072b2", "#f7f7f7", "#d55e00"] : ["#fff7bc", "#d95f0e", "#662506"];
-    const few = used.length <= 200;
+    const fits = used.length <= 200 && (report.dom.byId("chart").clientWidth - 150) / x.keys.length > 75;
     const data = used.map((field, at) => ({ value: [field.at, field.up, scaled[at]], field }));
     const notes = [];
     if (used.some((field) => field.rows.length > 1)) notes.push("a field with several cells shows their median: filter to one variant, engine and precision for figures of single cells");
@@ -52,14 +52,14 @@
     return {
       placed: used.map((field) => [field.at, field.up, field.rows[0], field]), notes, names: [],
       option: {
-        xAxis: { ...report.marks.axis(view.x, x), nameGap: 34 }, yAxis: { ...report.marks.axis(view.y, y), nameGap: 62 },
+        xAxis: { ...report.marks.axis(view.x, x, true), nameGap: 34 }, yAxis: { ...report.marks.axis(view.y, y, false), nameGap: 62 },
         visualMap: used.length === 0 ? undefined : {
           min: low, max: high > low ? high : low + 1, calculable: false, orient: "horizontal", left: "center", top: 0, text: [`${label(view.value)} ${shown(2 ** high)}`, shown(2 ** low)],
           textStyle: { color: report.theme.colour("text") }, inRange: { color: colours }, dimension: 2, itemHeight: 80,
         },
         series: [{
           type: "heatmap", data, animation: false, progressive: 0,
-          label: { show: few, color: "#000", formatter: ({ data }) => shown(data.field.middle) + (data.field.rows.length > 1 ? ` (${data.field.rows.length})` : "") },
+          label: { show: fits, color: "#000", formatter: ({ data }) => shown(data.field.middle) + (data.field.rows.length > 1 ? ` (${data.field.rows.length})` : "") },
           itemStyle: { borderColor: report.theme.colour("page"), borderWidth: 1 },
         }],
       },

@@ -28,7 +28,8 @@
     return { of, shown, isLog, base: isSize ? 2 : 10 };
   }
 
-  function axis(name, scale, extent = {}) {
+  /** The axis; only where it lies across the chart long names must lean. */
+  function axis(name, scale, isAcross, extent = {}) {
     const common = {
       name: report.format.drawn(label(name), 80), nameLocation: "middle", axisLabel: { color: report.theme.colour("text"), hideOverlap: true, formatter: undefined },
       nameTextStyle: { color: report.theme.colour("text") }, axisLine: { lineStyle: { color: report.theme.colour("faint") } },
@@ -36,7 +37,7 @@
     };
     if (scale.keys !== undefined) {
       const short = (key) => report.format.drawn(key, 18);
-      return { ...common, type: "category", data: scale.keys, axisLabel: { ...common.axisLabel, formatter: short, rotate: scale.keys.some((key) => key.length > 6) ? 30 : 0 } };
+      return { ...common, type: "category", data: scale.keys, axisLabel: { ...common.axisLabel, formatter: short, rotate: isAcross && scale.keys.some((key) => key.length > 6) ? 30 : 0 } };
     }
     return { ...common, ...extent, type: scale.isLog ? "log" : "value", logBase: scale.base, scale: true, axisLabel: { ...common.axisLabel, formatter: (value) => report.format.tick(scale.shown(value)) } };
   }
@@ -191,8 +192,8 @@
     return {
       placed: shown, notes, names: sets.map((group) => group.name),
       option: {
-        xAxis: { ...axis(view.x, x, extent(x, shown.map(([px]) => px))), nameGap: 34 },
-        yAxis: { ...axis(view.y, y, extent(y, [...shown.map(([, py]) => py), ...roofs.flatMap((roof) => roof.data.map(([, height]) => height))])), nameGap: 62 },
+        xAxis: { ...axis(view.x, x, true, extent(x, shown.map(([px]) => px))), nameGap: 34 },
+        yAxis: { ...axis(view.y, y, false, extent(y, [...shown.map(([, py]) => py), ...roofs.flatMap((roof) => roof.data.map(([, height]) => height))])), nameGap: 62 },
         series,
       },
     };
