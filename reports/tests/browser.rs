@@ -21,31 +21,42 @@ const RANKS: [i64; 6] = [8, 32, 4, 16, 64, 128];
 /// Of a family: the baseline, and others that are cheaper the longer the sequence.
 const VARIANTS: usize = 5;
 
-/// A sweep of so many cells over families, lengths, engines, precisions, threads, variants and ranks.
+/// One point of the sweep.
+#[derive(Clone, Copy)]
+struct Place {
+    problem: usize,
+    engine: usize,
+    precision: &'static str,
+    variant: usize,
+    rank: i64,
+}
+
+impl Place {
+    fn family(self) -> &'static str {
+        FAMILIES[self.problem % 3]
+    }
+
+    fn n(self) -> i64 {
+        32 << (self.problem / 3 % 8)
+    }
+
+    fn threads(self) -> i64 {
+        1 + (self.problem / 24 % 2) as i64
+    }
+}
+
+/// A sweep of so many cells over families, lengths, threads, engines, precisions, variants and ranks.
 fn sweep(cells: usize, ranks: &[i64]) -> Vec<Record> {
     let mut all: Vec<Record> = Vec::new();
     for problem in 0.. {
-        let (family, n, threads) = (FAMILIES[problem % 3], 32i64 << (problem / 3 % 8), 1 + (problem / 24 % 2) as i64);
-        for (engine_at, engine) in ENGINES.into_iter().enumerate() {
+        for engine in 0..ENGINES.len() {
             for precision in ["f32", "bf16"] {
                 let baseline = all.len();
                 for variant in 0..VARIANTS {
-                    let ranks = if variant == 0 { &[0] } else { ranks };
-                    for rank in ranks {
-                        let cell = one(all.len(), problem, family, variant, n, threads, engine_at as u64, *rank);
-                        let axes = [("precision".to_owned(), AxisValue::from(precision))];
-                        let mut cell = Record {
-                            family: family.to_owned(),
-                            engine: engine.to_owned(),
-                            baseline: variant == 0,
-                            beside: all.get(baseline).and_then(beside),
-                            ..cell
-                        };
-                        cell.axes.extend(axes);
-                        if variant > 0 {
-                            cell.axes.insert("rank".to_owned(), AxisValue::Int(*rank));
-                        }
-                        all.push(cell);
+                    for rank in if variant == 0 { &[0] } else { ranks } {
+                        let cell = one(all.len(), Place { problem, engine, precision, variant, rank: *rank });
+                        let beside = all.get(baseline).and_then(beside);
+                        all.push(Record { beside, ..cell });
                         if all.len() == cells {
                             return all;
                         }
@@ -57,23 +68,30 @@ fn sweep(cells: usize, ranks: &[i64]) -> Vec<Record> {
     all
 }
 
-#[allow(clippy::too_many_arguments)]
-fn one(at: usize, problem: usize, family: &str, variant: usize, n: i64, threads: i64, engine: u64, rank: i64) -> Record {
-    let (id, group) = (format!("{at:08x}"), format!("g{problem}"));
-    let name = format!("{family}/{}", ["dense", "flash", "window", "low-rank", "sorted"][variant]);
-    if at % 40 == 39 {
-        return failed(&id, &group, &name, n, threads, "oom", "needs 9 GiB, has 2 GiB");
-    }
-    let work = if variant == 0 { n as u64 * n as u64 } else { n as u64 * (100 + 8 * rank as u64 + 40 * variant as u64) };
-    let mut cell = measured(&id, &group, &name, n, threads, (work * 10 / (1 + engine) / threads as u64).max(200));
+fn one(at: usize, place: Place) -> Record {
+    let (id, group) = (format!("{at:08x}"), format!("g{}", place.problem));
+    let (n, threads, variant) = (place.n(), place.threads(), place.variant);
+    let name = format!("{}/{}", place.family(), ["dense", "flash", "window", "low-rank", "sorted"][variant]);
+    let mut cell = if at % 40 == 39 {
+        failed(&id, &group, &name, n, threads, "oom", "needs 9 GiB, has 2 GiB")
+    } else {
+        let share = if variant == 0 { n as u64 } else { 100 + 8 * place.rank as u64 + 40 * variant as u64 };
+        measured(&id, &group, &name, n, threads, (n as u64 * share * 10 / (1 + place.engine as u64) / threads as u64).max(200))
+    };
+    cell.family = place.family().to_owned();
+    cell.engine = ENGINES[place.engine].to_owned();
+    cell.baseline = variant == 0;
+    cell.axes.insert("precision".to_owned(), AxisValue::from(place.precision));
     if variant > 0 {
-        let accuracy = cell.accuracy.as_mut().unwrap();
-        let error = 1e-7 * (10f64.powi(variant as i32) + 100.0 / rank.max(1) as f64);
-        (accuracy.err_method_rel, accuracy.error_ratio) = (Some(error), Some(error / 6e-8));
-        cell.memory.as_mut().unwrap().scratch_bytes = 4096 * variant as u64;
+        cell.axes.insert("rank".to_owned(), AxisValue::Int(place.rank));
+        let error = 1e-7 * (10f64.powi(variant as i32) + 100.0 / place.rank as f64);
+        if let (Some(accuracy), Some(memory)) = (&mut cell.accuracy, &mut cell.memory) {
+            (accuracy.err_method_rel, accuracy.error_ratio) = (Some(error), Some(error / 6e-8));
+            memory.scratch_bytes = 4096 * variant as u64;
+        }
     }
     if at == 1 {
-        let samples = (0u32..300).map(|round| Sample { round, calls: 10, ns: 20_000 + 10 * u64::from(round), rejected: round == 5 });
+        let samples = (0u32..300).map(|round| Sample { round, calls: 10, ns: 650_000 + 10 * u64::from(round), rejected: round == 5 });
         cell.samples = samples.collect();
     }
     cell
