@@ -23,7 +23,8 @@
     return all.sort((a, b) => rank(a.status) - rank(b.status) || b.rows.length - a.rows.length);
   }
 
-  function showFailures() {
+  /** The failures of the chosen machine. */
+  function show() {
     if (cells.rows === 0) {
       replace("failures-body", el("p", {}, "There are no cells: nothing was finished."));
       return;
@@ -86,14 +87,10 @@
     return el("ul", {}, lines.map((line) => el("li", {}, line)));
   }
 
-  function show() {
-    showFailures();
-  }
-
   /** What does not depend on the state. */
-  function build_() {
+  function begin() {
     replace("about-body", el("h3", {}, machines.length > 1 ? "Machines" : "Machine"), el("ul", {}, machines.map(machine)), ...runs.map(run), el("h3", {}, "This page"), page());
   }
 
-  report.about = { build: build_, show };
+  report.about = { begin, show };
 })(window.Report ??= {});

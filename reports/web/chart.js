@@ -144,5 +144,5 @@
     byId("label-value").hidden = !(view.heatmap ?? false);
   }
 
-  report.chart = { canvas, build, show, draw, open, placed: () => placed, instance: () => chart };
+  report.chart = { canvas, build, show, draw, placed: () => placed, instance: () => chart };
 })(window.Report ??= {});

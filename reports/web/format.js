@@ -54,5 +54,5 @@
   /** A text for a chart. The library remembers the widths of texts in an object, and would take `__proto__` for one that it knows. */
   const drawn = (text, longest) => (text in {} ? `${text} ` : shortened(text, longest));
 
-  report.format = { ABSENT, tick, drawn, scientific, figure, time, bytes, percent, counted, moment, plain, value, interval, shortened };
+  report.format = { ABSENT, tick, drawn, figure, time, bytes, percent, counted, moment, plain, value, interval, shortened };
 })(window.Report ??= {});

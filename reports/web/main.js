@@ -56,13 +56,13 @@
     report.theme.build(() => { draw(); report.detail.redraw(); });
     if (cells.rows === 0) {
       byId("explore").hidden = true;
-      report.about.build();
+      report.about.begin();
       for (const part of [report.answer, report.table, report.about]) part.show([]);
       return;
     }
     filters.build();
     report.chart.build();
-    report.about.build();
+    report.about.begin();
     state.on(changed);
     draw();
     report.detail.show(state.get().cell !== undefined);

@@ -199,5 +199,5 @@
     };
   }
 
-  report.marks = { option, scale, axis };
+  report.marks = { option, axis };
 })(window.Report ??= {});

@@ -58,5 +58,5 @@
     if (write(current) !== write(before)) tell(before);
   });
 
-  report.state = { FILTERS, get: () => current, set, only, address, on: (listener) => listeners.push(listener) };
+  report.state = { get: () => current, set, only, address, on: (listener) => listeners.push(listener) };
 })(window.Report ??= {});
