@@ -11,9 +11,9 @@
   /** A word of a command line. */
   const quoted = (word) => (/^[\w\/.,:=+@%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
-  /** The command, or why there is none. */
+  /** The command, or why there is none. An empty value cannot be written in one; it is the default where an axis may have it. */
   function command(row) {
-    const names = ["variant", "engine", ...axes].filter((name) => cells.column(name) !== undefined && cells.text(name, row) !== null);
+    const names = ["variant", "engine", ...axes].filter((name) => cells.key(name, row) !== "");
     if (names.some((name) => cells.column(name).isText && cells.column(name).isChanged(row))) {
       return { why: "A name of this cell has characters that no command should carry: cells.csv has it as it was recorded." };
     }

@@ -59,7 +59,7 @@
     const column = cells.column(wanted);
     const count = (name) => new Set(rows.map((row) => cells.key(name, row))).size;
     if (wanted !== "variant" || new Set(rows.map((row) => column.codes[row])).size <= 9) return wanted;
-    return count("family") > 1 ? "family" : "engine";
+    return ["family", "engine"].find((name) => count(name) > 1) ?? wanted;
   }
 
   /** The view of these rows that is shown: a preset, and whatever was changed of it. Null where no two columns have values. */
