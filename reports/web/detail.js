@@ -11,13 +11,16 @@
   /** A word of a command line. */
   const quoted = (word) => (/^[\w\/.,:=+@%-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
+  /** A value as it is typed: a whole number of a column that has fractions too is right for either kind of axis. */
+  const typed = (name, row) => (cells.column(name).isText ? cells.text(name, row) : String(cells.number(name, row)));
+
   /** The command, or why there is none. An empty value cannot be written in one; it is the default where an axis may have it. */
   function command(row) {
     const names = ["variant", "engine", ...axes].filter((name) => cells.key(name, row) !== "");
     if (names.some((name) => cells.column(name).isText && cells.column(name).isChanged(row))) {
       return { why: "A name of this cell has characters that no command should carry: cells.csv has it as it was recorded." };
     }
-    return { words: ["crossover cell", ...names.map((name) => quoted(`${name.replace(/^axis:/, "")}=${cells.text(name, row)}`))].join(" ") };
+    return { words: ["crossover cell", ...names.map((name) => quoted(`${name.replace(/^axis:/, "")}=${typed(name, row)}`))].join(" ") };
   }
 
   function commandPart(row) {
