@@ -91,7 +91,7 @@ fn one(at: usize, place: Place) -> Record {
         }
     }
     if at == 1 {
-        let samples = (0u32..300).map(|round| Sample { round, calls: 10, ns: 650_000 + 10 * u64::from(round), rejected: round == 5 });
+        let samples = (0u32..300).map(|round| Sample { round, calls: 10, ns: 650_000 + 100 * u64::from(round), rejected: round == 5 });
         cell.samples = samples.collect();
     }
     cell
@@ -155,6 +155,32 @@ fn pages(folder: &Path) {
     // As of a layout without accuracy, memory and baselines beside, on one engine.
     let older = |cell: Record| Record { schema: 1, accuracy: None, memory: None, beside: None, engine: "naive".into(), ..cell };
     page(folder, "older", &[sweep(500, &RANKS[..2]).into_iter().filter(|cell| cell.engine == "naive").map(older).collect()]);
+}
+
+/// What the page starts from.
+fn data(page: &Path) -> serde_json::Value {
+    let text = fs::read_to_string(page).unwrap();
+    let (_, rest) = text.split_once("id=\"data\">").unwrap();
+    let (data, _) = rest.split_once("</script>").unwrap();
+    assert!(!data.contains('<'), "nothing in the data may begin an element");
+    serde_json::from_str(data).unwrap()
+}
+
+#[test]
+fn the_page_has_every_cell_and_evenly_thinned_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(&page(folder.path(), "usual", &[sweep(200, &RANKS[..2])]));
+    assert_eq!(data["cells"]["rows"], 200);
+    let columns = data["cells"]["columns"].as_array().unwrap();
+    let ids = columns.iter().find(|column| column["name"] == "id").unwrap();
+    let row = ids["codes"].as_array().unwrap().iter().position(|code| ids["words"][code.as_u64().unwrap() as usize] == "00000001").unwrap();
+    let samples = data["samples"]["cells"][row].as_array().unwrap();
+    // Every fifth of 300, the sixth of which was rejected, in nanoseconds a call.
+    assert_eq!((samples.len(), &samples[0], &samples[1], &samples[2]), (61, &300.into(), &65000.into(), &(-65050).into()));
+    let failed = data["samples"]["cells"].as_array().unwrap().iter().filter(|samples| samples.is_null()).count();
+    assert_eq!(failed, 200 / 40, "cells that failed have no samples");
+    page(folder.path(), "hostile", &[hostile()]);
+    assert_eq!(self::data(&folder.path().join("hostile/index.html"))["cells"]["rows"], 54);
 }
 
 /// The program, by its name on the path.
