@@ -47,7 +47,7 @@ fn run_of(path: &Path, cells: usize) -> RunFolder {
 fn report(run: &Path, out: &Path) -> (Duration, u64) {
     let began = Instant::now();
     let mut command = Command::new(env!("CARGO_BIN_EXE_crossover-report"));
-    let mut report = command.arg(run).arg("--out").arg(out).stdout(Stdio::null()).spawn().unwrap();
+    let mut report = command.arg("report").arg(run).arg("--out").arg(out).stdout(Stdio::null()).spawn().unwrap();
     let mut high_water = 0;
     let status = loop {
         let text = std::fs::read_to_string(format!("/proc/{}/status", report.id())).unwrap_or_default();

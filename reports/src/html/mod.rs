@@ -59,7 +59,7 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
 /// | `samples` | `{most, cells}`: at most so many samples a cell, and for each row `[taken, ns a call, ..]`, rejected ones negative; or `null` |
 /// | `runs`, `machines`, `links` | what the manifests say, and the report's other files |
 fn page_data(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
-    let mut out = format!("{{\"cells\":{}", columns(&answers.rows, |name| is_shown(name))?);
+    let mut out = format!("{{\"cells\":{}", columns(&answers.rows, is_shown)?);
     out += &format!(",\"crossovers\":{}", columns(&answers.crossovers, |_| true)?);
     out += &format!(",\"curves\":{}", curves(answers)?);
     out += &format!(",\"samples\":{}", samples::samples(answers)?);
