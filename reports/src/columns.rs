@@ -33,6 +33,9 @@ pub(crate) const AXIS: &str = "axis:";
 pub(crate) const PRECISION: &str = "axis:precision";
 pub(crate) const THREADS: &str = "axis:threads";
 
+/// The parts of what an engine declares to hold; their sum is the declared memory.
+pub(crate) const DECLARED_BYTES: [&str; 4] = ["weight_bytes", "activation_bytes", "scratch_bytes", "state_bytes"];
+
 /// The fixed columns of `cells.parquet` in their order. A test holds this against what the store writes.
 pub(crate) const CELL_COLUMNS: &[(&str, Kind)] = &[
     ("schema", Kind::Int),

@@ -7,11 +7,10 @@ use crossover_variants::registry;
 use polars::prelude::*;
 
 use super::question::Question;
-use crate::columns::{RUN, Typed, axis_columns, axis_name};
+use crate::columns::{DECLARED_BYTES, RUN, Typed, axis_columns, axis_name};
 
 /// Common axes that are a choice and no part of the problem; those of the way of measuring stay apart like a problem.
 const CHOICES: [&str; 3] = ["precision", "threads", "isa"];
-const DECLARED: [&str; 4] = ["weight_bytes", "activation_bytes", "scratch_bytes", "state_bytes"];
 
 /// A cell with its figures, measured or between measured ones.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,7 +110,7 @@ impl<'a> Reader<'a> {
             let value = self.cells.shown(column, row)?;
             axes.extend(value.map(|value| (axis_name(column).to_owned(), AxisValue::parse(&value))));
         }
-        let parts = DECLARED.iter().map(|part| int(part)).collect::<PolarsResult<Option<Vec<_>>>>()?;
+        let parts = DECLARED_BYTES.iter().map(|part| int(part)).collect::<PolarsResult<Option<Vec<_>>>>()?;
         let variant = self.text("variant", row)?.to_owned();
         Ok(Some(Point {
             row: Some(row),

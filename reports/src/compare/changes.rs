@@ -2,12 +2,10 @@
 
 use polars::prelude::*;
 
-use crate::columns::Typed;
+use crate::columns::{DECLARED_BYTES, Typed};
 
 /// The errors that are held against each other, to the last bit.
 pub(crate) const ERRORS: [&str; 2] = ["err_impl", "err_method"];
-/// The declared sizes.
-pub(crate) const BYTES: [&str; 4] = ["weight_bytes", "activation_bytes", "scratch_bytes", "state_bytes"];
 
 /// All that changed.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -38,7 +36,7 @@ pub(super) fn changes(cells: &DataFrame, both: &[(usize, usize)]) -> PolarsResul
     let errors = ERRORS.map(|name| cells.doubles(name));
     let [implementation, method] = errors;
     let errors = [implementation?, method?];
-    let bytes = BYTES.iter().map(|name| cells.ints(name)).collect::<PolarsResult<Vec<_>>>()?;
+    let bytes = DECLARED_BYTES.iter().map(|name| cells.ints(name)).collect::<PolarsResult<Vec<_>>>()?;
     let mut changes = Changes::default();
     let mut both = both.to_vec();
     both.sort_unstable();

@@ -3,10 +3,10 @@
 use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::changes::{BYTES, Change, ERRORS};
+use super::changes::{Change, ERRORS};
 use super::pairs::LEVEL;
 use super::{Comparison, Mean, Verdict, show};
-use crate::columns::Typed;
+use crate::columns::{DECLARED_BYTES, Typed};
 use crate::error::Result;
 use crate::fits;
 use crate::runs::Run;
@@ -41,7 +41,7 @@ pub(crate) fn json(comparison: &Comparison<'_>, limit: usize) -> Result<Value> {
         "errors": cells.changes(&changes.errors, limit, |errors| json!({ ERRORS[0]: errors[0], ERRORS[1]: errors[1] }))?,
         "declared": changes.declared,
         "bytes_changed": changes.bytes.len(),
-        "bytes": cells.changes(&changes.bytes, limit, |parts| BYTES.iter().zip(parts).map(|(name, part)| ((*name).to_owned(), json!(part))).collect())?,
+        "bytes": cells.changes(&changes.bytes, limit, |parts| DECLARED_BYTES.iter().zip(parts).map(|(name, part)| ((*name).to_owned(), json!(part))).collect())?,
         "vanished_cells": comparison.vanished.len(),
         "vanished": list(&comparison.vanished)?,
         "appeared_cells": comparison.appeared.len(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::changes::{BYTES, Change};
+use super::changes::Change;
 use super::pairs::Beside;
 use super::{Comparison, Pair, Verdict};
-use crate::columns::Typed;
+use crate::columns::{DECLARED_BYTES, Typed};
 use crate::error::Result;
 use crate::labels::Labels;
 use crate::runs::{Run, described};
@@ -248,7 +248,7 @@ fn declared(out: &mut Document, comparison: &Comparison<'_>, labels: &Labels<'_>
     let mut grid = Grid::new([("A", Align::Right), ("B", Align::Right), ("changed", Align::Left), ("cell", Align::Left)]);
     for Change { b, before, after, .. } in changes.bytes.iter().take(extent.limit) {
         let total = |parts: &[i64; 4]| Cell::plain(bytes(parts.iter().map(|part| *part as f64).sum()));
-        let parts = BYTES.iter().zip(before.iter().zip(after)).filter(|(_, (before, after))| before != after);
+        let parts = DECLARED_BYTES.iter().zip(before.iter().zip(after)).filter(|(_, (before, after))| before != after);
         let parts: Vec<&str> = parts.map(|(name, _)| name.trim_end_matches("_bytes")).collect();
         grid.push([total(before), total(after), Cell::plain(parts.join(", ")), Cell::plain(labels.label(*b)?)]);
     }

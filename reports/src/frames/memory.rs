@@ -4,13 +4,12 @@ use polars::prelude::*;
 
 use super::baseline::{base, is_own_baseline};
 use super::quotient;
-
-const PARTS: [&str; 4] = ["weight_bytes", "activation_bytes", "scratch_bytes", "state_bytes"];
+use crate::columns::DECLARED_BYTES;
 
 /// Adds to cells with baselines: `own_baseline`, `declared_bytes` (the sum of the declared parts), and the ratios
 /// `declared_ratio`, `allocator_peak_ratio`, `high_water_ratio`.
 pub(crate) fn memory(cells: LazyFrame) -> LazyFrame {
-    let sum = |name: fn(&str) -> String| PARTS.iter().map(|part| col(name(part).as_str())).reduce(|sum, part| sum + part);
+    let sum = |name: fn(&str) -> String| DECLARED_BYTES.iter().map(|part| col(name(part).as_str())).reduce(|sum, part| sum + part);
     let (own, theirs) = (sum(str::to_owned).unwrap_or(lit(NULL)), sum(base).unwrap_or(lit(NULL)));
     cells.with_columns([own.alias("declared_bytes"), theirs.alias(base("declared_bytes"))]).with_columns([
         is_own_baseline().alias("own_baseline"),
