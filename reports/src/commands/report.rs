@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::report::{Format, Outcome, write_report};
 use crate::text::markdown::counted;
 
-/// Turn finished runs into a report: Markdown tables, CSV files of all cells, and a page to explore them.
+/// Turn finished runs into a report: documents with pictures, CSV files, and a page to explore.
 ///
 /// A run that was killed is reported with the cells that it had finished. Runs of several machines stay apart.
 #[derive(Debug, Args)]
@@ -34,9 +34,9 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatArgument {
-    /// Summary and one Markdown table each for speed, memory and accuracy.
+    /// A summary and one document a family, with pictures.
     Md,
-    /// Every column of every cell.
+    /// Every column of every cell, and each table of answers.
     Csv,
     /// One interactive page that opens from disk.
     Html,
