@@ -1,8 +1,8 @@
 //! From run folders to the files of a report.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use crate::answers::{Answers, answer};
 use crate::error::{ReportError, Result};
@@ -18,6 +18,8 @@ use crossover_results::write_atomically;
 const SUMMARY: &str = "summary.md";
 const CELLS: &str = "cells.csv";
 const PAGE: &str = "index.html";
+/// Lists the files of the report, so that the next one in the same folder knows what to remove.
+const OWN_FILES: &str = ".files";
 
 /// Pictures that go into another document with the answer.
 const SPLICED: usize = 2;
@@ -100,20 +102,41 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     Ok(Outcome { entry, page, runs: runs.len(), cells: answers.cells.height(), finding: !over.is_empty(), warnings })
 }
 
+/// Writes all files, and removes those of an earlier report in the same folder that this one does not have: a document of a family that
+/// is gone would look like one of this report's.
 fn write_files<'p>(out: &Path, files: &[(String, String)], pictures: impl Iterator<Item = &'p Picture>) -> Result<()> {
+    let pictures = pictures.map(|picture| (format!("{}/{}", pictures::FOLDER, picture.file), picture.svg.as_str()));
+    let files: BTreeMap<String, &str> = pictures.chain(files.iter().map(|(file, text)| (file.clone(), text.as_str()))).collect();
     let make = |folder: &Path| fs::create_dir_all(folder).map_err(|source| ReportError::OutFolder { path: folder.to_owned(), source });
     make(out)?;
-    let mut pictures = pictures.peekable();
-    if pictures.peek().is_some() {
+    if files.keys().any(|file| file.contains('/')) {
         make(&out.join(pictures::FOLDER))?;
     }
-    for picture in pictures {
-        write_atomically(&out.join(pictures::FOLDER).join(&picture.file), picture.svg.as_bytes())?;
-    }
-    for (file, text) in files {
+    let earlier = listed(&out.join(OWN_FILES));
+    // Before the first is written, so that what a stop in the middle leaves is known to the next report too.
+    let own: BTreeSet<&str> = earlier.iter().map(String::as_str).chain(files.keys().map(String::as_str)).collect();
+    let list = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("{name}\n")).collect::<String>();
+    write_atomically(&out.join(OWN_FILES), list(&mut own.iter().copied()).as_bytes())?;
+    for (file, text) in &files {
         write_atomically(&out.join(file), text.as_bytes())?;
     }
-    Ok(())
+    for stale in earlier.iter().filter(|file| !files.contains_key(*file)) {
+        let path = out.join(stale);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReportError::OutFolder { path, source }),
+            _ => {}
+        }
+    }
+    // Only where it is empty.
+    let _ = fs::remove_dir(out.join(pictures::FOLDER));
+    Ok(write_atomically(&out.join(OWN_FILES), list(&mut files.keys().map(String::as_str)).as_bytes())?)
+}
+
+/// The files that an earlier report says are its own; none outside its folder.
+fn listed(list: &Path) -> Vec<String> {
+    let is_inside = |file: &&str| Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+    let text = fs::read_to_string(list).unwrap_or_default();
+    text.lines().filter(|file| !file.is_empty()).filter(is_inside).map(str::to_owned).collect()
 }
 
 /// Puts the answer between the marks of a document, with links that lead from there to the report.

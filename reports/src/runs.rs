@@ -8,10 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crossover_results::{Machine, Manifest, Recovery, RunFolder};
+use crossover_results::{Machine, Manifest, Recovery, RunFolder, read_index};
 
 use crate::ceilings::Ceilings;
 use crate::error::{ReportError, Result};
+use crate::scan;
 use crate::text::units::bytes;
 
 /// One run that goes into the report.
@@ -93,9 +94,18 @@ fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool>
             folder.finish()?;
         }
         (Some(cells), Some(journal)) if cells >= journal => {}
+        // A journal that lost cells must not take them from tables that still have them.
+        (Some(_), Some(_)) if has_fewer_cells(folder)? => {
+            notes.push(format!("the journal has fewer cells than the tables, which were made from it when it had more: {UNCHECKED}"));
+        }
         _ => note_recovery(&folder.finish()?.recovery, notes),
     }
     Ok(true)
+}
+
+fn has_fewer_cells(folder: &RunFolder) -> Result<bool> {
+    let rows = scan::rows(&folder.cells_path())?;
+    Ok((read_index(&folder.journal_path())?.cells.len() as u64) < rows)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -86,6 +86,11 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(failure)
 }
 
+/// How many rows a table has, by its footer.
+pub(crate) fn rows(path: &Path) -> Result<u64> {
+    ParquetReader::new(open(path)?).num_rows().map(|rows| rows as u64).map_err(ReportError::table(path))
+}
+
 /// Reads the footer and refuses what this program would misread.
 fn layout(path: &Path) -> Result<Layout> {
     let failure = ReportError::table(path);
@@ -167,6 +172,7 @@ mod tests {
             definition_hash: text(),
             plan_hash: text(),
             cells_planned: 1,
+            parts: Vec::new(),
             excluded: Default::default(),
             seed: 0,
             machine: Machine::detect(),

@@ -49,6 +49,11 @@ fn an_emptied_or_deleted_journal_leaves_the_tables_and_is_told() {
         assert_eq!(outcome.cells, cells);
         assert!(outcome.warnings.iter().any(|warning| warning.contains(wanted)), "{:?}", outcome.warnings);
     };
+    let journal = fs::read_to_string(store.journal_path()).unwrap();
+    // File systems tell times in ticks.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::write(store.journal_path(), journal.lines().next().unwrap().to_owned() + "\n").unwrap();
+    told("the journal has fewer cells than the tables", 20);
     fs::write(store.journal_path(), "").unwrap();
     told("the journal is empty: its tables are taken as they are", 20);
     fs::remove_file(store.journal_path()).unwrap();
@@ -56,6 +61,26 @@ fn an_emptied_or_deleted_journal_leaves_the_tables_and_is_told() {
     fs::remove_file(store.cells_path()).unwrap();
     fs::write(store.journal_path(), "").unwrap();
     told("whatever it held is lost", 0);
+}
+
+#[test]
+fn what_an_earlier_report_left_in_the_folder_goes_and_what_is_not_its_own_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap();
+    let family = out.join("attention.md");
+    assert!(family.exists() && out.join("pictures").is_dir());
+    fs::write(out.join("own-notes.md"), "mine").unwrap();
+    // Somebody's list that names what is outside.
+    let outside = folder.path().join("outside.md");
+    fs::write(&outside, "mine").unwrap();
+    let list = out.join(".files");
+    fs::write(&list, fs::read_to_string(&list).unwrap() + "../outside.md\n").unwrap();
+    write_report(&[run], &out, &[Format::Csv], None).unwrap();
+    assert!(!family.exists() && !out.join("pictures").exists() && !out.join("index.html").exists());
+    assert!(out.join("cells.csv").exists() && out.join("own-notes.md").exists() && outside.exists());
+    assert!(fs::read_to_string(&list).unwrap().lines().all(|file| out.join(file).exists()));
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn nothing_one_cell_and_all_failed_are_said() {
         (fs::read_to_string(out.join("summary.md")).unwrap(), fs::read_dir(&out).unwrap().count(), part(&out, "Speed"))
     };
     let (summary, files, _) = report("empty", &[]);
-    assert!(summary.contains("There are no cells") && files == 7, "{summary}");
+    assert!(summary.contains("There are no cells") && files == 8, "{summary}");
     let (summary, ..) = report("one", &[measured("a", "g", "attention/flash", 128, 1, 1000)]);
     assert!(summary.contains("no baseline in this group"), "{summary}");
     let (summary, _, speed) = report("failed", &[failed("a", "g", "attention/flash", 128, 1, "oom", "needs 9 GiB")]);

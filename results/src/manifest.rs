@@ -1,7 +1,7 @@
 //! The manifest: what was asked of a run, and where and with what it was made. Written whole at the start, replaced whole when
 //! the run learns more (builds, ceilings, noise).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -32,8 +32,11 @@ pub struct Manifest {
     pub definition_hash: String,
     /// Hash of the plan: the cells and their order.
     pub plan_hash: String,
-    /// Cells that the plan has.
+    /// Cells that the plan has. Of joined parts of one plan: those of all of it, also of parts that are missing.
     pub cells_planned: u64,
+    /// The parts of a larger plan that the run was asked for; none where it was asked for all. Since version 5.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Cells that the experiment leaves out, by its reason. Since version 3.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub excluded: BTreeMap<String, u64>,
@@ -47,6 +50,30 @@ pub struct Manifest {
     pub ceilings: Option<Value>,
     /// How noisy the machine was, where that was measured.
     pub noise: Option<Noise>,
+}
+
+/// One part of a plan that several runs share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Which one, from 1.
+    pub index: u64,
+    /// Of how many.
+    pub count: u64,
+    /// Hash of the whole plan.
+    pub plan_hash: String,
+    /// Cells of the whole plan.
+    pub cells: u64,
+}
+
+impl Manifest {
+    /// The parts of its plan that it was not asked for, as `2/3`.
+    pub fn missing_parts(&self) -> Vec<String> {
+        let plans: BTreeSet<(&str, u64)> = self.parts.iter().map(|part| (part.plan_hash.as_str(), part.count)).collect();
+        let has = |plan, count, index| self.parts.iter().any(|part| (part.plan_hash.as_str(), part.count, part.index) == (plan, count, index));
+        let missing = |(plan, count)| (1..=count).filter(move |index| !has(plan, count, *index)).map(move |index| format!("{index}/{count}"));
+        plans.into_iter().flat_map(missing).collect()
+    }
 }
 
 /// One worker's build.
@@ -141,6 +168,7 @@ pub(crate) fn example() -> Manifest {
         definition_hash: "0011223344556677".into(),
         plan_hash: "8899aabbccddeeff".into(),
         cells_planned: 12,
+        parts: Vec::new(),
         seed: u64::MAX,
         machine: Machine::detect(),
         builds: vec![Build {
@@ -184,6 +212,15 @@ mod tests {
         fs::write(&path, "{\"schema\": 99, \"moon\": \"full\"}").unwrap();
         let message = Manifest::read(&path).unwrap_err().to_string();
         assert!(message.contains("version 99 is newer"), "{message}");
+    }
+
+    #[test]
+    fn tells_the_parts_that_it_lacks() {
+        let part = |index, count, plan: &str| Part { index, count, plan_hash: plan.into(), cells: 9 };
+        let missing = |parts: &[Part]| Manifest { parts: parts.to_vec(), ..example() }.missing_parts();
+        assert!(missing(&[]).is_empty() && missing(&[part(2, 2, "a"), part(1, 2, "a")]).is_empty());
+        assert_eq!(missing(&[part(2, 3, "a"), part(2, 3, "a")]), ["1/3", "3/3"]);
+        assert_eq!(missing(&[part(1, 2, "a"), part(2, 2, "b")]), ["2/2", "1/2"]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::manifest::Manifest;
 use crate::run_folder::{Finished, RunFolder};
 use crate::schema::Status;
 
+/// How the copy of the experiment begins that a joined run has: it cannot be planned anew.
+pub const JOINED: &str = "# Joined of ";
+
 /// One joined run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
@@ -24,6 +27,10 @@ pub struct Merged {
     pub machine: String,
     /// The runs that went into it.
     pub runs: usize,
+    /// The experiments that they are of.
+    pub experiments: BTreeSet<String>,
+    /// Parts of the plan that none of them was asked for, as `2/3`.
+    pub missing_parts: Vec<String>,
     /// Cells that more than one of them had.
     pub repeated: u64,
     /// Damaged lines that were left out.
@@ -84,8 +91,9 @@ fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Me
     let folder = RunFolder::create(out)?;
     let lock = folder.lock()?;
     let sources: Vec<String> = parts.iter().map(|part| part.folder.path().display().to_string()).collect();
-    folder.write_definition(&format!("# Joined of {}: what was asked is in their own copies.\n", sources.join(", ")))?;
-    manifest(parts, command).write(&folder.manifest_path())?;
+    folder.write_definition(&format!("{JOINED}{}: what was asked is in their own copies.\n", sources.join(", ")))?;
+    let joined = manifest(parts, command);
+    joined.write(&folder.manifest_path())?;
     let (mut journal, _) = folder.open_journal(&lock)?;
     let mut damaged = 0;
     for (at, part) in parts.iter().enumerate() {
@@ -100,7 +108,16 @@ fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Me
         damaged += records.recovery().damaged_total;
     }
     let finished = folder.finish()?;
-    Ok(Merged { folder: out.to_owned(), machine, runs: parts.len(), repeated: repeated.len() as u64, damaged, finished })
+    Ok(Merged {
+        folder: out.to_owned(),
+        machine,
+        runs: parts.len(),
+        experiments: parts.iter().map(|part| part.manifest.experiment.clone()).collect(),
+        missing_parts: joined.missing_parts(),
+        repeated: repeated.len() as u64,
+        damaged,
+        finished,
+    })
 }
 
 /// Which of two records of a cell is worth more: lower is.
@@ -119,10 +136,7 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
         let distinct: BTreeSet<&str> = parts.iter().map(|part| get(&part.manifest).as_str()).collect();
         distinct.into_iter().collect::<Vec<_>>().join("+")
     };
-    // Plans that overlap are counted apart, so that a joined run of such may look less complete than it is, never more.
     let first = &parts[0].manifest;
-    // Shards plan different cells, repetitions the same ones.
-    let plans: BTreeMap<&str, u64> = parts.iter().map(|part| (part.manifest.plan_hash.as_str(), part.manifest.cells_planned)).collect();
     let mut excluded: BTreeMap<String, u64> = BTreeMap::new();
     let mut counted = BTreeSet::new();
     for part in parts.iter().filter(|part| counted.insert(part.manifest.plan_hash.as_str())) {
@@ -144,13 +158,27 @@ fn manifest(parts: &[Part], command: &str) -> Manifest {
         resumed_unix_ms,
         definition_hash: all(|manifest| &manifest.definition_hash),
         plan_hash: all(|manifest| &manifest.plan_hash),
-        cells_planned: plans.values().sum(),
+        cells_planned: planned(parts.iter().map(|part| &part.manifest)),
+        parts: parts.iter().flat_map(|part| part.manifest.parts.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect(),
         builds,
         excluded,
         ceilings: ceilings(parts),
         noise: noisiest.cloned(),
         ..first.clone()
     }
+}
+
+/// How many cells the plans have together. Parts of one plan stand for all of it, so that one which is missing is missed; repetitions count
+/// once. Plans that merely overlap are counted apart, so that a joined run of such may look less complete than it is, never more.
+fn planned<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> u64 {
+    let mut plans: BTreeMap<&str, u64> = BTreeMap::new();
+    for manifest in manifests {
+        match &manifest.parts[..] {
+            [] => drop(plans.insert(&manifest.plan_hash, manifest.cells_planned)),
+            parts => plans.extend(parts.iter().map(|part| (part.plan_hash.as_str(), part.cells))),
+        }
+    }
+    plans.values().sum()
 }
 
 /// Those of every number of threads that any of the runs has measured.
@@ -205,6 +233,22 @@ mod tests {
         assert_eq!(manifest.resumed_unix_ms, [1_700_000_360_000; 2]);
         assert_eq!(manifest.excluded, BTreeMap::from([("too slow".to_owned(), 4)]));
         assert!(out.join("cells.parquet").is_file());
+    }
+
+    #[test]
+    fn a_missing_part_is_missed() {
+        let root = tempfile::tempdir().unwrap();
+        let runs = [(1, "a"), (3, "b"), (3, "c")].map(|(index, name)| {
+            let path = run(root.path(), name, "m", &[(name, Status::Unsupported)]);
+            let own = Manifest::read(&path.join("manifest.json")).unwrap();
+            let parts = vec![manifest::Part { index, count: 3, plan_hash: "whole".into(), cells: 40 }];
+            Manifest { parts, cells_planned: 13, ..own }.write(&path.join("manifest.json")).unwrap();
+            path
+        });
+        let out = root.path().join("out");
+        merge(&runs, &out, "crossover merge").unwrap();
+        let manifest = Manifest::read(&out.join("manifest.json")).unwrap();
+        assert_eq!((manifest.cells_planned, manifest.parts.len(), manifest.missing_parts()), (40, 2, vec!["2/3".to_owned()]));
     }
 
     #[test]

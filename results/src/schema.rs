@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::conditions::{Batch, Conditions};
 
 /// The version of the record layout. Readers refuse versions above their own and say so.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// How a cell ended. Everything but `Ok` carries a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -139,7 +139,7 @@ pub struct Speed {
     pub warmup_calls: u64,
     /// Packing, quantising and uploading before the timer.
     pub prepare_ns: u64,
-    /// `converged` (the interval is as narrow as asked) or `budget` (time ran out first).
+    /// One of the names of [`Stop`].
     pub stop: String,
     /// Floating-point operations of one call, from the cost model.
     pub flops: u64,
@@ -149,6 +149,31 @@ pub struct Speed {
     pub threads_used: u64,
     /// Instruction set that the engine dispatched to.
     pub isa: String,
+}
+
+/// Why the sampling of a cell ended: the words of [`Speed::stop`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The interval is as narrow as asked.
+    Converged,
+    /// The cell's time was spent before.
+    Budget,
+    /// It was spent before there were as many undisturbed samples as asked for. Since version 5; `Budget` before.
+    Few,
+    /// It was spent, and every sample was disturbed: the figures are of these. Since version 5; `Budget` before.
+    Disturbed,
+}
+
+impl Stop {
+    /// The name used in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Converged => "converged",
+            Self::Budget => "budget",
+            Self::Few => "few-samples",
+            Self::Disturbed => "all-disturbed",
+        }
+    }
 }
 
 /// What the timer saw of a cell's baseline in the rounds in which the cell itself was sampled.

@@ -100,6 +100,7 @@ fn bad_input_is_exit_code_two() {
         &["plan", ""],
         &["plan", "tiny", "--set", "m=1"],
         &["plan", "tiny", "--set", "n=0"],
+        &["plan", "tiny", "--filter", "n > 1000000"],
         &["plan", "tiny", "--set", "threads=1", "--threads", "1"],
         &["cell", "variant=softmax/stable"],
         &["cell", "variant=softmax/stable", "engine=naive", "n=0"],

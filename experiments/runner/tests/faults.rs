@@ -39,7 +39,7 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
         ("segv", Status::Crashed, "verify: the worker was ended by SIGSEGV"),
         ("illegal", Status::Crashed, "verify: the worker was ended by SIGILL"),
         ("abort", Status::Crashed, "verify: the worker was ended by SIGABRT"),
-        ("killed", Status::Oom, "verify: the worker was killed by the kernel, most likely for memory"),
+        ("killed", Status::Crashed, "verify: the worker was ended by SIGKILL that the runner did not send"),
         ("hang", Status::Timeout, "verify: no answer within 1 s"),
         ("spins", Status::Timeout, "verify: no answer within 1 s"),
         ("hang-ignoring-term", Status::Timeout, "verify: no answer within 1 s"),
@@ -84,7 +84,7 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
         check(&records[*engine], *status, reason, None);
     }
     assert_eq!((records["ok"].status, records["disturbed"].status), (Status::Ok, Status::Ok));
-    assert_eq!(records["disturbed"].speed.as_ref().unwrap().stop, "budget");
+    assert_eq!(records["disturbed"].speed.as_ref().unwrap().stop, "all-disturbed");
     assert_eq!((records["emulated"].status, records["emulated"].reason.as_deref()), (Status::Emulated, Some("computed in f32")));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("tiny: 23 of 23 cells") && text.contains("and 8 more"), "{}", said(&output));

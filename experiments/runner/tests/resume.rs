@@ -37,7 +37,8 @@ fn a_resumed_run_keeps_its_options_and_runs_only_what_is_missing() {
     let bench = Bench::new(DEFINITION);
     let options = ["--set", "n=1,2,3", "--filter", "variant == \"softmax/stable\" or n >= 2", "--time-budget", "0.001s"];
     let output = bench.command(&options).output().unwrap();
-    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    assert_eq!(code(&output), Some(1), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("warning: nothing was measured"), "{}", said(&output));
     let first = bench.records();
     assert_eq!(first.len(), 5);
     assert!(first.values().all(|record| record.status == Status::OverBudget), "there was no time for any");

@@ -170,7 +170,10 @@ fn refusal(descriptor: &'static Descriptor, given: &Axes, axes: &Axes) -> AxisEr
 }
 
 /// The value as the axis wants it (an integer may stand for a real number), or what is wrong with it.
-fn check_value(variant: &'static str, axis: &'static AxisSpec, value: &AxisValue) -> Result<AxisValue, AxisError> {
+///
+/// # Errors
+/// [`AxisError::Value`] when the axis does not take it.
+pub fn check_value(variant: &'static str, axis: &'static AxisSpec, value: &AxisValue) -> Result<AxisValue, AxisError> {
     let wrong = |problem: String| AxisError::Value { variant, axis: axis.name, value: value.to_string(), problem };
     match (axis.kind, value) {
         (AxisKind::Int { min, max }, AxisValue::Int(number)) if (min..=max).contains(number) => Ok(value.clone()),
@@ -263,7 +266,7 @@ pub fn is_named(axis: &str, condition: &str) -> bool {
 }
 
 fn spell(descriptor: &Descriptor, axes: &Axes, shown: impl Fn(&str) -> bool) -> String {
-    let own = descriptor.problem.iter().chain(descriptor.parameters).filter(|axis| shown(axis.name));
+    let own = descriptor.axes().filter(|axis| shown(axis.name));
     own.filter_map(|axis| axes.get(axis.name).map(|value| format!("{} = {value}", axis.name))).collect::<Vec<_>>().join(", ")
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crossover_results::schema::Stop;
 use polars::prelude::*;
 
 use super::Context;
@@ -75,9 +76,21 @@ fn reservations(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<St
         let planned = run.manifest.cells_planned;
         let partial =
             if finished < planned { format!("; **only {finished} of {planned} planned cells are finished**") } else { String::new() };
-        out += &format!("* Run {}: {noise}{partial}.\n", context.run(Some(place as i64)));
+        let missing = run.manifest.missing_parts();
+        let parts = if missing.is_empty() { String::new() } else { format!("; of its plan it has not part {}", missing.join(", ")) };
+        let samples = thin(&answers.cells, place)?;
+        out += &format!("* Run {}: {noise}{partial}{parts}{samples}.\n", context.run(Some(place as i64)));
     }
     Ok(out)
+}
+
+/// How many cells of a run were timed on less than the experiment asks for.
+fn thin(cells: &DataFrame, place: usize) -> PolarsResult<String> {
+    let (runs, stops) = (cells.ints(RUN)?, cells.texts("stop")?);
+    let count = |stop: Stop| runs.iter().zip(stops.iter()).filter(|(run, why)| (*run, *why) == (Some(place as i64), Some(stop.name()))).count();
+    let said = [(Stop::Few, "have fewer samples than asked for"), (Stop::Disturbed, "have disturbed samples only")];
+    let parts = said.into_iter().map(|(stop, what)| (count(stop), what)).filter(|(count, _)| *count > 0);
+    Ok(parts.map(|(count, what)| format!("; {} {what}", counted(count as u64, "cell"))).collect())
 }
 
 /// The families that have no curve.

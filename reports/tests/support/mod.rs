@@ -23,6 +23,7 @@ pub fn manifest() -> Manifest {
         definition_hash: "0011223344556677".into(),
         plan_hash: "8899aabbccddeeff".into(),
         cells_planned: 24,
+        parts: Vec::new(),
         excluded: Default::default(),
         seed: 7,
         machine: Machine {

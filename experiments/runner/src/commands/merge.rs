@@ -20,6 +20,15 @@ pub fn merge_runs(args: &MergeArgs) -> Result<ExitCode> {
             counted(run.damaged, "damaged line")
         );
     }
+    for run in &merged {
+        if run.experiments.len() > 1 {
+            let names: Vec<&str> = run.experiments.iter().map(String::as_str).collect();
+            eprintln!("note: the joined runs are of different experiments: {}", names.join(", "));
+        }
+        if !run.missing_parts.is_empty() {
+            eprintln!("note: parts of the plan are missing on machine {}: {}", run.machine, run.missing_parts.join(", "));
+        }
+    }
     print(|out| {
         for run in &merged {
             let (cells, runs) = (counted(run.finished.cells, "cell"), counted(run.runs as u64, "run"));

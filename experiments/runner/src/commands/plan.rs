@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::cli::PlanArgs;
 use crate::definition::{self, Measure};
+use crate::errors::bad_input;
 use crate::paths;
 use crate::plan::{Group, Match, Plan, PlannedCell};
 use crate::progress::{Estimate, WEIGHED, Weight, rough};
@@ -23,6 +24,9 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let selection = args.selection.selection()?;
     let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, selection)?;
+    if let Some(why) = plan.why_empty() {
+        return Err(bad_input(format!("{}: {why}", plan.experiment())));
+    }
     expect_files(&plan)?;
     let time = predicted(&plan, &definition.measure);
     match (args.count, args.json) {
@@ -76,9 +80,6 @@ fn as_text(out: &mut dyn Write, plan: &Plan, time: Duration) -> io::Result<()> {
     }
     for (because, cells) in plan.excluded() {
         out.write_all(wrap(&format!("left out: {}: ", counted(*cells, "cell")), because.split(' ')).as_bytes())?;
-    }
-    if let Some(why) = plan.why_empty() {
-        out.write_all(wrap("", why.split(' ')).as_bytes())?;
     }
     writeln!(out, "{}", summary(plan, time))
 }

@@ -4,7 +4,7 @@
 //! (`crate::schedule`) with every finished cell journalled at once (`recorder`), make the tables, take some cells again (`noise`), say what
 //! came of it (`summary`).
 //!
-//! Exit codes: 0 all cells were recorded; 1 some of them are `wrong` or `crashed`; 2 bad input; 3 the environment (a folder that cannot
+//! Exit codes: 0 all cells were recorded; 1 some of them are `wrong` or `crashed`, or time was too short for any; 2 bad input; 3 the environment (a folder that cannot
 //! be written, a full disk, another run in the folder); 128 + n after signal n (130 for Ctrl-C). Whatever the reason to stop, what was
 //! journalled stays, and `--resume` does the rest.
 
@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use crossover_protocol::text::tell;
 use crossover_results::Index;
 use crossover_results::schema::Status;
 
@@ -106,8 +107,13 @@ fn one(mut open: OpenRun, budget: &TimeBudget, interrupt: &Interrupt) -> Result<
             if interrupt.signal().is_some() {
                 return Ok(interrupt.exit_code());
             }
-            let bad = tally.count(Status::Wrong) + tally.count(Status::Crashed);
-            Ok(if bad > 0 { finding() } else { ExitCode::SUCCESS })
+            let [wrong, crashed, late, done, emulated] =
+                [Status::Wrong, Status::Crashed, Status::OverBudget, Status::Ok, Status::Emulated].map(|status| tally.count(status));
+            let has_no_time = late > 0 && done + emulated == 0;
+            if has_no_time {
+                tell("warning: nothing was measured: the time was too short for any cell");
+            }
+            Ok(if wrong + crashed > 0 || has_no_time { finding() } else { ExitCode::SUCCESS })
         }
         Err(Halt::Interrupted) => {
             let _ = writeln!(io::stderr(), "{}", summary::interrupted(&open, &tally));

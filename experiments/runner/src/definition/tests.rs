@@ -187,6 +187,7 @@ fn contradictions_are_refused() {
             "\"norm/none\" is listed twice",
         ),
         ("name = \"x\"\n[[sweep]]\nvariants = [\"norm/none\"]\nengines = [\"e\", \"e\"]".to_owned(), "the engine \"e\" is listed twice"),
+        (sweep("[bases.a]\nbase = \"b\"\n[bases.b]\nd_model = 8"), "no variant takes base = b, which the base \"a\" sets"),
     ] {
         let complaint = complaint(&text);
         assert!(complaint.contains(wanted), "{complaint}");

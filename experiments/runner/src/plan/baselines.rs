@@ -45,7 +45,7 @@ pub(super) fn expect_somewhere(plan: &Plan, met: &HashSet<String>) -> Result<(),
     let set = |dimension: &Dimension| dimension.place.starts_with(ON_THE_COMMAND_LINE);
     let is_whole = |grid: &Grid| {
         let mut inner = grid.members.iter().flat_map(|member| &member.inner);
-        plan.filters.is_empty() && plan.shard.is_none() && !grid.outer.iter().any(set) && !inner.any(set)
+        plan.filters.is_empty() && plan.part.is_none() && !grid.outer.iter().any(set) && !inner.any(set)
     };
     let asks = |grid: &&Grid| grid.baseline_when.is_some() && grid.members.iter().any(|member| member.baseline);
     match plan.grids.iter().filter(asks).find(|grid| is_whole(grid) && !met.contains(&grid.place)) {

@@ -23,7 +23,7 @@ mod identity;
 mod selection;
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_variants::registry;
@@ -96,10 +96,17 @@ pub struct Plan {
     experiment: String,
     grids: Vec<Grid>,
     filters: Vec<Filter>,
-    shard: Option<Shard>,
+    part: Option<Part>,
     counts: Counts,
     /// What the walks have found out about cells whose axes take a search.
     fits: Fits,
+}
+
+/// The groups of one shard.
+#[derive(Debug)]
+struct Part {
+    shard: Shard,
+    groups: HashSet<u64>,
 }
 
 /// More cells than anybody waits for: at a millisecond each they would take half a day.
@@ -117,12 +124,22 @@ impl Plan {
         let known = engine_names::known(definition, ours);
         engine_names::check_spelling(&grids, &filters, &known)?;
         let (counts, fits) = (Counts::default(), Fits::default());
-        let mut plan = Self { experiment: definition.name.clone(), grids, filters, shard, counts, fits };
+        let mut plan = Self { experiment: definition.name.clone(), grids, filters, part: None, counts, fits };
         plan.counts = walk::count_and_check(&plan)?;
         if plan.counts.cells == 0 {
             engine_names::check_filters(&plan.filters, &known)?;
         }
-        Ok(plan)
+        match shard {
+            Some(shard) => plan.part(shard),
+            None => Ok(plan),
+        }
+    }
+
+    /// One part of the whole plan.
+    pub fn part(mut self, shard: Shard) -> Result<Self, PlanError> {
+        self.part = Some(Part { shard, groups: shard.deal(walk::group_hashes(&self)) });
+        self.counts = walk::count_and_check(&self)?;
+        Ok(self)
     }
 
     /// The experiment's name.
@@ -140,7 +157,7 @@ impl Plan {
         self.counts.groups
     }
 
-    /// How many cells the experiment leaves out, by its reason.
+    /// How many cells the experiment leaves out, by its reason; none where a reason holds for no cell.
     pub fn excluded(&self) -> &BTreeMap<String, u64> {
         &self.counts.excluded
     }
@@ -156,7 +173,7 @@ impl Plan {
             took(removed.when, "`when` takes"),
             took(removed.filter, "--filter takes"),
             took(excluded.values().sum(), "`exclude` takes"),
-            self.shard.filter(|_| removed.shard_groups > 0).map(|shard| format!("none of the groups is in --shard {shard}")),
+            self.part.as_ref().map(|part| format!("there are fewer groups than the parts of --shard {}", part.shard)),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         Some(format!("no cell is left: {}", parts.join(", ")))

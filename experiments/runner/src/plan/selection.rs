@@ -1,5 +1,6 @@
 //! What the command line changes about a definition: values of axes, a filter, a shard.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -89,8 +90,7 @@ impl Override {
     }
 }
 
-/// Part `index` of `count`, counted from 1. Whole groups go to a part, by their hash: the parts are disjoint, together they are the
-/// plan, and a group stays in its part when the definition grows.
+/// Part `index` of `count`, counted from 1. Whole groups go to a part: the parts are disjoint, and together they are the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u64,
@@ -98,9 +98,21 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Does a group with this hash belong to it?
-    pub(super) fn has(self, group: u64) -> bool {
-        group % self.count == self.index - 1
+    /// Its number, from 1.
+    pub fn index(self) -> u64 {
+        self.index
+    }
+
+    /// How many parts there are.
+    pub fn count(self) -> u64 {
+        self.count
+    }
+
+    /// Its share of the groups, dealt out in the order of their hashes: the parts have as many groups each, but for one, and whatever
+    /// grows along the plan (lengths, threads) is spread over all of them.
+    pub(super) fn deal(self, groups: BTreeSet<u64>) -> HashSet<u64> {
+        let places = (0..self.count).cycle();
+        groups.into_iter().zip(places).filter(|(_, place)| *place == self.index - 1).map(|(group, _)| group).collect()
     }
 }
 

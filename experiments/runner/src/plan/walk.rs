@@ -3,7 +3,7 @@
 //! The walk keeps one row of axes for each variant and overwrites values in place, so that a step costs a few map look-ups and no
 //! allocation; ids are hashed only where somebody needs them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crossover_core::axes::{Axes, AxisValue};
@@ -89,13 +89,32 @@ pub(super) struct Removed {
     pub(super) when: u64,
     /// `--filter`.
     pub(super) filter: u64,
-    /// `--shard`, which leaves out whole groups.
-    pub(super) shard_groups: u64,
+}
+
+/// The hashes of the groups that have a cell.
+pub(super) fn group_hashes(plan: &Plan) -> BTreeSet<u64> {
+    let (mut walk, mut hashes) = (Walk::new(plan), BTreeSet::new());
+    loop {
+        let mut has_cells = false;
+        let found = walk.next_group(&mut |candidate| {
+            has_cells |= candidate.excluded(plan).is_none();
+            Ok(())
+        });
+        // The visitor above refuses nothing.
+        if !matches!(found, Ok(true)) {
+            return hashes;
+        }
+        if has_cells {
+            hashes.insert(walk.group_hash());
+        }
+    }
 }
 
 /// Counts groups and cells of a plan, each cell checked.
 pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
-    let mut counts = Counts::default();
+    // Also the reasons for which nothing is left out in the end.
+    let reasons = plan.grids.iter().flat_map(|grid| grid.excludes.iter()).map(|exclude| (exclude.because.clone(), 0));
+    let mut counts = Counts { excluded: reasons.collect(), ..Counts::default() };
     let mut walk = Walk::new(plan);
     let mut chosen = Chosen::default();
     loop {
@@ -231,11 +250,9 @@ impl<'a> Walk<'a> {
                 place(row, &grid.outer, &outer);
                 follow(row, &member.followers);
             }
-            let wanted = plan.shard.is_none_or(|shard| shard.has(self.group_hash()));
+            let wanted = plan.part.as_ref().is_none_or(|part| part.groups.contains(&self.group_hash()));
             if wanted {
                 self.visit_members(grid, &outer, visit)?;
-            } else {
-                self.passed.removed.shard_groups += 1;
             }
             self.outer = Some(outer);
             if wanted {

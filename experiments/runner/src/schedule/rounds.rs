@@ -14,7 +14,7 @@ use crate::worker::failure::WorkerFailure;
 use crate::worker::steps;
 
 use super::baseline::beside;
-use super::sampling::{Sampling, Stop};
+use super::sampling::Sampling;
 use super::warm_up::warm_up;
 use super::{Clock, Halt, Scheduler};
 
@@ -115,7 +115,8 @@ impl Scheduler<'_> {
             if !companion {
                 self.reluctance.got_through(&draft.cell.engine);
                 let beside = beside(&draft.cell, group, &left);
-                records.push(draft.measured(sampling, verdict.unwrap_or(Stop::Budget), beside));
+                let stop = verdict.unwrap_or_else(|| sampling.cut_short(self.measure));
+                records.push(draft.measured(sampling, stop, beside));
             }
         }
         // The records first, and all that end in this round with one wait for the disk: from here on a kill loses nothing of them.

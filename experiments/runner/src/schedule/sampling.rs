@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crossover_protocol::{Conditions, MeasuredReply, MeasuredSample};
-use crossover_results::schema::{Batch, Sample};
+use crossover_results::schema::{Batch, Sample, Stop};
 
 use crate::definition::Measure;
 use crate::statistics::Summary;
@@ -16,25 +16,6 @@ const LARGEST_BATCH: u32 = 256;
 /// Rounds before a cell may leave. One long batch can look converged and yet have seen one moment of the machine only; interleaving
 /// means something from several rounds on.
 const FEWEST_ROUNDS: u32 = 5;
-
-/// Why sampling ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// The interval is as narrow as asked.
-    Converged,
-    /// The cell's time is spent.
-    Budget,
-}
-
-impl Stop {
-    /// The name used in records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Converged => "converged",
-            Self::Budget => "budget",
-        }
-    }
-}
 
 /// The samples of one cell and what follows from them.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +68,16 @@ impl Sampling {
             let enough = self.rounds >= FEWEST_ROUNDS && summary.count >= measure.min_samples as usize;
             (enough && summary.relative_half_width()? <= measure.half_width).then_some(Stop::Converged)
         };
-        converged().or_else(|| (self.spent >= measure.cell_budget).then_some(Stop::Budget))
+        converged().or_else(|| (self.spent >= measure.cell_budget).then(|| self.cut_short(measure)))
+    }
+
+    /// What to call it if nothing more is taken, although the interval is not yet as narrow as asked.
+    pub fn cut_short(&self, measure: &Measure) -> Stop {
+        match self.accepted().count() {
+            0 => Stop::Disturbed,
+            few if few < measure.min_samples as usize => Stop::Few,
+            _ => Stop::Budget,
+        }
     }
 
     /// The figures: of the undisturbed samples, or of all where every one was disturbed (the record's `rejected` tells).
@@ -214,7 +204,10 @@ mod tests {
             assert_eq!(disturbed.verdict(&measure), None);
         }
         add(&mut disturbed, &[1_000_000], true, Duration::from_millis(200));
-        assert_eq!(disturbed.verdict(&measure), Some(Stop::Budget));
-        assert_eq!((disturbed.summary().unwrap().count, disturbed.rejected()), (21, 21));
+        assert_eq!(disturbed.verdict(&measure), Some(Stop::Disturbed));
+        add(&mut disturbed, &[1_000_000], false, Duration::from_millis(1));
+        assert_eq!(disturbed.verdict(&measure), Some(Stop::Few));
+        let (_, all) = (disturbed.samples.pop(), disturbed.samples.len());
+        assert_eq!((disturbed.summary().unwrap().count, disturbed.rejected()), (all, 21));
     }
 }

@@ -1,5 +1,6 @@
 //! How a worker can fail, and which status of a record that is.
 
+use std::fs;
 use std::time::Duration;
 
 use crossover_protocol::{FailureKind, Fault};
@@ -50,11 +51,19 @@ pub enum Cause {
         /// The signal's number.
         signal: i32,
     },
+    /// The kernel ended it, as the machine or a group around the runner had no memory left.
+    #[error("the kernel killed the worker for want of memory: the machine, or a limit around the run, has less than it takes")]
+    MachineMemory,
     /// It died of the memory that the experiment allows it.
-    #[error("the {} MB that `memory_limit_mb` of the experiment allows a worker were not enough", .limit / 1_000_000)]
+    #[error(
+        "the {} MB that `memory_limit_mb` of the experiment allows a worker were not enough{}", .limit / 1_000_000,
+        if *.of_addresses { " (counted is what it reserves, as no control group is handed over to the run)" } else { "" }
+    )]
     MemoryLimit {
         /// The limit in bytes.
         limit: u64,
+        /// It is on addresses, which may be reserved and never used.
+        of_addresses: bool,
     },
     /// It did not answer in time, and was killed for it.
     #[error("no answer within {} s: the worker was killed (the limit is `step_timeout_s` of the experiment)", .0.as_secs_f64())]
@@ -73,21 +82,45 @@ pub enum Cause {
     Interrupted,
 }
 
+/// What may tell why a worker died.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Traces<'t> {
+    /// Its last words.
+    pub(super) tail: Option<&'t str>,
+    /// The limit on its memory.
+    pub(super) memory_limit: Option<u64>,
+    /// The same, where its control group was killed for it.
+    pub(super) limit_that_killed: Option<u64>,
+    /// Whether the kernel killed any process for want of memory while it lived; absent where the kernel does not count that.
+    pub(super) kernel_killed: Option<bool>,
+}
+
+/// How many processes the kernel has killed for want of memory, on the whole machine.
+pub(super) fn kills_for_memory() -> Option<u64> {
+    let counters = fs::read_to_string("/proc/vmstat").ok()?;
+    counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}
+
 impl Cause {
-    /// The cause behind the exit code, where the worker's last words tell it, or the limit of its control group that it was killed for.
-    pub(super) fn told_by(self, tail: Option<&str>, memory_limit: Option<u64>, limit_that_killed: Option<u64>) -> Self {
+    /// The cause behind an exit code or a signal, where something tells it.
+    pub(super) fn told_by(self, traces: &Traces<'_>) -> Self {
         /// What the loader exits with where it cannot bring a program to its start.
         const LOADER: i32 = 127;
+        /// What our own worker exits with where its surroundings lack something.
+        const UNABLE: i32 = 3;
+        let Traces { tail, memory_limit, limit_that_killed, kernel_killed } = *traces;
         let library = tail.and_then(|tail| tail.lines().find_map(|line| line.split_once("error while loading shared libraries: ")));
         match (&self, library) {
             (Self::Exited { code: LOADER }, Some((_, rest))) => {
                 Self::MissingLibrary { library: rest.split(':').next().unwrap_or(rest).to_owned() }
             }
+            (Self::Exited { code: UNABLE }, _) if let Some(what) = tail.and_then(not_started) => Self::Spawn(what.to_owned()),
             (Self::Signalled { signal: SIGKILL }, _) if limit_that_killed.is_some() => {
-                limit_that_killed.map_or(self, |limit| Self::MemoryLimit { limit })
+                limit_that_killed.map_or(self, |limit| Self::MemoryLimit { limit, of_addresses: false })
             }
+            (Self::Signalled { signal: SIGKILL }, _) if kernel_killed == Some(true) => Self::MachineMemory,
             (Self::Exited { .. } | Self::Signalled { .. }, _) if tail.is_some_and(speaks_of_memory) => {
-                memory_limit.map_or(self, |limit| Self::MemoryLimit { limit })
+                memory_limit.map_or(self, |limit| Self::MemoryLimit { limit, of_addresses: true })
             }
             _ => self,
         }
@@ -108,15 +141,19 @@ impl WorkerFailure {
     /// The status of a cell that ended so.
     pub fn status(&self) -> Status {
         match &self.cause {
-            Cause::Signalled { signal: SIGKILL } => Status::Oom,
             Cause::Signalled { .. } | Cause::Exited { .. } if self.stderr_tail.as_deref().is_some_and(speaks_of_memory) => Status::Oom,
-            Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) | Cause::MemoryLimit { .. } => Status::Oom,
+            Cause::Fault(Fault { kind: FailureKind::OutOfMemory, .. }) | Cause::MemoryLimit { .. } | Cause::MachineMemory => Status::Oom,
             Cause::Fault(Fault { kind: FailureKind::Unsupported, .. }) => Status::Unsupported,
             Cause::MissingLibrary { library } if is_of_cuda(library) => Status::Unsupported,
             Cause::Deadline(_) => Status::Timeout,
             _ => Status::Crashed,
         }
     }
+}
+
+/// What our own worker, which makes the limits and then becomes the program, says where it cannot become it.
+fn not_started(tail: &str) -> Option<&str> {
+    tail.lines().next_back()?.strip_prefix("error: ").filter(|line| line.starts_with("cannot start "))
 }
 
 /// A library that comes with CUDA or its driver: without it no worker for a GPU starts, and its cells have a reason that is not the
@@ -146,7 +183,7 @@ const SIGKILL: i32 = 9;
 
 fn describe_signal(signal: i32) -> String {
     let name = match signal {
-        SIGKILL => return "the worker was killed by the kernel, most likely for memory (SIGKILL that the runner did not send)".to_owned(),
+        SIGKILL => "SIGKILL that the runner did not send, nor the kernel for want of memory as far as it tells",
         4 => "SIGILL: an instruction that this processor does not have",
         6 => "SIGABRT: it aborted",
         7 => "SIGBUS: memory or a mapped file that is not there",
@@ -170,7 +207,8 @@ mod tests {
     #[test]
     fn a_missing_library_is_told_in_words() {
         let tail = "crossover-worker: error while loading shared libraries: libcuda.so.1: cannot open shared object file: No such file";
-        let cause = Cause::Exited { code: 127 }.told_by(Some(tail), None, None);
+        let told = |cause: Cause, tail| cause.told_by(&Traces { tail: Some(tail), ..Traces::default() });
+        let cause = told(Cause::Exited { code: 127 }, tail);
         assert_eq!(cause, Cause::MissingLibrary { library: "libcuda.so.1".into() });
         let failure = failure(cause, Some(tail));
         assert_eq!(failure.status(), Status::Unsupported);
@@ -187,8 +225,16 @@ mod tests {
             assert_eq!(missing(Cause::MissingLibrary { library: cuda.into() }).status(), Status::Unsupported, "{cuda}");
         }
         // Another exit, or other words, stay what they are.
-        assert_eq!(Cause::Exited { code: 1 }.told_by(Some(tail), None, None), Cause::Exited { code: 1 });
-        assert_eq!(Cause::Exited { code: 127 }.told_by(Some("not found"), None, None), Cause::Exited { code: 127 });
+        assert_eq!(told(Cause::Exited { code: 1 }, tail), Cause::Exited { code: 1 });
+        assert_eq!(told(Cause::Exited { code: 127 }, "not found"), Cause::Exited { code: 127 });
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_in_words() {
+        let said = "cannot start \"pyhton3\": is it installed, and is its path right?: No such file or directory (os error 2)";
+        let tail = format!("error: {said}\n");
+        let cause = Cause::Exited { code: 3 }.told_by(&Traces { tail: Some(&tail), ..Traces::default() });
+        assert_eq!(failure(cause, Some(&tail)).to_string(), format!("measure: the worker could not be started: {said}"));
     }
 
     #[test]
@@ -198,7 +244,8 @@ mod tests {
             (Cause::Spawn("x".into()), Status::Crashed),
             (Cause::Exited { code: 0 }, Status::Crashed),
             (Cause::Signalled { signal: 11 }, Status::Crashed),
-            (Cause::Signalled { signal: 9 }, Status::Oom),
+            (Cause::Signalled { signal: 9 }, Status::Crashed),
+            (Cause::MachineMemory, Status::Oom),
             (Cause::Deadline(Duration::from_secs(1)), Status::Timeout),
             (Cause::Garbage("x".into()), Status::Crashed),
             (Cause::WrongAnswer("x".into()), Status::Crashed),
@@ -226,25 +273,36 @@ mod tests {
         assert_eq!(failure(Cause::Garbage("x".into()), tail).status(), Status::Crashed);
         assert_eq!(failure(Cause::Deadline(Duration::from_secs(1)), tail).status(), Status::Timeout);
         // The experiment's own limit is named, where there is one.
-        let limited = Cause::Signalled { signal: 6 }.told_by(tail, Some(1_000_000), None);
+        let told = |cause: Cause, tail, memory_limit| cause.told_by(&Traces { tail, memory_limit, ..Traces::default() });
+        let limited = told(Cause::Signalled { signal: 6 }, tail, Some(1_000_000));
         assert_eq!(failure(limited.clone(), tail).status(), Status::Oom);
-        assert_eq!(limited.to_string(), "the 1 MB that `memory_limit_mb` of the experiment allows a worker were not enough");
-        assert_eq!(Cause::Signalled { signal: 6 }.told_by(tail, None, None), Cause::Signalled { signal: 6 });
-        assert_eq!(Cause::Exited { code: 3 }.told_by(Some("x"), Some(1), None), Cause::Exited { code: 3 });
+        let text = limited.to_string();
+        assert!(text.starts_with("the 1 MB that `memory_limit_mb` of the experiment allows a worker were not enough"), "{text}");
+        assert!(text.contains("what it reserves"), "{text}");
+        assert_eq!(told(Cause::Signalled { signal: 6 }, tail, None), Cause::Signalled { signal: 6 });
+        assert_eq!(told(Cause::Exited { code: 3 }, Some("x"), Some(1)), Cause::Exited { code: 3 });
         // A word far up in the log is no cause of death.
         let old = format!("out of memory\n{}", "line\n".repeat(6));
         assert_eq!(failure(Cause::Signalled { signal: 6 }, Some(&old)).status(), Status::Crashed);
     }
 
     #[test]
-    fn who_was_killed_by_its_control_group_is_told_the_limit() {
-        let limited = Cause::Signalled { signal: SIGKILL }.told_by(None, Some(9), Some(2_000_000));
-        assert_eq!(limited, Cause::MemoryLimit { limit: 2_000_000 });
+    fn who_was_killed_for_memory_is_told_by_whom() {
+        let killed = |limit_that_killed, kernel_killed| {
+            let traces = Traces { memory_limit: Some(9), limit_that_killed, kernel_killed, ..Traces::default() };
+            Cause::Signalled { signal: SIGKILL }.told_by(&traces)
+        };
+        let limited = killed(Some(2_000_000), Some(true));
+        assert_eq!(limited, Cause::MemoryLimit { limit: 2_000_000, of_addresses: false });
         assert_eq!(failure(limited, None).status(), Status::Oom);
+        assert_eq!(killed(None, Some(true)), Cause::MachineMemory);
+        for kernel in [Some(false), None] {
+            assert_eq!(failure(killed(None, kernel), None).status(), Status::Crashed);
+        }
         // Killed by somebody else, or dead of something else after one of its children was killed for the limit.
-        for (signal, reached) in [(SIGKILL, None), (11, Some(2_000_000))] {
+        for (signal, limit_that_killed) in [(SIGKILL, None), (11, Some(2_000_000))] {
             let cause = Cause::Signalled { signal };
-            assert_eq!(cause.clone().told_by(None, Some(9), reached), cause);
+            assert_eq!(cause.clone().told_by(&Traces { memory_limit: Some(9), limit_that_killed, ..Traces::default() }), cause);
         }
     }
 
@@ -252,6 +310,6 @@ mod tests {
     fn reasons_name_the_step_and_the_signal() {
         let text = failure(Cause::Signalled { signal: 11 }, None).to_string();
         assert_eq!(text, "measure: the worker was ended by SIGSEGV: memory that is not its own");
-        assert!(failure(Cause::Signalled { signal: 9 }, None).to_string().contains("killed by the kernel, most likely for memory"));
+        assert!(failure(Cause::Signalled { signal: 9 }, None).to_string().contains("SIGKILL that the runner did not send"));
     }
 }

@@ -27,7 +27,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 
 use super::control_group::{ControlGroup, ControlGroups};
 use super::conversation::Conversation;
-use super::failure::{Cause, WorkerFailure};
+use super::failure::{Cause, Traces, WorkerFailure, kills_for_memory};
 use super::stderr_tail::StderrTail;
 use super::steps::name_of;
 
@@ -70,6 +70,8 @@ pub struct WorkerProcess {
     /// Dropped after the worker has been reaped.
     control_group: Option<ControlGroup>,
     memory_limit: Option<u64>,
+    /// How many processes the kernel had killed for want of memory when it was started.
+    kills_before: Option<u64>,
 }
 
 enum Event {
@@ -94,6 +96,7 @@ impl WorkerProcess {
             cause: Cause::Spawn(format!("{}: {error}{}", command.program.to_string_lossy(), advice(&error))),
             stderr_tail: None,
         };
+        let kills_before = kills_for_memory();
         let mut child = Command::new(&command.program)
             .args(&command.arguments)
             .envs(&command.environment)
@@ -118,6 +121,7 @@ impl WorkerProcess {
                     interrupt,
                     control_group: None,
                     memory_limit: command.memory_limit,
+                    kills_before,
                 })
             }
             Err(error) => {
@@ -266,8 +270,14 @@ impl WorkerProcess {
         }
         self.stderr.settle(LAST_WORDS);
         let tail = self.stderr.text();
-        let limit_that_killed = self.control_group.as_ref().and_then(ControlGroup::limit_that_killed);
-        WorkerFailure { step, cause: cause.told_by(tail.as_deref(), self.memory_limit, limit_that_killed), stderr_tail: tail }
+        let traces = Traces {
+            tail: tail.as_deref(),
+            memory_limit: self.memory_limit,
+            limit_that_killed: self.control_group.as_ref().and_then(ControlGroup::limit_that_killed),
+            kernel_killed: self.kills_before.zip(kills_for_memory()).map(|(before, now)| now > before),
+        };
+        let cause = cause.told_by(&traces);
+        WorkerFailure { step, cause, stderr_tail: tail }
     }
 
     fn write(&mut self, request: &Request) -> Result<(), WireError> {

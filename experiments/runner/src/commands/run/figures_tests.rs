@@ -159,6 +159,7 @@ fn manifest(cells_planned: u64) -> Manifest {
         definition_hash: String::new(),
         plan_hash: String::new(),
         cells_planned,
+        parts: Vec::new(),
         seed: 1,
         machine: Machine::detect(),
         builds: Vec::new(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result};
 use crossover_protocol::text::tell;
 use crossover_results::schema::{SCHEMA_VERSION, Status};
-use crossover_results::{Index, Journal, Machine, Manifest, RunFolder, RunLock, StoreError, read_index};
+use crossover_results::{Index, JOINED, Journal, Machine, Manifest, RunFolder, RunLock, StoreError, read_index};
 
 use crate::cli::{EVERY_VARIANT, RunArgs};
 use crate::commands::text::counted;
@@ -84,7 +84,8 @@ pub(super) fn start(request: Request, out: Option<&Path>) -> Result<OpenRun> {
         definition_hash: request.definition_hash.clone(),
         plan_hash: request.plan_hash.clone(),
         cells_planned: request.plan.cell_count(),
-        excluded: request.plan.excluded().clone(),
+        parts: request.part.iter().cloned().collect(),
+        excluded: request.plan.excluded().iter().filter(|(_, cells)| **cells > 0).map(|(why, cells)| (why.clone(), *cells)).collect(),
         seed: request.definition.seed,
         machine: Machine::detect(),
         builds: Vec::new(),
@@ -195,9 +196,12 @@ fn newest_unfinished(runs: &Path, name: Option<&str>) -> Result<PathBuf> {
 
 /// A run killed before its first cell has no journal yet.
 fn is_unfinished(manifest: &Manifest, path: &Path) -> bool {
-    let journal = RunFolder::open(path).map(|folder| folder.journal_path());
-    let index = journal.ok().filter(|path| path.exists()).and_then(|path| read_index(&path).ok()).unwrap_or_default();
-    done(&index) < manifest.cells_planned
+    let Ok(folder) = RunFolder::open(path) else { return false };
+    // A joined one has no plan of its own to go on with.
+    let is_joined = fs::read_to_string(folder.definition_path()).is_ok_and(|text| text.starts_with(JOINED));
+    let journal = Some(folder.journal_path()).filter(|path| path.exists());
+    let index = journal.and_then(|path| read_index(&path).ok()).unwrap_or_default();
+    !is_joined && done(&index) < manifest.cells_planned
 }
 
 fn report_damage(folder: &RunFolder, index: &Index) {

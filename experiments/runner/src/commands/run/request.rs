@@ -7,18 +7,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use crossover_results::{JOINED, Part};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SelectionArgs;
 use crate::commands::{expect_files, own_worker, processors};
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, environment};
-use crate::plan::{Override, Plan};
+use crate::plan::{Override, Plan, Selection};
 
 /// A planned request.
 pub(super) struct Request {
     pub(super) definition: Definition,
     pub(super) plan: Plan,
+    /// Which part of a larger plan it is, if so.
+    pub(super) part: Option<Part>,
     pub(super) options: Options,
     /// The experiment's text, without options.
     pub(super) text: String,
@@ -55,6 +58,10 @@ impl Request {
     /// From a run's own copy.
     pub(super) fn from_copy(file: &Path) -> Result<Self> {
         let copy = std::fs::read_to_string(file).map_err(|error| environment(format!("{} cannot be read: {error}", file.display())))?;
+        if copy.starts_with(JOINED) {
+            let folder = file.parent().unwrap_or(file).display();
+            return Err(bad_input(format!("{folder} was made by `crossover merge`: resume the runs that were joined, and join them again")));
+        }
         let parts = copy.strip_prefix(OPTIONS).and_then(|rest| rest.split_once('\n'));
         let (options, text) = parts.ok_or_else(|| damaged(file, &format!("the first line should begin with `{OPTIONS}`")))?;
         let options = serde_json::from_str(options).map_err(|error| damaged(file, &error.to_string()))?;
@@ -63,7 +70,13 @@ impl Request {
 
     fn plan(file: &Path, text: String, options: Options) -> Result<Self> {
         let definition = definition::parse(file, &text)?;
-        let plan = Plan::new(&definition, &own_worker::engine_names()?, options.selection()?.selection()?)?;
+        let Selection { set, filters, shard } = options.selection()?.selection()?;
+        let mut plan = Plan::new(&definition, &own_worker::engine_names()?, Selection { set, filters, shard: None })?;
+        let mut part = None;
+        if let Some(shard) = shard {
+            part = Some(Part { index: shard.index(), count: shard.count(), plan_hash: walk(&plan).0, cells: plan.cell_count() });
+            plan = plan.part(shard)?;
+        }
         if let Some(why) = plan.why_empty() {
             return Err(bad_input(format!("{}: {why}", definition.name)));
         }
@@ -77,7 +90,7 @@ impl Request {
             )));
         }
         let definition_hash = short(blake3::hash(text.as_bytes()));
-        Ok(Self { definition, plan, options, text, definition_hash, plan_hash, threads })
+        Ok(Self { definition, plan, part, options, text, definition_hash, plan_hash, threads })
     }
 
     /// The text for the run's own copy.
