@@ -4,6 +4,9 @@
 //! exact (then ties go by index, as on every engine). Otherwise the index is undetermined, while the chosen *value* is still known: an
 //! order statistic moves by no more than the largest error among those that may take its place.
 
+use std::ops::Range;
+
+use super::SLACK;
 use super::buffer::Block;
 use super::elementwise::apart;
 use super::estimate::Estimate;
@@ -55,9 +58,32 @@ fn before(row: &[Estimate], first: usize, second: usize) -> bool {
 pub(super) fn top_k(row: &[Estimate], k: usize) -> (Vec<Estimate>, Vec<Estimate>) {
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|&a, &b| if before(row, a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater });
-    order.truncate(k);
-    let value = |&at: &usize| Estimate { variance: widest_rival(row[at], row), ..row[at] };
-    (order.iter().map(value).collect(), order.iter().map(|&at| chosen_index(row, at)).collect())
+    let sorted: Vec<Estimate> = order.iter().map(|&at| row[at]).collect();
+    let widest = row.iter().map(|x| x.variance).fold(0.0, f64::max);
+    let (mut values, mut indices) = (Vec::with_capacity(k), Vec::with_capacity(k));
+    for (place, &at) in order.iter().enumerate().take(k) {
+        let near = within_reach(&sorted, place, widest);
+        let rivals = &sorted[near.clone()];
+        values.push(Estimate { variance: widest_rival(row[at], rivals), ..row[at] });
+        let open = near.zip(rivals).any(|(other, &x)| other != place && may_swap(x, row[at]));
+        indices.push(Estimate { value: at as f64, variance: if open { f64::INFINITY } else { 0.0 } });
+    }
+    (values, indices)
+}
+
+/// The places, in a row sorted from large to small, of all that may not be apart from the one at `place`: no pair errs by more than the
+/// widest. Without it the choice of all of a long row would look at every pair. Where something is not finite, that is all of the row.
+fn within_reach(sorted: &[Estimate], place: usize, widest: f64) -> Range<usize> {
+    let value = sorted[place].value;
+    let reach = SLACK * (sorted[place].variance + widest).sqrt();
+    let is_finite = |x: Option<&Estimate>| x.is_some_and(|x| x.value.is_finite());
+    // NaN stands first, the infinities at the ends.
+    if !reach.is_finite() || !is_finite(sorted.first()) || !is_finite(sorted.last()) {
+        return 0..sorted.len();
+    }
+    // A little more, so that rounding leaves nobody out.
+    let reach = reach * (1.0 + 1e-9) + f64::MIN_POSITIVE;
+    sorted.partition_point(|x| x.value > value + reach)..sorted.partition_point(|x| x.value >= value - reach)
 }
 
 /// The stable ascending order of keys. A key that is not known may stand anywhere, and moves the others.
@@ -88,6 +114,27 @@ mod tests {
         assert_eq!(values[0], Estimate { value: 1.001, variance: 1e-6 });
         assert_eq!(extreme(ReduceOp::Max, &close).variance, 1e-6);
         assert!(argmax(&row(&[(1.0, 1e-6), (1.001, 1e-6)])).is_known());
+    }
+
+    #[test]
+    fn looking_at_the_near_ones_only_finds_the_same() {
+        let mut state = 7u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as f64 / f64::from(1u32 << 31)
+        };
+        for scale in [0.0, 1e-6, 1e-3, 0.3] {
+            let mut close = row(&(0..200).map(|_| (next(), scale * next())).collect::<Vec<_>>());
+            for odd in [None, Some(f64::INFINITY), Some(f64::NAN)] {
+                close[17].value = odd.unwrap_or(0.5);
+                let (values, indices) = top_k(&close, 200);
+                for (value, index) in values.iter().zip(&indices) {
+                    let at = index.value as usize;
+                    assert_eq!(value.variance, widest_rival(close[at], &close), "{scale} {odd:?}");
+                    assert_eq!(index.is_known(), chosen_index(&close, at).is_known(), "{scale} {odd:?}");
+                }
+            }
+        }
     }
 
     #[test]
