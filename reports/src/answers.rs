@@ -8,6 +8,7 @@ use polars::prelude::*;
 use crate::error::Result;
 use crate::frames::order::{AxisRoles, axis_roles, sorted};
 use crate::frames::published::Published;
+use crate::frames::series::{Series, series};
 use crate::frames::{
     accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, published, scaling, speed, strong, unprofitable,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) cells: DataFrame,
     /// Every cell in the order of tables, with its baseline, ratios, rates, shares and flags (see [`crate::frames`]).
     pub(crate) rows: DataFrame,
+    /// The curves along one axis, over the rows.
+    pub(crate) curves: Vec<Series>,
     /// Where variants overtake the strong baseline.
     pub(crate) crossovers: DataFrame,
     /// How the times grow with the sizes of the problems.
@@ -87,12 +90,13 @@ pub(crate) fn of_cells(runs: &[Run], cells: DataFrame) -> Result<Answers<'_>> {
     let floors: Vec<Option<f64>> = runs.iter().map(Run::noise_floor).collect();
     let rows = speed::with_share(sorted(wide, &roles).collect()?, &ceilings)?;
     let rows = pareto::with_frontier(rows, &roles, &floors)?;
+    let curves = series(&rows, &roles)?;
     Ok(Answers {
         published: published::published(&rows, &roles, &floors)?,
         runs,
         machines: runs::machines(runs),
-        crossovers: crossover::crossovers(&rows, &roles, &floors)?,
-        scaling: scaling::scaling(&rows, &roles)?,
+        crossovers: crossover::crossovers(&rows, &curves, &floors)?,
+        scaling: scaling::scaling(&rows, &roles, &curves)?,
         engines: engines::engines(&rows)?,
         unprofitable: unprofitable::unprofitable(&rows, &floors)?,
         overview: overview::overview(cells.clone().lazy()).collect()?,
@@ -101,5 +105,6 @@ pub(crate) fn of_cells(runs: &[Run], cells: DataFrame) -> Result<Answers<'_>> {
         roles,
         cells,
         rows,
+        curves,
     })
 }

@@ -63,6 +63,17 @@ impl Cell {
     }
 }
 
+/// The cells, each measured beside the baseline of its group: that of its engine, if there is one.
+pub(crate) fn together(cells: &[Cell]) -> Vec<Cell> {
+    let baseline_of = |cell: &Cell| {
+        let same = |other: &&Cell| other.baseline && (other.run, other.machine, other.group) == (cell.run, cell.machine, cell.group);
+        let nearest = cells.iter().filter(same).min_by_key(|other| (other.engine != cell.engine, other.precision != cell.precision))?;
+        Some((nearest.id, nearest.median?))
+    };
+    let beside = |cell: &Cell| if cell.baseline { None } else { cell.beside.or_else(|| baseline_of(cell)) };
+    cells.iter().map(|cell| Cell { beside: beside(cell), ..cell.clone() }).collect()
+}
+
 /// The frame that `scan` would make of these cells, as far as the frames use it.
 pub(crate) fn frame(cells: &[Cell]) -> DataFrame {
     let mut frame = without_rank(cells);

@@ -62,7 +62,6 @@ mod report;
 mod runs;
 mod scan;
 mod splice;
-mod statistics;
 mod summary;
 mod text;
 

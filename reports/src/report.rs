@@ -86,7 +86,7 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links, &shown)?));
     }
-    let entry = out.join(files.last().map_or(PAGE, |(file, _)| file.as_str()));
+    let entry = out.join(files.iter().rev().map(|(file, _)| file.as_str()).find(|file| [SUMMARY, CELLS].contains(file)).unwrap_or(PAGE));
     let page = formats.contains(&Format::Html).then(|| out.join(PAGE));
     if page.is_some() {
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();

@@ -1,8 +1,8 @@
 //! One lazy frame of all cells of all runs.
 //!
 //! Runs differ in their axes, and older ones may lack columns. Each file's frame is brought to one shape first: the fixed columns in
-//! their order and with their types (missing ones null), then the axes of all runs, each `axis:NAME`. An axis that has another
-//! type in another run becomes text, which loses nothing.
+//! their order and with their types (missing ones null), then the axes of all runs, each `axis:NAME`. An axis that is whole in one run and
+//! has fractions in another becomes a double, as it is in a run that has both; one that is a name in one of them becomes text.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -35,9 +35,7 @@ fn cells(runs: &[Run]) -> Result<LazyFrame> {
         for (axis, column) in &layout.axes {
             let dtype = layout.types.get(column).cloned().unwrap_or(DataType::Null);
             let known = axes.entry(axis).or_insert_with(|| dtype.clone());
-            if *known != dtype {
-                *known = DataType::String;
-            }
+            *known = joined(known, &dtype);
         }
     }
     let mut frames = Vec::new();
@@ -58,6 +56,15 @@ fn cells(runs: &[Run]) -> Result<LazyFrame> {
         return Ok(no_cells().lazy());
     }
     Ok(concat(frames, UnionArgs::default())?)
+}
+
+/// The type that holds what both hold.
+fn joined(one: &DataType, other: &DataType) -> DataType {
+    match (one, other) {
+        (one, other) if one == other => one.clone(),
+        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => DataType::Float64,
+        _ => DataType::String,
+    }
 }
 
 /// A folder's name means nothing here: no patterns, no columns from paths. (Files are opened here rather than named to polars, which
@@ -153,14 +160,20 @@ fn no_cells() -> DataFrame {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::columns::Typed;
     use crossover_core::axes::{Axes, AxisValue};
     use crossover_results::schema::{Record, Status};
     use crossover_results::{Machine, Manifest, RunFolder};
 
-    /// A run folder with one failed cell, which has one axis.
     fn folder(path: &Path) -> RunFolder {
+        folder_with(path, AxisValue::Int(8))
+    }
+
+    /// A run folder with one failed cell, which has one axis.
+    fn folder_with(path: &Path, rows: AxisValue) -> RunFolder {
         let folder = RunFolder::create(path).unwrap();
         let text = String::new;
         let manifest = Manifest {
@@ -190,7 +203,7 @@ mod tests {
             variant: "norm/layer".into(),
             engine: "naive".into(),
             baseline: true,
-            axes: Axes::from([("rows".to_owned(), AxisValue::Int(8))]),
+            axes: Axes::from([("rows".to_owned(), rows)]),
             status: Status::Oom,
             reason: Some("too large".into()),
             stderr_tail: None,
@@ -240,6 +253,26 @@ mod tests {
         assert_eq!(cells.ints("beside_median_ns").unwrap().get(0), None);
         // The footer does not list the axes, and still nothing is lost.
         assert_eq!(cells.ints("axis:rows").unwrap().get(0), Some(8));
+    }
+
+    #[test]
+    fn an_axis_of_two_kinds_of_numbers_is_a_number_and_one_with_a_name_is_text() {
+        let temporary = tempfile::tempdir().unwrap();
+        let values = [AxisValue::Int(2), AxisValue::Float(0.25), AxisValue::from("all")];
+        let [whole, fraction, name] = ["a", "b", "c"].map(|name| temporary.path().join(name));
+        for (path, value) in [&whole, &fraction, &name].into_iter().zip(values) {
+            folder_with(path, value);
+        }
+        let joined = |paths: &[&PathBuf]| {
+            let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
+            collect(&crate::runs::open(&paths).unwrap()).unwrap()
+        };
+        for (paths, expected) in [([&whole, &fraction], [2.0, 0.25]), ([&fraction, &whole], [0.25, 2.0])] {
+            let numbers = joined(&paths);
+            assert_eq!(numbers.doubles("axis:rows").unwrap().iter().collect::<Vec<_>>(), expected.map(Some));
+        }
+        let texts = joined(&[&whole, &name, &fraction]);
+        assert_eq!(texts.texts("axis:rows").unwrap().iter().collect::<Vec<_>>(), [Some("2"), Some("all"), Some("0.25")]);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use polars::prelude::*;
 use crate::answers::Answers;
 use crate::columns::{PRECISION, THREADS, Typed, axis_name};
 use crate::render::answer::fastest_engines;
-use crate::render::crossover::{pays, spelled};
 use crate::text::document::{Cell, Document, Grid};
 use crate::text::markdown::{ABSENT, Align, counted};
 use crate::text::units::{figure, scientific};
@@ -29,23 +28,31 @@ fn of(rows: &DataFrame, frame: &DataFrame) -> PolarsResult<Document> {
         out.text("what pays: nothing can be said, no variant was measured beside a baseline at two sizes or more");
         return Ok(out);
     }
-    let verdicts = frame.texts("verdict")?;
-    let paying = (0..frame.height()).filter(|row| verdicts.get(*row).is_some_and(pays)).count();
+    let (pays, faster) = (frame.flags("pays")?, frame.ints("faster")?);
+    let paying = pays.iter().filter(|pays| *pays == Some(true)).count();
     let of = counted(frame.height() as u64, "curve");
     if paying == 0 {
-        out.text(format!("what pays: nothing that was measured is faster than the fastest exact cell of its engine ({of})"));
+        let somewhere = faster.iter().filter(|points| points.is_some_and(|points| points > 0)).count();
+        out.text(match somewhere {
+            0 => format!("what pays: nothing was shown to be faster than the fastest exact cell of its engine ({of})"),
+            _ => format!(
+                "what pays: nothing from a size on, against the fastest exact cell of its engine; {somewhere} of {of} are faster at some sizes, or only \
+                 with an error above 10 %"
+            ),
+        });
         return Ok(out);
     }
     out.text(format!(
         "what pays, against the fastest exact cell of its engine: {paying} of {of}; on each family's fastest engine for example (the report has \
          all, with intervals)"
     ));
-    let mut grid = Grid::new([("pays", Align::Left), ("ratio", Align::Right), ("error", Align::Right), ("what", Align::Left)]);
+    let mut grid = Grid::new([("ratio", Align::Right), ("error", Align::Right), ("what pays, and where", Align::Left)]);
     for row in shown(rows, frame)? {
         let known = |column: &str, show: fn(f64) -> String| {
             Ok::<_, PolarsError>(frame.doubles(column)?.get(row).map_or_else(|| ABSENT.to_owned(), show))
         };
-        let cells = [spelled(frame, row)?, known("ratio", figure)?, known("err_method_rel", scientific)?, what(frame, row)?];
+        let words = frame.texts("words")?.get(row).unwrap_or_default().to_owned();
+        let cells = [known("ratio", figure)?, known("err_method_rel", scientific)?, format!("{}: {words}", what(frame, row)?)];
         grid.push(cells.map(Cell::plain));
     }
     out.grid(grid);
@@ -57,7 +64,7 @@ fn of(rows: &DataFrame, frame: &DataFrame) -> PolarsResult<Document> {
 fn shown(rows: &DataFrame, frame: &DataFrame) -> PolarsResult<Vec<usize>> {
     let fastest = fastest_engines(rows)?;
     let text = |column: &str| frame.texts(column);
-    let (families, machines, engines, verdicts) = (text("family")?, text("machine")?, text("engine")?, text("verdict")?);
+    let (families, machines, engines, pays) = (text("family")?, text("machine")?, text("engine")?, frame.flags("pays")?);
     let (exact, ratios, errors) = (frame.flags("exact")?, frame.doubles("ratio")?, frame.doubles("err_method_rel")?);
     let least = |rows: &[usize], is_exact: bool, column: &Float64Chunked| {
         let of_kind = rows.iter().copied().filter(|row| (exact.get(*row) == Some(true)) == is_exact);
@@ -67,9 +74,7 @@ fn shown(rows: &DataFrame, frame: &DataFrame) -> PolarsResult<Vec<usize>> {
     for family in families.iter().flatten().collect::<BTreeSet<_>>() {
         let speaks = |row: &usize| {
             let key = (family.to_owned(), machines.get(*row).unwrap_or_default().to_owned());
-            families.get(*row) == Some(family)
-                && verdicts.get(*row).is_some_and(pays)
-                && fastest.get(&key).map(String::as_str) == engines.get(*row)
+            families.get(*row) == Some(family) && pays.get(*row) == Some(true) && fastest.get(&key).map(String::as_str) == engines.get(*row)
         };
         let rows: Vec<usize> = (0..frame.height()).filter(speaks).collect();
         let mut found = [least(&rows, true, ratios), least(&rows, false, errors)].into_iter().flatten();
@@ -100,22 +105,23 @@ fn what(frame: &DataFrame, row: usize) -> PolarsResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples::{Cell as Example, frame};
+    use crate::examples::{Cell as Example, frame, together};
     use crate::frames::baseline::with_baseline;
     use crate::frames::crossover::crossovers;
     use crate::frames::memory::memory;
     use crate::frames::order::{axis_roles, sorted};
+    use crate::frames::series::series;
     use crate::frames::speed::speed;
     use crate::frames::strong::with_strong;
     use crate::text::screen::Screen;
 
     /// What the few lines are of runs with these cells.
     fn told(cells: &[Example]) -> String {
-        let cells = frame(cells);
+        let cells = frame(&together(cells));
         let roles = axis_roles(&cells.clone().lazy()).unwrap();
         let wide = with_strong(speed(memory(with_baseline(cells.clone().lazy()).unwrap()))).unwrap();
         let rows = sorted(wide, &roles).collect().unwrap();
-        let crossovers = crossovers(&rows, &roles, &[None]).unwrap();
+        let crossovers = crossovers(&rows, &series(&rows, &roles).unwrap(), &[None]).unwrap();
         Screen::file().show(&of(&rows, &crossovers).unwrap())
     }
 
@@ -142,7 +148,7 @@ mod tests {
         let text = told(&cells);
         assert!(text.starts_with("what pays, against the fastest exact cell of its engine: 2 of 3 curves;"), "{text}");
         let [flash, window] = ["attention/flash", "attention/window"].map(|name| text.find(name).unwrap());
-        assert!(flash < window && !text.contains("routing") && text.contains("throughout n = 64..256  0.500"), "{text}");
+        assert!(flash < window && !text.contains("routing") && text.contains("throughout n = 64..256"), "{text}");
         assert!(text.lines().count() <= 20 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 
@@ -155,6 +161,6 @@ mod tests {
         });
         // However its lines are broken.
         let text = told(&slow.concat()).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains("nothing that was measured is faster than the fastest exact cell of its engine (1 curve)"), "{text}");
+        assert!(text.contains("nothing was shown to be faster than the fastest exact cell of its engine (1 curve)"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use crossover_results::{Machine, RunFolder};
 use crossover_variants::registry;
 use crossover_variants::resolve::resolve;
 use serde_json::Value;
-use support::{manifest, measured, run_of};
+use support::{beside, manifest, measured, run_of};
 
 const QUESTION: [&str; 6] = ["--seq", "1024", "--d-model", "256", "--heads", "4"];
 
@@ -158,6 +158,75 @@ fn every_command_means_the_cell_that_it_stands_beside() {
 }
 
 #[test]
+fn a_count_that_shares_its_column_with_a_share_stays_a_count() {
+    let pruned = |n: i64, median| {
+        let axes = [("n", n.into()), ("heads", 4i64.into()), ("head_dim", 64i64.into()), ("keep", AxisValue::Int(1))];
+        cell("attention/head-pruning", &axes, median, 0.7)
+    };
+    let axes = [("n", 1024i64.into()), ("d_model", 256i64.into()), ("d_ff", 512i64.into()), ("keep", AxisValue::Float(0.25))];
+    let asked = Asked::of(&[pruned(256, 1_000_000), pruned(4096, 16_000_000), cell("ffn/structured", &axes, 1_000_000, 0.6)]);
+    for (family, keep) in [("attention", Value::from(1)), ("ffn", Value::from(0.25))] {
+        let found = asked.json(&["--family", family]);
+        let point = &found["problems"][0]["ranked"][0];
+        assert_eq!(point["axes"]["keep"], keep, "{found}");
+        assert!(point["command"].as_str().unwrap().contains(&format!(" keep={keep}")), "{point}");
+        assert_eq!(read(&point["command"]).1, serde_json::from_value::<Axes>(point["axes"].clone()).unwrap());
+    }
+}
+
+#[test]
+fn an_error_against_another_function_is_marked_and_within_no_limit() {
+    let layer = |variant: &str, median, error| {
+        let axes = [("n", 1024i64.into()), ("d_model", 256i64.into()), ("d_ff", 512i64.into())];
+        let mut record = cell(variant, &axes, median, error);
+        record.accuracy.as_mut().unwrap().error_ratio = None;
+        record
+    };
+    let swiglu = Record { baseline: true, ..layer("ffn/swiglu", 2_000_000, 4e-7) };
+    let bilinear = Record { beside: beside(&swiglu), ..layer("ffn/bilinear", 1_000_000, 5e-7) };
+    let asked = Asked::of(&[swiglu, bilinear]);
+    let (all, text) = (asked.json(&["--family", "ffn"]), asked.text(&["--family", "ffn"]));
+    let ranked = &all["problems"][0]["ranked"];
+    assert_eq!(names(ranked), ["ffn/bilinear", "ffn/swiglu"]);
+    assert_eq!((&ranked[0]["own_function"], &ranked[1]["own_function"], &all["own_function"]), (&true.into(), &false.into(), &0.into()));
+    assert!(text.contains("5.00e-7 ‡") && !text.contains("4.00e-7 ‡") && text.contains("‡: the distance from"), "{text}");
+
+    let limit = ["--family", "ffn", "--max-error", "1e-3"];
+    let (limited, text) = (asked.json(&limit), asked.text(&limit));
+    assert_eq!((names(&limited["problems"][0]["ranked"]), &limited["own_function"]), (vec!["ffn/swiglu"], &1.into()));
+    assert!(text.contains("1 cell left out, of which --max-error can say nothing") && !text.contains('‡'), "{text}");
+}
+
+#[test]
+fn of_a_cell_in_several_runs_the_newest_record_counts_however_it_ended() {
+    let causal = || attention("attention/causal", 1024, 9_000_000, 1e-7);
+    let wrong = || Record { status: Status::Wrong, reason: Some("row 3".into()), speed: None, samples: Vec::new(), ..causal() };
+    for (earlier, later, answers) in [(causal(), wrong(), 0), (wrong(), causal(), 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = ["later", "earlier"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+        run_of(Path::new(&runs[0]), &[Record { finished_unix_ms: earlier.finished_unix_ms + 1, ..later }]);
+        run_of(Path::new(&runs[1]), &[earlier]);
+        let words = ["--family", "attention/causal", "--format", "json", "--runs", &runs[0], &runs[1]];
+        let found: Value = serde_json::from_str(&good(&program(&[&QUESTION[..], &words].concat()))).unwrap();
+        assert_eq!(found["measured"], answers, "{found}");
+    }
+}
+
+#[test]
+fn a_task_with_names_for_sizes_is_near_to_nothing() {
+    let mut cells = cells();
+    let causal = cells.iter_mut().find(|cell| cell.variant == "attention/causal").unwrap();
+    causal.axes.insert("n".into(), "long".into());
+    let asked = Asked::of(&cells);
+    let run = asked.run();
+    let question = ["--seq", "8192", "--d-model", "256", "--heads", "4", "--runs", run.to_str().unwrap()];
+    let json: Value = serde_json::from_str(&good(&program(&[&question[..], &["--format", "json"]].concat()))).unwrap();
+    assert_eq!((&json["measured"], names(&json["nearest"]).len()), (&8.into(), 3), "{json}");
+    let text = good(&program(&question));
+    assert!(text.contains("attention/full, measured at n = 4096") && !text.contains("causal"), "{text}");
+}
+
+#[test]
 fn nothing_is_extrapolated() {
     let asked = Asked::of(&cells());
     let run = asked.run();
@@ -273,6 +342,19 @@ fn this_machines_runs_come_first_and_published_ones_are_told() {
     let runs = ["results/runs-published/near", "results/runs-published/far"].map(|run| project.join(run).to_str().unwrap().to_owned());
     let mixed = program(&[&QUESTION[..], &["--runs", &runs[0], &runs[1]]].concat());
     assert!(bad(&mixed).contains("different machines (0123 and 4567)"));
+}
+
+#[test]
+fn published_runs_lie_in_the_folder_or_in_that_of_a_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    for run in ["0123/standard", "shallow"] {
+        let path = folder.path().join("results/runs-published").join(run);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        run_of(&path, &cells());
+    }
+    let words = ["--format", "json", "--project", folder.path().to_str().unwrap()];
+    let found: Value = serde_json::from_str(&good(&program(&[&QUESTION[..], &words].concat()))).unwrap();
+    assert_eq!((&found["source"], &found["runs"]), (&"published".into(), &serde_json::json!(["standard", "shallow"])));
 }
 
 #[test]

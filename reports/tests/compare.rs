@@ -165,8 +165,7 @@ fn the_text_fits_eighty_columns_and_is_not_coloured() {
       B is b: attention-quick, started 2023-11-14 22:13 UTC, 20 cells, build build1
       Machine: Example CPU, 2 of 4 cores, 16.0 GiB (machine1)
     The runs were never interleaved, so whatever drifted between them is in every
-    ratio of times. A decision needs both builds side by side in one run: that is
-    the gate's work (crossover gate, which is yet to come).
+    ratio of times. A decision needs both builds side by side in one run.
       Noise floor: 1.30 % in A, 1.30 % in B; verdicts go by the larger one
       Both runs are of the same build: what differs in times is the machine or a
         fresh process, and not the program
@@ -257,7 +256,7 @@ fn markdown_goes_to_a_file() {
     * B is b: attention-quick, started 2023-11-14 22:13 UTC, 20 cells, build build1
     * Machine: Example CPU, 2 of 4 cores, 16.0 GiB (machine1)
 
-    The runs were never interleaved, so whatever drifted between them is in every ratio of times. A decision needs both builds side by side in one run: that is the gate's work (crossover gate, which is yet to come).
+    The runs were never interleaved, so whatever drifted between them is in every ratio of times. A decision needs both builds side by side in one run.
 
     * Noise floor: 1.30 % in A, 1.30 % in B; verdicts go by the larger one
     * Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program

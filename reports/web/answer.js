@@ -10,7 +10,6 @@
   const FEW = 3;
   const SHOWN = [["pays", "those that pay"], ["all", "all"], ["not", "those that do not"]];
   const ENGINES = [["fastest", "each family's fastest engine"], ["all", "all engines"]];
-  const PAYS = new Set(["from", "by", "everywhere", "up-to"]);
 
   /** Families of which all lines are asked for. */
   const opened = new Set();
@@ -18,21 +17,9 @@
   const number = (name, line) => crossovers.number(name, line);
   const text = (name, line) => crossovers.text(name, line) ?? "";
   const plain = (value) => format.figure(value).replace(/\.0+$/, "");
-  const size = (value) => (Math.abs(value) >= 100 ? String(Math.round(value)) : plain(value));
+  const size = (value) => (Math.abs(value) >= 10 ? String(Math.round(value)) : plain(value));
 
-  /** `from n = 900 [850, 960] on`. */
-  function verdict(line) {
-    const axis = label(text("axis", line));
-    const at = `${axis} = ${size(number("crossing", line))}`;
-    const ends = Number.isFinite(number("crossing_low", line)) ? ` [${size(number("crossing_low", line))}, ${size(number("crossing_high", line))}]` : "";
-    const range = `${axis} ${size(number("from", line))} to ${size(number("to", line))}`;
-    return {
-      from: `from ${at}${ends} on`, by: `by ${axis} = ${size(number("at", line))}`, "up-to": `up to ${at}${ends}`, everywhere: `throughout (${range})`, never: `never up to ${axis} = ${size(number("to", line))}`,
-      undecided: `undecided (${range})`, mixed: `comes and goes (${range})`,
-    }[text("verdict", line)] ?? text("verdict", line);
-  }
-
-  const pays = (line) => PAYS.has(text("verdict", line));
+  const pays = (line) => text("pays", line) === "true";
 
   /** The lines that the filters leave, by family: a line has one machine, family, engine, precision, number of threads and run. */
   function families() {
@@ -100,12 +87,12 @@
 
   // heading, what stands in it, whether that is a figure
   const COLUMNS = [
-    ["pays", (line) => stateLink(verdict(line), towards(line), { focus: "explore", class: pays(line) ? "pays" : undefined }), false],
+    ["pays", (line) => stateLink(text("words", line), towards(line), { focus: "explore", class: pays(line) ? "pays" : undefined }), false],
     ["variant", variant, false],
     ["engine", (line) => format.shortened(text("engine", line), 40), false],
     ["regime", regime, false],
     ["time over the baseline's", ratio, true],
-    ["error", (line) => format.value(number("err_method_rel", line), "error"), true],
+    ["error", (line) => format.value(number("err_method_rel", line), "error") + (text("own_function", line) === "true" ? " ‡" : ""), true],
     ["memory", (line) => format.value(number("declared_ratio", line), "ratio"), true],
     ["points", points, true],
     ["strong baseline", (line) => format.shortened(text("against", line), 60), false],
@@ -131,8 +118,9 @@
   }
 
   const ABOUT = "An optimisation pays where its time, with the whole 95 % interval of the ratio, is below that of the strong baseline: the fastest cell that computes the exact result on the same engine, in the same "
-    + "precision, with the same threads. The crossing is interpolated between measured points, and nothing is said beyond the last of them. Time, error (relative, against the exact result; on random inputs "
-    + "an approximation loses more than on a trained model's) and declared memory (over the declared baseline's) are those of the point where it first pays, else of where it comes nearest. ";
+    + "precision, with the same threads, and its error is not above 10 %. The crossing is interpolated between measured points as if the curve were straight between them; [..] is how far the intervals of the times and the noise "
+    + "leave it open, and nothing is said beyond the last point. ‡: the error is the distance from a function of the variant's own. Time, error (relative, against the exact result; on random inputs "
+    + "an approximation loses more than on a trained model's) and declared memory (over the declared baseline's) are those of the point where it is first faster, else of where it comes nearest. ";
 
   function show() {
     const state = report.state.get();

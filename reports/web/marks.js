@@ -149,9 +149,12 @@
     return [{ type: "scatter", data: [], silent: true, animation: false, markLine: line, ...band }];
   }
 
-  /** The ceilings of the runs shown: bandwidth levels as slopes, peaks as flat lines, for the most threads among the cells. */
+  /** Each run measured ceilings of its own: over cells of several, none would be right. */
+  const severalRuns = (shown) => new Set(shown.map(([, , row]) => cells.number("run", row))).size > 1;
+
+  /** The ceilings of the run shown: bandwidth levels as slopes, peaks as flat lines, for the most threads among the cells. */
   function ceilings(view, shown) {
-    if (!view.roofline || shown.length === 0) return [];
+    if (!view.roofline || shown.length === 0 || severalRuns(shown)) return [];
     const threads = shown.reduce((most, [, , row]) => Math.max(most, cells.number("threads_used", row) || 1), 1);
     const run = runs[cells.number("run", shown[0][2])];
     const sets = [run?.ceilings ?? []].flat().sort((a, b) => a.threads - b.threads);
@@ -187,7 +190,7 @@
     if (lost > 0) notes.push(`${report.format.counted(lost, "cell")} without a place on these axes (no figure, as where a cell failed${x.isLog || y.isLog ? ", or zero on a log axis" : ""})`);
     if (placed.length > shown.length) notes.push(`${report.format.counted(placed.length - shown.length, "cell")} without a ceiling left out`);
     if (bare && ends(view.y) !== undefined) notes.push(`intervals are drawn for at most ${MOST_WHISKERS} cells: filter, or point at a cell`);
-    if (view.roofline) notes.push("flat lines: measured peaks; slopes: measured bandwidth of each level");
+    if (view.roofline) notes.push(severalRuns(shown) ? "no ceilings are drawn, as the cells are of several runs: filter by run" : "flat lines: measured peaks; slopes: measured bandwidth of each level");
     if (shown.some(([, , row]) => isFaint(row))) notes.push(view.pareto ? "faint: dominated in time, error and declared memory by another cell of the same problem, or emulated" : "faint: emulated, in another precision than asked");
     return {
       placed: shown, notes, names: sets.map((group) => group.name),

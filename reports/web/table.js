@@ -76,7 +76,8 @@
       return el("td", { class: status === "ok" ? false : "failed", title: cells.text("reason", row) ?? undefined }, status);
     }
     const text = isAxis(name) || !isFigure(name) ? shown(name, row) : withInterval(name, row);
-    const mark = name === "ratio" && cells.number("apart", row) === 1 && text !== report.format.ABSENT ? " †" : "";
+    const apart = { ratio: "apart", strong_ratio: "strong_apart" }[name];
+    const mark = apart !== undefined && cells.number(apart, row) === 1 && text !== report.format.ABSENT ? " †" : "";
     return el("td", { class: isFigure(name) ? "figure" : false }, report.format.shortened(text, 60) + mark);
   }
 

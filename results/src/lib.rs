@@ -22,6 +22,7 @@ mod run_folder;
 pub mod schema;
 #[cfg(test)]
 mod schema_examples;
+pub mod statistics;
 mod tables;
 
 pub use atomic::write_atomically;

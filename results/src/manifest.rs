@@ -70,8 +70,10 @@ impl Manifest {
     /// The parts of its plan that it was not asked for, as `2/3`.
     pub fn missing_parts(&self) -> Vec<String> {
         let plans: BTreeSet<(&str, u64)> = self.parts.iter().map(|part| (part.plan_hash.as_str(), part.count)).collect();
-        let has = |plan, count, index| self.parts.iter().any(|part| (part.plan_hash.as_str(), part.count, part.index) == (plan, count, index));
-        let missing = |(plan, count)| (1..=count).filter(move |index| !has(plan, count, *index)).map(move |index| format!("{index}/{count}"));
+        let has =
+            |plan, count, index| self.parts.iter().any(|part| (part.plan_hash.as_str(), part.count, part.index) == (plan, count, index));
+        let missing =
+            |(plan, count)| (1..=count).filter(move |index| !has(plan, count, *index)).map(move |index| format!("{index}/{count}"));
         plans.into_iter().flat_map(missing).collect()
     }
 }

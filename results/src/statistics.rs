@@ -14,7 +14,7 @@ const Z: f64 = 1.959_963_984_540_054;
 
 /// A positive figure on the logarithmic scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Estimate {
+pub struct Estimate {
     log: f64,
     /// Its standard error.
     error: f64,
@@ -22,23 +22,23 @@ pub(crate) struct Estimate {
 
 impl Estimate {
     /// From a figure and its 95 % interval; none where these are not positive and in order.
-    pub(crate) fn of(figure: f64, low: f64, high: f64) -> Option<Self> {
+    pub fn of(figure: f64, low: f64, high: f64) -> Option<Self> {
         let is_in_order = 0.0 < low && low <= high && 0.0 < figure && high.is_finite() && figure.is_finite();
         is_in_order.then(|| Self { log: figure.ln(), error: (high / low).ln() / (2.0 * Z) })
     }
 
     /// This over that, where both are independent.
-    pub(crate) fn over(self, other: Self) -> Self {
+    pub fn over(self, other: Self) -> Self {
         Self { log: self.log - other.log, error: self.error.hypot(other.error) }
     }
 
     /// The 95 % interval.
-    pub(crate) fn interval(self) -> (f64, f64) {
+    pub fn interval(self) -> (f64, f64) {
         ((self.log - Z * self.error).exp(), (self.log + Z * self.error).exp())
     }
 
     /// Two-sided probability of such a figure, or one farther from 1, where the true one is 1.
-    pub(crate) fn p_value(self) -> f64 {
+    pub fn p_value(self) -> f64 {
         if self.log == 0.0 {
             return 1.0;
         }
@@ -49,7 +49,7 @@ impl Estimate {
 
 /// Probabilities corrected for their number, in their order (Holm 1979, A simple sequentially rejective multiple test procedure): all that
 /// stay below 5 % may be claimed together with an error of 5 % at most, whatever they have to do with each other.
-pub(crate) fn holm(p_values: &[f64]) -> Vec<f64> {
+pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
     let mut corrected = vec![1.0; p_values.len()];
@@ -66,7 +66,7 @@ const STUDENT: [f64; 10] = [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_5
 
 /// The 97.5 % quantile of Student's t: by how many standard errors a 95 % interval reaches to either side. Beyond the table the Cornish-Fisher
 /// expansion about the normal one (Abramowitz and Stegun 26.7.5), which is right to five digits from there on.
-pub(crate) fn student(freedom: usize) -> f64 {
+pub fn student(freedom: usize) -> f64 {
     let Some(at) = freedom.checked_sub(1) else { return f64::INFINITY };
     if let Some(known) = STUDENT.get(at) {
         return *known;

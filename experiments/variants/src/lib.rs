@@ -25,6 +25,7 @@ pub mod registry;
 #[cfg(test)]
 mod registry_tests;
 pub mod resolve;
+pub mod same_function;
 mod selection;
 pub mod sizes;
 pub mod softmax;

@@ -122,6 +122,7 @@ fn interpolated(between: &Between, question: &Question) -> Option<Point> {
         interval: None,
         bytes: along(below.bytes, above.bytes),
         error: along(below.error, above.error),
+        own_function: below.own_function || above.own_function,
         ..below.clone()
     })
 }

@@ -31,6 +31,7 @@ pub(crate) fn json(advice: &Advice<'_>, kind: Kind, this: &Machine) -> Value {
         "nearest": advice.nearest.iter().flat_map(|(_, points)| points).map(|one| point(advice, one)).collect::<Vec<_>>(),
         "measured": advice.measured,
         "emulated": advice.emulated,
+        "own_function": advice.own_function,
         "elsewhere": advice.elsewhere,
         "sweep": command_line::sweep(question).join(" "),
     })
@@ -56,6 +57,7 @@ fn point(advice: &Advice<'_>, point: &Point) -> Value {
     json!({
         "id": point.id, "run": run, "task": point.task, "variant": point.variant, "engine": point.engine, "axes": axes(&point.axes),
         "median_ns": point.ns, "interval": point.interval, "declared_bytes": point.bytes, "err_method_rel": point.error,
+        "own_function": point.own_function,
         "command": command_line::cell(point, advice.question).join(" "),
     })
 }

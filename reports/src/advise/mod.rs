@@ -14,7 +14,11 @@
 //! Nothing is extrapolated. Where a question lies outside of all that was measured, the nearest measured sizes are listed as what they are.
 //!
 //! Only what solves the same problem is ranked together: the task (causal attention is another one than full attention) and every axis of the problem
-//! that the question leaves open make sections of their own. Only cells with the status `ok` count.
+//! that the question leaves open make sections of their own. Of a cell that several runs measured, the newest record counts and no other, and
+//! that only with the status `ok`.
+//!
+//! An error is marked where it is the distance from a function that the cell's declared baseline does not compute (see [`crate::frames::strong`]). A limit
+//! of the error says nothing of such a cell, so with one it is left out and counted.
 //!
 //! What this trades away: between two lengths a kernel may change its ways (a cache that overflows, a block that no longer fits), which a straight line does not see.
 //! An interpolated figure has its neighbours beside it, and no interval.
@@ -37,11 +41,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::IntoLazy;
 
 use crate::error::{ReportError, Result};
+use crate::frames::baseline::with_baseline;
 use crate::frames::order::axis_roles;
+use crate::frames::speed::speed;
+use crate::frames::strong::with_strong;
 use crate::runs::Run;
 use crate::scan;
 use candidates::{Candidate, candidates};
-use points::{Point, points};
+use points::{Found, Point, points};
 
 /// Candidates that miss a limit and are told of, in each section.
 const MISSES: usize = 3;
@@ -57,6 +64,8 @@ pub(crate) struct Advice<'a> {
     pub(crate) measured: usize,
     /// Such cells that are emulated, and so left out.
     pub(crate) emulated: usize,
+    /// Cells left out since their error is no distance from the baseline's function, and so nothing to hold against a limit.
+    pub(crate) own_function: usize,
     /// Combinations of variant, engine, precision and threads that were measured, but not around this size.
     pub(crate) elsewhere: usize,
 }
@@ -83,7 +92,8 @@ pub(crate) fn advise<'a>(question: &'a Question, runs: &'a [Run]) -> Result<Advi
     }
     let cells = scan::collect(runs)?;
     let roles = axis_roles(&cells.clone().lazy())?;
-    let (all, emulated) = points(&cells, question)?;
+    let cells = with_strong(speed(with_baseline(cells.lazy())?))?.collect()?;
+    let Found { points: all, emulated, own_function } = points(&cells, question)?;
     let found = candidates(&cells, &roles, &all, question)?;
     let told: BTreeSet<_> = found.iter().map(|candidate| candidate.point.kind()).collect();
     let elsewhere = all.iter().map(Point::kind).filter(|kind| !told.contains(kind)).collect::<BTreeSet<_>>().len();
@@ -94,7 +104,7 @@ pub(crate) fn advise<'a>(question: &'a Question, runs: &'a [Run]) -> Result<Advi
     }
     let mut sections: Vec<Section> = sections.into_iter().map(|((task, open), all)| section(task, open, all, question)).collect();
     sections.sort_by_key(|section| std::cmp::Reverse(section.ranked.len() + section.beyond));
-    Ok(Advice { question, runs, sections, nearest, measured: all.len(), emulated, elsewhere })
+    Ok(Advice { question, runs, sections, nearest, measured: all.len(), emulated, own_function, elsewhere })
 }
 
 fn section(task: String, open: Vec<(String, String)>, mut all: Vec<Candidate>, question: &Question) -> Section {
@@ -110,7 +120,7 @@ fn section(task: String, open: Vec<(String, String)>, mut all: Vec<Candidate>, q
 }
 
 /// Of every task all points at the sizes that are nearest to those asked for, as the sum of the logarithms of their ratios; tasks with most
-/// of them first.
+/// of them first. A task whose sizes are no numbers is at no distance, and left out.
 fn nearest(all: &[Point], question: &Question) -> Vec<(String, Vec<Point>)> {
     let distance = |point: &Point| -> f64 {
         let sizes = question.sizes(&point.axes);
@@ -120,10 +130,11 @@ fn nearest(all: &[Point], question: &Question) -> Vec<(String, Vec<Point>)> {
     all.iter().for_each(|point| tasks.entry(&point.task).or_default().push(point.clone()));
     for points in tasks.values_mut() {
         let least = points.iter().map(distance).fold(f64::INFINITY, f64::min);
-        points.retain(|point| distance(point) <= least * (1.0 + 1e-9));
+        points.retain(|point| least.is_finite() && distance(point) <= least * (1.0 + 1e-9));
         points.sort_by(|one, other| one.ns.total_cmp(&other.ns).then_with(|| one.cell().cmp(&other.cell())));
     }
-    let mut tasks: Vec<(String, Vec<Point>)> = tasks.into_iter().map(|(task, points)| (task.to_owned(), points)).collect();
+    let tasks = tasks.into_iter().filter(|(_, points)| !points.is_empty());
+    let mut tasks: Vec<(String, Vec<Point>)> = tasks.map(|(task, points)| (task.to_owned(), points)).collect();
     tasks.sort_by_key(|(_, points)| std::cmp::Reverse(points.len()));
     tasks
 }

@@ -1,8 +1,10 @@
 //! Cells as the question sees them.
 
+use std::collections::BTreeMap;
+
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_results::schema::Status;
-use crossover_variants::descriptor::COMMON_AXES;
+use crossover_variants::descriptor::{AxisKind, AxisSpec, COMMON_AXES};
 use crossover_variants::registry;
 use polars::prelude::*;
 
@@ -11,6 +13,8 @@ use crate::columns::{DECLARED_BYTES, RUN, Typed, axis_columns, axis_name};
 
 /// Common axes that are a choice and no part of the problem; those of the way of measuring stay apart like a problem.
 const CHOICES: [&str; 3] = ["precision", "threads", "isa"];
+/// Beyond this, not every double is a whole number of its own.
+const WHOLE: f64 = (1u64 << 53) as f64;
 
 /// A cell with its figures, measured or between measured ones.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +23,6 @@ pub(crate) struct Point {
     pub(crate) row: Option<usize>,
     pub(crate) run: i64,
     pub(crate) id: Option<String>,
-    pub(crate) finished: i64,
     pub(crate) variant: String,
     pub(crate) engine: String,
     /// The function that it computes or approximates.
@@ -33,6 +36,8 @@ pub(crate) struct Point {
     pub(crate) bytes: Option<f64>,
     /// Relative distance from the exact result.
     pub(crate) error: Option<f64>,
+    /// True where that result is the variant's own function, which its declared baseline does not compute.
+    pub(crate) own_function: bool,
 }
 
 impl Point {
@@ -67,24 +72,59 @@ impl Point {
     }
 }
 
-/// The cells that may answer, and how many others are emulated. Of a cell that was measured more than once, the newest record counts.
-pub(super) fn points(cells: &DataFrame, question: &Question) -> PolarsResult<(Vec<Point>, usize)> {
+/// The cells that may answer, and how many others there are.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) points: Vec<Point>,
+    /// Computed in another precision than asked.
+    pub(super) emulated: usize,
+    /// With an error that the limit of the question says nothing of.
+    pub(super) own_function: usize,
+}
+
+/// The newest records of the cells that are meant, where they are `ok`. An earlier record of such a cell answers nothing, however the
+/// newest ended. `cells` has the columns of [`crate::frames::strong`].
+pub(super) fn points(cells: &DataFrame, question: &Question) -> PolarsResult<Found> {
     let reader = Reader::of(cells)?;
-    let (mut points, mut emulated): (Vec<Point>, usize) = (Vec::new(), 0);
-    for row in 0..cells.height() {
+    let mut found = Found::default();
+    for row in newest(cells)? {
         let status = reader.text("status", row)?;
         let is_emulated = status == Status::Emulated.name();
         if status != Status::Ok.name() && !is_emulated {
             continue;
         }
-        match reader.point(row)?.filter(|point| reader.is_meant(point, row, question)) {
-            Some(_) if is_emulated => emulated += 1,
-            found => points.extend(found),
+        let Some(point) = reader.point(row)?.filter(|point| reader.is_meant(point, row, question)) else { continue };
+        if is_emulated {
+            found.emulated += 1;
+        } else if point.own_function && question.max_error.is_some() {
+            found.own_function += 1;
+        } else {
+            found.points.push(point);
         }
     }
-    points.sort_by_cached_key(|point| (point.id.clone(), std::cmp::Reverse((point.finished, point.run))));
-    points.dedup_by(|later, first| later.id == first.id);
-    Ok((points, emulated))
+    Ok(found)
+}
+
+/// The row of each cell that was finished last; of two at the same time, that of the run which was named later.
+fn newest(cells: &DataFrame) -> PolarsResult<Vec<usize>> {
+    let (ids, finished, runs) = (cells.texts("id")?, cells.ints("finished_unix_ms")?, cells.ints(RUN)?);
+    let mut newest: BTreeMap<Option<&str>, (Option<i64>, Option<i64>, usize)> = BTreeMap::new();
+    for row in 0..cells.height() {
+        let record = (finished.get(row), runs.get(row), row);
+        newest.entry(ids.get(row)).and_modify(|known| *known = record.max(*known)).or_insert(record);
+    }
+    let mut rows: Vec<usize> = newest.into_values().map(|(_, _, row)| row).collect();
+    rows.sort_unstable();
+    Ok(rows)
+}
+
+/// A value as its axis takes it. Where a share of one variant and a count of another have the same name, a table has both as doubles.
+fn value(axis: Option<&AxisSpec>, text: &str) -> AxisValue {
+    let is_count = axis.is_some_and(|axis| matches!(axis.kind, AxisKind::Int { .. }));
+    match AxisValue::parse(text) {
+        AxisValue::Float(number) if is_count && number.fract() == 0.0 && number.abs() <= WHOLE => AxisValue::Int(number as i64),
+        value => value,
+    }
 }
 
 struct Reader<'a> {
@@ -105,26 +145,29 @@ impl<'a> Reader<'a> {
     fn point(&self, row: usize) -> PolarsResult<Option<Point>> {
         let int = |column: &str| Ok::<_, PolarsError>(self.cells.ints(column)?.get(row));
         let Some(median) = int("median_ns")?.filter(|median| *median > 0) else { return Ok(None) };
+        let variant = self.text("variant", row)?.to_owned();
+        let entry = registry::find(&variant);
         let mut axes = Axes::new();
         for column in &self.axes {
-            let value = self.cells.shown(column, row)?;
-            axes.extend(value.map(|value| (axis_name(column).to_owned(), AxisValue::parse(&value))));
+            let (name, text) = (axis_name(column), self.cells.shown(column, row)?);
+            let axis = entry.as_ref().and_then(|entry| entry.descriptor.axis(name));
+            axes.extend(text.map(|text| (name.to_owned(), value(axis, &text))));
         }
         let parts = DECLARED_BYTES.iter().map(|part| int(part)).collect::<PolarsResult<Option<Vec<_>>>>()?;
-        let variant = self.text("variant", row)?.to_owned();
+        let error = self.cells.doubles("err_method_rel")?.get(row);
         Ok(Some(Point {
             row: Some(row),
             run: int(RUN)?.unwrap_or_default(),
             id: Some(self.text("id", row)?.to_owned()),
-            finished: int("finished_unix_ms")?.unwrap_or_default(),
             engine: self.text("engine", row)?.to_owned(),
-            task: registry::find(&variant).map_or_else(|| variant.clone(), |entry| entry.descriptor.task.to_owned()),
+            task: entry.map_or_else(|| variant.clone(), |entry| entry.descriptor.task.to_owned()),
             variant,
             axes,
             ns: median as f64,
             interval: int("ci_low_ns")?.zip(int("ci_high_ns")?).map(|(low, high)| (low as f64, high as f64)),
             bytes: parts.map(|parts| parts.iter().map(|part| *part as f64).sum()),
-            error: self.cells.doubles("err_method_rel")?.get(row),
+            error,
+            own_function: error.is_some() && self.cells.flags("own_function")?.get(row) == Some(true),
         }))
     }
 

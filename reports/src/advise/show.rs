@@ -17,6 +17,11 @@ use crate::text::units::{bytes, figure, percent, scientific, time};
 /// Sections that are shown whole; of the others there is a line.
 const SECTIONS: usize = 3;
 
+/// Behind an error that is no distance from the baseline's function.
+const OWN: &str = "‡";
+const OWN_FUNCTION: &str =
+    "‡: the distance from the variant's own function in f64, which is not the baseline's: what it costs a model is not told here.";
+
 /// At most `limit` candidates a section.
 pub(crate) fn document(advice: &Advice<'_>, kind: Kind, this: &Machine, limit: usize) -> Document {
     let mut out = Document::default();
@@ -42,10 +47,27 @@ pub(crate) fn document(advice: &Advice<'_>, kind: Kind, this: &Machine, limit: u
         ));
         out.blocks.push(Block::Command(command_line::sweep(advice.question)));
     }
+    if shown(advice, limit).any(|point| point.own_function) {
+        out.text(OWN_FUNCTION);
+    }
+    if advice.own_function > 0 {
+        out.text(format!(
+            "{} left out, of which --max-error can say nothing: the error is the distance from the variant's own function, which is not \
+             the baseline's.",
+            counted(advice.own_function as u64, "cell")
+        ));
+    }
     if advice.emulated > 0 {
         out.text(format!("{} left out: computed in another precision than asked.", counted(advice.emulated as u64, "emulated cell")));
     }
     out
+}
+
+/// All points that are in a table.
+fn shown<'a>(advice: &'a Advice<'_>, limit: usize) -> impl Iterator<Item = &'a Point> {
+    let of = move |section: &'a Section| section.ranked.iter().take(limit).chain(&section.misses).map(|candidate| &candidate.point);
+    let nearest = advice.nearest.iter().take(SECTIONS).flat_map(move |(_, points)| points.iter().take(limit));
+    advice.sections.iter().take(SECTIONS).flat_map(of).chain(nearest)
 }
 
 fn asked(advice: &Advice<'_>) -> String {
@@ -163,9 +185,16 @@ fn grid(fifth: &str) -> Grid {
 }
 
 fn row(point: &Point, place: &str, fifth: &str) -> [Cell; 6] {
-    let known = |figure: Option<f64>, show: fn(f64) -> String| figure.map_or_else(|| ABSENT.to_owned(), show);
-    let (memory, error) = (known(point.bytes, bytes), known(point.error, scientific));
-    [place.to_owned(), time(point.ns), memory, error, fifth.to_owned(), chosen(point)].map(Cell::plain)
+    [place.to_owned(), time(point.ns), known(point.bytes, bytes), error(point), fifth.to_owned(), chosen(point)].map(Cell::plain)
+}
+
+fn known(figure: Option<f64>, show: fn(f64) -> String) -> String {
+    figure.map_or_else(|| ABSENT.to_owned(), show)
+}
+
+fn error(point: &Point) -> String {
+    let error = known(point.error, scientific);
+    if point.own_function { format!("{error} {OWN}") } else { error }
 }
 
 /// How it is known: the half width of the interval of a measured median, or the ends of the range.
@@ -187,8 +216,7 @@ fn ends(between: &Between) -> String {
     let end = |point: &Point| {
         let axis = between.axis;
         let value = point.axes.get(axis).map_or_else(String::new, AxisValue::to_string);
-        let known = |figure: Option<f64>, show: fn(f64) -> String| figure.map_or_else(|| ABSENT.to_owned(), show);
-        format!("{axis} = {value} ({}, {}, error {})", time(point.ns), known(point.bytes, bytes), known(point.error, scientific))
+        format!("{axis} = {value} ({}, {}, error {})", time(point.ns), known(point.bytes, bytes), error(point))
     };
     format!("{} and {}", end(&between.below), end(&between.above))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossover_results::{Machine, Manifest};
 
-/// Where `crossover run` puts runs, and where those lie that are shared with the project.
+/// Where `crossover run` puts runs, and where those lie that are shared with the project: in the folder itself, or in one of each machine.
 const OWN: &str = "results/runs";
 const PUBLISHED: &str = "results/runs-published";
 const MANIFEST: &str = "manifest.json";
@@ -32,7 +32,7 @@ pub(crate) struct Sources {
 pub(crate) fn find(project: &Path, machine: &Machine) -> Vec<Sources> {
     let is_own = |found: &(PathBuf, Machine)| found.1.fingerprint == machine.fingerprint;
     let own: Vec<PathBuf> = manifests(&project.join(OWN)).into_iter().filter(is_own).map(|(path, _)| path).collect();
-    let published = manifests(&project.join(PUBLISHED));
+    let published = published(&project.join(PUBLISHED));
     let nearest = published.iter().map(|(_, other)| other).min_by(|one, other| likeness(machine, one).total_cmp(&likeness(machine, other)));
     let nearest = nearest.map(|machine| machine.fingerprint.clone());
     let published =
@@ -41,12 +41,25 @@ pub(crate) fn find(project: &Path, machine: &Machine) -> Vec<Sources> {
     sources.into_iter().filter(|sources| !sources.paths.is_empty()).collect()
 }
 
+/// The run folders in a folder and in its folders with their machines, by path.
+fn published(folder: &Path) -> Vec<(PathBuf, Machine)> {
+    let mut runs = manifests(folder);
+    runs.extend(listed(folder).iter().flat_map(|machine| manifests(machine)));
+    runs.sort_by(|(one, _), (other, _)| one.cmp(other));
+    runs
+}
+
 /// The run folders in a folder with their machines, by name. What has no manifest that can be read is no run here.
 fn manifests(folder: &Path) -> Vec<(PathBuf, Machine)> {
+    let read = |path: PathBuf| Manifest::read(&path.join(MANIFEST)).ok().map(|manifest| (path, manifest.machine));
+    listed(folder).into_iter().filter_map(read).collect()
+}
+
+/// What is in a folder, by name; nothing where it is none.
+fn listed(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
-    let read = |path: PathBuf| Manifest::read(&path.join(MANIFEST)).ok().map(|manifest| (path, manifest.machine));
-    paths.into_iter().filter_map(read).collect()
+    paths
 }
 
 /// Small for machines that are alike: another processor counts for more than any difference in size.

@@ -17,7 +17,8 @@ use super::print;
 /// Say what to use at a size, by what was measured on this machine.
 ///
 /// Candidates are ranked by time among those within the limits, measured ones and those between two measured sizes of one curve; nothing is
-/// extrapolated. Without --runs, all runs of this machine in results/runs are asked, else the committed ones of the nearest machine.
+/// extrapolated. Of a cell in several runs the newest record counts. Without --runs, all runs of this machine in results/runs are asked,
+/// else those of the nearest machine in results/runs-published.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  crossover advise --seq 4096 --d-model 768 --heads 12 --max-error 1e-2\n  \
         crossover advise --seq 512 --d-model 768 --heads 12 --family ffn --max-memory 64MiB --threads 1\n\n\
@@ -32,7 +33,8 @@ pub(super) struct Arguments {
     /// Heads that share the width.
     #[arg(long, value_name = "H", value_parser = clap::value_parser!(i64).range(1..))]
     heads: i64,
-    /// Largest relative distance from the exact result (Frobenius norm).
+    /// Largest relative distance from the exact result (Frobenius norm); cells with a function of their own in the baseline's place are
+    /// left out.
     #[arg(long, value_name = "E", value_parser = error)]
     max_error: Option<f64>,
     /// Most declared bytes: weights, activations, scratch and state; KiB, MiB and GiB are understood.

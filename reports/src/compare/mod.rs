@@ -21,7 +21,7 @@
 //!
 //! Errors, declared bytes, statuses and the support by the engine are exact: every change of these is a change of the program (or of the seed).
 //!
-//! What this trades away: it never fails on slower cells. A decision needs both builds side by side in one run, which is the gate's work.
+//! What this trades away: it never fails on slower cells. A decision needs both builds side by side in one run.
 
 mod changes;
 mod json;

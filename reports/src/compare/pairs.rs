@@ -4,7 +4,7 @@ use crossover_results::schema::Status;
 use polars::prelude::*;
 
 use crate::columns::Typed;
-use crate::statistics::{Estimate, holm};
+use crossover_results::statistics::{Estimate, holm};
 
 /// The error that all verdicts of a comparison have together, at most.
 pub(crate) const LEVEL: f64 = 0.05;

@@ -65,7 +65,7 @@ fn head(out: &mut Document, comparison: &Comparison<'_>) {
     }
     out.text(
         "The runs were never interleaved, so whatever drifted between them is in every ratio of times. A decision needs both builds side by \
-         side in one run: that is the gate's work (crossover gate, which is yet to come).",
+         side in one run.",
     );
     notes(comparison).into_iter().for_each(|note| out.item(note));
 }

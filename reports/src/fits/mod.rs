@@ -5,7 +5,7 @@
 
 pub(crate) mod kendall;
 
-use crate::statistics::student;
+use crossover_results::statistics::student;
 
 /// A straight line through points, by least squares.
 #[derive(Debug, Clone, Copy, PartialEq)]

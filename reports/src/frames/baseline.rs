@@ -16,7 +16,7 @@ use crate::columns::{PRECISION, RUN, THREADS, axis_columns};
 pub(crate) const BASE: &str = "base:";
 
 const SAME_GROUP: [&str; 3] = [RUN, "machine", "group"];
-const TAKEN: [&str; 14] = [
+const TAKEN: [&str; 15] = [
     "id",
     "variant",
     "engine",
@@ -31,6 +31,7 @@ const TAKEN: [&str; 14] = [
     "allocator_peak_bytes",
     "high_water_bytes",
     "samples",
+    "err_method_rel",
 ];
 
 /// Before the name of every column of the times that a cell is held against.

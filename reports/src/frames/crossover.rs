@@ -13,17 +13,23 @@
 //! | more than one change | `mixed` |
 //! | whatever else has even points | `undecided` |
 //!
+//! A ratio that is not of one time (see [`super::strong`]) is even: what drifted meanwhile is in it.
+//!
 //! The crossing lies between the last point before the change and the first one after it. It is the zero of the logarithm of the ratio,
-//! linear between points in the logarithm of the axis (in the axis itself where that is a share below 1). Its interval is bounded by the zeros of the
-//! two curves that the ends of the ratios' intervals make. So nothing is said beyond what was measured: "never" is "never up to" the
-//! last point.
+//! linear between points in the logarithm of the axis (in the axis itself where that is a share, or begins at 0). Its interval is bounded by the
+//! zeros of the two curves that the ends of the ratios' intervals make, each moved by the noise floor: within the interval nothing is shown to be
+//! faster or slower. So nothing is said beyond what was measured: "never" is "never up to" the last point.
+//!
+//! A curve *pays* where its verdict is `everywhere`, `from`, `by` or `up-to`, and its error at the first point that does is not above
+//! [`WRONG`]: being fast and wrong is no merit.
 
 use polars::prelude::*;
 
-use super::order::AxisRoles;
-use super::series::{Series, series};
+use super::series::Series;
 use super::taken;
-use crate::columns::{PRECISION, RUN, THREADS, Typed};
+use super::unprofitable::WRONG;
+use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
+use crate::text::units::figure;
 
 /// What becomes of a variant along a curve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,16 +102,16 @@ struct Found {
     crossing: Option<[f64; 3]>,
 }
 
-/// One row a curve, from rows of [`super::strong`] (sorted, with `declared_ratio`): `run`, `machine`, `family`, `engine`, `variant`, `exact`, `axis:precision`,
-/// `axis:threads`, `axis` (the moving one), `setting`, `verdict`, `crossing`, `crossing_low`, `crossing_high`, `from`, `to` (the range with ratios), `points`,
-/// `failed` (points where the variant did not end well), `alone` (where it did and the baseline did not), `against` (variants that were the strong
-/// baseline), and of the point where it pays first (`at`; the best one where it never does): `id`, `ratio`, `ratio_low`, `ratio_high`,
-/// `err_method_rel`, `error_ratio`, `declared_ratio`. `floors` are the runs' noise floors.
-pub(crate) fn crossovers(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
+/// One row a curve, from rows of [`super::strong`] (sorted, with `declared_ratio`): `run`, `machine`, `family`, `engine`, `variant`, `exact`, `own_function`,
+/// `axis:precision`, `axis:threads`, `axis` (the moving one), `setting`, `verdict`, `words` (the verdict for people), `pays`, `crossing`, `crossing_low`,
+/// `crossing_high`, `from`, `to` (the range with ratios), `points`, `faster` (of them), `failed` (points where the variant did not end well), `alone` (where it did
+/// and the baseline did not), `against` (variants that were the strong baseline), and of the point where it is faster first (`at`; the best one where it never
+/// is): `id`, `ratio`, `ratio_low`, `ratio_high`, `err_method_rel`, `error_ratio`, `declared_ratio`. `floors` are the runs' noise floors.
+pub(crate) fn crossovers(rows: &DataFrame, curves: &[Series], floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
     let figures = Figures::of(rows)?;
     let mut lines = Vec::new();
-    for curve in series(rows, roles)? {
-        lines.extend(figures.line(&curve, floors)?);
+    for curve in curves {
+        lines.extend(figures.line(curve, floors)?);
     }
     table(rows, &lines)
 }
@@ -113,7 +119,9 @@ pub(crate) fn crossovers(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f
 struct Line {
     curve: Series,
     found: Found,
+    pays: bool,
     points: usize,
+    faster: usize,
     failed: usize,
     alone: usize,
     against: String,
@@ -126,13 +134,15 @@ struct Line {
 struct Figures<'a> {
     frame: &'a DataFrame,
     runs: &'a Int64Chunked,
+    apart: &'a BooleanChunked,
+    errors: &'a Float64Chunked,
     ratio: [&'a Float64Chunked; 3],
 }
 
 impl<'a> Figures<'a> {
     fn of(frame: &'a DataFrame) -> PolarsResult<Self> {
         let ratio = [frame.doubles("strong_ratio")?, frame.doubles("strong_low")?, frame.doubles("strong_high")?];
-        Ok(Self { frame, runs: frame.ints(RUN)?, ratio })
+        Ok(Self { frame, runs: frame.ints(RUN)?, apart: frame.flags("strong_apart")?, errors: frame.doubles("err_method_rel")?, ratio })
     }
 
     /// Nothing for the baseline itself, and where fewer than two points have a ratio.
@@ -147,7 +157,9 @@ impl<'a> Figures<'a> {
             let [ratio, low, high] = self.ratio.map(|column| column.get(*row));
             match (status.get(*row), ratio) {
                 (Some("ok"), Some(ratio)) => {
-                    // Without an interval nothing is shown.
+                    // Without an interval nothing is shown, nor by times that lie apart.
+                    let is_apart = self.apart.get(*row) == Some(true);
+                    let [low, high] = [low, high].map(|end| end.filter(|_| !is_apart));
                     line.0.push(Point { x: *x, row: *row, ratio, low: low.unwrap_or(0.0), high: high.unwrap_or(f64::INFINITY) });
                     names.extend(against.get(*row));
                 }
@@ -162,14 +174,18 @@ impl<'a> Figures<'a> {
         }
         let run = self.runs.get(first.row).and_then(|run| usize::try_from(run).ok());
         let floor = run.and_then(|run| *floors.get(run)?).unwrap_or(0.0);
-        let found = find(&points, floor, last.x <= 1.0);
-        let pays = points.iter().find(|point| point.state(floor) == State::Faster);
+        let found = find(&points, floor);
+        let faster: Vec<Point> = points.iter().copied().filter(|point| point.state(floor) == State::Faster).collect();
         let best = points.iter().min_by(|a, b| a.ratio.total_cmp(&b.ratio));
-        let Some(told) = pays.or(best).copied() else { return Ok(None) };
+        let Some(told) = faster.first().or(best).copied() else { return Ok(None) };
+        let wins = matches!(found.verdict, Verdict::Everywhere | Verdict::From | Verdict::By | Verdict::UpTo);
+        // What nobody knows to be wrong is not called so.
+        let pays = wins && self.errors.get(told.row).is_none_or(|error| error <= WRONG);
         names.sort_unstable();
         names.dedup();
         let (from, to) = (first.x, last.x);
-        Ok(Some(Line { curve: curve.clone(), found, points: points.len(), failed, alone, against: names.join(", "), from, to, told }))
+        let (points, faster, against) = (points.len(), faster.len(), names.join(", "));
+        Ok(Some(Line { curve: curve.clone(), found, pays, points, faster, failed, alone, against, from, to, told }))
     }
 }
 
@@ -177,11 +193,11 @@ impl<'a> Figures<'a> {
 pub(crate) fn along(points: &[[f64; 4]], floor: f64) -> (Verdict, Option<[f64; 3]>) {
     let points: Vec<Point> =
         points.iter().map(|[x, ratio, low, high]| Point { x: *x, row: 0, ratio: *ratio, low: *low, high: *high }).collect();
-    let found = find(&points, floor, false);
+    let found = find(&points, floor);
     (found.verdict, found.crossing)
 }
 
-fn find(points: &[Point], floor: f64, is_share: bool) -> Found {
+fn find(points: &[Point], floor: f64) -> Found {
     let decided: Vec<(usize, State)> =
         points.iter().enumerate().map(|(at, point)| (at, point.state(floor))).filter(|(_, state)| *state != State::Even).collect();
     let changes: Vec<(usize, usize)> =
@@ -197,16 +213,19 @@ fn find(points: &[Point], floor: f64, is_share: bool) -> Found {
         _ => Verdict::Undecided,
     };
     let crossing = match (verdict, changes.first()) {
-        (Verdict::From | Verdict::UpTo, Some((before, after))) => Some(crossing(&points[*before..=*after], is_share)),
+        (Verdict::From | Verdict::UpTo, Some((before, after))) => Some(crossing(&points[*before..=*after], floor)),
         _ => None,
     };
     Found { verdict, crossing }
 }
 
 /// The crossing between the first and the last of these points and its interval.
-fn crossing(points: &[Point], is_share: bool) -> [f64; 3] {
-    let curves: [fn(&Point) -> f64; 3] = [|point| point.ratio, |point| point.low, |point| point.high];
-    let zeros = curves.map(|of| zeros(points, of, is_share));
+fn crossing(points: &[Point], floor: f64) -> [f64; 3] {
+    let ratio = |point: &Point| point.ratio;
+    let lowest = |point: &Point| point.low.min(point.ratio / (1.0 + floor));
+    let highest = |point: &Point| point.high.max(point.ratio * (1.0 + floor));
+    let curves: [&dyn Fn(&Point) -> f64; 3] = [&ratio, &lowest, &highest];
+    let zeros = curves.map(|of| zeros(points, of));
     let all = |pick: fn(f64, f64) -> f64| zeros.iter().flatten().copied().reduce(pick);
     // The last zero, from which on nothing changes again.
     let middle = zeros[0].last().copied().unwrap_or(points[0].x);
@@ -214,9 +233,10 @@ fn crossing(points: &[Point], is_share: bool) -> [f64; 3] {
 }
 
 /// Where the logarithm of a ratio goes through zero between these points.
-fn zeros(points: &[Point], of: fn(&Point) -> f64, is_share: bool) -> Vec<f64> {
-    let onto = |x: f64| if is_share { x } else { x.ln() };
-    let back = |x: f64| if is_share { x } else { x.exp() };
+fn zeros(points: &[Point], of: &dyn Fn(&Point) -> f64) -> Vec<f64> {
+    let is_linear = points.iter().any(|point| point.x <= 0.0) || points.iter().all(|point| point.x <= 1.0);
+    let onto = |x: f64| if is_linear { x } else { x.ln() };
+    let back = |x: f64| if is_linear { x } else { x.exp() };
     let between = |pair: &[Point]| {
         // An interval may be open, where there were too few samples for one; it then says nothing of where.
         let [left, right] = [of(&pair[0]), of(&pair[1])].map(|ratio| ratio.clamp(1e-9, 1e9).ln());
@@ -225,6 +245,28 @@ fn zeros(points: &[Point], of: fn(&Point) -> f64, is_share: bool) -> Vec<f64> {
         turns.then(|| back(onto(pair[0].x) + share * (onto(pair[1].x) - onto(pair[0].x))))
     };
     points.windows(2).filter_map(between).collect()
+}
+
+/// What a line says, as `from n = 900 [850, 960]`.
+fn words(line: &Line) -> String {
+    let (axis, found) = (axis_name(&line.curve.axis), &line.found);
+    let crossing =
+        || found.crossing.map_or_else(String::new, |[at, low, high]| format!("{axis} = {} [{}, {}]", size(at), size(low), size(high)));
+    let range = || format!("{axis} = {}..{}", size(line.from), size(line.to));
+    match found.verdict {
+        Verdict::From => format!("from {}", crossing()),
+        Verdict::UpTo => format!("up to {}", crossing()),
+        Verdict::Everywhere => format!("throughout {}", range()),
+        Verdict::Never => format!("never up to {axis} = {}: {}", size(line.to), figure(line.told.ratio)),
+        Verdict::By => format!("by {axis} = {}", size(line.told.x)),
+        Verdict::Mixed => format!("more than one change in {}", range()),
+        Verdict::Undecided => "undecided".to_owned(),
+    }
+}
+
+/// A place on an axis: lengths are whole, so a digit behind the point tells nothing; shares keep theirs.
+pub(crate) fn size(value: f64) -> String {
+    if value >= 10.0 { format!("{value:.0}") } else { figure(value) }
 }
 
 fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
@@ -239,12 +281,15 @@ fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
         "axis" => texts(&|line| line.curve.axis.clone()),
         "setting" => texts(&|line| line.curve.setting.clone()),
         "verdict" => texts(&|line| line.found.verdict.name().to_owned()),
+        "words" => texts(&words),
+        "pays" => lines.iter().map(|line| line.pays).collect::<Vec<_>>(),
         "crossing" => crossing(0),
         "crossing_low" => crossing(1),
         "crossing_high" => crossing(2),
         "from" => numbers(|line| line.from),
         "to" => numbers(|line| line.to),
         "points" => counts(|line| line.points),
+        "faster" => counts(|line| line.faster),
         "failed" => counts(|line| line.failed),
         "alone" => counts(|line| line.alone),
         "against" => texts(&|line| line.against.clone()),
@@ -260,6 +305,7 @@ fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
         "engine",
         "variant",
         "exact",
+        "own_function",
         PRECISION,
         THREADS,
         "id",
@@ -273,10 +319,11 @@ fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::examples::{Cell, frame};
+    use crate::examples::{Cell, frame, together};
     use crate::frames::baseline::with_baseline;
     use crate::frames::memory::memory;
     use crate::frames::order::{axis_roles, sorted};
+    use crate::frames::series::series;
     use crate::frames::speed::speed;
     use crate::frames::strong::with_strong;
 
@@ -285,7 +332,7 @@ mod tests {
     }
 
     fn verdict(points: &[(f64, f64)], floor: f64) -> Found {
-        find(&points.iter().map(|(x, ratio)| point(*x, *ratio)).collect::<Vec<_>>(), floor, false)
+        find(&points.iter().map(|(x, ratio)| point(*x, *ratio)).collect::<Vec<_>>(), floor)
     }
 
     #[test]
@@ -332,11 +379,49 @@ mod tests {
         assert!(low < 128.0 && high > 256.0 && middle > 256.0, "{middle} {low} {high}");
     }
 
+    #[test]
+    fn the_interval_of_a_crossing_ends_where_the_noise_does() {
+        // Within 5 % of 1 at 128 and 256: nothing is shown before 512.
+        let points = [(64.0, 2.0), (128.0, 0.98), (256.0, 0.97), (512.0, 0.5)];
+        let exact: Vec<Point> = points.map(|(x, ratio)| Point { x, row: 0, ratio, low: ratio * 0.999, high: ratio * 1.001 }).into();
+        let [_, _, known] = find(&exact, 0.0).crossing.unwrap();
+        let found = find(&exact, 0.05);
+        let [_, low, high] = found.crossing.unwrap();
+        assert!(known < 128.0 && low < 128.0 && high > 256.0 && high < 512.0, "{known} {low} {high}");
+        assert_eq!(found.verdict, Verdict::From);
+    }
+
+    #[test]
+    fn an_axis_that_begins_at_nothing_is_linear() {
+        let [middle, ..] = verdict(&[(0.0, 2.0), (4.0, 0.5), (16.0, 0.4)], 0.0).crossing.unwrap();
+        assert!((middle - 2.0).abs() < 1e-9, "{middle}");
+    }
+
+    #[test]
+    fn times_that_lie_apart_decide_nothing() {
+        let table = crossed(&quadratic(), None);
+        assert_eq!((table.shown("verdict", 0).unwrap().as_deref(), table.ints("faster").unwrap().get(0)), (Some("undecided"), Some(0)));
+    }
+
+    #[test]
+    fn what_is_fast_and_wrong_does_not_pay() {
+        let mut cells = quadratic();
+        assert_eq!(found(&cells, None).flags("pays").unwrap().get(0), Some(true));
+        cells.iter_mut().for_each(|cell| cell.error = Some(0.5));
+        let table = found(&cells, None);
+        assert_eq!((table.flags("pays").unwrap().get(0), table.shown("verdict", 0).unwrap().as_deref()), (Some(false), Some("from")));
+    }
+
     fn found(cells: &[Cell], floor: Option<f64>) -> DataFrame {
+        crossed(&together(cells), floor)
+    }
+
+    fn crossed(cells: &[Cell], floor: Option<f64>) -> DataFrame {
         let cells = frame(cells).lazy();
         let roles = axis_roles(&cells).unwrap();
         let rows = with_strong(speed(memory(with_baseline(cells).unwrap()))).unwrap();
-        crossovers(&sorted(rows, &roles).collect().unwrap(), &roles, &[floor]).unwrap()
+        let rows = sorted(rows, &roles).collect().unwrap();
+        crossovers(&rows, &series(&rows, &roles).unwrap(), &[floor]).unwrap()
     }
 
     /// Dense takes n squared, the window 100 n: they meet at 100.

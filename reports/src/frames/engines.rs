@@ -2,9 +2,10 @@
 //!
 //! Two cells are the same work if everything but the engine is the same: run, machine, variant and every axis, precision and threads among them.
 //! Both must be `ok`. Each pair of engines has an intersection of its own, and so a count of its own: the ranking is not over one set of cells
-//! for all, which would be empty as soon as one engine cannot do much. An engine stands before another if it beats more of its rivals, each over what it
-//! shares with it; of those with as many, the one with the lower mean ratio to its rivals is first. Numbers of threads are told apart, machines too; runs
-//! of one machine are put together, each ratio being of one run.
+//! for all, which would be empty as soon as one engine cannot do much. An engine's place is one more than the number of rivals that are shown to be faster, by
+//! the whole interval of the mean ratio over what the two share: engines that no interval parts have the same place. Within a place, and against whom means
+//! are told, the order is by the share of rivals with a lower mean time, then by the mean ratio to all. Numbers of threads are told apart, machines
+//! too; runs of one machine are put together, each ratio being of one run.
 //!
 //! The interval is Student's t on logarithms over problems (see [`crate::fits::mean`]), as cells of one problem vary together. It says how sure the mean
 //! is over problems like these, not how well one cell was measured.
@@ -25,7 +26,7 @@ type Class = (String, Option<i64>, Option<String>);
 type Logs = BTreeMap<String, Vec<f64>>;
 
 /// One row for every engine and rival that share a cell, in both directions: `machine`, `family` ([`ALL`] for all of several), `threads`, `engine`, `place` (1 is
-/// the best), `rival`, `rival_place`, `ratio` (the engine's time over its rival's, geometric mean), `ratio_low`, `ratio_high`, `cells`, `problems`.
+/// the best; several may share it), `order` (nobody shares it), `rival`, `rival_place`, `rival_order`, `ratio` (the engine's time over its rival's, geometric mean), `ratio_low`, `ratio_high`, `cells`, `problems`.
 pub(crate) fn engines(rows: &DataFrame) -> PolarsResult<DataFrame> {
     let works = same_work(rows)?;
     let mut families: BTreeMap<(&str, Option<i64>), BTreeSet<&str>> = BTreeMap::new();
@@ -110,8 +111,10 @@ struct Ranked {
     class: Class,
     engine: String,
     place: i64,
+    order: i64,
     rival: String,
     rival_place: i64,
+    rival_order: i64,
     mean: Mean,
 }
 
@@ -126,18 +129,27 @@ fn ranked(class: &Class, pairs: &BTreeMap<(String, String), Logs>) -> Vec<Ranked
         (lost as f64 / own.len() as f64, own.iter().sum::<f64>() / own.len() as f64)
     };
     let mut order: Vec<(&String, (f64, f64))> = names.into_iter().map(|name| (name, strength(name))).collect();
-    order.sort_by(|a, b| a.1.0.total_cmp(&b.1.0).then(a.1.1.total_cmp(&b.1.1)).then(a.0.cmp(b.0)));
-    let place = |engine: &String| order.iter().position(|(name, _)| *name == engine).map_or(0, |at| at as i64 + 1);
+    // Without an interval, over a single problem, nothing is shown.
+    let is_beaten = |mean: &Mean| mean.interval.is_some_and(|(low, _)| low > 0.0);
+    let place = |engine: &String| 1 + means.iter().filter(|(pair, mean)| pair.0 == *engine && is_beaten(mean)).count() as i64;
+    let by = |one: &(&String, (f64, f64)), other: &(&String, (f64, f64))| {
+        let of_equals = one.1.0.total_cmp(&other.1.0).then(one.1.1.total_cmp(&other.1.1)).then(one.0.cmp(other.0));
+        place(one.0).cmp(&place(other.0)).then(of_equals)
+    };
+    order.sort_by(by);
+    let at = |engine: &String| order.iter().position(|(name, _)| *name == engine).map_or(0, |at| at as i64 + 1);
     let line = |(pair, mean): (&&(String, String), &Mean)| Ranked {
         class: class.clone(),
         engine: pair.0.clone(),
         place: place(&pair.0),
+        order: at(&pair.0),
         rival: pair.1.clone(),
         rival_place: place(&pair.1),
+        rival_order: at(&pair.1),
         mean: *mean,
     };
     let mut lines: Vec<Ranked> = means.iter().map(line).collect();
-    lines.sort_by_key(|line| (line.place, line.rival_place));
+    lines.sort_by_key(|line| (line.order, line.rival_order));
     lines
 }
 
@@ -151,8 +163,10 @@ fn table(lines: &[Ranked]) -> PolarsResult<DataFrame> {
         "threads" => lines.iter().map(|line| line.class.1).collect::<Vec<_>>(),
         "engine" => texts(|line| &line.engine),
         "place" => ints(|line| line.place),
+        "order" => ints(|line| line.order),
         "rival" => texts(|line| &line.rival),
         "rival_place" => ints(|line| line.rival_place),
+        "rival_order" => ints(|line| line.rival_order),
         "ratio" => lines.iter().map(|line| line.mean.value.exp()).collect::<Vec<_>>(),
         "ratio_low" => ends(|ends| ends.0),
         "ratio_high" => ends(|ends| ends.1),
@@ -201,9 +215,10 @@ mod tests {
             let table = found(&cells);
             // The geometric mean of 10 and 40.
             let (ratio, count, place) = line(&table, "naive", "simd").unwrap();
-            assert!((ratio - 20.0).abs() < 1e-9 && (count, place) == (2, 2));
+            assert!((ratio - 20.0).abs() < 1e-9 && (count, place) == (2, 1));
             let (ratio, count, place) = line(&table, "simd", "naive").unwrap();
-            assert!((ratio - 0.05).abs() < 1e-9 && (count, place) == (2, 1));
+            assert!((ratio - 0.05).abs() < 1e-9 && (count, place) == (2, 1), "two problems do not part them");
+            assert_eq!(table.texts("engine").unwrap().get(0), Some("simd"), "who is faster on average is told first");
             assert_eq!(table.height(), 2);
             cells.reverse();
         }
@@ -221,17 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn who_beats_more_rivals_stands_first_and_counts_differ_by_pair() {
-        let table = found(&[
-            cell("slow", "g", 900),
-            cell("middle", "g", 300),
-            cell("fast", "g", 100),
-            cell("fast", "h", 50),
-            cell("slow", "h", 450),
-        ]);
-        let place = |engine, rival| line(&table, engine, rival).unwrap();
-        assert_eq!((place("fast", "slow").2, place("middle", "fast").2, place("slow", "fast").2), (1, 2, 3));
-        assert_eq!((place("slow", "fast").1, place("slow", "middle").1), (2, 1));
+    fn a_place_is_won_by_an_interval_and_counts_differ_by_pair() {
+        let mut cells = Vec::new();
+        for (group, noise) in [("g", 0), ("h", 4), ("i", -3)] {
+            cells.extend([cell("slow", group, 900 + noise), cell("fast", group, 100), cell("level", group, 100 + 5 * noise)]);
+        }
+        cells.push(cell("middle", "g", 300));
+        let table = found(&cells);
+        let of = |engine, rival| line(&table, engine, rival).unwrap();
+        assert_eq!((of("fast", "slow").2, of("level", "fast").2, of("slow", "fast").2), (1, 1, 3));
+        // Over one problem there is no interval, so it neither beats nor is beaten.
+        assert_eq!((of("middle", "fast").2, of("slow", "middle").1, of("slow", "fast").1), (1, 1, 3));
     }
 
     #[test]

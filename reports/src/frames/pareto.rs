@@ -1,7 +1,8 @@
 //! Which cells nobody needs: those that another one of the same problem beats in time, error and memory at once.
 //!
 //! A problem is what cells have in common in one run, on one machine and with one number of threads: all variants, engines and precisions that do the
-//! same task at the same sizes compete in it. The task is known by its declared baseline; cells without one compete within their group only. One cell *dominates* another if it is nowhere worse and somewhere better in the median time, the relative error of the method and the declared
+//! same task at the same sizes compete in it. The task is known by its declared baseline; cells without one compete within their group only, and cells whose
+//! error is the distance from a function of their own compete among those of that function (see [`super::strong`]). One cell *dominates* another if it is nowhere worse and somewhere better in the median time, the relative error of the method and the declared
 //! bytes. Those that nobody dominates are the frontier: each is the best choice for somebody.
 //!
 //! Only cells with the status `ok` and all three figures compete. Times nearer to each other than the run's noise floor are still told apart here, or the
@@ -33,7 +34,7 @@ impl Competitor<'_> {
     }
 }
 
-/// Adds to rows of the memory frame (with baselines): `frontier` (true or false; null where the cell does not compete), `dominated_by` (the id of the fastest cell
+/// Adds to rows of the memory frame (with baselines and `function`): `frontier` (true or false; null where the cell does not compete), `dominated_by` (the id of the fastest cell
 /// of the frontier that dominates it), and `rivalled_by` (for a cell of the frontier: the id of the fastest one that would dominate it, if times within the
 /// noise floor counted as equal). `floors` are the runs' noise floors.
 pub(crate) fn with_frontier(mut rows: DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
@@ -98,7 +99,8 @@ fn problems<'a>(rows: &'a DataFrame, roles: &AxisRoles) -> PolarsResult<BTreeMap
 /// What a cell's problem is known by: run, machine, family, task and every axis that states it, but for the precision, which is a choice.
 pub(crate) fn problem(rows: &DataFrame, roles: &AxisRoles, row: usize) -> PolarsResult<Problem> {
     let task = base("variant");
-    let mut key = ["machine", "family", &task].into_iter().map(|column| rows.shown(column, row)).collect::<PolarsResult<Vec<_>>>()?;
+    let named = ["machine", "family", &task, "function"].into_iter();
+    let mut key = named.map(|column| rows.shown(column, row)).collect::<PolarsResult<Vec<_>>>()?;
     if key[2].is_none() {
         key.push(rows.shown("group", row)?);
     }
@@ -119,6 +121,8 @@ mod tests {
     use crate::frames::baseline::with_baseline;
     use crate::frames::memory::memory;
     use crate::frames::order::axis_roles;
+    use crate::frames::speed::speed;
+    use crate::frames::strong::with_strong;
 
     /// Time, error and scratch of a cell.
     fn cell(id: &'static str, time: i64, error: f64, scratch: i64) -> Cell {
@@ -126,7 +130,7 @@ mod tests {
     }
 
     fn found(cells: &[Cell], floor: Option<f64>) -> String {
-        let rows = memory(with_baseline(frame(cells).lazy()).unwrap()).collect().unwrap();
+        let rows = with_strong(speed(memory(with_baseline(frame(cells).lazy()).unwrap()))).unwrap().collect().unwrap();
         let roles = axis_roles(&frame(cells).lazy()).unwrap();
         let rows = with_frontier(rows, &roles, &[floor, floor]).unwrap().sort(["id"], SortMultipleOptions::default()).unwrap();
         let tell = |row: usize| {

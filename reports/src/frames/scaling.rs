@@ -7,18 +7,21 @@
 //! A curve need not be a power: caches end somewhere, and small sizes are mostly overhead. So each exponent has the farthest point's distance from
 //! the line beside its interval. The interval is that of the fit; what each median is off by is not in it.
 
-use std::collections::BTreeMap;
-
 use polars::prelude::*;
 
 use super::order::AxisRoles;
-use super::series::{Series, series};
+use super::series::Series;
 use super::taken;
 use crate::columns::{PRECISION, RUN, THREADS, Typed};
 use crate::fits::{self, Line};
 
 /// Below this an exponent has no interval, so nothing can be said of it.
 const FEWEST: usize = 3;
+
+/// An interval wider than this holds a slope by being wide: half a power of the size.
+const WIDE: f64 = 0.5;
+/// Slopes nearer to each other than this need not be told apart.
+const ALIKE: f64 = 0.1;
 
 /// Whether the time grows as what has to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) enum Growth {
     Steeper,
     /// Slower than both.
     Flatter,
+    /// The interval leaves open which of them, or nearly anything.
+    Unclear,
     /// Nothing was counted that it could be held against.
     Unknown,
     /// Fewer than three sizes.
@@ -47,6 +52,7 @@ impl Growth {
             Self::Between => "between",
             Self::Steeper => "steeper",
             Self::Flatter => "flatter",
+            Self::Unclear => "unclear",
             Self::Unknown => "unknown",
             Self::TooFew => "too-few",
         }
@@ -55,7 +61,12 @@ impl Growth {
     fn of(low: f64, high: f64, operations: Option<f64>, bytes: Option<f64>) -> Self {
         let within = |slope: Option<f64>| slope.is_some_and(|slope| low <= slope && slope <= high);
         let all = || [operations, bytes].into_iter().flatten();
-        if within(operations) {
+        let has_either = within(operations) || within(bytes);
+        let cannot_tell =
+            within(operations) && within(bytes) && !operations.zip(bytes).is_some_and(|(one, other)| (one - other).abs() <= ALIKE);
+        if has_either && (cannot_tell || high - low > WIDE) {
+            Self::Unclear
+        } else if within(operations) {
             Self::Operations
         } else if within(bytes) {
             Self::Bytes
@@ -85,10 +96,11 @@ struct Curve {
 /// One row a curve over a size of the problem that has at least two cells which ended well, from rows in the order of tables: `run`, `machine`,
 /// `family`, `engine`, `variant`, `axis:precision`, `axis:threads`, `axis` (the moving one), `setting`, `points` (different sizes), `from`, `to`, `exponent`,
 /// `exponent_low`, `exponent_high`, `farthest` (as a factor), `flops_exponent`, `bytes_exponent`, `growth` ([`Growth`]). Emulated cells are left out.
-pub(crate) fn scaling(rows: &DataFrame, roles: &AxisRoles) -> PolarsResult<DataFrame> {
+pub(crate) fn scaling(rows: &DataFrame, roles: &AxisRoles, curves: &[Series]) -> PolarsResult<DataFrame> {
     let figures = Figures::of(rows)?;
     let of_problem = |series: &Series| roles.problem.contains(&series.axis);
-    let curves: Vec<Curve> = series(rows, roles)?.into_iter().filter(of_problem).filter_map(|series| figures.curve(series)).collect();
+    let of_problem = curves.iter().filter(|series| of_problem(series));
+    let curves: Vec<Curve> = of_problem.filter_map(|series| figures.curve(series.clone())).collect();
     table(rows, &curves)
 }
 
@@ -129,15 +141,10 @@ fn positive(column: &Int64Chunked, row: usize) -> Option<f64> {
     column.get(row).filter(|value| *value > 0).map(|value| value as f64)
 }
 
-/// A point a size, in logarithms; cells of one size (repeated under another baseline, say) count as one, by their geometric mean. None where
-/// one of them has no such figure, as a slope over fewer sizes than the others' would not be comparable.
+/// A point a size, in logarithms. None where one of them has no such figure, as a slope over fewer sizes than the others' would not be comparable.
 fn logarithms(column: &Int64Chunked, rows: &[(f64, usize)]) -> Option<Vec<(f64, f64)>> {
-    let mut sizes: BTreeMap<u64, (f64, Vec<f64>)> = BTreeMap::new();
-    for (x, row) in rows {
-        // Positive doubles sort as their bits do.
-        sizes.entry(x.to_bits()).or_insert((x.ln(), Vec::new())).1.push(positive(column, *row)?.ln());
-    }
-    Some(sizes.into_values().map(|(x, logs)| (x, logs.iter().sum::<f64>() / logs.len() as f64)).collect())
+    let point = |(x, row): &(f64, usize)| Some((x.ln(), positive(column, *row)?.ln()));
+    rows.iter().map(point).collect()
 }
 
 fn table(rows: &DataFrame, curves: &[Curve]) -> PolarsResult<DataFrame> {
@@ -166,6 +173,7 @@ mod tests {
     use super::*;
     use crate::examples::{Cell, frame};
     use crate::frames::order::{axis_roles, sorted};
+    use crate::frames::series::series;
 
     /// Cells at these lengths; the operations and bytes are given as functions of the length.
     fn rows(times: &[(i64, i64)], flops: fn(i64) -> i64, bytes: fn(i64) -> i64, backwards: bool) -> DataFrame {
@@ -182,7 +190,11 @@ mod tests {
             frame.with_column(column.with_name(name.into()).into_column()).unwrap();
         }
         let roles = axis_roles(&frame.clone().lazy()).unwrap();
-        scaling(&sorted(frame.lazy(), &roles).collect().unwrap(), &roles).unwrap()
+        grown(&sorted(frame.lazy(), &roles).collect().unwrap(), &roles)
+    }
+
+    fn grown(rows: &DataFrame, roles: &AxisRoles) -> DataFrame {
+        scaling(rows, roles, &series(rows, roles).unwrap()).unwrap()
     }
 
     fn figure(table: &DataFrame, column: &str) -> Option<f64> {
@@ -216,6 +228,10 @@ mod tests {
         assert_eq!(growth(&linear, |n| n * n, |n| n * n), "flatter");
         assert_eq!(growth(&linear, |_| 5, |_| 5), "steeper");
         assert_eq!(growth(&linear, |_| 0, |_| 0), "unknown");
+        // Three sizes that do not lie on a line allow nearly every slope, and so no word.
+        let bent = [(64, 640), (128, 1000), (256, 4000)];
+        assert_eq!(growth(&bent, |n| n, |n| n * n), "unclear");
+        assert_eq!(growth(&bent, |n| n, |n| n), "unclear");
         assert_eq!(growth(&linear[..2], |n| n, |n| n), "too-few");
     }
 
@@ -224,7 +240,7 @@ mod tests {
         let cell = |id, rank, median| Cell { id, rank: Some(rank), median: Some(median), ..Cell::default() };
         let frame = frame(&[cell("a", 8, 100), cell("b", 16, 200), cell("c", 32, 400)]);
         let roles = axis_roles(&frame.clone().lazy()).unwrap();
-        assert_eq!(scaling(&frame, &roles).unwrap().height(), 0);
+        assert_eq!(grown(&frame, &roles).height(), 0);
     }
 
     #[test]
@@ -232,7 +248,7 @@ mod tests {
         let at = |id, n, status| Cell { id, n, status, group: id, median: Some(n), ..Cell::default() };
         let frame = frame(&[at("a", 64, "ok"), at("b", 128, "ok"), at("c", 256, "emulated"), at("d", 512, "oom")]);
         let roles = axis_roles(&frame.clone().lazy()).unwrap();
-        let table = scaling(&frame, &roles).unwrap();
+        let table = grown(&frame, &roles);
         assert_eq!((table.ints("points").unwrap().get(0), figure(&table, "to"), figure(&table, "exponent")), (Some(2), Some(128.0), None));
         assert_eq!(figure(&table, "flops_exponent"), Some(0.0));
     }

@@ -2,8 +2,9 @@
 //!
 //! "Held" has three meanings, and a curve says which (column `setting`). An axis has one value (`rank = 64`); or one share of the moving
 //! axis (`rank = n/8`), as sweeps over shares and defaults have it; or it follows the moving one in a way of its own, so that each point
-//! has exactly one value (`window = 8..64`). Only sizes of the same kind follow: where a parameter moves, the problem stands. Precision and
-//! threads are held, but have columns of their own.
+//! has exactly one value (`window = 8..64`). Only sizes of the same kind follow: where a parameter moves, the problem stands. Names (a
+//! precision, a distribution) and numbers that size nothing (threads, seeds) are always held to one value. Precision and threads have columns
+//! of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub(crate) struct Series {
     pub(crate) axis: String,
     /// What is held: the parameters, and of the sizes those that are not the same in all cells of this variant and engine.
     pub(crate) setting: String,
-    /// Its points, by increasing value; several rows may share one where some of them failed.
+    /// Its points, by increasing value.
     pub(crate) points: Vec<(f64, usize)>,
 }
 
@@ -113,7 +114,8 @@ impl Axes {
         let (mut held, mut following) = (Vec::new(), Vec::new());
         for axis in varying.iter().copied().filter(|axis| *axis != moving) {
             let of_one_kind = self.is_problem[moving] || !self.is_problem[axis];
-            match of_one_kind && self.distinct(axis, &rows) > 1 && self.follows(axis, moving, &rows) {
+            let is_size = self.numbers[axis].is_some();
+            match is_size && of_one_kind && self.distinct(axis, &rows) > 1 && self.follows(axis, moving, &rows) {
                 true => following.push(axis),
                 false => held.push((axis, self.share_is_simpler(axis, moving, &rows))),
             }

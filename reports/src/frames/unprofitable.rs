@@ -1,4 +1,4 @@
-//! Where it does not pay: variants that nowhere here were faster than the strong baseline, and those that were so only by being wrong.
+//! Where it does not pay: variants that nowhere here were shown to be faster than the strong baseline, and those that were so only by being wrong.
 //!
 //! A variant pays at a point where it is faster than the fastest exact way on the same engine (see [`super::strong`]), by its whole interval and by more
 //! than the run's noise floor, and its relative error is not above [`WRONG`]. One such point on any engine, at any size, precision or number of threads
@@ -27,8 +27,8 @@ struct Points {
     pays: bool,
 }
 
-/// One row a variant that does not pay, from rows of [`super::strong`] in the order of tables: `machine`, `family`, `variant`, `kind` (`never`, or `wrong`: faster only
-/// with an error above [`WRONG`]), `points` (cells with a ratio), `faster` and `slower` (of them), `engines` (of them, by name), and of the best point (of the faster ones the one
+/// One row a variant that does not pay, from rows of [`super::strong`] in the order of tables: `machine`, `family`, `variant`, `kind` (`never`: slower at every point; `not-shown`:
+/// faster at none, and at some no difference is shown; `wrong`: faster only with an error above [`WRONG`]), `points` (cells with a ratio), `faster` and `slower` (of them), `engines` (of them, by name), and of the best point (of the faster ones the one
 /// with the smallest error, else the one with the lowest ratio): `run`, `id`, `engine`, `strong:variant`, `strong_ratio`, `strong_low`, `strong_high`, `err_method_rel`,
 /// `declared_ratio` and all axes. `floors` are the runs' noise floors.
 pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
@@ -36,7 +36,7 @@ pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsRe
     let (ratios, lows, highs, errors) = (ratios?, lows?, highs?, rows.doubles("err_method_rel")?);
     let [machines, variants, engines, statuses, ids] = ["machine", "variant", "engine", "status", "id"].map(|column| rows.texts(column));
     let (machines, variants, engines, statuses, ids) = (machines?, variants?, engines?, statuses?, ids?);
-    let (own, apart, runs) = (rows.flags("own_baseline")?, rows.flags("apart")?, rows.ints(RUN)?);
+    let (own, apart, runs) = (rows.flags("own_baseline")?, rows.flags("strong_apart")?, rows.ints(RUN)?);
     let mut found: BTreeMap<(Option<&str>, Option<&str>), Points> = BTreeMap::new();
     for row in 0..rows.height() {
         let (Some("ok"), Some(ratio), Some(false)) = (statuses.get(row), ratios.get(row), own.get(row)) else { continue };
@@ -67,8 +67,11 @@ pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsRe
     for mut points in found.into_values().filter(|points| !points.pays) {
         points.engines.sort_unstable();
         points.engines.dedup();
-        let (best, kind) =
-            if points.faster.is_empty() { (lowest(ratios, &points.all), "never") } else { (lowest(errors, &points.faster), "wrong") };
+        let (best, kind) = match points.faster[..] {
+            [] if points.slower == points.all.len() => (lowest(ratios, &points.all), "never"),
+            [] => (lowest(ratios, &points.all), "not-shown"),
+            _ => (lowest(errors, &points.faster), "wrong"),
+        };
         lines.extend(best.map(|best| (best, kind, points)));
     }
     table(rows, &lines)
@@ -85,7 +88,8 @@ fn table(rows: &DataFrame, lines: &[(usize, &str, Points)]) -> PolarsResult<Data
     )?;
     let axes = axis_columns(rows.schema());
     let fixed = [RUN, "machine", "family", "variant", "engine", "id", "strong:variant", "strong_ratio", "strong_low", "strong_high"];
-    let columns: Vec<&str> = fixed.into_iter().chain(["err_method_rel", "declared_ratio"]).chain(axes.iter().map(String::as_str)).collect();
+    let fixed = fixed.into_iter().chain(["strong_apart"]);
+    let columns: Vec<&str> = fixed.chain(["err_method_rel", "declared_ratio"]).chain(axes.iter().map(String::as_str)).collect();
     let best: Vec<usize> = lines.iter().map(|(row, ..)| *row).collect();
     taken(rows, &best, &columns, more, &["family", "machine", "kind", "strong_ratio", "variant"])
 }
@@ -146,16 +150,16 @@ mod tests {
     fn a_lead_within_the_interval_or_the_noise_is_none() {
         let dense = || Cell { baseline: true, ..cell("a", "attention/dense", 1000, 1e-6) };
         // 0.9 with 10 % to either side of both.
-        assert_eq!(found(&[dense(), cell("b", "attention/x", 900, 0.01)], None), ["attention/x never b 0 1 0.9"]);
+        assert_eq!(found(&[dense(), cell("b", "attention/x", 900, 0.01)], None), ["attention/x not-shown b 0 1 0.9"]);
         assert!(found(&[dense(), cell("b", "attention/x", 500, 0.01)], Some(0.5)).is_empty());
-        assert_eq!(found(&[dense(), cell("b", "attention/x", 500, 0.01)], Some(1.5)), ["attention/x never b 0 1 0.5"]);
+        assert_eq!(found(&[dense(), cell("b", "attention/x", 500, 0.01)], Some(1.5)), ["attention/x not-shown b 0 1 0.5"]);
     }
 
     #[test]
     fn a_ratio_to_another_time_is_no_lead() {
         let dense = || Cell { baseline: true, ..cell("a", "attention/dense", 1000, 1e-6) };
         let apart = Cell { beside: None, ..cell("b", "attention/x", 100, 0.01) };
-        assert_eq!(found(&[dense(), apart], None), ["attention/x never b 0 1 0.1"]);
+        assert_eq!(found(&[dense(), apart], None), ["attention/x not-shown b 0 1 0.1"]);
     }
 
     #[test]

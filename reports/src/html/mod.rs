@@ -33,12 +33,11 @@ mod facts;
 mod samples;
 mod template;
 
-use polars::prelude::*;
 use serde_json::{Value, json};
 
 use crate::answers::Answers;
 use crate::error::Result;
-use crate::frames::series::{Series, series};
+use crate::frames::series::Series;
 use crate::render::answer::fastest_engines;
 use columns::{columns, shown};
 
@@ -61,7 +60,7 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
 fn page_data(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
     let mut out = format!("{{\"cells\":{}", columns(&answers.rows, is_shown)?);
     out += &format!(",\"crossovers\":{}", columns(&answers.crossovers, |_| true)?);
-    out += &format!(",\"curves\":{}", curves(answers)?);
+    out += &format!(",\"curves\":{}", curves(answers));
     out += &format!(",\"samples\":{}", samples::samples(answers)?);
     let fastest = fastest_engines(&answers.rows)?;
     let fastest = fastest
@@ -81,11 +80,10 @@ fn is_shown(name: &str) -> bool {
     !name.contains("base:") && !name.starts_with("against:") || OF_BASELINES.contains(&name)
 }
 
-fn curves(answers: &Answers<'_>) -> PolarsResult<String> {
-    let curves = series(&answers.rows, &answers.roles)?;
+fn curves(answers: &Answers<'_>) -> String {
     let one = |curve: &Series| {
         let rows: Vec<usize> = curve.points.iter().map(|(_, row)| *row).collect();
         json!({"axis": shown(&curve.axis), "setting": shown(&curve.setting), "rows": rows}).to_string()
     };
-    Ok(format!("[{}]", curves.iter().map(one).collect::<Vec<_>>().join(",")))
+    format!("[{}]", answers.curves.iter().map(one).collect::<Vec<_>>().join(","))
 }

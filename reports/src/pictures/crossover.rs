@@ -14,21 +14,20 @@ use super::panel::{Below, Frame, Panel};
 use super::scale::Scale;
 use super::style::{BACKGROUND, INK, MARKS, Mark, NOISE};
 use super::{Picture, Source};
-use crate::columns::{RUN, Typed, axis_name};
+use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
 use crate::error::Result;
-use crate::render::crossover::{pays, spelled};
 use crate::text::markdown::counted;
 
 /// The name of this kind of pictures.
 pub(super) const KIND: &str = "crossover";
 
 /// A place in the frame of crossovers, by what tells a curve.
-type Verdicts = BTreeMap<[String; 6], usize>;
+type Verdicts = BTreeMap<[String; 8], usize>;
 
 /// One picture for every machine and size.
 pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
     let verdicts = verdicts(&source.answers.crossovers)?;
-    let all = lines(&source.rows, source.answers, &source.answers.roles.problem, 2)?;
+    let all = lines(source, &source.answers.roles.problem, 2)?;
     let mut pictures = Vec::new();
     for (regime, lines) in busiest(all, &source.fastest) {
         let chosen = one_a_variant(lines, source, &verdicts)?;
@@ -42,6 +41,7 @@ struct Told {
     line: Line,
     words: String,
     pays: bool,
+    faster: bool,
     crosses: bool,
     /// The three figures of each point; the ends are open where there were too few samples.
     ratios: Vec<[f64; 3]>,
@@ -53,9 +53,9 @@ impl Told {
     }
 }
 
-fn key(run: i64, texts: [&str; 5]) -> [String; 6] {
-    let [machine, engine, variant, axis, setting] = texts.map(str::to_owned);
-    [run.to_string(), machine, engine, variant, axis, setting]
+fn key(run: i64, texts: [&str; 7]) -> [String; 8] {
+    let [machine, engine, precision, threads, variant, axis, setting] = texts.map(str::to_owned);
+    [run.to_string(), machine, engine, precision, threads, variant, axis, setting]
 }
 
 fn verdicts(frame: &DataFrame) -> PolarsResult<Verdicts> {
@@ -63,8 +63,15 @@ fn verdicts(frame: &DataFrame) -> PolarsResult<Verdicts> {
     let [machines, engines, variants, axes, settings] =
         ["machine", "engine", "variant", "axis", "setting"].map(|column| frame.texts(column));
     let columns = [machines?, engines?, variants?, axes?, settings?];
-    let entry = |row: usize| (key(runs.get(row).unwrap_or(-1), columns.map(|column| column.get(row).unwrap_or_default())), row);
-    Ok((0..frame.height()).map(entry).collect())
+    let mut verdicts = Verdicts::new();
+    for row in 0..frame.height() {
+        let regime = [PRECISION, THREADS].map(|axis| if frame.schema().contains(axis) { frame.shown(axis, row) } else { Ok(None) });
+        let [precision, threads] = regime;
+        let (precision, threads) = (precision?.unwrap_or_default(), threads?.unwrap_or_default());
+        let [machine, engine, variant, axis, setting] = columns.map(|column| column.get(row).unwrap_or_default());
+        verdicts.insert(key(runs.get(row).unwrap_or(-1), [machine, engine, &precision, &threads, variant, axis, setting]), row);
+    }
+    Ok(verdicts)
 }
 
 /// Of each variant the curve that crosses, else the one that wins by most; in the order in which they are marked.
@@ -73,12 +80,15 @@ fn one_a_variant(lines: Vec<Line>, source: &Source<'_>, verdicts: &Verdicts) -> 
     let mut all = Vec::new();
     for line in lines {
         let regime = &line.regime;
-        let of = key(regime.run, [&regime.machine, &regime.engine, &line.variant, &regime.axis, &line.curve.setting]);
+        let [precision, threads] = [&regime.precision, &regime.threads].map(|text| text.as_deref().unwrap_or_default());
+        let of = key(regime.run, [&regime.machine, &regime.engine, precision, threads, &line.variant, &regime.axis, &line.curve.setting]);
         let Some(row) = verdicts.get(&of) else { continue };
         let verdict = frame.texts("verdict")?.get(*row).unwrap_or_default();
         let ratios = line.points.iter().map(|(_, row)| source.ratio(*row)).collect::<PolarsResult<_>>()?;
         let crosses = matches!(verdict, "from" | "up-to");
-        all.push(Told { words: spelled(frame, *row)?, pays: pays(verdict), crosses, ratios, line });
+        let words = frame.texts("words")?.get(*row).unwrap_or_default().to_owned();
+        let (pays, faster) = (frame.flags("pays")?.get(*row) == Some(true), frame.ints("faster")?.get(*row).unwrap_or(0) > 0);
+        all.push(Told { words, pays, faster, crosses, ratios, line });
     }
     all.sort_by(|a, b| b.crosses.cmp(&a.crosses).then(a.best().total_cmp(&b.best())).then_with(|| a.line.variant.cmp(&b.line.variant)));
     let mut seen = std::collections::BTreeSet::new();
@@ -100,9 +110,11 @@ fn picture(source: &Source<'_>, regime: &Regime, told: &[Told], file: String) ->
     }
     let winners = told.iter().filter(|told| told.pays).count();
     let of = counted(told.len() as u64, "variant");
-    let heading = match winners {
-        0 => format!("{}: none of {of} faster than the strong baseline along {axis}", source.family()),
-        _ => format!("{}: {winners} of {of} faster than the strong baseline somewhere along {axis}", source.family()),
+    let somewhere = told.iter().filter(|told| told.faster).count();
+    let heading = match (winners, somewhere) {
+        (0, 0) => format!("{}: none of {of} shown to be faster than the strong baseline along {axis}", source.family()),
+        (0, _) => format!("{}: {somewhere} of {of} faster than the strong baseline at some {axis}, none to rely on", source.family()),
+        _ => format!("{}: {winners} of {of} pay against the strong baseline along {axis}", source.family()),
     };
     let findings: Vec<&str> = key.iter().map(|(_, words)| words.as_str()).collect();
     let alt = format!("{heading}. {}. {}.", findings.join("; "), regime.words());

@@ -29,7 +29,7 @@ const UPPER: f64 = 0.52;
 
 /// One picture for every machine and parameter.
 pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
-    let all = lines(&source.rows, source.answers, &source.answers.roles.parameters, LEAST)?;
+    let all = lines(source, &source.answers.roles.parameters, LEAST)?;
     let mut pictures = Vec::new();
     for (regime, lines) in busiest(all, &source.fastest) {
         let axis = name(axis_name(&regime.axis));

@@ -32,6 +32,7 @@ struct Standing {
     family: String,
     engine: String,
     place: i64,
+    order: i64,
     ratio: f64,
     ends: (f64, f64),
     cells: i64,
@@ -56,30 +57,33 @@ pub(super) fn pictures(answers: &Answers<'_>) -> Result<Vec<Picture>> {
 /// Every engine that shares a cell with the first of its family; the first itself is 1.
 fn standings(frame: &DataFrame, rows: &[usize]) -> PolarsResult<Vec<Standing>> {
     let (families, engines, rivals) = (frame.texts("family")?, frame.texts("engine")?, frame.texts("rival")?);
-    let (places, rival_places, cells) = (frame.ints("place")?, frame.ints("rival_place")?, frame.ints("cells")?);
+    let [places, orders, rival_orders, cells] = ["place", "order", "rival_order", "cells"].map(|column| frame.ints(column));
+    let (places, orders, rival_orders, cells) = (places?, orders?, rival_orders?, cells?);
     let [ratio, low, high] = ["ratio", "ratio_low", "ratio_high"].map(|column| frame.doubles(column));
     let (ratio, low, high) = (ratio?, low?, high?);
     let mut all = Vec::new();
     let mut firsts = BTreeSet::new();
-    for row in rows.iter().copied().filter(|row| rival_places.get(*row) == Some(1)) {
+    for row in rows.iter().copied().filter(|row| rival_orders.get(*row) == Some(1)) {
         let (Some(family), Some(engine), Some(ratio)) = (families.get(row), engines.get(row), ratio.get(row)) else { continue };
         // Where there are too few problems for an interval, its ends are open.
         let ends = (low.get(row).unwrap_or(0.0), high.get(row).unwrap_or(f64::INFINITY));
-        let of = |engine: &str, place, ratio, ends, cells| Standing {
+        let of = |engine: &str, (place, order), ratio, ends, cells| Standing {
             family: family.to_owned(),
             engine: engine.to_owned(),
             place,
+            order,
             ratio,
             ends,
             cells,
         };
-        all.push(of(engine, places.get(row).unwrap_or(0), ratio, ends, cells.get(row).unwrap_or(0)));
+        let place = (places.get(row).unwrap_or(0), orders.get(row).unwrap_or(0));
+        all.push(of(engine, place, ratio, ends, cells.get(row).unwrap_or(0)));
         let first = rivals.get(row).unwrap_or_default();
         if firsts.insert((family, first)) {
-            all.push(of(first, 1, 1.0, (1.0, 1.0), 0));
+            all.push(of(first, (1, 1), 1.0, (1.0, 1.0), 0));
         }
     }
-    all.sort_by(|a, b| (&a.family, a.place, &a.engine).cmp(&(&b.family, b.place, &b.engine)));
+    all.sort_by(|a, b| (&a.family, a.order).cmp(&(&b.family, b.order)));
     Ok(all)
 }
 
@@ -92,19 +96,20 @@ fn picture(answers: &Answers<'_>, (fingerprint, threads): (&str, Option<i64>), a
     let mut key: Vec<(Sign, String)> = Vec::new();
     for (place, engine) in engines.iter().enumerate() {
         let sign = MARKS.get(place).map_or(Sign::Thin, |mark| Sign::Mark(*mark));
-        key.push((sign, format!("{}: first in {} of {of}", name(engine), firsts(engine))));
+        key.push((sign, format!("{}: first or level in {} of {of}", name(engine), firsts(engine))));
     }
     let threads = threads
         .and_then(|threads| u64::try_from(threads).ok())
         .map_or_else(String::new, |threads| format!(", {}", counted(threads, "thread")));
-    let best = engines.iter().max_by_key(|engine| firsts(engine)).copied().unwrap_or_default();
-    let heading = format!("Engines{threads}: {} is first in {} of {of} families", name(best), firsts(best));
+    let most = engines.iter().map(|engine| firsts(engine)).max().unwrap_or(0);
+    let best: Vec<String> = engines.iter().filter(|engine| firsts(engine) == most).map(|engine| name(engine)).collect();
+    let heading = format!("Engines{threads}: {} first or level in {most} of {of} families", best.join(" and "));
     let told: Vec<String> = all
         .iter()
-        .filter(|standing| standing.place != 1)
+        .filter(|standing| standing.order != 1)
         .map(|standing| format!("{}, {}: {}", name(&standing.family), name(&standing.engine), figure(standing.ratio)))
         .collect();
-    let cells: Vec<i64> = all.iter().filter(|standing| standing.place != 1).map(|standing| standing.cells).collect();
+    let cells: Vec<i64> = all.iter().filter(|standing| standing.order != 1).map(|standing| standing.cells).collect();
     let (least, most) = (cells.iter().min().copied().unwrap_or(0), cells.iter().max().copied().unwrap_or(0));
     let card = Card {
         kind: KIND,

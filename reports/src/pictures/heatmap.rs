@@ -45,7 +45,7 @@ struct Map {
 
 /// One picture for every machine, parameter and variant, of the regime with the most fields.
 pub(super) fn pictures(source: &Source<'_>) -> Result<Vec<Picture>> {
-    let all = lines(&source.rows, source.answers, &source.answers.roles.parameters, LEAST)?;
+    let all = lines(source, &source.answers.roles.parameters, LEAST)?;
     let mut variants: BTreeMap<[String; 3], Vec<Line>> = BTreeMap::new();
     for line in all {
         let key = [line.regime.machine.clone(), line.regime.axis.clone(), line.variant.clone()];
@@ -114,7 +114,8 @@ fn picture(source: &Source<'_>, map: &Map, file: String) -> Result<Picture> {
     let (across, up) = (distinct(map.fields.iter().map(|field| field.0)), distinct(map.fields.iter().map(|field| field.1)));
     let [x_name, y_name] = [&map.regime.axis, &map.up].map(|axis| name(axis_name(axis)));
     let faster = map.fields.iter().filter(|(.., ratio)| *ratio < 1.0).count();
-    let heading = format!("{}: {} is faster in {faster} of {}", source.family(), map.label, counted(map.fields.len() as u64, "cell"));
+    let heading =
+        format!("{}: {} has a ratio below 1 in {faster} of {}", source.family(), map.label, counted(map.fields.len() as u64, "cell"));
     let told = map
         .fields
         .iter()
@@ -123,7 +124,7 @@ fn picture(source: &Source<'_>, map: &Map, file: String) -> Result<Picture> {
     let card = Card {
         kind: KIND,
         file,
-        reading: "Time over that of the strong baseline: blue is faster, orange slower, white as fast, full at 8 times. An empty field was not measured, or failed. Intervals are in the tables."
+        reading: "Time over that of the strong baseline: blue is below 1, orange above, white at 1, full at 8 times. An empty field was not measured, or failed. Intervals are in the tables."
             .to_owned(),
         height: 110 + 56 * up.len().min(10) as i32,
         key: Vec::new(),

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::*;
 
+use super::Source;
 use super::card::name;
 use crate::answers::Answers;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
-use crate::frames::series::{Series, series};
+use crate::frames::series::Series;
 use crate::text::markdown::counted;
 
 /// Axes that tell nothing about a figure: they choose random numbers.
@@ -23,8 +24,8 @@ pub(super) struct Regime {
     pub(super) axis: String,
     pub(super) run: i64,
     pub(super) engine: String,
-    precision: Option<String>,
-    threads: Option<String>,
+    pub(super) precision: Option<String>,
+    pub(super) threads: Option<String>,
     /// The sizes of the problem that do not move.
     problem: Vec<(String, String)>,
 }
@@ -79,8 +80,9 @@ pub(super) struct Line {
     total_ns: i64,
 }
 
-/// The curves over `rows` whose moving axis is wanted, and which have so many points at least.
-pub(super) fn lines(rows: &DataFrame, answers: &Answers<'_>, axes: &[String], least: usize) -> PolarsResult<Vec<Line>> {
+/// The curves of a family whose moving axis is wanted, and which have so many points at least.
+pub(super) fn lines(source: &Source<'_>, axes: &[String], least: usize) -> PolarsResult<Vec<Line>> {
+    let (rows, answers) = (&source.rows, source.answers);
     let (status, own, ratios) = (rows.texts("status")?, rows.flags("own_baseline")?, rows.doubles("strong_ratio")?);
     let (variants, medians) = (rows.texts("variant")?, rows.ints("median_ns")?);
     let has_ratio = |row: usize| {
@@ -89,9 +91,8 @@ pub(super) fn lines(rows: &DataFrame, answers: &Answers<'_>, axes: &[String], le
             && ratios.get(row).is_some_and(|ratio| ratio > 0.0 && ratio.is_finite())
     };
     let mut all = Vec::new();
-    for curve in series(rows, &answers.roles)?.into_iter().filter(|curve| axes.contains(&curve.axis)) {
-        let mut points: Vec<(f64, usize)> = curve.points.iter().copied().filter(|(_, row)| has_ratio(*row)).collect();
-        points.dedup_by_key(|(x, _)| *x);
+    for curve in source.curves.iter().filter(|curve| axes.contains(&curve.axis)).cloned() {
+        let points: Vec<(f64, usize)> = curve.points.iter().copied().filter(|(_, row)| has_ratio(*row)).collect();
         if points.len() < least.max(2) {
             continue;
         }

@@ -42,6 +42,7 @@ use polars::prelude::*;
 use crate::answers::Answers;
 use crate::columns::Typed;
 use crate::error::Result;
+use crate::frames::series::{Series, series};
 use crate::render;
 use crate::runs::Run;
 use crate::text::markdown::paragraph;
@@ -107,6 +108,8 @@ struct Source<'a> {
     stem: String,
     /// The rows of the family.
     rows: DataFrame,
+    /// The curves over these rows.
+    curves: Vec<Series>,
     /// The fastest engine of the family by machine.
     fastest: BTreeMap<String, String>,
 }
@@ -118,7 +121,7 @@ impl<'a> Source<'a> {
         let rows = answers.rows.clone().lazy().filter(col("family").eq(lit(family))).collect()?;
         let fastest = render::answer::fastest_engines(&rows)?;
         let fastest = fastest.into_iter().map(|((_, machine), engine)| (machine, engine)).collect();
-        Ok(Self { answers, family, stem: file.trim_end_matches(".md").to_owned(), rows, fastest })
+        Ok(Self { answers, family, stem: file.trim_end_matches(".md").to_owned(), curves: series(&rows, &answers.roles)?, rows, fastest })
     }
 
     /// The name of a file: `attention-crossover.svg`, then `attention-crossover-2.svg`.

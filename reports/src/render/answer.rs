@@ -9,27 +9,27 @@ use crossover_results::schema::Stop;
 use polars::prelude::*;
 
 use super::Context;
-use super::crossover::{pays, size, spelled};
+use super::crossover::own_function;
 use super::family::files;
 use crate::answers::Answers;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
+use crate::frames::crossover::size;
+use crate::frames::unprofitable::WRONG;
 use crate::text::markdown::{ABSENT, Align, Table, counted, name};
 use crate::text::units::{figure, percent, scientific};
 
 /// Lines of a family that are shown: of each kind so many.
 const LISTED: [usize; 3] = [6, 6, 3];
 
-/// Behind an error that is no distance from the baseline's function.
-const OWN: &str = "‡";
-
 const ABOUT: &str = "\n## What pays, and from where on\n\n\
-    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine. At most six that compute the exact result, \
-    the largest gain first; then at most six approximations, the smallest error first; then at most three that compute another function in the baseline's place. *time*, *error* \
-    (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at which it pays; time and memory are ratios. \
-    Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
+    Against the fastest exact cell of the same engine, precision and threads (*against*); of each family on its fastest engine.\n";
 
-const ANOTHER: &str =
-    "\n‡: against the same function in f64. It is another function than the baseline's, so what it costs a model is not told here.\n";
+const READING: &str = "\nHow to read it: first what computes the exact result, the largest gain first; then approximations, the smallest error first (none above 10 %); then what \
+    computes another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at \
+    which it pays; time and memory are ratios. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes \
+    is taken for granted. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
+
+const ANOTHER: &str = "\n‡: the error is the distance from the variant's own function in f64, which is not the baseline's: what it costs a model is not told here.\n";
 
 /// The section; says so where no curve has two points. `folder` leads from the text's place to the report.
 pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str) -> PolarsResult<String> {
@@ -60,7 +60,7 @@ pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str
         out += &table(frame, context, &rows, &format!("{folder}{}", documents.get(family).map_or("summary.md", String::as_str)))?;
     }
     out += &unsaid(&answers.cells, families)?;
-    Ok(out)
+    Ok(out + READING)
 }
 
 /// What to know before reading on: the noise of each run, and what it has not finished.
@@ -87,7 +87,8 @@ fn reservations(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<St
 /// How many cells of a run were timed on less than the experiment asks for.
 fn thin(cells: &DataFrame, place: usize) -> PolarsResult<String> {
     let (runs, stops) = (cells.ints(RUN)?, cells.texts("stop")?);
-    let count = |stop: Stop| runs.iter().zip(stops.iter()).filter(|(run, why)| (*run, *why) == (Some(place as i64), Some(stop.name()))).count();
+    let count =
+        |stop: Stop| runs.iter().zip(stops.iter()).filter(|(run, why)| (*run, *why) == (Some(place as i64), Some(stop.name()))).count();
     let said = [(Stop::Few, "have fewer samples than asked for"), (Stop::Disturbed, "have disturbed samples only")];
     let parts = said.into_iter().map(|(stop, what)| (count(stop), what)).filter(|(count, _)| *count > 0);
     Ok(parts.map(|(count, what)| format!("; {} {what}", counted(count as u64, "cell"))).collect())
@@ -126,24 +127,24 @@ pub(crate) fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String
 }
 
 fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &str) -> PolarsResult<String> {
-    let verdicts = frame.texts("verdict")?;
-    let (is_exact, comparable) = (frame.flags("exact")?, frame.doubles("error_ratio")?);
+    let (is_exact, has_own, pays) = (frame.flags("exact")?, frame.flags("own_function")?, frame.flags("pays")?);
+    let faster = frame.ints("faster")?;
     let [errors, ratios] = ["err_method_rel", "ratio"].map(|column| frame.doubles(column));
     let (errors, ratios) = (errors?, ratios?);
-    let kind = |row: usize| match (is_exact.get(row), comparable.get(row)) {
+    let kind = |row: usize| match (is_exact.get(row), has_own.get(row)) {
         (Some(true), _) => 0,
-        (_, Some(_)) => 1,
-        (_, None) => 2,
+        (_, Some(true)) => 2,
+        _ => 1,
     };
     let by = |row: usize| if kind(row) == 1 { errors.get(row) } else { ratios.get(row) }.unwrap_or(f64::INFINITY);
-    let mut winners: Vec<usize> = rows.iter().copied().filter(|row| verdicts.get(*row).is_some_and(pays)).collect();
+    let mut winners: Vec<usize> = rows.iter().copied().filter(|row| pays.get(*row) == Some(true)).collect();
     winners.sort_by(|a, b| kind(*a).cmp(&kind(*b)).then(by(*a).total_cmp(&by(*b))));
     let of_kind = |of: usize| winners.iter().copied().filter(move |row| kind(*row) == of).take(LISTED[of]);
     let shown: Vec<usize> = (0..LISTED.len()).flat_map(of_kind).collect();
     let mut out = String::new();
     if !shown.is_empty() {
         out += &lines(frame, context, &shown)?;
-        out += if shown.iter().any(|row| comparable.get(*row).is_none()) { ANOTHER } else { "" };
+        out += if shown.iter().any(|row| has_own.get(*row) == Some(true)) { ANOTHER } else { "" };
         out.push('\n');
     }
     let more = match winners.len() - shown.len() {
@@ -151,10 +152,16 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &st
         1 => "1 more curve pays. ".to_owned(),
         more => format!("{more} more curves pay. "),
     };
-    let rest = match rows.len() - winners.len() {
-        0 => String::new(),
-        rest => format!("Of {} {rest} do not pay within what was measured, or it cannot be told. ", counted(rows.len() as u64, "curve")),
-    };
+    let others: Vec<usize> = rows.iter().copied().filter(|row| pays.get(*row) != Some(true)).collect();
+    let never = others.iter().filter(|row| faster.get(**row) == Some(0)).count();
+    let wrong = others.iter().filter(|row| faster.get(**row) != Some(0) && errors.get(**row).is_some_and(|error| error > WRONG)).count();
+    let told = [
+        (never, "not shown to be faster anywhere"),
+        (wrong, "faster only with an error above 10 %"),
+        (others.len() - never - wrong, "faster at some sizes, with no size from which on it pays"),
+    ];
+    let told: Vec<String> = told.iter().filter(|(count, _)| *count > 0).map(|(count, words)| format!("{count} {words}")).collect();
+    let rest = if told.is_empty() { String::new() } else { format!("Of {}: {}. ", counted(rows.len() as u64, "curve"), told.join("; ")) };
     Ok(out + &format!("{more}{rest}All: [{document}]({document}).\n"))
 }
 
@@ -186,10 +193,10 @@ fn lines(frame: &DataFrame, context: &Context<'_>, rows: &[usize]) -> PolarsResu
         for column in &regime {
             cells.push(text(column, *row)?.unwrap_or_else(|| ABSENT.to_owned()));
         }
-        cells.push(spelled(frame, *row)?);
+        cells.push(text("words", *row)?.unwrap_or_default());
         let at = format!("{} at {}", shown(double("ratio")?, figure), shown(double("at")?, size));
-        let own = if frame.doubles("error_ratio")?.get(*row).is_none() { format!(" {OWN}") } else { String::new() };
-        cells.extend([at, shown(double("err_method_rel")?, scientific) + &own, shown(double("declared_ratio")?, figure)]);
+        let error = shown(double("err_method_rel")?, scientific) + own_function(frame, *row)?;
+        cells.extend([at, error, shown(double("declared_ratio")?, figure)]);
         cells.push(text("points", *row)?.unwrap_or_default());
         cells.push(text("against", *row)?.unwrap_or_default());
         table.push(cells);

@@ -18,8 +18,9 @@ const ABOUT: &str = "\nWhere a variant overtakes the strong baseline: the fastes
     of times behind *never* is the best that was seen. A ratio within the noise floor, or whose interval holds 1, is neither faster nor slower: \
     *by 256* is faster from there on and not decided before, *undecided* is what such points leave open otherwise. The interval of a crossing tells how well the times are known, and nothing of \
     how straight the curve is between two sizes. *error* is the distance from \
-    the exact result (relative Frobenius norm) and *memory* the declared bytes over the declared baseline's, where it first pays (else where it comes nearest), \
-    the largest of the engines'. *points* have a ratio; those beside them failed, or their baseline did.\n";
+    the exact result (relative Frobenius norm) and *memory* the declared bytes over the declared baseline's, where it is first faster (else where it comes nearest), \
+    the largest of the engines'; what is faster only with an error above 10 % is not bold. ‡: the error is the distance from a function of the variant's own. \
+    *points* have a ratio; those beside them failed, or their baseline did.\n";
 
 /// Lines of the crossovers of one table: what they have in common.
 type Key = (Option<i64>, Option<String>, String, Option<String>, Option<String>);
@@ -48,13 +49,13 @@ struct Lines<'a> {
     engines: &'a StringChunked,
     variants: &'a StringChunked,
     settings: &'a StringChunked,
-    verdicts: &'a StringChunked,
+    pays: &'a BooleanChunked,
 }
 
 impl<'a> Lines<'a> {
     fn of(frame: &'a DataFrame) -> PolarsResult<Self> {
-        let [engines, variants, settings, verdicts] = ["engine", "variant", "setting", "verdict"].map(|column| frame.texts(column));
-        Ok(Self { frame, engines: engines?, variants: variants?, settings: settings?, verdicts: verdicts? })
+        let [engines, variants, settings] = ["engine", "variant", "setting"].map(|column| frame.texts(column));
+        Ok(Self { frame, engines: engines?, variants: variants?, settings: settings?, pays: frame.flags("pays")? })
     }
 
     fn tables(&self, family: &str) -> PolarsResult<BTreeMap<Key, Vec<usize>>> {
@@ -92,7 +93,8 @@ impl<'a> Lines<'a> {
             for engine in &engines {
                 cells.push(by_engine.get(engine).map_or_else(|| Ok(ABSENT.to_owned()), |row| self.emphasised(*row))?);
             }
-            cells.push(self.largest("err_method_rel", &by_engine)?.map_or_else(|| ABSENT.to_owned(), scientific));
+            let error = self.largest("err_method_rel", &by_engine)?.map_or_else(|| ABSENT.to_owned(), scientific);
+            cells.push(error + own_function(self.frame, first)?);
             cells.push(self.largest("declared_ratio", &by_engine)?.map_or_else(|| ABSENT.to_owned(), figure));
             cells.push(self.points(&by_engine)?);
             cells.push(self.against(&by_engine)?);
@@ -110,7 +112,7 @@ impl<'a> Lines<'a> {
         }
         let mut ordered = Vec::new();
         for by_engine in variants.into_values() {
-            let pays = by_engine.values().any(|row| self.verdicts.get(*row).is_some_and(pays));
+            let pays = by_engine.values().any(|row| self.pays.get(*row) == Some(true));
             let by = if pays { self.largest("err_method_rel", &by_engine)? } else { self.least("ratio", &by_engine)? };
             ordered.push((!pays, by.unwrap_or(f64::INFINITY), by_engine));
         }
@@ -142,8 +144,8 @@ impl<'a> Lines<'a> {
     }
 
     fn emphasised(&self, row: usize) -> PolarsResult<String> {
-        let words = spelled(self.frame, row)?;
-        Ok(if self.verdicts.get(row).is_some_and(pays) { format!("**{words}**") } else { words })
+        let words = name(self.frame.texts("words")?.get(row).unwrap_or_default());
+        Ok(if self.pays.get(row) == Some(true) { format!("**{words}**") } else { words })
     }
 
     fn against(&self, by_engine: &ByEngine<'_>) -> PolarsResult<String> {
@@ -153,37 +155,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What one line of the crossovers says, as `from n = 900 [850, 960]`.
-pub(crate) fn spelled(frame: &DataFrame, row: usize) -> PolarsResult<String> {
-    let double = |column: &str| -> PolarsResult<Option<f64>> { Ok(frame.doubles(column)?.get(row)) };
-    let axis = name(axis_name(frame.texts("axis")?.get(row).unwrap_or_default()));
-    let at = match (double("crossing")?, double("crossing_low")?, double("crossing_high")?) {
-        (Some(crossing), Some(low), Some(high)) => format!("{axis} = {} [{}, {}]", size(crossing), size(low), size(high)),
-        _ => ABSENT.to_owned(),
-    };
-    Ok(match frame.texts("verdict")?.get(row).unwrap_or_default() {
-        "from" => format!("from {at}"),
-        "up-to" => format!("up to {at}"),
-        "everywhere" => match double("from")? {
-            Some(from) => format!("throughout {axis} = {}..{}", size(from), double("to")?.map_or_else(|| ABSENT.to_owned(), size)),
-            None => ABSENT.to_owned(),
-        },
-        "never" => match (double("to")?, double("ratio")?) {
-            (Some(to), Some(ratio)) => format!("never up to {}: {}", size(to), figure(ratio)),
-            _ => ABSENT.to_owned(),
-        },
-        "by" => format!("by {axis} = {}", double("at")?.map_or_else(|| ABSENT.to_owned(), size)),
-        "mixed" => "more than one change".to_owned(),
-        _ => "undecided".to_owned(),
-    })
-}
-
-/// True for the verdicts of what is faster somewhere and says where.
-pub(crate) fn pays(verdict: &str) -> bool {
-    matches!(verdict, "from" | "by" | "up-to" | "everywhere")
-}
-
-/// A place on an axis: lengths are whole, so a digit behind the point tells nothing; shares keep theirs.
-pub(crate) fn size(value: f64) -> String {
-    if value >= 10.0 { format!("{value:.0}") } else { figure(value) }
+/// Behind an error that is the distance from a function of the variant's own, and not from the baseline's.
+pub(crate) fn own_function(frame: &DataFrame, row: usize) -> PolarsResult<&'static str> {
+    Ok(if frame.flags("own_function")?.get(row) == Some(true) { " ‡" } else { "" })
 }

@@ -14,7 +14,7 @@ use crate::text::units::figure;
 const ABOUT: &str = "\n## Engines\n\n\
     Geometric means of the ratios of median times over the cells that both engines have done well: same run, variant, axes, precision and threads. *time* is the engine's over \
     that of the first of its family, with a 95 % interval over problems (Student's t on logarithms; cells of one problem count as \
-    varying together); *cells* and *problems* are those that the two share, so they differ from line to line. An engine stands before another if it beats a larger share of the others.\n";
+    varying together); *cells* and *problems* are those that the two share, so they differ from line to line. An engine's *place* is one more than the number of engines that are shown to be faster by the whole interval, so engines that nothing parts share one.\n";
 
 /// The section; empty where no two engines share a cell. `frame` is that of `frames::engines`.
 pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<String> {
@@ -41,18 +41,19 @@ pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<
 /// A line for every engine of every family, against the first of it.
 fn ranking(frame: &DataFrame, rows: &[usize]) -> PolarsResult<String> {
     let (families, engines, rivals) = (frame.texts("family")?, frame.texts("engine")?, frame.texts("rival")?);
-    let (places, rival_places) = (frame.ints("place")?, frame.ints("rival_place")?);
-    let mut order: BTreeSet<(&str, i64, &str)> = BTreeSet::new();
+    let (places, orders, rival_orders) = (frame.ints("place")?, frame.ints("order")?, frame.ints("rival_order")?);
+    let mut order: BTreeSet<(&str, i64, i64, &str)> = BTreeSet::new();
     let mut against: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for row in rows {
-        let (Some(family), Some(engine), Some(place)) = (families.get(*row), engines.get(*row), places.get(*row)) else { continue };
-        order.insert((family, place, engine));
-        if rival_places.get(*row) == Some(1) {
+        let (Some(family), Some(engine)) = (families.get(*row), engines.get(*row)) else { continue };
+        let (Some(place), Some(at)) = (places.get(*row), orders.get(*row)) else { continue };
+        order.insert((family, at, place, engine));
+        if rival_orders.get(*row) == Some(1) {
             against.insert((family, engine), *row);
         }
     }
     let mut lines = Vec::new();
-    for (family, place, engine) in order {
+    for (family, at, place, engine) in order {
         let mut line = vec![name(family), place.to_string(), name(engine)];
         line.extend(match against.get(&(family, engine)) {
             Some(row) => [
@@ -61,7 +62,7 @@ fn ranking(frame: &DataFrame, rows: &[usize]) -> PolarsResult<String> {
                 frame.ints("problems")?.get(*row).unwrap_or(0).to_string(),
                 name(rivals.get(*row).unwrap_or_default()),
             ],
-            None if place == 1 => ["1".to_owned(), String::new(), String::new(), String::new()],
+            None if at == 1 => ["1".to_owned(), String::new(), String::new(), String::new()],
             None => [ABSENT.to_owned(), "0".to_owned(), "0".to_owned(), "no cell shared with the first".to_owned()],
         });
         lines.push(line);

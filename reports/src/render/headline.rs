@@ -6,6 +6,7 @@ use super::family_tables::alignment;
 use super::regime::{regime, spelled, value};
 use super::{Context, ratio};
 use crate::columns::{RUN, Typed, axis_name};
+use crate::frames::crossover::State;
 use crate::text::markdown::{ABSENT, Align, Table, name};
 use crate::text::units::{figure, scientific, time};
 
@@ -111,14 +112,11 @@ fn verdict(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
 /// What a ratio and its interval say, where a cell differs from itself by the noise floor.
 fn difference(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, floor: Option<f64>) -> &'static str {
     let (Some(ratio), Some(low), Some(high)) = (ratio, low, high) else { return "too few samples to tell" };
-    if low <= 1.0 && high >= 1.0 {
-        "no difference shown"
-    } else if floor.is_some_and(|floor| (ratio - 1.0).abs() <= floor) {
-        "within the noise"
-    } else if high < 1.0 {
-        "faster"
-    } else {
-        "slower"
+    match State::of(ratio, low, high, floor.unwrap_or(0.0)) {
+        State::Faster => "faster",
+        State::Slower => "slower",
+        State::Even if low <= 1.0 && high >= 1.0 => "no difference shown",
+        State::Even => "within the noise",
     }
 }
 

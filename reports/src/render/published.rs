@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use polars::prelude::*;
 
 use super::Context;
-use super::crossover::size;
 use super::listing::{axis, by_machine, listing, threads_of, with_interval};
 use crate::answers::{PUBLISHED, PUBLISHED_CROSSINGS, PUBLISHED_ORDER};
 use crate::columns::{PRECISION, RUN, THREADS, Typed};
+use crate::frames::crossover::size;
 use crate::frames::published::{NEAR, Published};
 use crate::text::markdown::{ABSENT, Align, counted, name, sentence};
 use crate::text::units::figure;

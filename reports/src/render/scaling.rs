@@ -14,7 +14,8 @@ use crate::text::units::{figure, percent};
 const ABOUT: &str = "\n## Growth with the size\n\n\
     *exponent*: slope of the median time over the size, both in logarithms (2 is quadratic), by least squares over the points, with the 95 % interval \
     of the fit (Student's t). *operations* and *bytes*: the same slope of what was counted for these very cells. *grows*: the time grows as the one whose \
-    slope is in the interval; *steeper* than both, *flatter* than both, or *between* the two where neither is. *off the line*: how far the farthest \
+    slope is in the interval; *steeper* than both, *flatter* than both, or *between* the two where neither is; *unclear* where the interval holds both, or is \
+    wider than half a power. *off the line*: how far the farthest \
     point is from the fit; a large figure means that the growth is no power. Those that differ most from their operations come first.\n";
 
 /// The section; empty where the family has no curve over a size. `frame` is that of `frames::scaling`.
@@ -51,6 +52,7 @@ fn counts(frame: &DataFrame, rows: &[usize]) -> PolarsResult<String> {
         ("between", "between the two"),
         ("steeper", "steeper than both"),
         ("flatter", "flatter than both"),
+        ("unclear", "with an interval too wide to tell"),
         ("unknown", "with nothing to compare with"),
         ("too-few", "with fewer than three sizes, which are not listed here"),
     ];
@@ -65,7 +67,8 @@ fn in_order(frame: &DataFrame, rows: &mut [usize]) -> PolarsResult<()> {
     let (own, counted, growths) = (frame.doubles("exponent")?, frame.doubles("flops_exponent")?, frame.texts("growth")?);
     let rank = |row: usize| match growths.get(row) {
         Some("operations") => 1,
-        Some("unknown") | None => 2,
+        Some("unclear") => 2,
+        Some("unknown") | None => 3,
         _ => 0,
     };
     let apart = |row: usize| own.get(row).zip(counted.get(row)).map_or(0.0, |(own, counted)| (own - counted).abs());
@@ -82,12 +85,8 @@ fn line(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult<Ve
     let double = |column: &str| Ok::<_, PolarsError>(frame.doubles(column)?.get(row));
     let shown = |value: Option<f64>| value.map_or_else(|| ABSENT.to_owned(), exponent);
     let (from, to) = (double("from")?.unwrap_or(0.0), double("to")?.unwrap_or(0.0));
-    // Where they vary, the precision and the threads are in the setting of a curve already.
-    let fixed = [PRECISION, THREADS].map(str::to_owned);
-    let unsaid =
-        fixed.into_iter().filter(|axis| !text("setting").is_ok_and(|setting| setting.contains(&format!("{} = ", axis_name(axis)))));
     let mut setting = vec![name(text("setting")?)];
-    setting.extend(conditions(frame, context, &unsaid.collect::<Vec<_>>(), row)?);
+    setting.extend(conditions(frame, context, &[PRECISION, THREADS].map(str::to_owned), row)?);
     setting.retain(|words| !words.is_empty());
     let own = with_interval(double("exponent")?.unwrap_or(f64::NAN), double("exponent_low")?, double("exponent_high")?);
     Ok(vec![
@@ -103,6 +102,7 @@ fn line(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult<Ve
             "operations" => "as operations".to_owned(),
             "bytes" => "as bytes".to_owned(),
             "unknown" => ABSENT.to_owned(),
+            "unclear" => "unclear".to_owned(),
             other => format!("**{}**", name(other)),
         },
         double("farthest")?.map_or_else(|| ABSENT.to_owned(), |factor| percent(factor - 1.0)),
@@ -120,6 +120,7 @@ mod tests {
     use crate::examples::{Cell, frame, with_context};
     use crate::frames::order::axis_roles;
     use crate::frames::scaling::scaling;
+    use crate::frames::series::series;
 
     #[test]
     fn curves_with_few_points_are_counted_and_not_listed() {
@@ -133,7 +134,7 @@ mod tests {
             of("attention/window", 128, 200),
         ]);
         let roles = axis_roles(&cells.clone().lazy()).unwrap();
-        let found = scaling(&cells, &roles).unwrap();
+        let found = scaling(&cells, &roles, &series(&cells, &roles).unwrap()).unwrap();
         let section = with_context(&roles, |context| section(&found, context, "attention").unwrap());
         insta::assert_snapshot!(section.strip_prefix(ABOUT).unwrap().trim(), @r"
         2 curves: 1 steeper than both, 1 with fewer than three sizes, which are not listed here.

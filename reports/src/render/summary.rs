@@ -37,9 +37,9 @@ pub(crate) fn document(
     let experiments: Vec<String> = experiments.into_iter().map(name).collect();
     let mut out = format!("# Crossover report: {}\n", experiments.join(", "));
     out += &warning(over);
+    out += &answer::section(answers, context, "")?;
     let links: Vec<String> = links.iter().map(|file| format!("[{file}]({file})")).collect();
     out += &format!("\nMore: {}.\n", links.join(" · "));
-    out += &answer::section(answers, context, "")?;
     out += &embedded(shown.crossovers.iter().copied(), "");
     out += &overview(&answers.overview)?;
     if cells.height() > 0 {

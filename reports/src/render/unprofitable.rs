@@ -25,7 +25,9 @@ pub(crate) fn section(frame: &DataFrame, context: &Context<'_>) -> PolarsResult<
     for (heading, rows) in by_machine(frame, context, 3)? {
         out += &heading;
         let of = |kind: &str| rows.iter().copied().filter(|row| kinds.get(*row) == Some(kind)).collect::<Vec<usize>>();
-        out += &part(frame, context, &of("never"), "never faster at any point measured here. Each with the point where it comes nearest")?;
+        out += &part(frame, context, &of("never"), "slower at every point measured here. Each with the point where it comes nearest")?;
+        let words = "not shown to be faster at any point measured here, nor slower at all of them. Each with its lowest ratio";
+        out += &part(frame, context, &of("not-shown"), words)?;
         let words = format!(
             "faster, but only with a relative error above {}. Each with the most exact of the points where it is faster",
             percent(WRONG)
@@ -57,7 +59,8 @@ fn line(frame: &DataFrame, context: &Context<'_>, axes: &[String], row: usize) -
     place.extend(conditions(frame, context, axes, row)?);
     Ok(vec![
         text("variant")?,
-        with_interval(double("strong_ratio")?.unwrap_or(f64::NAN), double("strong_low")?, double("strong_high")?),
+        with_interval(double("strong_ratio")?.unwrap_or(f64::NAN), double("strong_low")?, double("strong_high")?)
+            + if frame.flags("strong_apart")?.get(row) == Some(true) { " †" } else { "" },
         double("err_method_rel")?.map_or_else(|| ABSENT.to_owned(), scientific),
         double("declared_ratio")?.map_or_else(|| ABSENT.to_owned(), figure),
         told(points, faster, slower),

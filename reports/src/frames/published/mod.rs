@@ -5,7 +5,8 @@
 //! data of `results/published` (see [`tables`]).
 //!
 //! A ratio *agrees* if the paper's lies within the interval of ours, or both lie on the same side of 1 (ours beyond the noise floor) and within a factor of [`NEAR`].
-//! Else it *differs*. The reason says how, then what is known to be different. That is no proof of the cause: no figure of a paper says why it is what it is.
+//! Where the interval of ours is wider than that factor, or no difference is shown here and the figures are near each other, it is *unclear*. Else it *differs*.
+//! The reason says how, then what is known to be different. That is no proof of the cause: no figure of a paper says why it is what it is.
 
 mod ranks;
 mod tables;
@@ -205,8 +206,8 @@ impl Cells<'_> {
                 return Ok(());
             }
         };
-        let (agrees, how) = judged(pair.figure.ratio, ours, interval, floor, measure);
-        pair.verdict = if agrees { "agrees" } else { "differs" };
+        let (verdict, how) = judged(pair.figure.ratio, ours, interval, floor, measure);
+        pair.verdict = verdict;
         pair.reason = if is_apart { format!("{how} (not in the same rounds: drift is in it)") } else { how };
         Ok(())
     }
@@ -268,8 +269,8 @@ impl Cells<'_> {
     }
 }
 
-/// Does our ratio agree with the paper's, and how?
-fn judged(theirs: f64, ours: f64, (low, high): (f64, f64), floor: f64, measure: Measure) -> (bool, String) {
+/// Does our ratio agree with the paper's, and how? What ours is too uncertain to answer is unclear.
+fn judged(theirs: f64, ours: f64, (low, high): (f64, f64), floor: f64, measure: Measure) -> (&'static str, String) {
     let (less, more) = if measure == Measure::Memory { ("smaller", "larger") } else { ("faster", "slower") };
     let word = |state: State| match state {
         State::Faster => less,
@@ -281,14 +282,18 @@ fn judged(theirs: f64, ours: f64, (low, high): (f64, f64), floor: f64, measure: 
     let factor = ours / theirs;
     let times =
         if factor >= 1.0 { format!("{factor:.2} times the paper's") } else { format!("the paper's is {:.2} times ours", 1.0 / factor) };
+    let is_near = (1.0 / NEAR..=NEAR).contains(&factor);
     if low <= theirs && theirs <= high {
-        (true, "within the interval of ours".to_owned())
+        match high <= ours * NEAR && low >= ours / NEAR {
+            true => ("agrees", "within the interval of ours".to_owned()),
+            false => ("unclear", "within the interval of ours, which is too wide to tell".to_owned()),
+        }
     } else if here == State::Even {
-        (false, format!("{} there, no difference shown here", word(there)))
+        (if is_near { "unclear" } else { "differs" }, format!("{} there, no difference shown here", word(there)))
     } else if here != there {
-        (false, format!("{} there, {} here", word(there), word(here)))
+        ("differs", format!("{} there, {} here", word(there), word(here)))
     } else {
-        ((1.0 / NEAR..=NEAR).contains(&factor), format!("{} in both, {times}", word(here)))
+        (if is_near { "agrees" } else { "differs" }, format!("{} in both, {times}", word(here)))
     }
 }
 

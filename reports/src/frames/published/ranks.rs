@@ -1,7 +1,7 @@
 //! Order and crossings: does a method that the paper ranks before another come before it here, and does it overtake the dense one at a like length?
 //!
-//! Over the pairs of one table, setting, measure, machine, engine, precision, number of threads and regime. The order is Kendall's tau-b over all of them, and
-//! over those of each length. It *agrees* where chance alone gives such an order in fewer than 5 % of cases, *differs* where that holds of the opposite
+//! Over the pairs of one table, setting, measure, machine, engine, precision, number of threads and regime. The order is Kendall's tau-b over those of
+//! each length, and over all: never between lengths, as both sides fall or rise with the length whatever the methods do. It *agrees* where chance alone gives such an order in fewer than 5 % of cases, *differs* where that holds of the opposite
 //! order, and is *unclear* else. The crossing is found as in [`super::super::crossover`], on both sides over the lengths that both have, and against the
 //! table's dense method, not against the strong baseline.
 
@@ -116,13 +116,15 @@ struct Order {
 impl Order {
     fn of(pairs: &[&Pair]) -> Self {
         let count = |verdict: &str| pairs.iter().filter(|pair| pair.verdict == verdict).count();
-        let figures: Vec<(f64, f64)> = pairs.iter().filter_map(|pair| Some((pair.figure.ratio, pair.ours?))).collect();
-        let found = kendall(&figures);
-        // The probability of the clearest of all orders of so many.
-        let clearest = 2.0 / (2..=figures.len()).map(|count| count as f64).product::<f64>();
+        let mut lengths: BTreeMap<Option<u64>, Vec<(f64, f64)>> = BTreeMap::new();
+        for (pair, ours) in pairs.iter().filter_map(|pair| Some((pair, pair.ours?))) {
+            lengths.entry(pair.n.map(f64::to_bits)).or_default().push((pair.figure.ratio, ours));
+        }
+        let figures: usize = lengths.values().map(Vec::len).sum();
+        let found = kendall(&lengths.into_values().collect::<Vec<_>>());
         let (verdict, reason) = match found {
-            None => ("unclear", "too few figures for an order".to_owned()),
-            Some(_) if clearest >= LEVEL => ("unclear", format!("{} figures are too few to tell an order from chance", figures.len())),
+            None => ("unclear", "no two methods at the same length".to_owned()),
+            Some(found) if found.clearest >= LEVEL => ("unclear", format!("{figures} figures are too few to tell an order from chance")),
             Some(found) if found.chance >= LEVEL => {
                 ("unclear", format!("chance alone gives so much order in {:.0} % of cases", 100.0 * found.chance))
             }
@@ -130,7 +132,7 @@ impl Order {
             Some(_) => ("differs", "the opposite order beyond chance".to_owned()),
         };
         let tau = found.map(|found| (found.tau, found.chance));
-        Self { figures: figures.len(), agree: count("agrees"), differ: count("differs"), tau, verdict, reason }
+        Self { figures, agree: count("agrees"), differ: count("differs"), tau, verdict, reason }
     }
 }
 
@@ -176,7 +178,12 @@ fn judged(theirs: (Verdict, Option<[f64; 3]>), ours: (Verdict, Option<[f64; 3]>)
                 (if agrees { "agrees" } else { "differs" }, how)
             }
         }
+        ((Verdict::Mixed, _), (Verdict::Mixed, _)) => ("unclear", "more than one change on both sides".to_owned()),
         ((there, _), (here, _)) if there == here => ("agrees", "the same over these lengths".to_owned()),
+        // Both end up faster, and ours shows no difference at first.
+        ((Verdict::From | Verdict::Everywhere, _), (Verdict::By, _)) => {
+            ("unclear", "faster in the end on both sides; no difference from dense shown here at first".to_owned())
+        }
         (_, (Verdict::Undecided, _)) => ("unclear", "no difference from dense shown here at some of the lengths".to_owned()),
         _ => ("differs", "another course over the same lengths".to_owned()),
     }
