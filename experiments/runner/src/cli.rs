@@ -44,6 +44,8 @@ pub enum Command {
     /// Say what to use at a size, by what was measured
     #[command(after_help = ADVISE_EXAMPLE)]
     Advise(HandedOver),
+    /// Judge this build beside another one: is anything slower?
+    Gate(GateArgs),
     /// Join runs: shards of one plan, or runs that each did a part
     Merge(MergeArgs),
     /// Check that this machine and this installation can measure
@@ -260,6 +262,57 @@ Example:
   crossover advise --seq 4096 --d-model 768 --heads 12 --max-error 1e-2
 
 crossover advise --help shows the arguments";
+
+/// `crossover gate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Pairs of fresh processes of both builds take turns on every cell. Nothing is compared with earlier runs.
+
+Examples:
+  crossover gate
+  crossover gate --base HEAD~1 --filter 'engine == \"simd\"' --time-budget 5m
+  crossover gate --base-worker old/crossover-worker --markdown gate.md
+
+Exit codes: 0 pass or improved, 1 regressed, 2 bad input, 3 the environment,
+4 inconclusive")]
+pub struct GateArgs {
+    /// The revision to compare with; its worker is built beside, once [default: the merge base with main]
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+    /// A worker to compare with, instead of a revision
+    #[arg(long, value_name = "FILE", conflicts_with = "base")]
+    pub base_worker: Option<PathBuf>,
+    /// The worker to judge [default: the one beside this program]
+    #[arg(long, value_name = "FILE")]
+    pub head_worker: Option<PathBuf>,
+    /// A flag for building the base, such as --build=--no-default-features
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub build: Vec<String>,
+    /// Whose cells to time: a name from `crossover list experiments`, or a file
+    #[arg(long, value_name = "EXPERIMENT", default_value = "gate")]
+    pub experiment: String,
+    /// Which of its cells, and with which values
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// The smallest change that is worth a failed build, as a share
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub min_effect: f64,
+    /// Stop measuring after this long; what is not judged by then is inconclusive
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub time_budget: Option<Duration>,
+    /// Decides the order of the pairs
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON; its fields are stable
+    #[arg(long)]
+    pub json: bool,
+    /// Write a comment for a pull request
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
 
 /// `crossover merge`.
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ pub mod definition;
 pub mod errors;
 mod excerpt;
 pub mod filter;
+pub mod gate;
 pub mod outcome;
 pub mod paths;
 pub mod plan;

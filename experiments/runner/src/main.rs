@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::handed_over::report(&args),
         Command::Compare(args) => commands::handed_over::compare(&args),
         Command::Advise(args) => commands::handed_over::advise(&args),
+        Command::Gate(args) => commands::gate::gate(&args),
         Command::Merge(args) => commands::merge::merge_runs(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),
     };

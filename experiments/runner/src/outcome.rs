@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossover_protocol::{AccuracyFigures, Cell, MemoryFigures, PreparedReply, SupportLevel, TransformFigures};
-use crossover_results::schema::{Accuracy, Beside, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Stop, Transform};
+use crossover_results::schema::{
+    Accuracy, Beside, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Stop, Transform,
+};
 
 use crate::plan::{Match, PlannedCell};
 use crate::schedule::sampling::Sampling;

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod cell;
 pub mod doctor;
+pub mod gate;
 pub mod handed_over;
 pub mod list;
 pub mod merge;

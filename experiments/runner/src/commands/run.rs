@@ -43,7 +43,7 @@ use crate::worker::process::adopt_orphans;
 use budget::TimeBudget;
 use folder::OpenRun;
 pub(super) use folder::{blame, command_line};
-use interrupt::Interrupt;
+pub(super) use interrupt::Interrupt;
 use noise::Before;
 use recorder::{Recorder, weight};
 use request::Request;

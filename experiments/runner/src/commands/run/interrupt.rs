@@ -13,9 +13,9 @@ use signal_hook::flag;
 use crate::errors::environment;
 
 /// Notes the signals.
-pub(super) struct Interrupt {
+pub(in crate::commands) struct Interrupt {
     /// Set by the first signal.
-    pub(super) flag: Arc<AtomicBool>,
+    pub(in crate::commands) flag: Arc<AtomicBool>,
     which: Arc<AtomicUsize>,
     /// Ends the program at once.
     at_once: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ pub(super) struct Interrupt {
 
 impl Interrupt {
     /// From now on.
-    pub(super) fn listen() -> Result<Self> {
+    pub(in crate::commands) fn listen() -> Result<Self> {
         let interrupt = Self { flag: Arc::default(), which: Arc::default(), at_once: Arc::new(AtomicBool::new(true)) };
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             if !is_ignored(signal) {
@@ -41,7 +41,7 @@ impl Interrupt {
     }
 
     /// Winds up in good order after a signal while `measure` goes on.
-    pub(super) fn gently<T>(&self, measure: impl FnOnce() -> T) -> T {
+    pub(in crate::commands) fn gently<T>(&self, measure: impl FnOnce() -> T) -> T {
         self.at_once.store(false, Ordering::Relaxed);
         let outcome = measure();
         // After a signal there is a message to write; without one, tables to make.
@@ -50,12 +50,12 @@ impl Interrupt {
     }
 
     /// The signal that came, if one did.
-    pub(super) fn signal(&self) -> Option<usize> {
+    pub(in crate::commands) fn signal(&self) -> Option<usize> {
         self.flag.load(Ordering::Relaxed).then(|| self.which.load(Ordering::Relaxed))
     }
 
     /// 128 + the signal's number, as shells have it.
-    pub(super) fn exit_code(&self) -> ExitCode {
+    pub(in crate::commands) fn exit_code(&self) -> ExitCode {
         ExitCode::from(u8::try_from(128 + self.signal().unwrap_or(0)).unwrap_or(3))
     }
 }

@@ -60,7 +60,9 @@ impl Request {
         let copy = std::fs::read_to_string(file).map_err(|error| environment(format!("{} cannot be read: {error}", file.display())))?;
         if copy.starts_with(JOINED) {
             let folder = file.parent().unwrap_or(file).display();
-            return Err(bad_input(format!("{folder} was made by `crossover merge`: resume the runs that were joined, and join them again")));
+            return Err(bad_input(format!(
+                "{folder} was made by `crossover merge`: resume the runs that were joined, and join them again"
+            )));
         }
         let parts = copy.strip_prefix(OPTIONS).and_then(|rest| rest.split_once('\n'));
         let (options, text) = parts.ok_or_else(|| damaged(file, &format!("the first line should begin with `{OPTIONS}`")))?;

@@ -1,0 +1,56 @@
+//! The regression gate: is this build slower than that one?
+//!
+//! Two builds run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two stages ([`stages`], [`verdict`]);
+//! the worker of the revision to compare with is built beside ([`builds`]); the verdicts go to people and machines ([`outputs`]).
+//!
+//! Nothing of an earlier run is used for times: on a shared machine last week's figures say more about last week than about the code.
+
+pub mod builds;
+pub mod outputs;
+pub mod pair;
+pub mod stages;
+#[cfg(test)]
+mod tests;
+pub mod verdict;
+
+use stages::Judged;
+use verdict::Verdict;
+
+/// All that a gate found.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// What is compared with, in words.
+    pub base: String,
+    /// What is judged, in words.
+    pub head: String,
+    /// The experiment whose cells these are.
+    pub experiment: String,
+    /// The change that is worth a failed build.
+    pub min_effect: f64,
+    /// Every cell, in the order of the plan.
+    pub judged: Vec<Judged>,
+    /// What is to be known beside the verdicts.
+    pub notes: Vec<String>,
+}
+
+impl Findings {
+    /// Cells with that verdict.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.judged.iter().filter(|judged| judged.outcome.verdict() == verdict).count()
+    }
+
+    /// The verdict over all: a regression before all else, then what could not be told, then a gain.
+    pub fn overall(&self) -> Verdict {
+        let order = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved];
+        order.into_iter().find(|verdict| self.count(*verdict) > 0).unwrap_or(Verdict::Pass)
+    }
+
+    /// 0 pass or improved, 1 regressed, 4 inconclusive.
+    pub fn exit_code(&self) -> u8 {
+        match self.overall() {
+            Verdict::Pass | Verdict::Improved => 0,
+            Verdict::Regressed => 1,
+            Verdict::Inconclusive => 4,
+        }
+    }
+}

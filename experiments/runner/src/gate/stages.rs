@@ -1,0 +1,209 @@
+//! From cells to verdicts in two stages: a screening that clears most cells with few pairs, and a confirmation that judges the rest.
+//!
+//! The screening decides nothing against anybody: it only clears cells whose few pairs exclude the minimum effect. The suspects are measured anew, and
+//! what the screening saw of them is thrown away, so that having been picked for looking bad cannot make them look bad. The probabilities of the
+//! confirmation are corrected for the number of suspects (Holm), which is right as that stage has its own, independent figures.
+//!
+//! Within a stage the cells take turns, pair by pair in random order: a disturbance of a minute meets one pair of many cells and not all pairs of
+//! one. All suspects get the same number of pairs: to stop when an interval happens to be narrow would make it narrower than it is. A time budget ends the
+//! stages early; what was not measured by then is inconclusive, never passed.
+
+use std::time::Duration;
+
+use crossover_results::statistics::holm;
+
+use crate::plan::PlannedCell;
+use crate::schedule::Clock;
+use crate::schedule::random::Random;
+
+use super::pair::{Builds, Design, Trouble, measure};
+use super::verdict::{Evidence, MOST_PAIRS, Verdict};
+
+/// How much is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// A change of this share is worth a failed build.
+    pub min_effect: f64,
+    /// Pairs of the screening.
+    pub screening: usize,
+    /// Pairs of the confirmation, at most [`MOST_PAIRS`].
+    pub confirmation: usize,
+    /// When to stop.
+    pub budget: Option<Duration>,
+    /// How a pair is measured.
+    pub design: Design,
+    /// Decides the order of everything.
+    pub seed: u64,
+}
+
+impl Default for Asked {
+    fn default() -> Self {
+        Self { min_effect: 0.05, screening: 5, confirmation: MOST_PAIRS, budget: None, design: Design::default(), seed: 1 }
+    }
+}
+
+/// Which stage a figure is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Few pairs.
+    Screening,
+    /// Many, of their own.
+    Confirmation,
+}
+
+impl Stage {
+    /// The name used in outputs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Screening => "screening",
+            Self::Confirmation => "confirmation",
+        }
+    }
+}
+
+/// What became of one cell.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The cell.
+    pub cell: PlannedCell,
+    /// The verdict.
+    pub outcome: Outcome,
+}
+
+/// A verdict with its evidence, or why there is none.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// From so many pairs.
+    Timed {
+        /// The stage that decided.
+        stage: Stage,
+        /// What its pairs show.
+        evidence: Evidence,
+        /// The probability, corrected for the number of suspects; as it is in the screening.
+        corrected: f64,
+        /// What follows.
+        verdict: Verdict,
+    },
+    /// Base has a time for it, and head does not.
+    Lost {
+        /// Why.
+        why: String,
+    },
+    /// Head has a time for it, and base does not.
+    New {
+        /// Why base has none.
+        why: String,
+    },
+    /// Neither has.
+    Neither {
+        /// Why head has none.
+        why: String,
+    },
+    /// The time was spent before.
+    NoTime,
+}
+
+impl Outcome {
+    /// The verdict.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Timed { verdict, .. } => *verdict,
+            Self::Lost { .. } => Verdict::Regressed,
+            Self::New { .. } | Self::Neither { .. } => Verdict::Pass,
+            Self::NoTime => Verdict::Inconclusive,
+        }
+    }
+}
+
+/// A cell on its way.
+struct Running {
+    at: usize,
+    logs: Vec<f64>,
+    outcome: Option<Outcome>,
+}
+
+/// Tells how far the gate is: the stage, pairs done and pairs to do.
+pub type Tell<'t> = dyn FnMut(Stage, usize, usize) + 't;
+
+/// Judges the cells. `stop` says whether the user wants to end it; then the rest is inconclusive.
+pub fn judge(
+    builds: &mut Builds<'_>,
+    cells: &[PlannedCell],
+    asked: &Asked,
+    clock: &dyn Clock,
+    stop: &dyn Fn() -> bool,
+    tell: &mut Tell<'_>,
+) -> Vec<Judged> {
+    let began = clock.now();
+    let is_over = || stop() || asked.budget.is_some_and(|budget| clock.now().saturating_sub(began) >= budget);
+    let mut random = Random::new(asked.seed);
+    let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, logs: Vec::new(), outcome: None }).collect();
+    take_pairs(builds, cells, &mut all, asked, (Stage::Screening, asked.screening), clock, &is_over, &mut random, tell);
+    for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() == asked.screening) {
+        let evidence = Evidence::of(&one.logs);
+        if evidence.excludes(asked.min_effect) {
+            let (corrected, verdict) = (evidence.p_value, Verdict::Pass);
+            one.outcome = Some(Outcome::Timed { stage: Stage::Screening, evidence, corrected, verdict });
+        }
+    }
+    let mut suspects: Vec<Running> = all.extract_if(.., |one| one.outcome.is_none()).collect();
+    suspects.iter_mut().for_each(|one| one.logs.clear());
+    take_pairs(builds, cells, &mut suspects, asked, (Stage::Confirmation, asked.confirmation), clock, &is_over, &mut random, tell);
+    conclude(&mut suspects, asked);
+    all.extend(suspects);
+    all.sort_by_key(|one| one.at);
+    all.into_iter().map(|one| Judged { cell: cells[one.at].clone(), outcome: one.outcome.unwrap_or(Outcome::NoTime) }).collect()
+}
+
+/// Verdicts of the suspects, from however many pairs there was time for.
+fn conclude(suspects: &mut [Running], asked: &Asked) {
+    let mut open: Vec<(&mut Running, Evidence)> = Vec::new();
+    for one in suspects.iter_mut().filter(|one| one.outcome.is_none() && !one.logs.is_empty()) {
+        let evidence = Evidence::of(&one.logs);
+        open.push((one, evidence));
+    }
+    let corrected = holm(&open.iter().map(|(_, evidence)| evidence.p_value).collect::<Vec<_>>());
+    for ((one, evidence), corrected) in open.into_iter().zip(corrected) {
+        let verdict = evidence.verdict(corrected, asked.min_effect);
+        one.outcome = Some(Outcome::Timed { stage: Stage::Confirmation, evidence, corrected, verdict });
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call each for two stages that share all of it")]
+fn take_pairs(
+    builds: &mut Builds<'_>,
+    cells: &[PlannedCell],
+    running: &mut [Running],
+    asked: &Asked,
+    (stage, pairs): (Stage, usize),
+    clock: &dyn Clock,
+    is_over: &dyn Fn() -> bool,
+    random: &mut Random,
+    tell: &mut Tell<'_>,
+) {
+    let all = running.len() * pairs;
+    let mut done = 0;
+    for round in 0..pairs {
+        let mut order: Vec<usize> = (0..running.len()).collect();
+        random.shuffle(&mut order);
+        for at in order {
+            if is_over() {
+                return;
+            }
+            let one = &mut running[at];
+            if one.outcome.is_none() {
+                // The outputs are looked at once; later pairs are of the same builds.
+                let verified = stage == Stage::Screening && round == 0;
+                match measure(builds, &cells[one.at], &asked.design, clock, random, verified) {
+                    Ok(log) => one.logs.push(log),
+                    Err(Trouble::Interrupted) => return,
+                    Err(Trouble::Base(why)) => one.outcome = Some(Outcome::New { why }),
+                    Err(Trouble::Head(why)) => one.outcome = Some(Outcome::Lost { why }),
+                    Err(Trouble::Both(why)) => one.outcome = Some(Outcome::Neither { why }),
+                }
+            }
+            done += 1;
+            tell(stage, done, all);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Gates over workers made of memory: two builds that differ by what their scripts say.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crossover_protocol::{Request, Response};
+
+use super::Findings;
+use super::outputs;
+use super::pair::Builds;
+use super::stages::{Asked, Judged, Outcome, Stage, judge};
+use super::verdict::Verdict;
+use crate::plan::PlannedCell;
+use crate::schedule::fakes::{FakeClock, FakeLauncher, Script, World, group};
+use crate::schedule::random::Random;
+use crate::worker::conversation::{Conversation, Launcher, Ready};
+use crate::worker::failure::{Cause, WorkerFailure};
+
+/// The workers of one build: the script of a cell is the world's by the name of the side and the cell's, and each process is faster than that by
+/// some share of its own, up to `spread`.
+struct OneBuild {
+    side: &'static str,
+    inner: FakeLauncher,
+    spread: f64,
+    random: Random,
+}
+
+impl OneBuild {
+    fn of(&mut self, ready: Ready) -> Ready {
+        let share = self.spread * self.random.below(1_000_001) as f64 / 1e6;
+        let conversation = Box::new(OneProcess { side: self.side, inner: ready.conversation, factor: 1.0 - share });
+        Ready { conversation, ..ready }
+    }
+}
+
+impl Launcher for OneBuild {
+    fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        let ready = self.inner.start(engine, threads, deadline)?;
+        Ok(self.of(ready))
+    }
+
+    fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        self.inner.start_clerk(deadline)
+    }
+}
+
+struct OneProcess {
+    side: &'static str,
+    inner: Box<dyn Conversation>,
+    factor: f64,
+}
+
+impl Conversation for OneProcess {
+    fn request(&mut self, request: &Request, deadline: Duration) -> Result<Response, WorkerFailure> {
+        let mut request = request.clone();
+        if let Request::Prepare { cell, .. } = &mut request {
+            cell.id = format!("{}/{}", self.side, cell.id);
+        }
+        let mut response = self.inner.request(&request, deadline)?;
+        if let Response::Measured(taken) = &mut response {
+            taken.samples.iter_mut().for_each(|sample| sample.ns = (sample.ns as f64 * self.factor) as u64);
+        }
+        Ok(response)
+    }
+
+    fn stderr_tail(&mut self) -> Option<String> {
+        self.inner.stderr_tail()
+    }
+
+    fn quit(self: Box<Self>) -> Option<String> {
+        self.inner.quit()
+    }
+}
+
+/// Cells by how much longer head takes.
+fn gate(cells: &[(&str, f64)], spread: f64, asked: &Asked) -> (Rc<World>, Vec<Judged>) {
+    let world = Rc::new(World::default());
+    for (name, factor) in cells {
+        world.script(&format!("base/{name}"), Script { call_ns: 100_000, ..Script::default() });
+        world.script(&format!("head/{name}"), Script { call_ns: (100_000.0 * factor) as u64, ..Script::default() });
+    }
+    let judged = judged(&world, &cells.iter().map(|(name, _)| *name).collect::<Vec<_>>(), spread, asked);
+    (world, judged)
+}
+
+fn judged(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Vec<Judged> {
+    let build = |side, seed| OneBuild { side, inner: FakeLauncher(Rc::clone(world)), spread, random: Random::new(seed) };
+    let (mut base, mut head) = (build("base", 3), build("head", 4));
+    let cells: Vec<PlannedCell> = group(names).cells;
+    let mut builds = Builds { base: &mut base, head: &mut head };
+    judge(&mut builds, &cells, asked, &FakeClock(Rc::clone(world)), &|| false, &mut |_, _, _| {})
+}
+
+fn verdicts(judged: &[Judged]) -> Vec<&'static str> {
+    judged.iter().map(|judged| judged.outcome.verdict().name()).collect()
+}
+
+#[test]
+fn what_changed_is_found_and_what_did_not_passes() {
+    let cells = [("same", 1.0), ("slower", 1.08), ("faster", 0.9), ("hardly", 1.01)];
+    let (world, judged) = gate(&cells, 0.02, &Asked::default());
+    assert_eq!(verdicts(&judged), ["pass", "regressed", "improved", "pass"]);
+    let Outcome::Timed { stage, evidence, .. } = &judged[1].outcome else { panic!("{judged:?}") };
+    assert!(*stage == Stage::Confirmation && (evidence.ratio() - 1.08).abs() < 0.02, "{evidence:?}");
+    assert!(matches!(judged[0].outcome, Outcome::Timed { stage: Stage::Screening, .. }), "{judged:?}");
+    assert_eq!((world.alive(), world.most_alive.get()), (0, 2), "two processes at a time, and none is left");
+}
+
+#[test]
+fn noise_is_inconclusive_and_says_what_it_could_have_seen() {
+    let (_, judged) = gate(&[("noisy", 1.0)], 0.5, &Asked::default());
+    assert_eq!(verdicts(&judged), ["inconclusive"]);
+    let Outcome::Timed { evidence, .. } = judged[0].outcome else { panic!("{judged:?}") };
+    assert!(evidence.seen() > 0.05, "{evidence:?}");
+}
+
+#[test]
+fn what_one_build_lacks_is_lost_or_new() {
+    let broken = || Script { fails: Some(("prepare", 0, Cause::Garbage("x".into()))), ..Script::default() };
+    let world = Rc::new(World::default());
+    world.script("head/lost", broken());
+    world.script("base/new", broken());
+    world.script("base/neither", broken());
+    world.script("head/neither", broken());
+    world.script("head/wrong", Script { passed: false, ..Script::default() });
+    let judged = judged(&world, &["lost", "new", "neither", "wrong"], 0.0, &Asked::default());
+    assert_eq!(verdicts(&judged), ["regressed", "pass", "pass", "regressed"]);
+    assert!(matches!(&judged[3].outcome, Outcome::Lost { why } if why.starts_with("its output is wrong")), "{judged:?}");
+}
+
+#[test]
+fn without_time_nothing_passes() {
+    let asked = Asked { budget: Some(Duration::from_millis(200)), ..Asked::default() };
+    let (_, judged) = gate(&[("a", 1.0), ("b", 1.0), ("c", 1.0), ("d", 1.0)], 0.01, &asked);
+    assert!(judged.iter().all(|judged| judged.outcome.verdict() == Verdict::Inconclusive), "{judged:?}");
+}
+
+#[test]
+fn the_outputs_say_the_same_in_four_ways() {
+    let (_, judged) = gate(&[("same", 1.0), ("slower|<b>", 1.2), ("faster", 0.8)], 0.01, &Asked::default());
+    let findings = Findings {
+        base: "main (0123456789ab)".into(),
+        head: "this build".into(),
+        experiment: "gate".into(),
+        min_effect: 0.05,
+        judged,
+        notes: vec!["a note".into()],
+    };
+    assert_eq!((findings.overall(), findings.exit_code()), (Verdict::Regressed, 1));
+    let text = outputs::text(&findings);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.starts_with("this build against main (0123456789ab)\nregressed    attention/slower|<b> on fake: +"), "{text}");
+    assert!(text.contains("\nnote: a note\n") && text.ends_with("regressed: 1 regressed, 1 improved, 1 pass of 3 cells\n"), "{text}");
+    let markdown = outputs::markdown(&findings);
+    assert!(markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.2") && markdown.contains("1 cell passed"), "{markdown}");
+    let json = outputs::json(&findings);
+    assert_eq!(
+        (&json["verdict"], &json["cells"][1]["verdict"], &json["cells"][0]["stage"]),
+        (&"regressed".into(), &"regressed".into(), &"screening".into())
+    );
+    let junit = outputs::junit(&findings);
+    assert!(junit.contains("tests=\"3\" failures=\"1\" skipped=\"0\"") && junit.contains("slower|&lt;b&gt; on fake"), "{junit}");
+}

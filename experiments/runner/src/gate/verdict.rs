@@ -1,0 +1,176 @@
+//! What pairs of fresh processes show: a test, an interval, and one of four verdicts a cell.
+//!
+//! Evidence is the logarithm of head's time over base's, one figure for each pair of processes. The *test* is the sign-flip test of the
+//! mean: if nothing changed, each figure could as well have the other sign, so the share of all sign patterns with a sum at least as large is
+//! its probability. It takes no distribution for granted, and is exact. The *interval* is Student's t on the same figures.
+//!
+//! | verdict | where |
+//! |---|---|
+//! | regressed, improved | the corrected probability is below [`LEVEL`], the mean beyond half of the minimum effect, and the interval does not exclude the minimum effect |
+//! | pass | the interval excludes the minimum effect on both sides |
+//! | inconclusive | neither: it could have seen no less than `seen` |
+//!
+//! The minimum effect is what a change must have to be worth a failed build. Asking the whole interval to lie beyond it would find a change
+//! of just that size every other time; so it is enough that the interval reaches it, that the change is certain, and that it is no mere shadow
+//! of it. A certain change whose interval stays below the minimum effect passes: that is what the minimum is for.
+
+use crossover_results::statistics::student;
+
+/// The probability of a false alarm over all cells of a gate together.
+pub const LEVEL: f64 = 0.05;
+
+/// Pairs for which all sign patterns are gone through; more are not taken.
+pub const MOST_PAIRS: usize = 20;
+
+/// What became of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing as large as the minimum effect.
+    Pass,
+    /// Faster.
+    Improved,
+    /// Slower.
+    Regressed,
+    /// The pairs do not tell.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The name used in outputs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Improved => "improved",
+            Self::Regressed => "regressed",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// What the pairs of one cell show.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// Pairs.
+    pub pairs: usize,
+    /// Mean logarithm of head's time over base's.
+    pub log: f64,
+    /// Half the width of its 95 % interval; infinite for fewer than two pairs.
+    pub half_width: f64,
+    /// Two-sided probability of so much, if nothing had changed.
+    pub p_value: f64,
+}
+
+impl Evidence {
+    /// Of the logarithms of the pairs; at most [`MOST_PAIRS`] of them.
+    pub fn of(logs: &[f64]) -> Self {
+        let pairs = logs.len();
+        let log = logs.iter().sum::<f64>() / pairs.max(1) as f64;
+        let squares: f64 = logs.iter().map(|one| (one - log).powi(2)).sum();
+        let half_width = match pairs {
+            0 | 1 => f64::INFINITY,
+            _ => student(pairs - 1) * (squares / (pairs - 1) as f64 / pairs as f64).sqrt(),
+        };
+        Self { pairs, log, half_width, p_value: sign_flips(logs) }
+    }
+
+    /// Head's time over base's.
+    pub fn ratio(&self) -> f64 {
+        self.log.exp()
+    }
+
+    /// The 95 % interval of that.
+    pub fn interval(&self) -> (f64, f64) {
+        ((self.log - self.half_width).exp(), (self.log + self.half_width).exp())
+    }
+
+    /// The smallest change that it could have told from none.
+    pub fn seen(&self) -> f64 {
+        self.half_width.exp() - 1.0
+    }
+
+    /// True if it excludes a change of the minimum effect, in either direction.
+    pub fn excludes(&self, min_effect: f64) -> bool {
+        self.log.abs() + self.half_width < min_effect.ln_1p()
+    }
+
+    /// The verdict, where the probability corrected for the number of cells is `corrected`.
+    pub fn verdict(&self, corrected: f64, min_effect: f64) -> Verdict {
+        let least = min_effect.ln_1p();
+        if self.excludes(min_effect) {
+            Verdict::Pass
+        } else if corrected >= LEVEL || self.log.abs() < least / 2.0 {
+            Verdict::Inconclusive
+        } else if self.log > 0.0 {
+            Verdict::Regressed
+        } else {
+            Verdict::Improved
+        }
+    }
+}
+
+/// The share of all patterns of signs that bring a sum at least as far from 0 as that of these figures.
+fn sign_flips(logs: &[f64]) -> f64 {
+    debug_assert!(logs.len() <= MOST_PAIRS, "{} pairs have too many patterns", logs.len());
+    let Some((first, others)) = logs.split_first() else { return 1.0 };
+    let observed = logs.iter().sum::<f64>().abs();
+    // Rounding must not make the pattern itself fall short of itself.
+    let enough = observed * (1.0 - 1e-12);
+    // All signs turned give the same distance: the first may stay. Each pattern differs from the one before by one sign (Gray's code).
+    let patterns = 1u64 << others.len();
+    let mut signs = vec![1.0; others.len()];
+    let mut sum = first + others.iter().sum::<f64>();
+    let mut as_far = u64::from(sum.abs() >= enough);
+    for pattern in 1..patterns {
+        let at = pattern.trailing_zeros() as usize;
+        sum -= 2.0 * signs[at] * others[at];
+        signs[at] = -signs[at];
+        as_far += u64::from(sum.abs() >= enough);
+    }
+    as_far as f64 / patterns as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sign_flips_by_hand() {
+        assert_eq!(sign_flips(&[]), 1.0);
+        assert_eq!(sign_flips(&[0.3]), 1.0);
+        // Of four patterns of two signs, those that keep 3 + 4 and its opposite are as far.
+        assert_eq!(sign_flips(&[3.0, 4.0]), 0.5);
+        assert_eq!(sign_flips(&[1.0; 10]), 2.0 / 1024.0);
+        // 1 + 2 + 3 - 4 = 2: sums of at least 2 in size are 10, 8, 6, 4, 4, 2, 2 and their opposites, of 16; one pair is 0.
+        assert_eq!(sign_flips(&[1.0, 2.0, 3.0, -4.0]), 14.0 / 16.0);
+        let twice: Vec<f64> = (0..MOST_PAIRS).map(|at| if at % 2 == 0 { 0.01 } else { 0.012 }).collect();
+        assert_eq!(sign_flips(&twice), 2.0 / (1u64 << MOST_PAIRS) as f64);
+    }
+
+    #[test]
+    fn an_interval_is_students() {
+        // Mean 0.05, standard deviation 0.01, four pairs: 3.182 times 0.005.
+        let evidence = Evidence::of(&[0.05 - 0.01, 0.05 + 0.01, 0.05 - 0.007_071_067_8, 0.05 + 0.007_071_067_8]);
+        assert!((evidence.log - 0.05).abs() < 1e-12 && (evidence.half_width - 3.182_446 * 0.005).abs() < 1e-6, "{evidence:?}");
+        assert_eq!(Evidence::of(&[0.1]).half_width, f64::INFINITY);
+        assert_eq!(Evidence::of(&[]).p_value, 1.0);
+    }
+
+    #[test]
+    fn each_verdict() {
+        let of = |log: f64, half_width: f64| Evidence { pairs: 20, log, half_width, p_value: 0.0 };
+        let verdict = |log, half_width, p| of(log, half_width).verdict(p, 0.05);
+        assert_eq!(verdict(0.0, 0.01, 0.9), Verdict::Pass);
+        // Certain, and smaller than what would matter.
+        assert_eq!(verdict(0.02, 0.005, 1e-6), Verdict::Pass);
+        // Of just the minimum effect.
+        assert_eq!(verdict(0.05, 0.01, 1e-6), Verdict::Regressed);
+        assert_eq!(verdict(-0.05, 0.01, 1e-6), Verdict::Improved);
+        assert_eq!(verdict(0.2, 0.01, 1e-6), Verdict::Regressed);
+        // Much noise, or a probability that is not small after its correction.
+        assert_eq!(verdict(0.02, 0.2, 0.8), Verdict::Inconclusive);
+        assert_eq!(verdict(0.2, 0.1, 0.06), Verdict::Inconclusive);
+        // A shadow of the minimum effect in an interval that holds it.
+        assert_eq!(verdict(0.02, 0.04, 0.01), Verdict::Inconclusive);
+        assert!((of(0.0, 0.1).seen() - 0.105_170_9).abs() < 1e-6);
+    }
+}
