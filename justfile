@@ -42,6 +42,11 @@ repeat EXPERIMENT="quick" *FLAGS:
     done; \
     python3 experiments/repeatability.py "$folder-first" "$folder-second"
 
+# Build, and judge this build beside BASE's (default: the merge base with main): exit 1 regressed, 4 inconclusive
+gate BASE="" *FLAGS:
+    {{ build }}
+    {{ crossover }} gate {{ if BASE == "" { "" } else { "--base " + BASE } }} {{ FLAGS }}
+
 # Write a report of one or more runs to reports/latest (default: the newest run)
 report *RUNS:
     {{ build }}

@@ -271,6 +271,7 @@ Pairs of fresh processes of both builds take turns on every cell. Nothing is com
 Examples:
   crossover gate
   crossover gate --base HEAD~1 --filter 'engine == \"simd\"' --time-budget 5m
+  crossover gate --exact
   crossover gate --base-worker old/crossover-worker --markdown gate.md
 
 Exit codes: 0 pass or improved, 1 regressed, 2 bad input, 3 the environment,
@@ -288,9 +289,15 @@ pub struct GateArgs {
     /// A flag for building the base, such as --build=--no-default-features
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub build: Vec<String>,
-    /// Whose cells to time: a name from `crossover list experiments`, or a file
-    #[arg(long, value_name = "EXPERIMENT", default_value = "gate")]
-    pub experiment: String,
+    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines
+    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget"])]
+    pub exact: bool,
+    /// Write the exact baseline anew; the reason is kept beside it
+    #[arg(long, value_name = "REASON", requires = "exact")]
+    pub accept: Option<String>,
+    /// Whose cells: a name from `crossover list experiments`, or a file [default: gate, exact]
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub experiment: Option<String>,
     /// Which of its cells, and with which values
     #[command(flatten)]
     pub selection: SelectionArgs,

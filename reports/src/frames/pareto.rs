@@ -126,7 +126,7 @@ mod tests {
 
     /// Time, error and scratch of a cell.
     fn cell(id: &'static str, time: i64, error: f64, scratch: i64) -> Cell {
-        Cell { id, median: Some(time), error: Some(error), scratch: Some(scratch), ..Cell::default() }
+        Cell { id, median: Some(time), error: Some(error), error_ratio: Some(1.0), scratch: Some(scratch), ..Cell::default() }
     }
 
     fn found(cells: &[Cell], floor: Option<f64>) -> String {
@@ -188,6 +188,19 @@ mod tests {
         assert_eq!(found(&cells, None), "a under c, b under c, c best, d under c");
         cells[1].variant = "attention/another-task";
         assert_eq!(found(&cells, None), "a best, b under c, c best, d under a");
+    }
+
+    #[test]
+    fn errors_against_different_functions_do_not_compete() {
+        let own = |id, variant, time| Cell { variant, error_ratio: None, ..cell(id, time, 1e-7, 1) };
+        let cells = [
+            Cell { baseline: true, ..own("a", "ffn/swiglu", 100) },
+            own("b", "ffn/bilinear", 50),
+            own("c", "ffn/bilinear", 60),
+            own("d", "ffn/swiglu", 120),
+            cell("e", 10, 0.5, 1),
+        ];
+        assert_eq!(found(&cells, None), "a best, b best, c under b, d under a, e best");
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use super::Picture;
 use crate::answers::of_cells;
-use crate::examples::{Cell, frame};
+use crate::examples::{Cell, frame, together};
 
 /// All pictures of these cells, which are of one family.
 pub(super) fn pictures_of(cells: &[Cell]) -> Vec<Picture> {
-    let answers = of_cells(&[], frame(cells)).unwrap();
+    let answers = of_cells(&[], frame(&together(cells))).unwrap();
     super::of(&answers, "attention").unwrap()
 }
 

@@ -114,7 +114,10 @@ fn picture(source: &Source<'_>, regime: &Regime, told: &[Told], file: String) ->
     let heading = match (winners, somewhere) {
         (0, 0) => format!("{}: none of {of} shown to be faster than the strong baseline along {axis}", source.family()),
         (0, _) => format!("{}: {somewhere} of {of} faster than the strong baseline at some {axis}, none to rely on", source.family()),
-        _ => format!("{}: {winners} of {of} pay against the strong baseline along {axis}", source.family()),
+        _ => {
+            let pay = if winners == 1 { "pays" } else { "pay" };
+            format!("{}: {winners} of {of} {pay} against the strong baseline along {axis}", source.family())
+        }
     };
     let findings: Vec<&str> = key.iter().map(|(_, words)| words.as_str()).collect();
     let alt = format!("{heading}. {}. {}.", findings.join("; "), regime.words());
@@ -220,7 +223,7 @@ mod tests {
         let picture = picture_of("crossover", &cells());
         assert_eq!(
             picture.alt,
-            "attention: 1 of 1 variant faster than the strong baseline somewhere along n. window: from n = 100 [82, 122]. naive, f32."
+            "attention: 1 of 1 variant pays against the strong baseline along n. window: from n = 100 [82, 122]. naive, f32."
         );
     }
 

@@ -120,6 +120,8 @@ mod tests {
     use crate::frames::memory::memory;
     use crate::frames::order::{axis_roles, sorted};
     use crate::frames::pareto::with_frontier;
+    use crate::frames::speed::speed;
+    use crate::frames::strong::with_strong;
 
     #[test]
     fn the_frontier_of_the_largest_problem_comes_first() {
@@ -131,6 +133,7 @@ mod tests {
             baseline: variant == "attention/dense",
             median: Some(median),
             error: Some(error),
+            error_ratio: Some(1.0),
             ..Cell::default()
         };
         let cells = frame(&[
@@ -141,7 +144,7 @@ mod tests {
             of("e", "attention/<b>", 512, 5010, 0.4),
         ]);
         let roles = axis_roles(&cells.clone().lazy()).unwrap();
-        let rows = sorted(memory(with_baseline(cells.lazy()).unwrap()), &roles).collect().unwrap();
+        let rows = sorted(with_strong(speed(memory(with_baseline(cells.lazy()).unwrap()))).unwrap(), &roles).collect().unwrap();
         let rows = with_frontier(rows, &roles, &[Some(0.02)]).unwrap();
         let section = with_context(&roles, |context| section(&rows, context).unwrap());
         insta::assert_snapshot!(section.strip_prefix(ABOUT).unwrap().trim(), @r"

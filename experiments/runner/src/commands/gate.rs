@@ -26,19 +26,25 @@ use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
 use super::run::Interrupt;
-use super::{own_worker, print, print_json};
+use super::{gate_exact, own_worker, print, print_json};
+
+/// Whose cells are timed where no experiment is named.
+const TIMED: &str = "gate";
 
 /// How long a worker may take to say who it is.
 const HELLO: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
+    if args.exact {
+        return gate_exact::exact(args);
+    }
     if !(args.min_effect > 0.0 && args.min_effect < 10.0) {
         return Err(bad_input(format!("--min-effect {}: write a share above 0, such as 0.05 for 5 %", args.min_effect)));
     }
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
-    let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
+    let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(TIMED))?)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
     if let Some(why) = plan.why_empty() {
         return Err(bad_input(format!("{}: {why}", definition.name)));

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod cell;
 pub mod doctor;
 pub mod gate;
+mod gate_exact;
 pub mod handed_over;
 pub mod list;
 pub mod merge;

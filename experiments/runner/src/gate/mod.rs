@@ -1,11 +1,12 @@
 //! The regression gate: is this build slower than that one?
 //!
 //! Two builds run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two stages ([`stages`], [`verdict`]);
-//! the worker of the revision to compare with is built beside ([`builds`]); the verdicts go to people and machines ([`outputs`]).
+//! the worker of the revision to compare with is built beside ([`builds`]); what needs no clock is held against a committed table ([`exact`]); the verdicts go to people and machines ([`outputs`]).
 //!
 //! Nothing of an earlier run is used for times: on a shared machine last week's figures say more about last week than about the code.
 
 pub mod builds;
+pub mod exact;
 pub mod outputs;
 pub mod pair;
 pub mod stages;

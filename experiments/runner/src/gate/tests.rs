@@ -152,7 +152,10 @@ fn the_outputs_say_the_same_in_four_ways() {
     assert!(text.starts_with("this build against main (0123456789ab)\nregressed    attention/slower|<b> on fake: +"), "{text}");
     assert!(text.contains("\nnote: a note\n") && text.ends_with("regressed: 1 regressed, 1 improved, 1 pass of 3 cells\n"), "{text}");
     let markdown = outputs::markdown(&findings);
-    assert!(markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.2") && markdown.contains("1 cell passed"), "{markdown}");
+    assert!(
+        markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.19") && markdown.contains("1 cell passed"),
+        "{markdown}"
+    );
     let json = outputs::json(&findings);
     assert_eq!(
         (&json["verdict"], &json["cells"][1]["verdict"], &json["cells"][0]["stage"]),

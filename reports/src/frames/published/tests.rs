@@ -106,19 +106,20 @@ fn orders_and_crossings_are_over_what_both_have() {
 
 #[test]
 fn an_order_is_of_methods_at_the_same_length() {
-    // Of each length the paper's k = 32 is faster than k = 128, and that than k = 256.
-    let mut cells = linformer(&[512, 1024, 2048, 4096].map(|n| (n, n * 30)));
-    for (n, k, share) in [512, 1024, 2048, 4096].iter().flat_map(|n| [(*n, 32, 10), (*n, 256, 60)]) {
+    // At each length the paper's smaller k is faster, and so is ours.
+    let lengths = [512, 1024, 2048, 4096, 8192, 16_384];
+    let mut cells = linformer(&lengths.map(|n| (n, n * 30)));
+    for (n, k, share) in lengths.iter().flat_map(|n| [(*n, 32, 10), (*n, 256, 60)]) {
         let like = cells.iter().find(|cell| cell.n == n && !cell.baseline).unwrap().clone();
         cells.push(Cell { id: format!("{n}-{k}").leak(), rank: Some(k), median: Some(n * share), ..like });
     }
     let found = found("published-linformer-table3", &cells, None);
     let orders = found.ranks.clone().lazy().filter(col("measure").eq(lit("time")).and(col("n").is_null())).collect().unwrap();
     let figures: usize = lines(&orders, &["figures"])[0].parse().unwrap();
-    assert!(figures >= 8, "{figures}");
+    assert!(figures >= 12, "{figures}");
     assert_eq!(lines(&orders, &["tau", "verdict", "reason"]), ["1.0 | agrees | the same order beyond chance"]);
     let single = found.ranks.clone().lazy().filter(col("measure").eq(lit("time")).and(col("n").eq(lit(512)))).collect().unwrap();
-    assert_eq!(lines(&single, &["verdict"]), ["unclear"], "of three methods at one length chance cannot be ruled out");
+    assert_eq!(lines(&single, &["verdict"]), ["unclear"], "of two methods at one length chance cannot be ruled out");
 }
 
 #[test]
