@@ -29,11 +29,9 @@ fn summary() {
     insta::assert_snapshot!(rendered("summary.md"), @r"
     # Crossover report: attention-quick
 
-    More: [attention.md](attention.md) · [cells.csv](cells.csv) · [crossovers.csv](crossovers.csv) · [frontier.csv](frontier.csv) · [scaling.csv](scaling.csv) · [engines.csv](engines.csv) · [unprofitable.csv](unprofitable.csv).
-
     ## What pays, and from where on
 
-    Of each family the optimisations that overtake the strong baseline (the fastest exact cell) on its fastest engine. At most six that compute the exact result, the largest gain first; then at most six approximations, the smallest error first; then at most three that compute another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at which it pays; time and memory are ratios. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.
+    Against the fastest exact cell of the same engine, precision and threads (*against*); of each family on its fastest engine.
 
     * Run run-1: noise floor 1.30 %: a ratio nearer to 1 decides nothing; **only 20 of 24 planned cells are finished**.
 
@@ -45,7 +43,11 @@ fn summary() {
 
     All: [attention.md](attention.md).
 
-    ![attention: 1 of 1 variant faster than the strong baseline somewhere along n. flash: throughout n = 128..512. simd, f32, 1 thread, head_dim = 64.](pictures/attention-crossover.svg)
+    How to read it: first what computes the exact result, the largest gain first; then approximations, the smallest error first (none above 10 %); then what computes another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at which it pays; time and memory are ratios. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes is taken for granted. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.
+
+    More: [attention.md](attention.md) · [cells.csv](cells.csv) · [crossovers.csv](crossovers.csv) · [frontier.csv](frontier.csv) · [scaling.csv](scaling.csv) · [engines.csv](engines.csv) · [unprofitable.csv](unprofitable.csv).
+
+    ![attention: 1 of 1 variant pays against the strong baseline along n. flash: throughout n = 128..512. simd, f32, 1 thread, head_dim = 64.](pictures/attention-crossover.svg)
 
     ## How the cells ended
 
@@ -76,15 +78,15 @@ fn summary() {
 
     Ratios are to the strong baseline, the fastest exact cell of the same engine, precision and threads. A variant is faster or slower where the whole 95 % interval is, and by more than the run's noise floor. *points* are the cells that have such a ratio, over all sizes, engines, precisions and threads measured here: another machine or another size may say otherwise. *where* leaves out what is the same for all in the table.
 
-    1 variant never faster at any point measured here. Each with the point where it comes nearest.
+    1 variant not shown to be faster at any point measured here, nor slower at all of them. Each with its lowest ratio.
 
-    | variant          |    ratio [95 % CI] |   error | memory | points                | against         | where | measured on |
-    | ---------------- | -----------------: | ------: | -----: | --------------------- | --------------- | ----- | ----------- |
-    | attention/window | 1.01 [0.987, 1.03] | 6.00e-8 |   1.00 | 1 no difference shown | attention/dense | naive | naive       |
+    | variant          |      ratio [95 % CI] |   error | memory | points                | against         | where | measured on |
+    | ---------------- | -------------------: | ------: | -----: | --------------------- | --------------- | ----- | ----------- |
+    | attention/window | 1.01 [0.987, 1.03] † | 6.00e-8 |   1.00 | 1 no difference shown | attention/dense | naive | naive       |
 
     ## Engines
 
-    Geometric means of the ratios of median times over the cells that both engines have done well: same run, variant, axes, precision and threads. *time* is the engine's over that of the first of its family, with a 95 % interval over problems (Student's t on logarithms; cells of one problem count as varying together); *cells* and *problems* are those that the two share, so they differ from line to line. An engine stands before another if it beats a larger share of the others.
+    Geometric means of the ratios of median times over the cells that both engines have done well: same run, variant, axes, precision and threads. *time* is the engine's over that of the first of its family, with a 95 % interval over problems (Student's t on logarithms; cells of one problem count as varying together); *cells* and *problems* are those that the two share, so they differ from line to line. An engine's *place* is one more than the number of engines that are shown to be faster by the whole interval, so engines that nothing parts share one.
 
     ### 1 thread
 
@@ -100,9 +102,9 @@ fn summary() {
     | attention |     1 | simd   |                 1 |       |          |         |
     | attention |     2 | naive  | 3.96 [3.72, 4.22] |     3 |        2 | simd    |
 
-    ![Engines, 1 thread: simd is first in 1 of 1 families. Time over the first's: attention, naive: 3.97.](pictures/engines.svg)
+    ![Engines, 1 thread: simd first or level in 1 of 1 families. Time over the first's: attention, naive: 3.97.](pictures/engines.svg)
 
-    ![Engines, 2 threads: simd is first in 1 of 1 families. Time over the first's: attention, naive: 3.96.](pictures/engines-2.svg)
+    ![Engines, 2 threads: simd first or level in 1 of 1 families. Time over the first's: attention, naive: 3.96.](pictures/engines-2.svg)
 
     ## Failures, skips and emulations
 
