@@ -37,7 +37,7 @@ fn summary() {
 
     ### attention on simd
 
-    | variant         | setting | pays                    |         time |   error | memory | points | against         |
+    | variant         | setting | faster                  |         time |   error | memory | points | against         |
     | --------------- | ------- | ----------------------- | -----------: | ------: | -----: | -----: | --------------- |
     | attention/flash |         | throughout n = 128..512 | 0.724 at 128 | 6.00e-8 |  0.375 |      2 | attention/dense |
 
