@@ -105,10 +105,13 @@ pub(super) fn points(cells: &DataFrame, question: &Question) -> PolarsResult<Fou
     Ok(found)
 }
 
+/// When a record was finished, in which run, and its row.
+type Age = (Option<i64>, Option<i64>, usize);
+
 /// The row of each cell that was finished last; of two at the same time, that of the run which was named later.
 fn newest(cells: &DataFrame) -> PolarsResult<Vec<usize>> {
     let (ids, finished, runs) = (cells.texts("id")?, cells.ints("finished_unix_ms")?, cells.ints(RUN)?);
-    let mut newest: BTreeMap<Option<&str>, (Option<i64>, Option<i64>, usize)> = BTreeMap::new();
+    let mut newest: BTreeMap<Option<&str>, Age> = BTreeMap::new();
     for row in 0..cells.height() {
         let record = (finished.get(row), runs.get(row), row);
         newest.entry(ids.get(row)).and_modify(|known| *known = record.max(*known)).or_insert(record);

@@ -63,6 +63,16 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let baseline: Vec<Row> = baseline.iter().filter(asked).cloned().collect();
     let changes = compare(&baseline, &rows);
     if let Some(reason) = &args.accept {
+        if let Some(bad) = rows.iter().find(|row| ["failed", "wrong"].contains(&row.support.as_str())) {
+            let why = bad.why.as_deref().unwrap_or("it does not say why");
+            return Err(bad_input(format!(
+                "a cell that {} is no baseline: {} on {}, {}: {why}",
+                is(&bad.support),
+                bad.variant,
+                bad.engine,
+                bad.setting
+            )));
+        }
         write(&path, &rows)?;
         keep_reason(&path, reason, &changes)?;
         tell(&format!("{} has {} now", path.display(), counted(rows.len() as u64, "cell")));
@@ -70,6 +80,10 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     }
     say(args, &rows, &changes)?;
     Ok(if changes.iter().any(|change| change.verdict == Verdict::Regressed) { finding() } else { ExitCode::SUCCESS })
+}
+
+fn is(support: &str) -> &'static str {
+    if support == "wrong" { "is wrong" } else { "failed" }
 }
 
 /// A line behind those of earlier changes: when, how much, why.

@@ -6,12 +6,13 @@
 //! | changed | verdict |
 //! |---|---|
 //! | the output misses its tolerance, or is no longer checked | regressed |
-//! | its error is more than twice the baseline's, on the same instruction set, and more than [`QUIET`] of the tolerance | regressed |
+//! | its error is more than twice the baseline's, on the same instruction set, and more than a twentieth of the tolerance | regressed |
 //! | more declared bytes, allocations or operations | regressed; fewer: improved |
 //! | native became composed, emulated or unsupported; composed became emulated or unsupported; and so on | regressed; the other way: improved |
 //! | a cell is gone | regressed; it is new: told |
 //!
-//! Errors are compared on one instruction set only, as another one rounds in another order; the tolerance holds on all. `--accept` writes the table
+//! On another instruction set than the baseline's, which has other kernels and rounds in another order, errors are not compared, and other changes are
+//! told and fail nobody, but for cells that are not supported, failed or wrong: the tolerance holds on all. `--accept` writes the table
 //! anew and keeps the reason beside it.
 
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ pub struct Row {
     pub warm_allocations: Option<u64>,
     /// Operations of a call.
     pub flops: Option<u64>,
+    /// Why it failed or is wrong; of this very build, so no part of the table.
+    #[serde(skip)]
+    pub why: Option<String>,
 }
 
 /// From best to worst.
@@ -94,12 +98,16 @@ pub fn look(launcher: &mut dyn Launcher, cell: &PlannedCell, design: &Design) ->
         declared_bytes: None,
         warm_allocations: None,
         flops: None,
+        why: None,
     };
     match fill(&mut row, launcher, cell, design) {
         Ok(()) => {}
         Err(failure) if failure.is_interruption() => return Err(failure),
         Err(failure) if failure.status() == crossover_results::schema::Status::Unsupported => {}
-        Err(_) => "failed".clone_into(&mut row.support),
+        Err(failure) => {
+            "failed".clone_into(&mut row.support);
+            row.why = Some(failure.to_string());
+        }
     }
     Ok(row)
 }
@@ -110,10 +118,11 @@ fn fill(row: &mut Row, launcher: &mut dyn Launcher, cell: &PlannedCell, design: 
     let prepared = steps::prepare(worker.as_mut(), wire, None, design.deadline)?;
     row.isa.clone_from(&prepared.isa);
     row.flops = Some(prepared.flops);
+    let verified = steps::verify(worker.as_mut(), None, design.deadline)?;
+    // Last, as it ends the cell.
     let memory = steps::account(worker.as_mut(), design.deadline)?;
     row.declared_bytes = Some(memory.weight_bytes + memory.activation_bytes + memory.scratch_bytes + memory.state_bytes);
     row.warm_allocations = memory.warm_allocations;
-    let verified = steps::verify(worker.as_mut(), None, design.deadline)?;
     let support = match prepared.support {
         SupportLevel::Native => "native",
         SupportLevel::Composed => "composed",
@@ -124,6 +133,7 @@ fn fill(row: &mut Row, launcher: &mut dyn Launcher, cell: &PlannedCell, design: 
         (row.err_impl, row.tolerance_used) = (figures.err_impl, figures.tolerance_used);
         if !figures.passed {
             "wrong".clone_into(&mut row.support);
+            row.why = figures.complaint;
         }
     }
     worker.quit();
@@ -159,28 +169,41 @@ pub fn compare(baseline: &[Row], now: &[Row]) -> Vec<Change> {
     changes
 }
 
+/// One of the figures of a row that are counts.
+type Count = fn(&Row) -> Option<u64>;
+
 fn changes_of(before: &Row, now: &Row) -> Vec<(Verdict, String)> {
     let mut changes = Vec::new();
+    // Another instruction set has other kernels: what they hold natively, and what they pack, is theirs.
+    let is_same = before.isa == now.isa;
+    let here = |verdict: Verdict| if is_same { verdict } else { Verdict::Pass };
     if before.support != now.support {
-        let verdict = if level(&now.support) > level(&before.support) { Verdict::Regressed } else { Verdict::Improved };
-        changes.push((verdict, format!("{} became {}", before.support, now.support)));
+        let is_worse = level(&now.support) > level(&before.support);
+        let is_gone = is_worse && level(&now.support) >= level("unsupported");
+        let verdict = if is_gone { Verdict::Regressed } else { here(if is_worse { Verdict::Regressed } else { Verdict::Improved }) };
+        let why = now.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        changes.push((verdict, format!("{} became {}{why}", before.support, now.support)));
     }
     if let (Some(then), Some(error)) = (before.err_impl, now.err_impl)
-        && before.isa == now.isa
+        && is_same
         && error > 2.0 * then
         && now.tolerance_used.is_none_or(|used| used > QUIET)
     {
         changes.push((Verdict::Regressed, format!("its error grew from {then:.3e} to {error:.3e}")));
     }
-    let counts: [(&str, fn(&Row) -> Option<u64>); 3] = [
+    let counts: [(&str, Count); 3] = [
         ("declared bytes", |row| row.declared_bytes),
         ("allocations of a warm call", |row| row.warm_allocations),
         ("operations", |row| row.flops),
     ];
     for (what, of) in counts {
         match (of(before), of(now)) {
-            (Some(then), Some(count)) if count > then => changes.push((Verdict::Regressed, format!("{what} grew from {then} to {count}"))),
-            (Some(then), Some(count)) if count < then => changes.push((Verdict::Improved, format!("{what} fell from {then} to {count}"))),
+            (Some(then), Some(count)) if count > then => {
+                changes.push((here(Verdict::Regressed), format!("{what} grew from {then} to {count}")))
+            }
+            (Some(then), Some(count)) if count < then => {
+                changes.push((here(Verdict::Improved), format!("{what} fell from {then} to {count}")))
+            }
             (Some(then), None) if now.support == before.support => {
                 changes.push((Verdict::Regressed, format!("{what} were {then}, and are not told any more")));
             }
@@ -240,6 +263,7 @@ mod tests {
             declared_bytes: Some(1000),
             warm_allocations: Some(0),
             flops: Some(5000),
+            why: None,
         }
     }
 
@@ -272,6 +296,9 @@ mod tests {
             let now = Row { support: support.into(), ..row("a") };
             assert_eq!(of(now), [format!("{verdict}: native became {support}")]);
         }
+        let elsewhere = |support: &str| Row { support: support.into(), isa: "neon".into(), declared_bytes: Some(2000), ..row("a") };
+        assert_eq!(of(elsewhere("emulated")), ["pass: native became emulated", "pass: declared bytes grew from 1000 to 2000"]);
+        assert_eq!(of(elsewhere("unsupported"))[0], "regressed: native became unsupported");
         assert_eq!(told(Row { support: "emulated".into(), ..row("a") }, row("a")), ["improved: emulated became native"]);
     }
 
