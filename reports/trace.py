@@ -70,7 +70,7 @@ class Cell:
         speed, accuracy = record.get("speed") or {}, record.get("accuracy") or {}
         self.is_timed, self.ends = bool(speed), (speed.get("ci_low_ns"), speed.get("ci_high_ns"))
         self.error, self.error_ratio = accuracy.get("err_method_rel"), accuracy.get("error_ratio")
-        self.beside = record.get("beside") or {}
+        self.beside, self.finished = record.get("beside") or {}, record["finished_unix_ms"]
         self.rounds = array.array("L", (sample["round"] for sample in record["samples"]))
         self.times = array.array("d", (sample["ns"] / sample["calls"] for sample in record["samples"]))
         self.rejected = bytearray(sample["rejected"] for sample in record["samples"])
@@ -114,7 +114,7 @@ class Journals:
     """All cells of the runs, and what is held against what."""
 
     def __init__(self, runs):
-        self.cells, self.floors, self.alike = {}, {}, collections.defaultdict(list)
+        self.cells, self.floors, self.resumed, self.alike = {}, {}, {}, collections.defaultdict(list)
         self.declared, self.worst, self.rivals = collections.defaultdict(list), {}, collections.defaultdict(list)
         self.known = {}
         for run in runs:
@@ -136,6 +136,7 @@ class Journals:
         if run.name in self.floors:
             raise ValueError(f"two runs are called {run.name}")
         manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+        self.resumed[run.name] = manifest.get("resumed_unix_ms", [])
         self.floors[run.name] = (manifest.get("noise") or {}).get("floor") or 0.0
         with open(run / "journal.txt", encoding="utf-8", newline="\n") as lines:
             next(lines)
@@ -191,8 +192,9 @@ class Journals:
             (below, _), ends = base.median(), base.ends
         else:
             (below, count), ends = base.median(set(cell.rounds)), (cell.beside["ci_low_ns"], cell.beside["ci_high_ns"])
-            # As many samples as the record says, or they are of another part.
-            sampled = count == cell.beside["samples"]
+            # As many samples as the record says, and from before or after any break as the cell's own, or they are of another part.
+            earlier, later = sorted((base.finished, cell.finished))
+            sampled = count == cell.beside["samples"] and not any(earlier < moment <= later for moment in self.resumed[cell.run])
             below = below if sampled else cell.beside["median_ns"]
         if not own or not below:
             return None
