@@ -55,6 +55,8 @@ VERDICTS = {
 }
 # What pays errs less.
 WRONG = 0.1
+# Records that are written together are this far apart at most, in milliseconds; the next part of a group takes longer to begin.
+SAME_PART = 20
 # Points whose state rounding decides: of more, only some combinations are tried.
 TOO_MANY = 12
 
@@ -114,7 +116,7 @@ class Journals:
     """All cells of the runs, and what is held against what."""
 
     def __init__(self, runs):
-        self.cells, self.floors, self.resumed, self.alike = {}, {}, {}, collections.defaultdict(list)
+        self.cells, self.floors, self.alike = {}, {}, collections.defaultdict(list)
         self.declared, self.worst, self.rivals = collections.defaultdict(list), {}, collections.defaultdict(list)
         self.known = {}
         for run in runs:
@@ -136,7 +138,6 @@ class Journals:
         if run.name in self.floors:
             raise ValueError(f"two runs are called {run.name}")
         manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        self.resumed[run.name] = manifest.get("resumed_unix_ms", [])
         self.floors[run.name] = (manifest.get("noise") or {}).get("floor") or 0.0
         with open(run / "journal.txt", encoding="utf-8", newline="\n") as lines:
             next(lines)
@@ -192,9 +193,8 @@ class Journals:
             (below, _), ends = base.median(), base.ends
         else:
             (below, count), ends = base.median(set(cell.rounds)), (cell.beside["ci_low_ns"], cell.beside["ci_high_ns"])
-            # As many samples as the record says, and from before or after any break as the cell's own, or they are of another part.
-            earlier, later = sorted((base.finished, cell.finished))
-            sampled = count == cell.beside["samples"] and not any(earlier < moment <= later for moment in self.resumed[cell.run])
+            # The baseline is recorded with the last cell of the part of its group that it is recorded in; beside later parts it is measured again.
+            sampled = count == cell.beside["samples"] and cell.finished <= base.finished + SAME_PART
             below = below if sampled else cell.beside["median_ns"]
         if not own or not below:
             return None
