@@ -3,6 +3,7 @@
 //! A run that was killed has a journal but no tables, or tables that are older than its journal: they are made (again) here, which
 //! the store allows at any time. So a report always shows everything that was journalled.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,19 +94,22 @@ fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool>
             notes.push("the journal is empty: whatever it held is lost; `crossover run --resume` runs its cells again".to_owned());
             folder.finish()?;
         }
-        (Some(cells), Some(journal)) if cells >= journal => {}
-        // A journal that lost cells must not take them from tables that still have them.
-        (Some(_), Some(_)) if has_fewer_cells(folder)? => {
-            notes.push(format!("the journal has fewer cells than the tables, which were made from it when it had more: {UNCHECKED}"));
-        }
+        (Some(cells), Some(journal)) => match journalled(folder)?.cmp(&scan::rows(&folder.cells_path())?) {
+            // A journal that lost cells must not take them from tables that still have them.
+            Ordering::Less => {
+                notes.push(format!("the journal has fewer cells than the tables, which were made from it when it had more: {UNCHECKED}"));
+            }
+            // Times alone do not tell: a folder that was copied has those of the copy.
+            Ordering::Equal if cells >= journal => {}
+            _ => note_recovery(&folder.finish()?.recovery, notes),
+        },
         _ => note_recovery(&folder.finish()?.recovery, notes),
     }
     Ok(true)
 }
 
-fn has_fewer_cells(folder: &RunFolder) -> Result<bool> {
-    let rows = scan::rows(&folder.cells_path())?;
-    Ok((read_index(&folder.journal_path())?.cells.len() as u64) < rows)
+fn journalled(folder: &RunFolder) -> Result<u64> {
+    Ok(read_index(&folder.journal_path())?.cells.len() as u64)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -43,7 +43,7 @@ fn summary() {
 
     All: [attention.md](attention.md).
 
-    How to read it: first what computes the exact result, the largest gain first; then approximations, the smallest error first (none above 10 %); then what computes another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at which it pays; time and memory are ratios. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes is taken for granted. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.
+    How to read it: first what computes the exact result, the largest gain first; then approximations, the smallest error first (none above 10 %); then what computes another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at which it pays; time is over the strong baseline's, memory over the declared baseline's. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes is taken for granted. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.
 
     More: [attention.md](attention.md) · [cells.csv](cells.csv) · [crossovers.csv](crossovers.csv) · [frontier.csv](frontier.csv) · [scaling.csv](scaling.csv) · [engines.csv](engines.csv) · [unprofitable.csv](unprofitable.csv).
 

@@ -58,7 +58,8 @@ Examples:
   crossover run quick
   crossover report results/runs/quick-20260101-120000
 
-Exit codes: 0 good, 1 a finding, 2 bad input, 3 the environment";
+Exit codes: 0 good, 1 a finding, 2 bad input, 3 the environment,
+4 inconclusive (gate)";
 
 /// `crossover list`.
 #[derive(Debug, Args)]

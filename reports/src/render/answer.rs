@@ -32,7 +32,7 @@ const FASTER_AND_WRONG: &str = "Faster too, but more than 10 % off on these inpu
 
 const READING: &str = "\nHow to read it: first what computes the exact result, the largest gain first; then approximations, the smallest error first (none above 10 %); then what \
     computes another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at \
-    which it pays; time and memory are ratios. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes \
+    which it pays; time is over the strong baseline's, memory over the declared baseline's. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes \
     is taken for granted. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
 
 const ANOTHER: &str = "\n‡: the error is the distance from the variant's own function in f64, which is not the baseline's: what it costs a model is not told here.\n";
@@ -83,7 +83,7 @@ fn reservations(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<St
         let partial =
             if finished < planned { format!("; **only {finished} of {planned} planned cells are finished**") } else { String::new() };
         let missing = run.manifest.missing_parts();
-        let parts = if missing.is_empty() { String::new() } else { format!("; of its plan it has not part {}", missing.join(", ")) };
+        let parts = if missing.is_empty() { String::new() } else { format!("; **of its plan it lacks part {}**", missing.join(", ")) };
         let samples = thin(&answers.cells, place)?;
         out += &format!("* Run {}: {noise}{partial}{parts}{samples}.\n", context.run(Some(place as i64)));
     }

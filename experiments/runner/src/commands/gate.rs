@@ -39,8 +39,8 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     if args.exact {
         return gate_exact::exact(args);
     }
-    if !(args.min_effect > 0.0 && args.min_effect < 10.0) {
-        return Err(bad_input(format!("--min-effect {}: write a share above 0, such as 0.05 for 5 %", args.min_effect)));
+    if !(args.min_effect > 0.0 && args.min_effect < 1.0) {
+        return Err(bad_input(format!("--min-effect {}: write a share between 0 and 1, such as 0.05 for 5 %", args.min_effect)));
     }
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
@@ -113,12 +113,13 @@ fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
         Some(path) => write_atomically(path, text().as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
         None => Ok(()),
     };
-    file(&args.markdown, &|| outputs::markdown(findings))?;
-    file(&args.junit, &|| outputs::junit(findings))?;
+    // First where somebody looks: a file that cannot be written must not cost the verdict.
     match args.json {
-        true => print_json(&outputs::json(findings)),
-        false => print(|out| out.write_all(outputs::text(findings).as_bytes())),
+        true => print_json(&outputs::json(findings))?,
+        false => print(|out| out.write_all(outputs::text(findings).as_bytes()))?,
     }
+    file(&args.markdown, &|| outputs::markdown(findings))?;
+    file(&args.junit, &|| outputs::junit(findings))
 }
 
 /// A line on standard error now and then.

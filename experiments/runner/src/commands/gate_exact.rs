@@ -26,7 +26,7 @@ use super::run::Interrupt;
 use super::text::{counted, wrap};
 use super::{own_worker, print, print_json};
 
-/// The experiment whose cells are looked at, and the name of the baseline.
+/// The experiment whose cells are looked at where none is named; a baseline is called like its experiment.
 const EXACT: &str = "exact";
 /// Changes that are listed; all are in the JSON.
 const LISTED: usize = 40;
@@ -35,7 +35,9 @@ const LISTED: usize = 40;
 pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let project = Project::find()?;
     let experiment = args.experiment.as_deref().unwrap_or(EXACT);
-    let path = project.root().join("results/baselines").join(format!("{EXACT}.csv"));
+    let file = paths::experiment_file(experiment)?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let path = project.root().join("results/baselines").join(format!("{name}.csv"));
     if args.accept.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
         return Err(bad_input("--accept needs a reason in plain words: it is kept beside the baseline"));
     }
@@ -47,8 +49,11 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let baseline = if args.accept.is_some() && !path.exists() { Vec::new() } else { read(&path)? };
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
-    let definition = definition::load(&paths::experiment_file(experiment)?)?;
+    let definition = definition::load(&file)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
+    if let Some(why) = plan.why_empty() {
+        return Err(bad_input(format!("{}: {why}", definition.name)));
+    }
     let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).collect();
     let worker = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
     let mut launcher = ProcessLauncher::new(worker, definition.workers.clone(), Bounds::default(), Arc::clone(&interrupt.flag));
@@ -88,7 +93,8 @@ fn is(support: &str) -> &'static str {
 
 /// A line behind those of earlier changes: when, how much, why.
 fn keep_reason(baseline: &Path, reason: &str, changes: &[Change]) -> Result<()> {
-    let path: PathBuf = baseline.with_file_name(format!("{EXACT}-accepted.csv"));
+    let name = baseline.file_stem().unwrap_or_default().to_string_lossy();
+    let path: PathBuf = baseline.with_file_name(format!("{name}-accepted.csv"));
     let is_new = !path.exists();
     let mut file = std::fs::OpenOptions::new()
         .create(true)

@@ -215,7 +215,9 @@ fn changes_of(before: &Row, now: &Row) -> Vec<(Verdict, String)> {
 
 /// Reads a baseline.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
-    let refuse = |what: String| bad_input(format!("{what}; write it anew by `crossover gate --exact --accept \"REASON\"`"));
+    let refuse = |what: String| {
+        bad_input(format!("{what}; restore it from the repository, or write it anew by `crossover gate --exact --accept \"REASON\"`"))
+    };
     let mut reader =
         csv::Reader::from_path(path).map_err(|error| refuse(format!("the baseline {} cannot be read: {error}", path.display())))?;
     let rows: std::result::Result<Vec<Row>, csv::Error> = reader.deserialize().collect();

@@ -16,7 +16,7 @@ const ORDER: [Verdict; 4] = [Verdict::Regressed, Verdict::Inconclusive, Verdict:
 
 /// For a terminal of 80 columns: what did not simply pass, and the counts.
 pub fn text(findings: &Findings) -> String {
-    let mut out = wrap("", format!("{} against {}", findings.head, findings.base).split(' '));
+    let mut out = wrap("", format!("{} against {}, changes from {} on", findings.head, findings.base, percent(findings)).split(' '));
     for verdict in ORDER {
         let told = findings.judged.iter().filter(|judged| judged.outcome.verdict() == verdict && is_told(&judged.outcome));
         for judged in told {
@@ -36,8 +36,14 @@ pub fn text(findings: &Findings) -> String {
 
 /// For a comment on a pull request.
 pub fn markdown(findings: &Findings) -> String {
-    let mut out =
-        format!("### Gate: {}\n\n{} against {}: {}.\n", findings.overall().name(), findings.head, findings.base, counts(findings));
+    let mut out = format!(
+        "### Gate: {}\n\n{} against {}, changes from {} on: {}.\n",
+        findings.overall().name(),
+        findings.head,
+        findings.base,
+        percent(findings),
+        counts(findings)
+    );
     let row = |judged: &Judged| {
         let (ratio, pairs) = match &judged.outcome {
             Outcome::Timed { evidence, .. } => (interval(evidence), evidence.pairs.to_string()),
@@ -125,6 +131,10 @@ fn counts(findings: &Findings) -> String {
     let told = ORDER.into_iter().map(|verdict| (findings.count(verdict), verdict.name())).filter(|(count, _)| *count > 0);
     let told: Vec<String> = told.map(|(count, name)| format!("{count} {name}")).collect();
     format!("{} of {}", told.join(", "), counted(findings.judged.len() as u64, "cell"))
+}
+
+fn percent(findings: &Findings) -> String {
+    format!("{:.1} %", 100.0 * findings.min_effect)
 }
 
 /// What to do about an answer that is none.

@@ -149,7 +149,10 @@ fn the_outputs_say_the_same_in_four_ways() {
     assert_eq!((findings.overall(), findings.exit_code()), (Verdict::Regressed, 1));
     let text = outputs::text(&findings);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    assert!(text.starts_with("this build against main (0123456789ab)\nregressed    attention/slower|<b> on fake: +"), "{text}");
+    assert!(
+        text.starts_with("this build against main (0123456789ab), changes from 5.0 % on\nregressed    attention/slower|<b> on fake: +"),
+        "{text}"
+    );
     assert!(text.contains("\nnote: a note\n") && text.ends_with("regressed: 1 regressed, 1 improved, 1 pass of 3 cells\n"), "{text}");
     let markdown = outputs::markdown(&findings);
     assert!(
