@@ -1,13 +1,11 @@
 //! Opening run folders: the manifest, and tables that are as new as the journal.
 //!
-//! A run that was killed has a journal but no tables, or tables that are older than its journal: they are made (again) here, which
+//! A run that was killed has a journal but no tables, or tables that lack the end of its journal: they are made (again) here, which
 //! the store allows at any time. So a report always shows everything that was journalled.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crossover_results::{Machine, Manifest, Recovery, RunFolder, read_index};
 
@@ -76,33 +74,30 @@ fn open_one(path: &Path) -> Result<Run> {
     Ok(Run { label: label.unwrap_or_else(|| path.display().to_string()), folder, manifest, ceilings, has_cells, notes })
 }
 
-/// Makes the tables where they are missing or older than the journal; false if there is nothing to make them from.
+/// Makes the tables where they are missing or not of the whole journal; false if there is nothing to make them from.
 fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool> {
     const UNCHECKED: &str = "its tables are taken as they are, and cannot be checked";
-    let (cells, journal) = (modified(&folder.cells_path()), modified(&folder.journal_path()));
-    // Even a journal without cells has a first line.
-    let is_emptied = fs::metadata(folder.journal_path()).is_ok_and(|journal| journal.len() == 0);
+    let cells = folder.cells_path().exists();
+    let journal = fs::metadata(folder.journal_path()).ok().map(|journal| journal.len());
     match (cells, journal) {
-        (None, None) => {
+        (false, None) => {
             notes.push("the run has no journal: it was stopped before its first cell; resume it with `crossover run --resume`".to_owned());
             return Ok(false);
         }
         // Tables without their journal, as when somebody shares only those. An emptied one must not empty them.
-        (Some(_), None) => notes.push(format!("the run has no journal: {UNCHECKED}")),
-        (Some(_), Some(_)) if is_emptied => notes.push(format!("the journal is empty: {UNCHECKED}")),
-        (None, Some(_)) if is_emptied => {
+        (true, None) => notes.push(format!("the run has no journal: {UNCHECKED}")),
+        // Even a journal without cells has a first line.
+        (true, Some(0)) => notes.push(format!("the journal is empty: {UNCHECKED}")),
+        (false, Some(0)) => {
             notes.push("the journal is empty: whatever it held is lost; `crossover run --resume` runs its cells again".to_owned());
             folder.finish()?;
         }
-        (Some(cells), Some(journal)) => match journalled(folder)?.cmp(&scan::rows(&folder.cells_path())?) {
-            // A journal that lost cells must not take them from tables that still have them.
-            Ordering::Less => {
-                notes.push(format!("the journal has fewer cells than the tables, which were made from it when it had more: {UNCHECKED}"));
-            }
-            // Times alone do not tell: a folder that was copied has those of the copy.
-            Ordering::Equal if cells >= journal => {}
-            _ => note_recovery(&folder.finish()?.recovery, notes),
-        },
+        // Not by the files' times: those of a copied folder say nothing.
+        (true, Some(length)) if scan::journal_bytes(&folder.cells_path())? == Some(length) => {}
+        // A journal that lost cells must not take them from tables that still have them.
+        (true, Some(_)) if journalled(folder)? < scan::rows(&folder.cells_path())? => {
+            notes.push(format!("the journal has fewer cells than the tables, which were made from it when it had more: {UNCHECKED}"));
+        }
         _ => note_recovery(&folder.finish()?.recovery, notes),
     }
     Ok(true)
@@ -110,10 +105,6 @@ fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool>
 
 fn journalled(folder: &RunFolder) -> Result<u64> {
     Ok(read_index(&folder.journal_path())?.cells.len() as u64)
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
 fn note_recovery(recovery: &Recovery, notes: &mut Vec<String>) {

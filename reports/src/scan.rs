@@ -98,6 +98,15 @@ pub(crate) fn rows(path: &Path) -> Result<u64> {
     ParquetReader::new(open(path)?).num_rows().map(|rows| rows as u64).map_err(ReportError::table(path))
 }
 
+/// How long the journal was that a table was made of, by its footer; tables of a layout before 5 do not say.
+pub(crate) fn journal_bytes(path: &Path) -> Result<Option<u64>> {
+    let mut reader = ParquetReader::new(open(path)?);
+    let metadata = reader.get_metadata().map_err(ReportError::table(path))?;
+    let mut entries = metadata.key_value_metadata.iter().flatten();
+    let entry = entries.find(|entry| entry.key == "crossover.journal_bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
+    Ok(entry)
+}
+
 /// Reads the footer and refuses what this program would misread.
 fn layout(path: &Path) -> Result<Layout> {
     let failure = ReportError::table(path);

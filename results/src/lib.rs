@@ -33,4 +33,4 @@ pub use machine::{Cache, Machine};
 pub use manifest::{Build, Instrument, Manifest, Noise, Part};
 pub use merge::{JOINED, Merged, merge};
 pub use run_folder::{Finished, RunFolder};
-pub use tables::{AxisColumns, TableWriter};
+pub use tables::{AxisColumns, Origin, TableWriter};

@@ -9,7 +9,7 @@ use crate::error::{Result, StoreError, excerpt};
 use crate::journal::{Index, Journal, Recovery, read_records};
 use crate::lock::RunLock;
 use crate::manifest::Manifest;
-use crate::tables::{AxisColumns, TableWriter};
+use crate::tables::{AxisColumns, Origin, TableWriter};
 
 const MANIFEST: &str = "manifest.json";
 const JOURNAL: &str = "journal.txt";
@@ -111,6 +111,9 @@ impl RunFolder {
     /// When the journal or the manifest cannot be read or the tables cannot be written; tables from before are then still there.
     pub fn finish(&self) -> Result<Finished> {
         let run = Manifest::read(&self.manifest_path())?.experiment;
+        // Before it is read: what is appended meanwhile makes it longer than the tables say.
+        let journal = self.journal_path();
+        let journal_bytes = fs::metadata(&journal).map_err(StoreError::io("read the journal", &journal))?.len();
         let mut axes = AxisColumns::default();
         let mut last = HashMap::new();
         for (place, record) in read_records(&self.journal_path())?.enumerate() {
@@ -118,7 +121,7 @@ impl RunFolder {
             axes.add(&record.axes);
             last.insert(record.id, place);
         }
-        let mut tables = TableWriter::create(&self.cells_path(), &self.samples_path(), &run, axes)?;
+        let mut tables = TableWriter::create(&self.cells_path(), &self.samples_path(), &Origin { run: &run, journal_bytes }, axes)?;
         let mut records = read_records(&self.journal_path())?;
         let (mut cells, mut samples) = (0, 0);
         for (place, record) in records.by_ref().enumerate() {

@@ -14,7 +14,7 @@ mod writer;
 mod tests;
 
 pub use axis_columns::AxisColumns;
-pub use writer::TableWriter;
+pub use writer::{Origin, TableWriter};
 
 pub(crate) use fixed::fixed_columns;
 pub(crate) use samples::check_batch;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crossover_protocol::{AccuracyFigures, Cell, MemoryFigures, PreparedReply, SupportLevel, TransformFigures};
+use crossover_protocol::{AccuracyFigures, MemoryFigures, PreparedReply, SupportLevel, TransformFigures};
 use crossover_results::schema::{
     Accuracy, Beside, Conditions, Matching, Memory, Record, SCHEMA_VERSION, Saved, Speed, Status, Stop, Transform,
 };
@@ -37,16 +37,6 @@ impl Draft {
     /// Nothing found yet.
     pub fn new(cell: PlannedCell, machine: String) -> Self {
         Self { cell, machine, build: None, elapsed: Duration::ZERO, prepared: None, memory: None, accuracy: None }
-    }
-
-    /// The cell as the wire wants it.
-    pub fn wire_cell(&self) -> Cell {
-        Cell {
-            id: self.cell.id.clone(),
-            variant: self.cell.variant.clone(),
-            engine: self.cell.engine.clone(),
-            axes: self.cell.axes.clone(),
-        }
     }
 
     /// A step failed.
@@ -215,7 +205,8 @@ fn matching(matched: &Match) -> Matching {
     Matching { mode: mode.name().to_owned(), share, target, cost }
 }
 
-fn support_name(support: SupportLevel) -> &'static str {
+/// The name used in records.
+pub fn support_name(support: SupportLevel) -> &'static str {
     match support {
         SupportLevel::Native => "native",
         SupportLevel::Composed => "composed",

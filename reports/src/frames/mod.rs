@@ -3,6 +3,7 @@
 
 pub(crate) mod accuracy;
 pub(crate) mod baseline;
+pub(crate) mod course;
 pub(crate) mod crossover;
 pub(crate) mod engines;
 pub(crate) mod failures;

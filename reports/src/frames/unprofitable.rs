@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use polars::prelude::*;
 
-use super::crossover::State;
+use super::course::State;
 use super::taken;
 use crate::columns::{RUN, Typed, axis_columns};
 

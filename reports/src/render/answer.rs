@@ -157,9 +157,8 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &st
         out += if shown.iter().any(|row| has_own.get(*row) == Some(true)) { ANOTHER } else { "" };
         out.push('\n');
     }
-    let verdicts = frame.texts("verdict")?;
-    let wins = |row: &usize| verdicts.get(*row).is_some_and(|verdict| ["from", "by", "up-to", "everywhere"].contains(&verdict));
-    let mut far_off: Vec<usize> = rows.iter().copied().filter(|row| pays.get(*row) != Some(true) && wins(row)).collect();
+    let wins = frame.flags("wins")?;
+    let mut far_off: Vec<usize> = rows.iter().copied().filter(|row| pays.get(*row) != Some(true) && wins.get(*row) == Some(true)).collect();
     far_off.sort_by(|a, b| errors.get(*a).unwrap_or(f64::INFINITY).total_cmp(&errors.get(*b).unwrap_or(f64::INFINITY)));
     far_off.retain(|row| seen.insert(variants.get(*row)));
     far_off.truncate(FAR_OFF);

@@ -6,7 +6,7 @@ use super::family_tables::alignment;
 use super::regime::{regime, spelled, value};
 use super::{Context, ratio};
 use crate::columns::{RUN, Typed, axis_name};
-use crate::frames::crossover::State;
+use crate::frames::course::State;
 use crate::text::markdown::{ABSENT, Align, Table, name};
 use crate::text::units::{figure, scientific, time};
 

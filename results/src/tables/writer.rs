@@ -30,12 +30,21 @@ pub struct TableWriter {
     samples: Table,
 }
 
+/// What tables are made of; their footers say it.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The run's name.
+    pub run: &'a str,
+    /// Bytes that its journal had: where it has others, the tables are not of all of it.
+    pub journal_bytes: u64,
+}
+
 impl TableWriter {
     /// Starts both tables. `axes` must have seen every record that will be pushed.
     ///
     /// # Errors
     /// When a file cannot be created.
-    pub fn create(cells: &Path, samples: &Path, run: &str, axes: AxisColumns) -> Result<Self> {
+    pub fn create(cells: &Path, samples: &Path, origin: &Origin<'_>, axes: AxisColumns) -> Result<Self> {
         let names = axes.names();
         let axis_kinds: Vec<_> = axes.kinds().map(|(axis, kind)| (axis.to_owned(), kind)).collect();
         let mut columns: Vec<_> = fixed_columns().iter().map(|fixed| Column::new(fixed.name, fixed.kind, fixed.nullable)).collect();
@@ -43,8 +52,8 @@ impl TableWriter {
         Ok(Self {
             axes,
             axis_kinds,
-            cells: Table::create(cells, "cells", columns, CELL_GROUP, metadata(run, Some(&names)))?,
-            samples: Table::create(samples, "samples", sample_columns(), SAMPLE_GROUP, metadata(run, None))?,
+            cells: Table::create(cells, "cells", columns, CELL_GROUP, metadata(origin, Some(&names)))?,
+            samples: Table::create(samples, "samples", sample_columns(), SAMPLE_GROUP, metadata(origin, None))?,
         })
     }
 
@@ -81,10 +90,11 @@ impl TableWriter {
 }
 
 /// What the footer says beside the schema.
-fn metadata(run: &str, axes: Option<&BTreeMap<String, String>>) -> Vec<KeyValue> {
+fn metadata(origin: &Origin<'_>, axes: Option<&BTreeMap<String, String>>) -> Vec<KeyValue> {
     let mut entries = vec![
         KeyValue::new("crossover.schema".to_owned(), SCHEMA_VERSION.to_string()),
-        KeyValue::new("crossover.run".to_owned(), run.to_owned()),
+        KeyValue::new("crossover.run".to_owned(), origin.run.to_owned()),
+        KeyValue::new("crossover.journal_bytes".to_owned(), origin.journal_bytes.to_string()),
     ];
     if let Some(axes) = axes {
         entries.push(KeyValue::new("crossover.axes".to_owned(), serde_json::json!(axes).to_string()));

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -16,17 +16,17 @@ use crate::definition;
 use crate::errors::{bad_input, environment};
 use crate::gate::builds::Repository;
 use crate::gate::pair::Builds;
-use crate::gate::stages::{Asked, Outcome, Stage, judge};
+use crate::gate::stages::{Asked, Outcome, Stage, Watch, judge};
 use crate::gate::{Findings, outputs};
 use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
 use crate::schedule::SystemClock;
-use crate::worker::conversation::{Conversation, Launcher};
+use crate::worker::conversation::Launcher;
 use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
 use super::run::Interrupt;
-use super::{gate_exact, own_worker, print, print_json};
+use super::{expect_cells, gate_exact, own_worker, print, print_json};
 
 /// Whose cells are timed where no experiment is named.
 const TIMED: &str = "gate";
@@ -46,9 +46,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     adopt_orphans();
     let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(TIMED))?)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
-    if let Some(why) = plan.why_empty() {
-        return Err(bad_input(format!("{}: {why}", definition.name)));
-    }
+    expect_cells(&plan)?;
     let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).filter(|cell| cell.unfit.is_none()).collect();
     let mut notes = Vec::new();
     let head = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
@@ -60,11 +58,10 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     greet(&mut base_launcher, "base", &base)?;
     greet(&mut head_launcher, "head", &head)?;
     let asked = Asked { min_effect: args.min_effect, budget: args.time_budget, seed: args.seed, ..Asked::default() };
-    let mut progress = Progress::new();
-    let stop = || interrupt.flag.load(Ordering::Relaxed);
+    let mut progress = Progress::new(Arc::clone(&interrupt.flag));
     let judged = interrupt.gently(|| {
         let mut builds = Builds { base: &mut base_launcher, head: &mut head_launcher };
-        judge(&mut builds, &cells, &asked, &SystemClock::start(), &stop, &mut |stage, done, all| progress.tell(stage, done, all))
+        judge(&mut builds, &cells, &asked, &SystemClock::start(), &mut progress)
     });
     progress.end();
     if judged.iter().all(|judged| matches!(judged.outcome, Outcome::New { .. } | Outcome::Neither { .. })) {
@@ -103,8 +100,7 @@ fn greet(launcher: &mut ProcessLauncher, side: &str, worker: &Path) -> Result<()
     let ready = launcher
         .start_clerk(HELLO)
         .map_err(|failure| environment(format!("the worker of {side}, {}, cannot be used: {failure}", worker.display())))?;
-    let conversation: Box<dyn Conversation> = ready.conversation;
-    conversation.quit();
+    ready.conversation.quit();
     Ok(())
 }
 
@@ -126,11 +122,12 @@ fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
 struct Progress {
     last: Instant,
     is_terminal: bool,
+    interrupted: Arc<AtomicBool>,
 }
 
-impl Progress {
-    fn new() -> Self {
-        Self { last: Instant::now(), is_terminal: io::stderr().is_terminal() }
+impl Watch for Progress {
+    fn stops(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     fn tell(&mut self, stage: Stage, done: usize, all: usize) {
@@ -142,6 +139,12 @@ impl Progress {
         let (begin, end) = if self.is_terminal { ("\r", "") } else { ("", "\n") };
         // Nobody may be there to read it: the gate goes on all the same.
         let _ = write!(io::stderr(), "{begin}{}: {done} of {all} pairs{end}", stage.name());
+    }
+}
+
+impl Progress {
+    fn new(interrupted: Arc<AtomicBool>) -> Self {
+        Self { last: Instant::now(), is_terminal: io::stderr().is_terminal(), interrupted }
     }
 
     fn end(&self) {

@@ -24,7 +24,7 @@ use crate::worker::process::adopt_orphans;
 
 use super::run::Interrupt;
 use super::text::{counted, wrap};
-use super::{own_worker, print, print_json};
+use super::{expect_cells, own_worker, print, print_json};
 
 /// The experiment whose cells are looked at where none is named; a baseline is called like its experiment.
 const EXACT: &str = "exact";
@@ -51,9 +51,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     adopt_orphans();
     let definition = definition::load(&file)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
-    if let Some(why) = plan.why_empty() {
-        return Err(bad_input(format!("{}: {why}", definition.name)));
-    }
+    expect_cells(&plan)?;
     let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).collect();
     let worker = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
     let mut launcher = ProcessLauncher::new(worker, definition.workers.clone(), Bounds::default(), Arc::clone(&interrupt.flag));
@@ -70,12 +68,9 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     if let Some(reason) = &args.accept {
         if let Some(bad) = rows.iter().find(|row| ["failed", "wrong"].contains(&row.support.as_str())) {
             let why = bad.why.as_deref().unwrap_or("it does not say why");
+            let Row { variant, engine, setting, support, .. } = bad;
             return Err(bad_input(format!(
-                "a cell that {} is no baseline: {} on {}, {}: {why}",
-                is(&bad.support),
-                bad.variant,
-                bad.engine,
-                bad.setting
+                "no baseline is made of a cell without a right output: {variant} on {engine}, {setting}, {support}: {why}"
             )));
         }
         write(&path, &rows)?;
@@ -85,10 +80,6 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     }
     say(args, &rows, &changes)?;
     Ok(if changes.iter().any(|change| change.verdict == Verdict::Regressed) { finding() } else { ExitCode::SUCCESS })
-}
-
-fn is(support: &str) -> &'static str {
-    if support == "wrong" { "is wrong" } else { "failed" }
 }
 
 /// A line behind those of earlier changes: when, how much, why.

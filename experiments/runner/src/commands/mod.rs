@@ -19,7 +19,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::Result;
 
-use crate::errors::{StdoutClosed, environment};
+use crate::errors::{StdoutClosed, bad_input, environment};
 use crate::plan::Plan;
 
 /// Prints through a buffer. A reader that has gone (`| head`) ends the command quietly; a full disk does not.
@@ -34,6 +34,11 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         io::ErrorKind::BrokenPipe => StdoutClosed.into(),
         _ => environment(format!("standard output cannot be written: {error}")),
     })
+}
+
+/// Refuses a plan without cells, and says what took them.
+fn expect_cells(plan: &Plan) -> Result<()> {
+    plan.why_empty().map_or(Ok(()), |why| Err(bad_input(format!("{}: {why}", plan.experiment()))))
 }
 
 /// Refuses a plan of which no cell can run for want of a file; where only some want it, their rows say so.

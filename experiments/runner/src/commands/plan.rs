@@ -11,22 +11,19 @@ use serde_json::json;
 
 use crate::cli::PlanArgs;
 use crate::definition::{self, Measure};
-use crate::errors::bad_input;
 use crate::paths;
 use crate::plan::{Group, Match, Plan, PlannedCell};
 use crate::progress::{Estimate, WEIGHED, Weight, rough};
 
 use super::text::{counted, wrap};
-use super::{expect_files, own_worker, print, print_json, processors};
+use super::{expect_cells, expect_files, own_worker, print, print_json, processors};
 
 /// Runs the command.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let selection = args.selection.selection()?;
     let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
     let plan = Plan::new(&definition, &own_worker::engine_names()?, selection)?;
-    if let Some(why) = plan.why_empty() {
-        return Err(bad_input(format!("{}: {why}", plan.experiment())));
-    }
+    expect_cells(&plan)?;
     expect_files(&plan)?;
     let time = predicted(&plan, &definition.measure);
     match (args.count, args.json) {

@@ -7,9 +7,10 @@ use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
 use crossover_variants::matching::MatchMode;
 use crossover_variants::registry;
-use crossover_variants::resolve::{check_value, closest};
+use crossover_variants::resolve::closest;
 use toml::Spanned;
 
+use super::bases::{Bases, check_bases, find_base};
 use super::error::{DefinitionError, Source};
 use super::model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Sweep, WorkerCommand};
 use super::reader::MAX_NAME;
@@ -17,10 +18,7 @@ use super::wire::{WireAxis, WireDefinition, WireExclude, WireSweep, WireWorker};
 use crate::filter::Filter;
 use crate::series::{self, Wanted};
 
-type Result<T> = std::result::Result<T, DefinitionError>;
-
-/// Settings by the name of their base.
-type Bases = BTreeMap<String, Vec<AxisSetting>>;
+pub(super) type Result<T> = std::result::Result<T, DefinitionError>;
 
 pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definition> {
     check_name(source, "name", &wire.name)?;
@@ -51,43 +49,6 @@ pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definiti
         sweeps,
         measure: wire.measure,
         workers,
-    })
-}
-
-/// Named settings; a base may say things that only some of its sweeps' variants know.
-fn check_bases(source: Source<'_>, all: &[&'static Descriptor], wire: Vec<(Spanned<String>, Vec<WireAxis>)>) -> Result<Bases> {
-    let mut bases = Bases::new();
-    for (name, axes) in wire {
-        check_name(source, "the name of a base", &name)?;
-        let axes = check_axes(source, "any family", all, all, axes)?;
-        expect_takers(source, all, &name, &axes)?;
-        bases.insert(name.into_inner(), axes);
-    }
-    Ok(bases)
-}
-
-/// Each value of a base must be one that some variant takes; a sweep says the same of its own when it is planned.
-fn expect_takers(source: Source<'_>, all: &[&'static Descriptor], base: &Spanned<String>, settings: &[AxisSetting]) -> Result<()> {
-    for (setting, name) in settings.iter().flat_map(|setting| setting.names.iter().map(move |name| (setting, name))) {
-        let takes = |value: &AxisValue| {
-            let mut axes = all.iter().filter_map(|variant| variant.axis(name).map(|axis| (variant.name, axis)));
-            axes.any(|(variant, axis)| check_value(variant, axis, value).is_ok())
-        };
-        let untaken = |value: &&Wanted| matches!(value, Wanted::Exact(value) if !takes(value));
-        if let Some(value) = setting.values_of(name).find(untaken) {
-            let message = format!("no variant takes {name} = {value}, which the base {:?} sets", base.get_ref());
-            let help = r#"a base holds axes and no other bases; a sweep may name several: base = ["one", "two"]"#;
-            return Err(source.error(base.span(), message, help));
-        }
-    }
-    Ok(())
-}
-
-fn find_base<'a>(source: Source<'_>, bases: &'a Bases, name: &Spanned<String>) -> Result<&'a [AxisSetting]> {
-    bases.get(name.get_ref()).map(Vec::as_slice).ok_or_else(|| {
-        let nearest = closest(name.get_ref(), bases.keys().map(String::as_str)).map(|near| format!("did you mean {near:?}? "));
-        let help = format!("{}a base is a table [bases.{}] of axes", nearest.unwrap_or_default(), name.get_ref());
-        source.error(name.span(), format!("there is no base {:?}", name.get_ref()), help)
     })
 }
 
@@ -283,7 +244,7 @@ fn check_axis(
 }
 
 /// The settings of one table, in which no axis may stand twice.
-fn check_axes(
+pub(super) fn check_axes(
     source: Source<'_>,
     nobody: &str,
     variants: &[&'static Descriptor],
@@ -381,7 +342,7 @@ fn check_worker(source: Source<'_>, wire: WireWorker) -> Result<(String, WorkerC
 }
 
 /// Letters, digits, '-' and '_': names become folders and columns.
-fn check_name(source: Source<'_>, called: &str, name: &Spanned<String>) -> Result<()> {
+pub(super) fn check_name(source: Source<'_>, called: &str, name: &Spanned<String>) -> Result<()> {
     let text = name.get_ref();
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if plain && (1..=MAX_NAME).contains(&text.len()) {

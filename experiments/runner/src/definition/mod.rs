@@ -4,6 +4,7 @@
 //! weighs values against each other. What comes out can be planned; whether the axis values fit each variant is the plan's affair,
 //! as `--set` and `--filter` may still change them. It trades serde's brevity for errors that say where, what and what instead.
 
+mod bases;
 mod check;
 mod error;
 mod model;

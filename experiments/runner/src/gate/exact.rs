@@ -19,11 +19,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use crossover_protocol::{Cell, SupportLevel};
+use crossover_results::schema::Status;
 use crossover_results::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::bad_input;
+use crate::outcome::support_name;
 use crate::plan::PlannedCell;
 use crate::worker::conversation::Launcher;
 use crate::worker::failure::WorkerFailure;
@@ -103,7 +104,7 @@ pub fn look(launcher: &mut dyn Launcher, cell: &PlannedCell, design: &Design) ->
     match fill(&mut row, launcher, cell, design) {
         Ok(()) => {}
         Err(failure) if failure.is_interruption() => return Err(failure),
-        Err(failure) if failure.status() == crossover_results::schema::Status::Unsupported => {}
+        Err(failure) if failure.status() == Status::Unsupported => {}
         Err(failure) => {
             "failed".clone_into(&mut row.support);
             row.why = Some(failure.to_string());
@@ -114,8 +115,7 @@ pub fn look(launcher: &mut dyn Launcher, cell: &PlannedCell, design: &Design) ->
 
 fn fill(row: &mut Row, launcher: &mut dyn Launcher, cell: &PlannedCell, design: &Design) -> Result<(), WorkerFailure> {
     let mut worker = launcher.start(&cell.engine, cell.threads(), design.deadline)?.conversation;
-    let wire = Cell { id: cell.id.clone(), variant: cell.variant.clone(), engine: cell.engine.clone(), axes: cell.axes.clone() };
-    let prepared = steps::prepare(worker.as_mut(), wire, None, design.deadline)?;
+    let prepared = steps::prepare(worker.as_mut(), cell.wire(), None, design.deadline)?;
     row.isa.clone_from(&prepared.isa);
     row.flops = Some(prepared.flops);
     let verified = steps::verify(worker.as_mut(), None, design.deadline)?;
@@ -123,12 +123,7 @@ fn fill(row: &mut Row, launcher: &mut dyn Launcher, cell: &PlannedCell, design: 
     let memory = steps::account(worker.as_mut(), design.deadline)?;
     row.declared_bytes = Some(memory.weight_bytes + memory.activation_bytes + memory.scratch_bytes + memory.state_bytes);
     row.warm_allocations = memory.warm_allocations;
-    let support = match prepared.support {
-        SupportLevel::Native => "native",
-        SupportLevel::Composed => "composed",
-        SupportLevel::Emulated => "emulated",
-    };
-    support.clone_into(&mut row.support);
+    support_name(prepared.support).clone_into(&mut row.support);
     if let Verified::Judged(figures) = verified {
         (row.err_impl, row.tolerance_used) = (figures.err_impl, figures.tolerance_used);
         if !figures.passed {

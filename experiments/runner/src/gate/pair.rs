@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crossover_protocol::{Cell, MeasuredSample, SupportLevel};
+use crossover_protocol::{MeasuredSample, SupportLevel};
 
 use crate::plan::PlannedCell;
 use crate::schedule::Clock;
@@ -159,8 +159,7 @@ fn start(
 ) -> Result<Warm, Untimed> {
     let ready = builds.of(side).start(&cell.engine, cell.threads(), design.deadline)?;
     let mut worker = ready.conversation;
-    let wire = Cell { id: cell.id.clone(), variant: cell.variant.clone(), engine: cell.engine.clone(), axes: cell.axes.clone() };
-    let prepared = steps::prepare(worker.as_mut(), wire, None, design.deadline)?;
+    let prepared = steps::prepare(worker.as_mut(), cell.wire(), None, design.deadline)?;
     if prepared.support == SupportLevel::Emulated {
         return Err(Untimed::Emulated);
     }

@@ -122,23 +122,31 @@ struct Running {
     outcome: Option<Outcome>,
 }
 
-/// Tells how far the gate is: the stage, pairs done and pairs to do.
-pub type Tell<'t> = dyn FnMut(Stage, usize, usize) + 't;
+/// Whoever watches: is told the stage, pairs done and pairs to do, and may end it.
+pub trait Watch {
+    /// How far the gate is.
+    fn tell(&mut self, stage: Stage, done: usize, all: usize);
 
-/// Judges the cells. `stop` says whether the user wants to end it; then the rest is inconclusive.
-pub fn judge(
-    builds: &mut Builds<'_>,
-    cells: &[PlannedCell],
-    asked: &Asked,
-    clock: &dyn Clock,
-    stop: &dyn Fn() -> bool,
-    tell: &mut Tell<'_>,
-) -> Vec<Judged> {
-    let began = clock.now();
-    let is_over = || stop() || asked.budget.is_some_and(|budget| clock.now().saturating_sub(began) >= budget);
-    let mut random = Random::new(asked.seed);
+    /// Whether the user wants to end it.
+    fn stops(&self) -> bool;
+}
+
+/// A gate at work.
+struct Gate<'a, 'b> {
+    builds: &'a mut Builds<'b>,
+    cells: &'a [PlannedCell],
+    asked: &'a Asked,
+    clock: &'a dyn Clock,
+    began: Duration,
+    random: Random,
+    watch: &'a mut dyn Watch,
+}
+
+/// Judges the cells. What there is no time for, or what is stopped, is inconclusive.
+pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, clock: &dyn Clock, watch: &mut dyn Watch) -> Vec<Judged> {
+    let mut gate = Gate { builds, cells, asked, clock, began: clock.now(), random: Random::new(asked.seed), watch };
     let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, logs: Vec::new(), outcome: None }).collect();
-    take_pairs(builds, cells, &mut all, asked, (Stage::Screening, asked.screening), clock, &is_over, &mut random, tell);
+    gate.take_pairs(&mut all, Stage::Screening, asked.screening);
     for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() == asked.screening) {
         let evidence = Evidence::of(&one.logs);
         if evidence.excludes(asked.min_effect) {
@@ -148,11 +156,45 @@ pub fn judge(
     }
     let mut suspects: Vec<Running> = all.extract_if(.., |one| one.outcome.is_none()).collect();
     suspects.iter_mut().for_each(|one| one.logs.clear());
-    take_pairs(builds, cells, &mut suspects, asked, (Stage::Confirmation, asked.confirmation), clock, &is_over, &mut random, tell);
+    gate.take_pairs(&mut suspects, Stage::Confirmation, asked.confirmation);
     conclude(&mut suspects, asked);
     all.extend(suspects);
     all.sort_by_key(|one| one.at);
     all.into_iter().map(|one| Judged { cell: cells[one.at].clone(), outcome: one.outcome.unwrap_or(Outcome::NoTime) }).collect()
+}
+
+impl Gate<'_, '_> {
+    fn is_over(&self) -> bool {
+        self.watch.stops() || self.asked.budget.is_some_and(|budget| self.clock.now().saturating_sub(self.began) >= budget)
+    }
+
+    /// So many pairs of each cell, in random order round by round.
+    fn take_pairs(&mut self, running: &mut [Running], stage: Stage, pairs: usize) {
+        let (all, mut done) = (running.len() * pairs, 0);
+        for round in 0..pairs {
+            let mut order: Vec<usize> = (0..running.len()).collect();
+            self.random.shuffle(&mut order);
+            for at in order {
+                if self.is_over() {
+                    return;
+                }
+                let one = &mut running[at];
+                if one.outcome.is_none() {
+                    // The outputs are looked at once; later pairs are of the same builds.
+                    let verified = stage == Stage::Screening && round == 0;
+                    match measure(self.builds, &self.cells[one.at], &self.asked.design, self.clock, &mut self.random, verified) {
+                        Ok(log) => one.logs.push(log),
+                        Err(Trouble::Interrupted) => return,
+                        Err(Trouble::Base(why)) => one.outcome = Some(Outcome::New { why }),
+                        Err(Trouble::Head(why)) => one.outcome = Some(Outcome::Lost { why }),
+                        Err(Trouble::Both(why)) => one.outcome = Some(Outcome::Neither { why }),
+                    }
+                }
+                done += 1;
+                self.watch.tell(stage, done, all);
+            }
+        }
+    }
 }
 
 /// Verdicts of the suspects, from however many pairs there was time for.
@@ -166,44 +208,5 @@ fn conclude(suspects: &mut [Running], asked: &Asked) {
     for ((one, evidence), corrected) in open.into_iter().zip(corrected) {
         let verdict = evidence.verdict(corrected, asked.min_effect);
         one.outcome = Some(Outcome::Timed { stage: Stage::Confirmation, evidence, corrected, verdict });
-    }
-}
-
-#[expect(clippy::too_many_arguments, reason = "one call each for two stages that share all of it")]
-fn take_pairs(
-    builds: &mut Builds<'_>,
-    cells: &[PlannedCell],
-    running: &mut [Running],
-    asked: &Asked,
-    (stage, pairs): (Stage, usize),
-    clock: &dyn Clock,
-    is_over: &dyn Fn() -> bool,
-    random: &mut Random,
-    tell: &mut Tell<'_>,
-) {
-    let all = running.len() * pairs;
-    let mut done = 0;
-    for round in 0..pairs {
-        let mut order: Vec<usize> = (0..running.len()).collect();
-        random.shuffle(&mut order);
-        for at in order {
-            if is_over() {
-                return;
-            }
-            let one = &mut running[at];
-            if one.outcome.is_none() {
-                // The outputs are looked at once; later pairs are of the same builds.
-                let verified = stage == Stage::Screening && round == 0;
-                match measure(builds, &cells[one.at], &asked.design, clock, random, verified) {
-                    Ok(log) => one.logs.push(log),
-                    Err(Trouble::Interrupted) => return,
-                    Err(Trouble::Base(why)) => one.outcome = Some(Outcome::New { why }),
-                    Err(Trouble::Head(why)) => one.outcome = Some(Outcome::Lost { why }),
-                    Err(Trouble::Both(why)) => one.outcome = Some(Outcome::Neither { why }),
-                }
-            }
-            done += 1;
-            tell(stage, done, all);
-        }
     }
 }

@@ -8,7 +8,7 @@ use crossover_protocol::{Request, Response};
 use super::Findings;
 use super::outputs;
 use super::pair::Builds;
-use super::stages::{Asked, Judged, Outcome, Stage, judge};
+use super::stages::{Asked, Judged, Outcome, Stage, Watch, judge};
 use super::verdict::Verdict;
 use crate::plan::PlannedCell;
 use crate::schedule::fakes::{FakeClock, FakeLauncher, Script, World, group};
@@ -72,6 +72,17 @@ impl Conversation for OneProcess {
     }
 }
 
+/// Watches nothing.
+struct Nobody;
+
+impl Watch for Nobody {
+    fn tell(&mut self, _: Stage, _: usize, _: usize) {}
+
+    fn stops(&self) -> bool {
+        false
+    }
+}
+
 /// Cells by how much longer head takes.
 fn gate(cells: &[(&str, f64)], spread: f64, asked: &Asked) -> (Rc<World>, Vec<Judged>) {
     let world = Rc::new(World::default());
@@ -88,7 +99,7 @@ fn judged(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Vec<
     let (mut base, mut head) = (build("base", 3), build("head", 4));
     let cells: Vec<PlannedCell> = group(names).cells;
     let mut builds = Builds { base: &mut base, head: &mut head };
-    judge(&mut builds, &cells, asked, &FakeClock(Rc::clone(world)), &|| false, &mut |_, _, _| {})
+    judge(&mut builds, &cells, asked, &FakeClock(Rc::clone(world)), &mut Nobody)
 }
 
 fn verdicts(judged: &[Judged]) -> Vec<&'static str> {

@@ -26,6 +26,7 @@ mod walk;
 use std::collections::{BTreeMap, HashSet};
 
 use crossover_core::axes::{Axes, AxisValue};
+use crossover_protocol::Cell;
 use crossover_variants::registry;
 
 use crate::definition::Definition;
@@ -71,6 +72,11 @@ impl PlannedCell {
     /// The threads that its engine may use.
     pub fn threads(&self) -> u32 {
         self.axes.get("threads").and_then(AxisValue::as_int).and_then(|count| u32::try_from(count).ok()).unwrap_or(1)
+    }
+
+    /// As workers are asked for it.
+    pub fn wire(&self) -> Cell {
+        Cell { id: self.id.clone(), variant: self.variant.clone(), engine: self.engine.clone(), axes: self.axes.clone() }
     }
 }
 

@@ -93,7 +93,7 @@ impl Scheduler<'_> {
         let output = (!hello.capabilities.judges).then(|| files.output().to_owned());
         let figures = match steps::verify(worker.as_mut(), output, deadline)? {
             Verified::Judged(figures) => figures,
-            Verified::Written => self.exchange.judge(self.launcher, &draft.wire_cell(), &files, deadline)?,
+            Verified::Written => self.exchange.judge(self.launcher, &draft.cell.wire(), &files, deadline)?,
         };
         let passed = figures.passed;
         draft.accuracy = Some(figures);
@@ -119,7 +119,7 @@ impl Scheduler<'_> {
             self.farewell(&draft.cell, conversation)?;
             return Err(Trouble::Incapable(format!("the worker {} does not empty caches: ask for {CACHE} = {WARM}", hello.worker)));
         }
-        let cell = draft.wire_cell();
+        let cell = draft.cell.wire();
         let inputs = match hello.capabilities.draws_inputs {
             true => None,
             false => Some(self.exchange.inputs(self.launcher, &cell, files, deadline)?),

@@ -18,7 +18,7 @@ use polars::prelude::*;
 
 use self::tables::{Conditions, Figure, Here, Measure, PaperTable};
 use super::baseline::base;
-use super::crossover::State;
+use super::course::State;
 use super::order::AxisRoles;
 use super::taken;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};

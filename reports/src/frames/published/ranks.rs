@@ -2,14 +2,14 @@
 //!
 //! Over the pairs of one table, setting, measure, machine, engine, precision, number of threads and regime. The order is Kendall's tau-b over those of
 //! each length, and over all: never between lengths, as both sides fall or rise with the length whatever the methods do. It *agrees* where chance alone gives such an order in fewer than 5 % of cases, *differs* where that holds of the opposite
-//! order, and is *unclear* else. The crossing is found as in [`super::super::crossover`], on both sides over the lengths that both have, and against the
+//! order, and is *unclear* else. The crossing is found as in [`super::super::course`], on both sides over the lengths that both have, and against the
 //! table's dense method, not against the strong baseline.
 
 use std::collections::BTreeMap;
 
 use polars::prelude::*;
 
-use super::super::crossover::{Verdict, along};
+use super::super::course::{Verdict, along};
 use super::super::taken;
 use super::tables::Measure;
 use super::{NEAR, Pair};

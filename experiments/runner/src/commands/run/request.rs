@@ -11,7 +11,7 @@ use crossover_results::{JOINED, Part};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SelectionArgs;
-use crate::commands::{expect_files, own_worker, processors};
+use crate::commands::{expect_cells, expect_files, own_worker, processors};
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, environment};
 use crate::plan::{Override, Plan, Selection};
@@ -79,9 +79,7 @@ impl Request {
             part = Some(Part { index: shard.index(), count: shard.count(), plan_hash: walk(&plan).0, cells: plan.cell_count() });
             plan = plan.part(shard)?;
         }
-        if let Some(why) = plan.why_empty() {
-            return Err(bad_input(format!("{}: {why}", definition.name)));
-        }
+        expect_cells(&plan)?;
         expect_files(&plan)?;
         let (plan_hash, threads) = walk(&plan);
         if let Some(fewest) = threads.first().filter(|fewest| **fewest > processors()) {
