@@ -254,7 +254,10 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = folder(temporary.path());
         let mut older = table(&folder).drop_many(["error_ratio", "isa", "beside_median_ns"]);
-        let metadata = KeyValueMetadata::from_static(vec![("crossover.schema".to_owned(), "1".to_owned())]);
+        // Of the whole journal, or the table would be made anew from it.
+        let journal_bytes = std::fs::metadata(folder.journal_path()).unwrap().len().to_string();
+        let entries = [("crossover.schema", "1".to_owned()), ("crossover.journal_bytes", journal_bytes)];
+        let metadata = KeyValueMetadata::from_static(entries.map(|(key, value)| (key.to_owned(), value)).into());
         let writer = ParquetWriter::new(File::create(folder.cells_path()).unwrap()).with_compression(ParquetCompression::Uncompressed);
         writer.with_key_value_metadata(Some(metadata)).finish(&mut older).unwrap();
         let cells = collect(&crate::runs::open(&[temporary.path().to_owned()]).unwrap()).unwrap();
@@ -289,7 +292,10 @@ mod tests {
         let temporary = tempfile::tempdir().unwrap();
         let folder = folder(temporary.path());
         let mut other = table(&folder).lazy().with_column(lit("x").alias("median_ns")).collect().unwrap();
-        let metadata = KeyValueMetadata::from_static(vec![("crossover.schema".to_owned(), "1".to_owned())]);
+        // Of the whole journal, or the table would be made anew from it.
+        let journal_bytes = std::fs::metadata(folder.journal_path()).unwrap().len().to_string();
+        let entries = [("crossover.schema", "1".to_owned()), ("crossover.journal_bytes", journal_bytes)];
+        let metadata = KeyValueMetadata::from_static(entries.map(|(key, value)| (key.to_owned(), value)).into());
         let writer = ParquetWriter::new(File::create(folder.cells_path()).unwrap()).with_compression(ParquetCompression::Uncompressed);
         writer.with_key_value_metadata(Some(metadata)).finish(&mut other).unwrap();
         let error = collect(&crate::runs::open(&[temporary.path().to_owned()]).unwrap()).unwrap_err().to_string();
