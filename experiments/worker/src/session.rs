@@ -91,6 +91,8 @@ impl Session {
         let prepared =
             dispatch::prepare(&cell.engine, &cell.variant, &problem.axes, &inputs).ok_or_else(|| unknown_engine(&cell.engine))?;
         let prepared = prepared.map_err(fault)?;
+        #[cfg(feature = "planted")]
+        let prepared = crate::planted::slowed(prepared).map_err(|error| bad_request(error.to_string()))?;
         let reply = PreparedReply {
             support,
             reason,

@@ -17,7 +17,7 @@
 use crossover_results::statistics::student;
 
 /// The probability of a false alarm over all cells of a gate together.
-pub const LEVEL: f64 = 0.05;
+pub const LEVEL: f64 = 0.01;
 
 /// Pairs for which all sign patterns are gone through; more are not taken.
 pub const MOST_PAIRS: usize = 20;

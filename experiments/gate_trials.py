@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Tries the regression gate on builds of which it is known what it should say, and counts how often it does.
+
+    gate_trials.py PROGRAMS [--trials same,hogs,..] [--comparisons N] [--write METHODOLOGY.md]
+
+PROGRAMS is the folder of `crossover`, `crossover-worker` and `crossover-worker-planted` (`just gate-trials` builds them). A comparison is one cell
+in one gate; gates with other seeds follow each other until a trial has N comparisons, or its own number. Trials:
+
+    same       a worker beside its copy
+    hogs       the same, while two busy processes compete for the processors
+    relinked   beside the same worker linked anew, with code that nobody calls before its own
+    overload   a worker beside its copy, while four busy processes a processor compete
+    slower-5   beside a worker whose calls do 5 % more work
+    slower-10  beside one that does 10 % more
+
+An alarm is a verdict other than pass or inconclusive, a gain as well as a loss. With --write the table's rows are put into that file, between its
+markers. Exits with 1 where a trial finds less than is asked of it, with 2 where a gate does not run.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+
+MARKERS = "<!-- gate trials: written by experiments/gate_trials.py -->", "<!-- end of gate trials -->"
+HEAD = ["| trial | asked | alarms | inconclusive | passed | of | seconds a cell | load |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+
+
+class Trial:
+    """What is compared with the plain worker, beside how many busy processes, and what should come out."""
+
+    def __init__(self, words, asked, good, comparisons, head="crossover-worker", hogs=0, work=None, least_s=None):
+        self.words, self.asked, self.good, self.comparisons = words, asked, good, comparisons
+        self.head, self.hogs, self.work, self.least_s = head, hogs, work, least_s
+
+
+def quiet(counts):
+    """At most one alarm in 500, and none in fewer."""
+    return counts["regressed"] + counts["improved"] <= sum(counts.values()) // 500
+
+
+def found(share):
+    return lambda counts: counts["regressed"] >= share * sum(counts.values())
+
+
+PROCESSORS = len(os.sched_getaffinity(0))
+TRIALS = {
+    "same": Trial("a worker beside its copy", "<= 1 alarm in 500", quiet, 500),
+    "hogs": Trial("the same, two busy processes", "<= 1 alarm in 500", quiet, 500, hogs=2),
+    "relinked": Trial("the same code, linked anew with padding", "<= 1 alarm in 500", quiet, 500, head="crossover-worker-planted"),
+    "overload": Trial("a copy, four busy processes a processor", "no alarm", lambda counts: counts["regressed"] + counts["improved"] == 0, 100,
+                      hogs=4 * PROCESSORS),
+    "slower-5": Trial("5 % more work", ">= 95 % regressed", found(0.95), 200, head="crossover-worker-planted", work=0.05, least_s=15),
+    "slower-10": Trial("10 % more work", ">= 99 % regressed", found(0.99), 200, head="crossover-worker-planted", work=0.1, least_s=15),
+}
+
+
+@contextlib.contextmanager
+def busy(count):
+    """Processes that compute until the end of the block."""
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
+def gate(programs, head, trial, seed, filters):
+    environment = dict(os.environ)
+    environment.pop("CROSSOVER_PLANTED_WORK", None)
+    if trial.work is not None:
+        environment["CROSSOVER_PLANTED_WORK"] = str(trial.work)
+    command = [programs / "crossover", "gate", "--json", "--seed", str(seed), "--base-worker", programs / "crossover-worker", "--head-worker", head]
+    for text in filters:
+        command += ["--filter", text]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1, 4):
+        raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}")
+    cells = json.loads(done.stdout)["cells"]
+    for cell in cells:
+        # One that is not timed in both builds is no comparison, and nobody planted that.
+        if "ratio" not in cell:
+            raise RuntimeError(f"{cell['variant']} on {cell['engine']} was not compared: {cell.get('reason')}")
+    return cells
+
+
+def attempt(programs, name, trial, comparisons, filters):
+    counts, cells, took, loads, seed = Counter(), 0, 0.0, [], 0
+    misses = Counter()
+    with tempfile.TemporaryDirectory() as folder, busy(trial.hogs):
+        # Another file for the kernel and the page cache, as a head that was built has.
+        head = shutil.copy(programs / trial.head, folder)
+        while cells < comparisons:
+            seed += 1
+            began = time.monotonic()
+            judged = gate(programs, head, trial, seed, filters)
+            took += time.monotonic() - began
+            loads.append(os.getloadavg()[0])
+            cells += len(judged)
+            counts.update(cell["verdict"] for cell in judged)
+            wanted = "regressed" if trial.work else None
+            for cell in judged:
+                is_alarm = cell["verdict"] in ("regressed", "improved")
+                if cell["verdict"] != wanted if wanted else is_alarm:
+                    misses[f"{cell['variant']} on {cell['engine']} {cell['axes'].get('precision', '')}: {cell['verdict']}, "
+                           f"{cell['ratio']:.3f} [{cell['ratio_low'] or 0:.3f}, {cell['ratio_high'] or 0:.3f}], {cell['pairs']} pairs"] += 1
+            print(f"{name}: {cells} of {comparisons}, {dict(counts)}", file=sys.stderr, flush=True)
+    seconds = took / cells
+    good = trial.good(counts) and (trial.least_s is None or seconds <= trial.least_s)
+    for text in misses:
+        print(f"  {text}", file=sys.stderr)
+    alarms = counts["regressed"] + counts["improved"]
+    row = (f"| {name}: {trial.words} | {trial.asked} | {alarms} | {counts['inconclusive']} | {counts['pass']} | {cells} | {seconds:.1f} "
+           f"| {sum(loads) / len(loads):.1f} |")
+    return row, good
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    return f"{model}, {PROCESSORS} processors"
+
+
+def splice(path, rows):
+    """Rows of these trials take the places of earlier ones; others stay."""
+    text = path.read_text(encoding="utf-8")
+    begin, end = (text.find(marker) for marker in MARKERS)
+    if begin < 0 or end < begin:
+        raise RuntimeError(f"{path} has not the markers {MARKERS[0]} and {MARKERS[1]}")
+    old = [line for line in text[begin:end].splitlines() if line.startswith("| ")]
+    kept = {line[2:].split(":", 1)[0]: line for line in old + rows}
+    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in TRIALS if name in kept), "", f"Measured on {machine()}.", ""]
+    path.write_text(text[:begin] + "\n".join(lines) + text[end:], encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("programs", type=pathlib.Path)
+    parser.add_argument("--trials", default=",".join(TRIALS), help="which, separated by commas")
+    parser.add_argument("--comparisons", type=int, help="how many in each trial, instead of its own number")
+    parser.add_argument("--filter", action="append", default=[], help="which cells of the experiment `gate`")
+    parser.add_argument("--write", type=pathlib.Path, help="the file whose table gets the rows")
+    arguments = parser.parse_args()
+    names = arguments.trials.split(",")
+    for name in names:
+        if name not in TRIALS:
+            parser.error(f"there is no trial {name!r}; there are {', '.join(TRIALS)}")
+    rows, bad = [], []
+    try:
+        for name in names:
+            row, good = attempt(arguments.programs.resolve(), name, TRIALS[name], arguments.comparisons or TRIALS[name].comparisons, arguments.filter)
+            rows.append(row)
+            if not good:
+                bad.append(name)
+            if arguments.write:
+                splice(arguments.write, rows)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(HEAD + rows))
+    for name in bad:
+        print(f"{name}: less than was asked")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
