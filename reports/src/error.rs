@@ -89,6 +89,19 @@ pub enum ReportError {
         /// What the library says.
         message: String,
     },
+    /// Files in the report's folder that no report has written.
+    #[error(
+        "{} has {} already, which no report has written, so nothing was written; move {} away, or name another folder with --out",
+        folder.display(),
+        named(files),
+        if files.len() == 1 { "it" } else { "them" }
+    )]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// The files in it that the report would have replaced.
+        files: Vec<PathBuf>,
+    },
     /// The report's folder.
     #[error("cannot make the report's folder {}: {source}; name another one with --out", path.display())]
     OutFolder {
@@ -97,6 +110,14 @@ pub enum ReportError {
         /// The system's answer.
         source: std::io::Error,
     },
+}
+
+/// A few names, and how many more.
+fn named(files: &[PathBuf]) -> String {
+    const NAMED: usize = 3;
+    let few: Vec<String> = files.iter().take(NAMED).map(|file| file.display().to_string()).collect();
+    let more = files.len() - few.len();
+    if more == 0 { few.join(", ") } else { format!("{} and {more} more", few.join(", ")) }
 }
 
 impl ReportError {

@@ -56,6 +56,7 @@ mod fits;
 mod frames;
 mod html;
 mod labels;
+mod out_folder;
 mod pictures;
 mod render;
 mod report;

@@ -1,12 +1,13 @@
 //! From run folders to the files of a report.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::answers::{Answers, answer};
 use crate::error::{ReportError, Result};
 use crate::html;
+use crate::out_folder::OutFolder;
 use crate::pictures::{self, Picture, embedded};
 use crate::render::summary::Shown;
 use crate::render::{self, Context};
@@ -18,8 +19,6 @@ use crossover_results::write_atomically;
 const SUMMARY: &str = "summary.md";
 const CELLS: &str = "cells.csv";
 const PAGE: &str = "index.html";
-/// Lists the files of the report, so that the next one in the same folder knows what to remove.
-const OWN_FILES: &str = ".files";
 
 /// Pictures that go into another document with the answer.
 const SPLICED: usize = 2;
@@ -46,6 +45,8 @@ pub struct Outcome {
     pub runs: usize,
     /// Cells in the report.
     pub cells: usize,
+    /// Files of an earlier report in the same folder that this one does not have, and that were removed.
+    pub removed: Vec<String>,
     /// What must not be overlooked; the report says it too.
     pub warnings: Vec<String>,
     /// True where a share of a ceiling is impossible: exit code 1.
@@ -55,8 +56,10 @@ pub struct Outcome {
 /// Writes the report on `runs` into the folder `out`, each file whole or not at all; then its answer into the document `splice`.
 ///
 /// # Errors
-/// When a run cannot be read, was written by a newer version, the folder cannot be written, or the document has no place for the answer.
+/// When a run cannot be read, was written by a newer version, the folder cannot be written or holds a file of somebody else under a name of the
+/// report's, or the document has no place for the answer.
 pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Option<&Path>) -> Result<Outcome> {
+    let splice = splice.map(|document| Splice::of(document, formats)).transpose()?;
     let runs = runs::open(runs)?;
     let answers = answer(&runs)?;
     let context = Context::of(&answers)?;
@@ -92,64 +95,54 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((PAGE.to_owned(), html::page(&answers, &links)?));
     }
-    write_files(out, &files, drawn.values().flatten().chain(&engines))?;
-    if let Some(document) = splice {
-        splice_into(document, out, (&answers, &context), &foremost)?;
+    let removed = OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines)))?;
+    if let Some(splice) = splice {
+        splice.write(out, (&answers, &context), &foremost)?;
     }
     let mut warnings: Vec<String> =
         runs.iter().flat_map(|run| run.notes.iter().map(move |note| format!("run {}: {note}", run.label))).collect();
     warnings.extend((!over.is_empty()).then(|| impossible(over.len())));
-    Ok(Outcome { entry, page, runs: runs.len(), cells: answers.cells.height(), finding: !over.is_empty(), warnings })
+    Ok(Outcome { entry, page, runs: runs.len(), cells: answers.cells.height(), removed, finding: !over.is_empty(), warnings })
 }
 
-/// Writes all files, and removes those of an earlier report in the same folder that this one does not have: a document of a family that
-/// is gone would look like one of this report's.
-fn write_files<'p>(out: &Path, files: &[(String, String)], pictures: impl Iterator<Item = &'p Picture>) -> Result<()> {
+/// Documents, tables, page and pictures by their names in the report's folder.
+fn all<'p>(files: &'p [(String, String)], pictures: impl Iterator<Item = &'p Picture>) -> BTreeMap<String, &'p str> {
     let pictures = pictures.map(|picture| (format!("{}/{}", pictures::FOLDER, picture.file), picture.svg.as_str()));
-    let files: BTreeMap<String, &str> = pictures.chain(files.iter().map(|(file, text)| (file.clone(), text.as_str()))).collect();
-    let make = |folder: &Path| fs::create_dir_all(folder).map_err(|source| ReportError::OutFolder { path: folder.to_owned(), source });
-    make(out)?;
-    if files.keys().any(|file| file.contains('/')) {
-        make(&out.join(pictures::FOLDER))?;
-    }
-    let earlier = listed(&out.join(OWN_FILES));
-    // Before the first is written, so that what a stop in the middle leaves is known to the next report too.
-    let own: BTreeSet<&str> = earlier.iter().map(String::as_str).chain(files.keys().map(String::as_str)).collect();
-    let list = |names: &mut dyn Iterator<Item = &str>| names.map(|name| format!("{name}\n")).collect::<String>();
-    write_atomically(&out.join(OWN_FILES), list(&mut own.iter().copied()).as_bytes())?;
-    for (file, text) in &files {
-        write_atomically(&out.join(file), text.as_bytes())?;
-    }
-    for stale in earlier.iter().filter(|file| !files.contains_key(*file)) {
-        let path = out.join(stale);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReportError::OutFolder { path, source }),
-            _ => {}
+    pictures.chain(files.iter().map(|(file, text)| (file.clone(), text.as_str()))).collect()
+}
+
+/// A document that gets the answer between its marks, with links that lead from there to the report.
+struct Splice {
+    /// As somebody named it.
+    document: PathBuf,
+    /// Where it lies.
+    file: PathBuf,
+    text: String,
+}
+
+impl Splice {
+    /// Reads it before anything is written, so that a document without a place for the answer costs nothing.
+    fn of(document: &Path, formats: &[Format]) -> Result<Self> {
+        let refused = |reason: String| ReportError::Splice { path: document.to_owned(), reason };
+        if !formats.contains(&Format::Markdown) {
+            return Err(refused("the answer has links to the report's documents, so --format must have md in it".to_owned()));
         }
+        let unread = |error| refused(format!("{error}; name a document that is there, with the lines of --splice in it"));
+        let file = fs::canonicalize(document).map_err(unread)?;
+        let text = fs::read_to_string(&file).map_err(unread)?;
+        splice::spliced(&text, "").map_err(refused)?;
+        Ok(Self { document: document.to_owned(), file, text })
     }
-    // Only where it is empty.
-    let _ = fs::remove_dir(out.join(pictures::FOLDER));
-    Ok(write_atomically(&out.join(OWN_FILES), list(&mut files.keys().map(String::as_str)).as_bytes())?)
-}
 
-/// The files that an earlier report says are its own; none outside its folder.
-fn listed(list: &Path) -> Vec<String> {
-    let is_inside = |file: &&str| Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
-    let text = fs::read_to_string(list).unwrap_or_default();
-    text.lines().filter(|file| !file.is_empty()).filter(is_inside).map(str::to_owned).collect()
-}
-
-/// Puts the answer between the marks of a document, with links that lead from there to the report.
-fn splice_into(document: &Path, out: &Path, (answers, context): (&Answers<'_>, &Context<'_>), pictures: &[&Picture]) -> Result<()> {
-    let refused = |reason: String| ReportError::Splice { path: document.to_owned(), reason };
-    let absolute = |path: &Path| fs::canonicalize(path).map_err(|error| refused(format!("{}: {error}", path.display())));
-    let file = absolute(document)?;
-    let folder = splice::link(file.parent().unwrap_or(&file), &absolute(out)?);
-    let text = fs::read_to_string(&file).map_err(|error| refused(error.to_string()))?;
-    let answer = render::answer::section(answers, context, &folder)? + &embedded(pictures.iter().copied().take(SPLICED), &folder);
-    // The document has headings of its own around it.
-    let answer = answer.trim_start().split_once('\n').map_or("", |(_, body)| body);
-    Ok(write_atomically(&file, splice::spliced(&text, answer).map_err(refused)?.as_bytes())?)
+    fn write(&self, out: &Path, (answers, context): (&Answers<'_>, &Context<'_>), pictures: &[&Picture]) -> Result<()> {
+        let refused = |reason: String| ReportError::Splice { path: self.document.clone(), reason };
+        let out = fs::canonicalize(out).map_err(|error| refused(format!("{}: {error}", out.display())))?;
+        let folder = splice::link(self.file.parent().unwrap_or(&self.file), &out);
+        let answer = render::answer::section(answers, context, &folder)? + &embedded(pictures.iter().copied().take(SPLICED), &folder);
+        // The document has headings of its own around it.
+        let answer = answer.trim_start().split_once('\n').map_or("", |(_, body)| body);
+        Ok(write_atomically(&self.file, splice::spliced(&self.text, answer).map_err(refused)?.as_bytes())?)
+    }
 }
 
 fn impossible(count: usize) -> String {

@@ -75,10 +75,52 @@ fn what_an_earlier_report_left_in_the_folder_goes_and_what_is_not_its_own_stays(
     fs::write(&outside, "mine").unwrap();
     let list = out.join(".files");
     fs::write(&list, fs::read_to_string(&list).unwrap() + "../outside.md\n").unwrap();
-    write_report(&[run], &out, &[Format::Csv], None).unwrap();
+    let removed = write_report(&[run], &out, &[Format::Csv], None).unwrap().removed;
+    assert!(
+        ["attention.md", "summary.md", "pictures/engines.svg"].iter().all(|file| removed.iter().any(|gone| gone == file)),
+        "{removed:?}"
+    );
+    assert!(!removed.iter().any(|file| file == "cells.csv" || file.contains("own-notes")), "{removed:?}");
     assert!(!family.exists() && !out.join("pictures").exists() && !out.join("index.html").exists());
     assert!(out.join("cells.csv").exists() && out.join("own-notes.md").exists() && outside.exists());
     assert!(fs::read_to_string(&list).unwrap().lines().all(|file| out.join(file).exists()));
+}
+
+#[test]
+fn a_file_of_somebody_else_under_a_name_of_the_reports_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    run_of(&run, &twenty_cells());
+    fs::create_dir(&out).unwrap();
+    let notes = out.join("summary.md");
+    fs::write(&notes, "my notes").unwrap();
+    let error = write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap_err();
+    assert!(!error.is_environment() && error.to_string().contains("has summary.md already"), "{error}");
+    assert_eq!((fs::read_to_string(&notes).unwrap().as_str(), fs::read_dir(&out).unwrap().count()), ("my notes", 1));
+    // Without a file of that name there is nothing to lose, neither now nor by the next report.
+    for formats in [&[Format::Csv][..], &[Format::Csv]] {
+        assert_eq!(write_report(std::slice::from_ref(&run), &out, formats, None).unwrap().removed, Vec::<String>::new());
+    }
+    assert!(write_report(&[run], &out, ALL, None).is_err());
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "my notes");
+}
+
+#[test]
+fn a_document_without_a_place_for_the_answer_is_told_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out, document) = (folder.path().join("run"), folder.path().join("out"), folder.path().join("README.md"));
+    run_of(&run, &twenty_cells());
+    let refused = |formats: &[Format], wanted: &str| {
+        let error = write_report(std::slice::from_ref(&run), &out, formats, Some(&document)).unwrap_err().to_string();
+        assert!(error.contains(wanted) && error.matches("README.md").count() == 1 && !out.exists(), "{error}");
+    };
+    refused(ALL, "name a document that is there");
+    fs::write(&document, "no marks").unwrap();
+    refused(ALL, "it has no line");
+    fs::write(&document, "<!-- crossover: answer -->\n<!-- /crossover -->\n").unwrap();
+    refused(&[Format::Csv], "--format must have md in it");
+    write_report(std::slice::from_ref(&run), &out, ALL, Some(&document)).unwrap();
+    assert!(read(folder.path(), "README.md").contains("(out/attention.md)"));
 }
 
 #[test]

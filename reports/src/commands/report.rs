@@ -13,7 +13,8 @@ use crate::text::markdown::counted;
 
 /// Turn finished runs into a report: documents with pictures, CSV files, and a page to explore.
 ///
-/// A run that was killed is reported with the cells that it had finished. Runs of several machines stay apart.
+/// A run that was killed is reported with the cells that it had finished. Runs of several machines stay apart. The folder of an earlier report is
+/// used anew: what that report wrote and this one does not (as with fewer formats) is removed and told; a file of anybody else is never touched.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  crossover report results/runs/attention-quick --out report\n\n\
         Exit code: 0 good, 1 a share is impossible (above 100 % of the machine's ceiling), 2 bad input, 3 disk or permissions.")]
@@ -24,10 +25,10 @@ pub(super) struct Arguments {
     /// Where the report goes [default: a folder `report` in the first run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A document, such as a README, that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`.
+    /// A document, such as a README, that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`; wants the format md.
     #[arg(long, value_name = "FILE")]
     splice: Option<PathBuf>,
-    /// What to write.
+    /// What to write; what an earlier report in the folder has in other formats is removed.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT,..", default_value = "md,csv,html")]
     format: Vec<FormatArgument>,
 }
@@ -60,11 +61,30 @@ fn tell(outcome: &Outcome) -> ExitCode {
     }
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{} of {}", counted(outcome.cells as u64, "cell"), counted(outcome.runs as u64, "run"));
+    if !outcome.removed.is_empty() {
+        let _ = writeln!(
+            stdout,
+            "removed: {} of the earlier report in that folder{}",
+            counted(outcome.removed.len() as u64, "file"),
+            named(&outcome.removed)
+        );
+    }
     let _ = writeln!(stdout, "report: {}", outcome.entry.display());
     if let Some(page) = outcome.page.as_ref().filter(|page| **page != outcome.entry) {
         let _ = writeln!(stdout, "page: {}", page.display());
     }
     ExitCode::from(u8::from(outcome.finding))
+}
+
+/// The first of the files that are no pictures, which are many and follow from them.
+fn named(removed: &[String]) -> String {
+    const NAMED: usize = 3;
+    let names: Vec<&str> = removed.iter().map(String::as_str).filter(|file| !file.contains('/')).take(NAMED).collect();
+    match names.len() {
+        0 => String::new(),
+        shown if shown == removed.len() => format!(" ({})", names.join(", ")),
+        _ => format!(" ({}, ..)", names.join(", ")),
+    }
 }
 
 impl From<FormatArgument> for Format {
