@@ -55,6 +55,8 @@ VERDICTS = {
 }
 # What pays errs less.
 WRONG = 0.1
+# Of a run that did not measure its noise (METHODOLOGY.md, "The noise floor of a run").
+ASSUMED_FLOOR = 0.05
 # Records that are written together are this far apart at most, in milliseconds; the next part of a group takes longer to begin.
 SAME_PART = 20
 # Points whose state rounding decides: of more, only some combinations are tried.
@@ -138,7 +140,8 @@ class Journals:
         if run.name in self.floors:
             raise ValueError(f"two runs are called {run.name}")
         manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-        self.floors[run.name] = (manifest.get("noise") or {}).get("floor") or 0.0
+        noise = manifest.get("noise")
+        self.floors[run.name] = noise["floor"] if noise else ASSUMED_FLOOR
         with open(run / "journal.txt", encoding="utf-8", newline="\n") as lines:
             next(lines)
             for line in lines:

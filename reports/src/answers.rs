@@ -87,7 +87,7 @@ pub(crate) fn of_cells(runs: &[Run], cells: DataFrame) -> Result<Answers<'_>> {
     let compared = baseline::with_baseline(cells.clone().lazy())?;
     let wide = accuracy::accuracy(strong::with_strong(speed::speed(memory::memory(compared)))?);
     let ceilings: Vec<_> = runs.iter().map(|run| run.ceilings.as_ref()).collect();
-    let floors: Vec<Option<f64>> = runs.iter().map(Run::noise_floor).collect();
+    let floors: Vec<f64> = runs.iter().map(Run::floor).collect();
     let rows = speed::with_share(sorted(wide, &roles).collect()?, &ceilings)?;
     let rows = pareto::with_frontier(rows, &roles, &floors)?;
     let curves = series(&rows, &roles)?;

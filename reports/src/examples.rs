@@ -135,7 +135,7 @@ fn without_rank(cells: &[Cell]) -> DataFrame {
 
 /// Hands over what the sections of a report of one run have in common.
 pub(crate) fn with_context<T>(roles: &AxisRoles, render: impl FnOnce(&Context<'_>) -> T) -> T {
-    let context = Context { labels: vec!["run"], floors: vec![None], machines: BTreeMap::new(), several_machines: false, roles };
+    let context = Context { labels: vec!["run"], floors: vec![0.0], machines: BTreeMap::new(), several_machines: false, roles };
     render(&context)
 }
 

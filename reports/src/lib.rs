@@ -60,6 +60,7 @@ mod out_folder;
 mod pictures;
 mod render;
 mod report;
+mod reservations;
 mod runs;
 mod scan;
 mod splice;

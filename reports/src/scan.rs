@@ -98,13 +98,22 @@ pub(crate) fn rows(path: &Path) -> Result<u64> {
     ParquetReader::new(open(path)?).num_rows().map(|rows| rows as u64).map_err(ReportError::table(path))
 }
 
-/// How long the journal was that a table was made of, by its footer; tables of a layout before 5 do not say.
-pub(crate) fn journal_bytes(path: &Path) -> Result<Option<u64>> {
+/// The journal that a table was made of, by its footer.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    /// How long it was; tables of a layout before 5 do not say.
+    pub(crate) bytes: Option<u64>,
+    /// False where a line of it was left out.
+    pub(crate) is_whole: bool,
+}
+
+/// What a table's footer tells of its journal.
+pub(crate) fn source(path: &Path) -> Result<Source> {
     let mut reader = ParquetReader::new(open(path)?);
     let metadata = reader.get_metadata().map_err(ReportError::table(path))?;
-    let mut entries = metadata.key_value_metadata.iter().flatten();
-    let entry = entries.find(|entry| entry.key == "crossover.journal_bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
-    Ok(entry)
+    let value = |key: &str| metadata.key_value_metadata.iter().flatten().find(|entry| entry.key == key)?.value.as_deref();
+    let bytes = value("crossover.journal_bytes").and_then(|bytes| bytes.parse().ok());
+    Ok(Source { bytes, is_whole: value("crossover.journal_whole") != Some("false") })
 }
 
 /// Reads the footer and refuses what this program would misread.

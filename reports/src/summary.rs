@@ -121,7 +121,7 @@ mod tests {
         let roles = axis_roles(&cells.clone().lazy()).unwrap();
         let wide = with_strong(speed(memory(with_baseline(cells.clone().lazy()).unwrap()))).unwrap();
         let rows = sorted(wide, &roles).collect().unwrap();
-        let crossovers = crossovers(&rows, &series(&rows, &roles).unwrap(), &[None]).unwrap();
+        let crossovers = crossovers(&rows, &series(&rows, &roles).unwrap(), &[0.0]).unwrap();
         Screen::file().show(&of(&rows, &crossovers).unwrap())
     }
 

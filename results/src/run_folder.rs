@@ -116,12 +116,15 @@ impl RunFolder {
         let journal_bytes = fs::metadata(&journal).map_err(StoreError::io("read the journal", &journal))?.len();
         let mut axes = AxisColumns::default();
         let mut last = HashMap::new();
-        for (place, record) in read_records(&self.journal_path())?.enumerate() {
+        let mut records = read_records(&self.journal_path())?;
+        for (place, record) in records.by_ref().enumerate() {
             let record = record?;
             axes.add(&record.axes);
             last.insert(record.id, place);
         }
-        let mut tables = TableWriter::create(&self.cells_path(), &self.samples_path(), &Origin { run: &run, journal_bytes }, axes)?;
+        let is_whole = records.recovery().torn_bytes == 0 && records.recovery().damaged_total == 0;
+        let origin = Origin { run: &run, journal_bytes, is_whole };
+        let mut tables = TableWriter::create(&self.cells_path(), &self.samples_path(), &origin, axes)?;
         let mut records = read_records(&self.journal_path())?;
         let (mut cells, mut samples) = (0, 0);
         for (place, record) in records.by_ref().enumerate() {

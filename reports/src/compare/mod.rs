@@ -56,8 +56,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) counts: [usize; 2],
     /// True where the two are of different machines, which somebody asked for.
     pub(crate) is_across_machines: bool,
-    /// The larger noise floor of the two; none where neither run measured one.
-    pub(crate) floor: Option<f64>,
+    /// The larger noise floor of the two, by which the verdicts go.
+    pub(crate) floor: f64,
     /// Cells of both with two times, the largest changes first.
     pub(crate) pairs: Vec<Pair>,
     /// By family and engine, and at last over all.
@@ -98,8 +98,8 @@ pub(crate) fn compare(runs: &[Run], across_machines: bool) -> Result<Comparison<
         rows
     };
     let (vanished, appeared, counts) = (only(&of_a, &of_b), only(&of_b, &of_a), [of_a.len(), of_b.len()]);
-    let floor = [a, b].into_iter().filter_map(Run::noise_floor).reduce(f64::max);
-    let pairs = pairs::pairs(&cells, &both, floor.unwrap_or(0.0))?;
+    let floor = a.floor().max(b.floor());
+    let pairs = pairs::pairs(&cells, &both, floor)?;
     let means = means(&cells, &pairs)?;
     let changes = changes::changes(&cells, &both)?;
     Ok(Comparison { runs: [a, b], cells, counts, is_across_machines, floor, pairs, means, changes, vanished, appeared })

@@ -8,7 +8,7 @@ use super::{Comparison, Pair, Verdict};
 use crate::columns::{DECLARED_BYTES, Typed};
 use crate::error::Result;
 use crate::labels::Labels;
-use crate::runs::{Run, described};
+use crate::runs::{ASSUMED_FLOOR, Run, described};
 use crate::text::document::{Cell, Document, Grid, Tone};
 use crate::text::markdown::{ABSENT, Align, counted};
 use crate::text::units::{bytes, figure, moment, percent, scientific};
@@ -74,12 +74,8 @@ fn head(out: &mut Document, comparison: &Comparison<'_>) {
 pub(super) fn notes(comparison: &Comparison<'_>) -> Vec<String> {
     let [a, b] = comparison.runs;
     let mut notes = Vec::new();
-    let floor = |run: &Run| run.noise_floor().map_or_else(|| "not measured".to_owned(), percent);
-    if a.noise_floor().is_none() && b.noise_floor().is_none() {
-        notes.push("Neither run measured its noise floor, so no verdict knows how much a fresh worker alone changes a time".to_owned());
-    } else {
-        notes.push(format!("Noise floor: {} in A, {} in B; verdicts go by the larger one", floor(a), floor(b)));
-    }
+    let floor = |run: &Run| run.noise_floor().map_or_else(|| format!("not measured, {} taken for it", percent(ASSUMED_FLOOR)), percent);
+    notes.push(format!("Noise floor: {} in A, {} in B; verdicts go by the larger one", floor(a), floor(b)));
     let builds = |run: &Run| run.manifest.builds.iter().map(|build| build.fingerprint.clone()).collect::<BTreeSet<_>>();
     if !builds(a).is_empty() && builds(a) == builds(b) {
         notes.push(

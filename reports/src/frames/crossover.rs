@@ -14,6 +14,7 @@ use super::series::Series;
 use super::taken;
 use super::unprofitable::WRONG;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
+use crate::runs::ASSUMED_FLOOR;
 use crate::text::units::figure;
 
 /// One row a curve, from rows of [`super::strong`] (sorted, with `declared_ratio`): `run`, `machine`, `family`, `engine`, `variant`, `exact`, `own_function`,
@@ -21,7 +22,7 @@ use crate::text::units::figure;
 /// `crossing_high`, `from`, `to` (the range with ratios), `points`, `faster` (of them), `failed` (points where the variant did not end well), `alone` (where it did
 /// and the baseline did not), `against` (variants that were the strong baseline), and of the point where it is faster first (`at`; the best one where it never
 /// is): `id`, `ratio`, `ratio_low`, `ratio_high`, `err_method_rel`, `error_ratio`, `declared_ratio`. `floors` are the runs' noise floors.
-pub(crate) fn crossovers(rows: &DataFrame, curves: &[Series], floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
+pub(crate) fn crossovers(rows: &DataFrame, curves: &[Series], floors: &[f64]) -> PolarsResult<DataFrame> {
     let figures = Figures::of(rows)?;
     let mut lines = Vec::new();
     for curve in curves {
@@ -60,7 +61,7 @@ impl<'a> Figures<'a> {
     }
 
     /// Nothing for the baseline itself, and where fewer than two points have a ratio.
-    fn line(&self, curve: &Series, floors: &[Option<f64>]) -> PolarsResult<Option<Line>> {
+    fn line(&self, curve: &Series, floors: &[f64]) -> PolarsResult<Option<Line>> {
         let (status, own, against) = (self.frame.texts("status")?, self.frame.flags("own_baseline")?, self.frame.texts("strong:variant")?);
         let mut line = (Vec::new(), 0, 0);
         let mut names: Vec<&str> = Vec::new();
@@ -87,7 +88,7 @@ impl<'a> Figures<'a> {
             return Ok(None);
         }
         let run = self.runs.get(first.row).and_then(|run| usize::try_from(run).ok());
-        let floor = run.and_then(|run| *floors.get(run)?).unwrap_or(0.0);
+        let floor = run.and_then(|run| floors.get(run).copied()).unwrap_or(ASSUMED_FLOOR);
         let found = find(&points, floor);
         let faster: Vec<Point> = points.iter().copied().filter(|point| point.state(floor) == State::Faster).collect();
         let best = points.iter().min_by(|a, b| a.ratio.total_cmp(&b.ratio));
@@ -119,9 +120,9 @@ fn words(line: &Line) -> String {
     }
 }
 
-/// A place on an axis: lengths are whole, so a digit behind the point tells nothing; shares keep theirs.
+/// A place on an axis: lengths and counts are whole, so a digit behind the point tells nothing; shares keep theirs.
 pub(crate) fn size(value: f64) -> String {
-    if value >= 10.0 { format!("{value:.0}") } else { figure(value) }
+    if value >= 10.0 || value.fract() == 0.0 { format!("{value:.0}") } else { figure(value) }
 }
 
 fn table(rows: &DataFrame, lines: &[Line]) -> PolarsResult<DataFrame> {
@@ -207,7 +208,7 @@ mod tests {
         let roles = axis_roles(&cells).unwrap();
         let rows = with_strong(speed(memory(with_baseline(cells).unwrap()))).unwrap();
         let rows = sorted(rows, &roles).collect().unwrap();
-        crossovers(&rows, &series(&rows, &roles).unwrap(), &[floor]).unwrap()
+        crossovers(&rows, &series(&rows, &roles).unwrap(), &[floor.unwrap_or(0.0)]).unwrap()
     }
 
     /// Dense takes n squared, the window 100 n: they meet at 100.

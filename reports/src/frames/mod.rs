@@ -16,6 +16,7 @@ pub(crate) mod published;
 pub(crate) mod scaling;
 pub(crate) mod series;
 pub(crate) mod speed;
+pub(crate) mod standing;
 pub(crate) mod strong;
 pub(crate) mod unprofitable;
 

@@ -15,6 +15,7 @@ use polars::prelude::*;
 use super::baseline::base;
 use super::order::AxisRoles;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_columns};
+use crate::runs::ASSUMED_FLOOR;
 
 struct Competitor<'a> {
     row: usize,
@@ -37,7 +38,7 @@ impl Competitor<'_> {
 /// Adds to rows of the memory frame (with baselines and `function`): `frontier` (true or false; null where the cell does not compete), `dominated_by` (the id of the fastest cell
 /// of the frontier that dominates it), and `rivalled_by` (for a cell of the frontier: the id of the fastest one that would dominate it, if times within the
 /// noise floor counted as equal). `floors` are the runs' noise floors.
-pub(crate) fn with_frontier(mut rows: DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
+pub(crate) fn with_frontier(mut rows: DataFrame, roles: &AxisRoles, floors: &[f64]) -> PolarsResult<DataFrame> {
     let mut frontier: Vec<Option<bool>> = vec![None; rows.height()];
     let mut by: [Vec<Option<&str>>; 2] = [vec![None; rows.height()], vec![None; rows.height()]];
     for ((run, _), mut problem) in problems(&rows, roles)? {
@@ -45,7 +46,7 @@ pub(crate) fn with_frontier(mut rows: DataFrame, roles: &AxisRoles, floors: &[Op
             a.time.cmp(&b.time).then(a.error.total_cmp(&b.error)).then(a.bytes.cmp(&b.bytes)).then(a.id.cmp(b.id))
         };
         problem.sort_by(order);
-        let floor = run.and_then(|run| *floors.get(usize::try_from(run).ok()?)?).unwrap_or(0.0);
+        let floor = run.and_then(|run| floors.get(usize::try_from(run).ok()?).copied()).unwrap_or(ASSUMED_FLOOR);
         // Whoever dominates a cell comes before it, and is on the frontier or dominated by one that is.
         let mut best: Vec<&Competitor<'_>> = Vec::new();
         for cell in &problem {
@@ -132,7 +133,7 @@ mod tests {
     fn found(cells: &[Cell], floor: Option<f64>) -> String {
         let rows = with_strong(speed(memory(with_baseline(frame(cells).lazy()).unwrap()))).unwrap().collect().unwrap();
         let roles = axis_roles(&frame(cells).lazy()).unwrap();
-        let rows = with_frontier(rows, &roles, &[floor, floor]).unwrap().sort(["id"], SortMultipleOptions::default()).unwrap();
+        let rows = with_frontier(rows, &roles, &[floor.unwrap_or(0.0); 2]).unwrap().sort(["id"], SortMultipleOptions::default()).unwrap();
         let tell = |row: usize| {
             let by = |column: &str| rows.shown(column, row).unwrap();
             let id = by("id").unwrap();

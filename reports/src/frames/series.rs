@@ -63,6 +63,14 @@ struct Axes {
     is_problem: Vec<bool>,
 }
 
+/// A whole number without a point: where a share of one variant and a count of another have the same name, a column has both as doubles.
+fn plain(text: String) -> String {
+    match text.strip_suffix(".0") {
+        Some(whole) if whole.parse::<i64>().is_ok() => whole.to_owned(),
+        _ => text,
+    }
+}
+
 impl Axes {
     fn of(frame: &DataFrame, roles: &AxisRoles) -> PolarsResult<Self> {
         let mut axes = Self { names: Vec::new(), texts: Vec::new(), numbers: Vec::new(), is_problem: Vec::new() };
@@ -78,7 +86,7 @@ impl Axes {
                 false => None,
             };
             axes.names.push(name.clone());
-            axes.texts.push((0..frame.height()).map(|row| frame.shown(name, row)).collect::<PolarsResult<_>>()?);
+            axes.texts.push((0..frame.height()).map(|row| Ok(frame.shown(name, row)?.map(plain))).collect::<PolarsResult<_>>()?);
             axes.numbers.push(numbers);
             axes.is_problem.push(is_problem);
         }

@@ -13,6 +13,7 @@ use polars::prelude::*;
 use super::course::State;
 use super::taken;
 use crate::columns::{RUN, Typed, axis_columns};
+use crate::runs::ASSUMED_FLOOR;
 
 /// Above this relative error (of the whole output, in the Frobenius norm) being fast is no merit.
 pub(crate) const WRONG: f64 = 0.1;
@@ -31,7 +32,7 @@ struct Points {
 /// faster at none, and at some no difference is shown; `wrong`: faster only with an error above [`WRONG`]), `points` (cells with a ratio), `faster` and `slower` (of them), `engines` (of them, by name), and of the best point (of the faster ones the one
 /// with the smallest error, else the one with the lowest ratio): `run`, `id`, `engine`, `strong:variant`, `strong_ratio`, `strong_low`, `strong_high`, `err_method_rel`,
 /// `declared_ratio` and all axes. `floors` are the runs' noise floors.
-pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsResult<DataFrame> {
+pub(crate) fn unprofitable(rows: &DataFrame, floors: &[f64]) -> PolarsResult<DataFrame> {
     let [ratios, lows, highs] = ["strong_ratio", "strong_low", "strong_high"].map(|column| rows.doubles(column));
     let (ratios, lows, highs, errors) = (ratios?, lows?, highs?, rows.doubles("err_method_rel")?);
     let [machines, variants, engines, statuses, ids] = ["machine", "variant", "engine", "status", "id"].map(|column| rows.texts(column));
@@ -43,7 +44,7 @@ pub(crate) fn unprofitable(rows: &DataFrame, floors: &[Option<f64>]) -> PolarsRe
         let points = found.entry((machines.get(row), variants.get(row))).or_default();
         points.all.push(row);
         points.engines.extend(engines.get(row).map(str::to_owned));
-        let floor = runs.get(row).and_then(|run| *floors.get(usize::try_from(run).ok()?)?).unwrap_or(0.0);
+        let floor = runs.get(row).and_then(|run| floors.get(usize::try_from(run).ok()?).copied()).unwrap_or(ASSUMED_FLOOR);
         // A ratio to another time has what drifted in it: it shows nothing.
         let state = match apart.get(row) {
             Some(true) => State::Even,
@@ -117,7 +118,7 @@ mod tests {
 
     fn found(cells: &[Cell], floor: Option<f64>) -> Vec<String> {
         let rows = with_strong(speed(memory(with_baseline(frame(cells).lazy()).unwrap()))).unwrap().collect().unwrap();
-        let table = unprofitable(&rows, &[floor]).unwrap();
+        let table = unprofitable(&rows, &[floor.unwrap_or(0.0)]).unwrap();
         let shown = |row: usize| {
             ["variant", "kind", "id", "faster", "points", "strong_ratio"].map(|column| table.shown(column, row).unwrap().unwrap()).join(" ")
         };

@@ -157,8 +157,8 @@ fn scales(marked: &[Told], rest: &[Told]) -> (Scale, Scale) {
     (Scale::sizes(sizes.iter().copied()), Scale::log(ratios.iter().copied()))
 }
 
-fn plot(panel: &Panel<'_, '_>, marked: &[Told], rest: &[Told], floor: Option<f64>) -> Drawn {
-    if let Some(floor) = floor {
+fn plot(panel: &Panel<'_, '_>, marked: &[Told], rest: &[Told], floor: f64) -> Drawn {
+    if floor > 0.0 {
         panel.band(1.0 / (1.0 + floor), 1.0 + floor, NOISE)?;
     }
     panel.level(1.0, INK, 2)?;

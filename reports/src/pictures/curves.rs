@@ -127,7 +127,7 @@ pub(super) struct Stack {
     pub(super) y: &'static str,
     pub(super) reading: String,
     pub(super) key: Vec<(Sign, String)>,
-    pub(super) floor: Option<f64>,
+    pub(super) floor: f64,
     pub(super) regime: String,
     pub(super) curves: Vec<Curve>,
 }
@@ -152,8 +152,8 @@ impl Stack {
             let middle = rows.start + (f64::from(rows.end - rows.start) * UPPER) as i32;
             let upper = Frame { x: Below::Nothing, y: self.y, right: 0 };
             let panel = Panel::new(area, rows.start..middle, (self.x.clone(), ratios), &upper)?;
-            if let Some(floor) = self.floor {
-                panel.band(1.0 / (1.0 + floor), 1.0 + floor, NOISE)?;
+            if self.floor > 0.0 {
+                panel.band(1.0 / (1.0 + self.floor), 1.0 + self.floor, NOISE)?;
             }
             panel.level(1.0, INK, 2)?;
             self.each(&panel, |point| Some(point.ratio))?;

@@ -44,7 +44,7 @@ use crate::columns::Typed;
 use crate::error::Result;
 use crate::frames::series::{Series, series};
 use crate::render;
-use crate::runs::Run;
+use crate::runs::{ASSUMED_FLOOR, Run};
 use crate::text::markdown::paragraph;
 use crate::text::units::percent;
 
@@ -143,12 +143,13 @@ impl<'a> Source<'a> {
         self.answers.runs.get(usize::try_from(run).ok()?)
     }
 
-    fn floor(&self, run: i64) -> Option<f64> {
-        self.run(run).and_then(Run::noise_floor)
+    fn floor(&self, run: i64) -> f64 {
+        self.run(run).map_or(ASSUMED_FLOOR, Run::floor)
     }
 
     fn noise(&self, run: i64) -> String {
-        self.floor(run).map_or_else(|| "Noise was not measured".to_owned(), |floor| format!("Noise floor {} (shaded)", percent(floor)))
+        let how = if self.run(run).and_then(Run::noise_floor).is_some() { "" } else { "was not measured, taken as " };
+        format!("Noise floor {how}{} (shaded)", percent(self.floor(run)))
     }
 
     fn machine(&self, fingerprint: &str) -> String {

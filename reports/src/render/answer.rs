@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crossover_results::schema::Stop;
 use polars::prelude::*;
 
 use super::Context;
@@ -14,24 +13,25 @@ use super::family::files;
 use crate::answers::Answers;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
 use crate::frames::crossover::size;
+use crate::frames::standing::{self, Standing};
 use crate::frames::unprofitable::WRONG;
+use crate::reservations::{self, Remark};
 use crate::text::markdown::{ABSENT, Align, Table, counted, name};
-use crate::text::units::{figure, percent, scientific};
+use crate::text::units::{figure, scientific};
 
-/// Lines of a family that are shown: of each kind so many.
-const LISTED: [usize; 3] = [6, 6, 3];
+const TITLE: &str = "\n## What pays, and from where on\n\n";
 
-const ABOUT: &str = "\n## What pays, and from where on\n\n\
-    Against the fastest exact cell of the same engine, precision and threads (*against*); of each family on its fastest engine.\n";
+const NOTHING: &str = "Nothing can be said: no variant was measured beside a baseline at two sizes or more.\n";
 
-/// Approximations that are shown although they are far off.
-const FAR_OFF: usize = 6;
+const ABOUT: &str =
+    "Against the fastest exact cell of the same engine, precision and threads (*against*); of each family on its fastest engine.\n";
 
 const FASTER_AND_WRONG: &str = "Faster too, but more than 10 % off on these inputs, which are drawn at random; a trained model may bear more, or less. Measure it there \
     (`crossover run minilm`). The smallest error first:\n\n";
 
 const READING: &str = "\nHow to read it: first what computes the exact result, the largest gain first; then approximations, the smallest error first (none above 10 %); then what \
-    computes another function in the baseline's place. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at \
+    computes another function in the baseline's place. Of a variant that pays in several settings, precisions or numbers of threads the one that comes first in this order is shown; the \
+    document has all. *time*, *error* (relative Frobenius norm against the exact result) and *memory* (declared bytes) are those of the first size at \
     which it pays; time is over the strong baseline's, memory over the declared baseline's. *[..]* is how far the 95 % intervals of the times and the noise leave the crossing open; that the curve is straight between two sizes \
     is taken for granted. Whether an error can be borne is for the model to say: on inputs drawn at random an approximation loses more than on a trained model's.\n";
 
@@ -41,12 +41,9 @@ const ANOTHER: &str = "\n‡: the error is the distance from the variant's own f
 pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str) -> PolarsResult<String> {
     let frame = &answers.crossovers;
     if frame.height() == 0 {
-        return Ok(
-            "\n## What pays, and from where on\n\nNothing can be said: no variant was measured beside a baseline at two sizes or more.\n"
-                .to_owned(),
-        );
+        return Ok(TITLE.to_owned() + NOTHING + &reserved(answers, context)?);
     }
-    let mut out = ABOUT.to_owned() + &reservations(answers, context)?;
+    let mut out = TITLE.to_owned() + ABOUT + &reserved(answers, context)?;
     let documents: BTreeMap<String, String> = files(&answers.cells)?.into_iter().collect();
     let fastest = fastest_engines(&answers.rows)?;
     let (families, machines, engines) = (frame.texts("family")?, frame.texts("machine")?, frame.texts("engine")?);
@@ -69,35 +66,16 @@ pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str
     Ok(out + READING)
 }
 
-/// What to know before reading on: the noise of each run, and what it has not finished.
-fn reservations(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<String> {
+/// What to know before reading on.
+fn reserved(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<String> {
     let mut out = "\n".to_owned();
-    let runs = answers.cells.ints(RUN)?;
-    for (place, run) in answers.runs.iter().enumerate() {
-        let finished = runs.iter().filter(|run| *run == Some(place as i64)).count() as u64;
-        let noise = match run.noise_floor() {
-            Some(floor) => format!("noise floor {}: a ratio nearer to 1 decides nothing", percent(floor)),
-            None => "noise was not measured: a ratio near 1 may be nothing else".to_owned(),
-        };
-        let planned = run.manifest.cells_planned;
-        let partial =
-            if finished < planned { format!("; **only {finished} of {planned} planned cells are finished**") } else { String::new() };
-        let missing = run.manifest.missing_parts();
-        let parts = if missing.is_empty() { String::new() } else { format!("; **of its plan it lacks part {}**", missing.join(", ")) };
-        let samples = thin(&answers.cells, place)?;
-        out += &format!("* Run {}: {noise}{partial}{parts}{samples}.\n", context.run(Some(place as i64)));
+    for place in 0..answers.runs.len() {
+        let remarks = reservations::of_run(answers, place)?;
+        let told = |remark: &Remark| if remark.warns { format!("**{}**", remark.text) } else { remark.text.clone() };
+        let told: Vec<String> = remarks.iter().map(told).collect();
+        out += &format!("* Run {}: {}.\n", context.run(Some(place as i64)), told.join("; "));
     }
     Ok(out)
-}
-
-/// How many cells of a run were timed on less than the experiment asks for.
-fn thin(cells: &DataFrame, place: usize) -> PolarsResult<String> {
-    let (runs, stops) = (cells.ints(RUN)?, cells.texts("stop")?);
-    let count =
-        |stop: Stop| runs.iter().zip(stops.iter()).filter(|(run, why)| (*run, *why) == (Some(place as i64), Some(stop.name()))).count();
-    let said = [(Stop::Few, "have fewer samples than asked for"), (Stop::Disturbed, "have disturbed samples only")];
-    let parts = said.into_iter().map(|(stop, what)| (count(stop), what)).filter(|(count, _)| *count > 0);
-    Ok(parts.map(|(count, what)| format!("; {} {what}", counted(count as u64, "cell"))).collect())
 }
 
 /// The families that have no curve.
@@ -133,41 +111,27 @@ pub(crate) fn fastest_engines(rows: &DataFrame) -> PolarsResult<BTreeMap<(String
 }
 
 fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &str) -> PolarsResult<String> {
-    let (is_exact, has_own, pays) = (frame.flags("exact")?, frame.flags("own_function")?, frame.flags("pays")?);
-    let faster = frame.ints("faster")?;
-    let [errors, ratios] = ["err_method_rel", "ratio"].map(|column| frame.doubles(column));
-    let (errors, ratios) = (errors?, ratios?);
-    let kind = |row: usize| match (is_exact.get(row), has_own.get(row)) {
-        (Some(true), _) => 0,
-        (_, Some(true)) => 2,
-        _ => 1,
+    let (has_own, pays, faster) = (frame.flags("own_function")?, frame.flags("pays")?, frame.ints("faster")?);
+    let errors = frame.doubles("err_method_rel")?;
+    let ordered = standing::ordered(frame, rows)?;
+    let firsts = standing::firsts(frame, &ordered)?;
+    let of = |wanted: fn(Standing) -> bool| -> Vec<usize> {
+        firsts.iter().filter(|(_, standing)| wanted(*standing)).map(|(row, _)| *row).collect()
     };
-    let by = |row: usize| if kind(row) == 1 { errors.get(row) } else { ratios.get(row) }.unwrap_or(f64::INFINITY);
-    let mut winners: Vec<usize> = rows.iter().copied().filter(|row| pays.get(*row) == Some(true)).collect();
-    winners.sort_by(|a, b| kind(*a).cmp(&kind(*b)).then(by(*a).total_cmp(&by(*b))));
-    // One line a variant: the same one at other settings tells little more, and all are in the document.
-    let variants = frame.texts("variant")?;
-    let mut seen = BTreeSet::new();
-    let firsts: Vec<usize> = winners.iter().copied().filter(|row| seen.insert(variants.get(*row))).collect();
-    let of_kind = |of: usize| firsts.iter().copied().filter(move |row| kind(*row) == of).take(LISTED[of]);
-    let shown: Vec<usize> = (0..LISTED.len()).flat_map(of_kind).collect();
+    let (shown, far_off) = (of(Standing::pays), of(|standing| standing == Standing::FarOff));
     let mut out = String::new();
     if !shown.is_empty() {
         out += &lines(frame, context, &shown)?;
         out += if shown.iter().any(|row| has_own.get(*row) == Some(true)) { ANOTHER } else { "" };
         out.push('\n');
     }
-    let wins = frame.flags("wins")?;
-    let mut far_off: Vec<usize> = rows.iter().copied().filter(|row| pays.get(*row) != Some(true) && wins.get(*row) == Some(true)).collect();
-    far_off.sort_by(|a, b| errors.get(*a).unwrap_or(f64::INFINITY).total_cmp(&errors.get(*b).unwrap_or(f64::INFINITY)));
-    far_off.retain(|row| seen.insert(variants.get(*row)));
-    far_off.truncate(FAR_OFF);
     if !far_off.is_empty() {
         out += FASTER_AND_WRONG;
         out += &lines(frame, context, &far_off)?;
         out.push('\n');
     }
-    let more = match winners.len() - shown.len() {
+    let winners = ordered.iter().filter(|(_, standing)| standing.pays()).count();
+    let more = match winners - shown.len() {
         0 => String::new(),
         1 => "1 more curve pays. ".to_owned(),
         more => format!("{more} more curves pay. "),

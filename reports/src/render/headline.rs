@@ -7,6 +7,7 @@ use super::regime::{regime, spelled, value};
 use super::{Context, ratio};
 use crate::columns::{RUN, Typed, axis_name};
 use crate::frames::course::State;
+use crate::runs::ASSUMED_FLOOR;
 use crate::text::markdown::{ABSENT, Align, Table, name};
 use crate::text::units::{figure, scientific, time};
 
@@ -97,7 +98,7 @@ fn figures(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
 fn verdict(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult<String> {
     let int = |column: &str| -> PolarsResult<Option<i64>> { Ok(frame.ints(column)?.get(row)) };
     let double = |column: &str| -> PolarsResult<Option<f64>> { Ok(frame.doubles(column)?.get(row)) };
-    let floor = int(RUN)?.and_then(|run| context.floors.get(usize::try_from(run).ok()?).copied().flatten());
+    let floor = int(RUN)?.and_then(|run| context.floors.get(usize::try_from(run).ok()?).copied()).unwrap_or(ASSUMED_FLOOR);
     Ok(match (frame.texts("base:status")?.get(row), int("ranked")?.unwrap_or(0), int("unranked")?.unwrap_or(0)) {
         (None, ..) => "no baseline in this group".to_owned(),
         (Some(base), ..) if base != "ok" => format!("not ranked: the baseline is {}", name(base)),
@@ -110,9 +111,9 @@ fn verdict(frame: &DataFrame, context: &Context<'_>, row: usize) -> PolarsResult
 }
 
 /// What a ratio and its interval say, where a cell differs from itself by the noise floor.
-fn difference(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, floor: Option<f64>) -> &'static str {
+fn difference(ratio: Option<f64>, low: Option<f64>, high: Option<f64>, floor: f64) -> &'static str {
     let (Some(ratio), Some(low), Some(high)) = (ratio, low, high) else { return "too few samples to tell" };
-    match State::of(ratio, low, high, floor.unwrap_or(0.0)) {
+    match State::of(ratio, low, high, floor) {
         State::Faster => "faster",
         State::Slower => "slower",
         State::Even if low <= 1.0 && high >= 1.0 => "no difference shown",
@@ -140,11 +141,11 @@ mod tests {
     #[test]
     fn a_difference_has_to_exceed_the_noise_floor_too() {
         let of = |ratio: f64, half: f64, floor| difference(Some(ratio), Some(ratio - half), Some(ratio + half), floor);
-        assert_eq!(of(0.5, 0.1, Some(0.02)), "faster");
-        assert_eq!(of(1.5, 0.1, Some(0.02)), "slower");
-        assert_eq!(of(0.99, 0.02, None), "no difference shown");
-        assert_eq!((of(0.99, 0.001, Some(0.02)), of(1.01, 0.001, Some(0.02))), ("within the noise", "within the noise"));
-        assert_eq!((of(0.99, 0.001, None), of(1.01, 0.001, None)), ("faster", "slower"));
-        assert_eq!(difference(Some(0.5), None, None, None), "too few samples to tell");
+        assert_eq!(of(0.5, 0.1, 0.02), "faster");
+        assert_eq!(of(1.5, 0.1, 0.02), "slower");
+        assert_eq!(of(0.99, 0.02, 0.0), "no difference shown");
+        assert_eq!((of(0.99, 0.001, 0.02), of(1.01, 0.001, 0.02)), ("within the noise", "within the noise"));
+        assert_eq!((of(0.99, 0.001, 0.0), of(1.01, 0.001, 0.0)), ("faster", "slower"));
+        assert_eq!(difference(Some(0.5), None, None, 0.0), "too few samples to tell");
     }
 }

@@ -35,8 +35,8 @@ use crate::text::units;
 pub(crate) struct Context<'a> {
     /// The runs' names, by their place.
     pub(crate) labels: Vec<&'a str>,
-    /// The noise floors of the runs, where they were measured: by how much a ratio differs from 1 without any reason.
-    pub(crate) floors: Vec<Option<f64>>,
+    /// The noise floors of the runs, by which verdicts go: by how much a ratio differs from 1 without any reason.
+    pub(crate) floors: Vec<f64>,
     /// What is known of the machines, by fingerprint.
     pub(crate) machines: BTreeMap<&'a str, &'a Machine>,
     /// True where cells of more than one machine are reported: tables then say of which.
@@ -50,7 +50,7 @@ impl<'a> Context<'a> {
     pub(crate) fn of(answers: &'a Answers<'_>) -> PolarsResult<Self> {
         Ok(Self {
             labels: answers.runs.iter().map(|run| run.label.as_str()).collect(),
-            floors: answers.runs.iter().map(Run::noise_floor).collect(),
+            floors: answers.runs.iter().map(Run::floor).collect(),
             machines: answers.machines.clone(),
             several_machines: answers.cells.column("machine")?.as_materialized_series().n_unique()? > 1,
             roles: &answers.roles,

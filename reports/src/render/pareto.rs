@@ -145,7 +145,7 @@ mod tests {
         ]);
         let roles = axis_roles(&cells.clone().lazy()).unwrap();
         let rows = sorted(with_strong(speed(memory(with_baseline(cells.lazy()).unwrap()))).unwrap(), &roles).collect().unwrap();
-        let rows = with_frontier(rows, &roles, &[Some(0.02)]).unwrap();
+        let rows = with_frontier(rows, &roles, &[0.02]).unwrap();
         let section = with_context(&roles, |context| section(&rows, context).unwrap());
         insta::assert_snapshot!(section.strip_prefix(ABOUT).unwrap().trim(), @r"
         5 cells in 2 problems: 4 on the frontier, 1 dominated.

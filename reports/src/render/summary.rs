@@ -12,7 +12,7 @@ use super::{answer, engines, equal_cost, failures, headline, published, ratio, u
 use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
 use crate::pictures::{Picture, embedded};
-use crate::runs::Run;
+use crate::runs::{ASSUMED_FLOOR, Run};
 use crate::text::markdown::{Align, Table, code_block, counted, name, sentence};
 use crate::text::units::{bytes, moment, percent, time};
 
@@ -181,10 +181,17 @@ fn notes(runs: &[Run]) -> String {
     let mut lines = Vec::new();
     for run in runs {
         let who = if runs.len() > 1 { format!("{}: ", name(&run.label)) } else { String::new() };
-        lines.push(format!("* {who}{}\n", run.manifest.noise.as_ref().map_or_else(|| "Noise was not measured.".to_owned(), noise)));
+        lines.push(format!("* {who}{}\n", run.manifest.noise.as_ref().map_or_else(unmeasured, noise)));
         lines.extend(run.notes.iter().map(|note| format!("* {who}{}\n", sentence(note))));
     }
     format!("\n## Noise and notes\n\n{}", lines.concat())
+}
+
+fn unmeasured() -> String {
+    format!(
+        "Noise was not measured, so {} are taken for its floor: a ratio nearer to 1 than that is no finding here. (`crossover run` measures it at its end.)",
+        percent(ASSUMED_FLOOR)
+    )
 }
 
 fn noise(noise: &Noise) -> String {

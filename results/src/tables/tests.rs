@@ -22,8 +22,13 @@ fn write(folder: &Path, records: &[Record]) -> BTreeMap<String, String> {
     let mut axes = AxisColumns::default();
     records.iter().for_each(|record| axes.add(&record.axes));
     let names = axes.names();
-    let mut tables =
-        TableWriter::create(&folder.join("cells"), &folder.join("samples"), &Origin { run: "the run", journal_bytes: 77 }, axes).unwrap();
+    let mut tables = TableWriter::create(
+        &folder.join("cells"),
+        &folder.join("samples"),
+        &Origin { run: "the run", journal_bytes: 77, is_whole: false },
+        axes,
+    )
+    .unwrap();
     records.iter().for_each(|record| tables.push(record).unwrap());
     tables.finish().unwrap();
     names
@@ -258,7 +263,7 @@ fn the_footer_says_version_run_and_axes() {
     };
     let cells = read("cells");
     assert_eq!((&cells["crossover.schema"], cells["crossover.run"].as_str()), (&SCHEMA_VERSION.to_string(), "the run"));
-    assert_eq!(cells["crossover.journal_bytes"], "77");
+    assert_eq!((cells["crossover.journal_bytes"].as_str(), cells["crossover.journal_whole"].as_str()), ("77", "false"));
     assert_eq!(cells["crossover.axes"], r#"{"bytes":"axis_bytes"}"#);
     assert_eq!(read("samples")["crossover.run"], "the run");
 }
@@ -267,7 +272,8 @@ fn the_footer_says_version_run_and_axes() {
 fn an_axis_that_was_not_foreseen_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (cells, samples) = (folder.path().join("cells"), folder.path().join("samples"));
-    let mut tables = TableWriter::create(&cells, &samples, &Origin { run: "run", journal_bytes: 0 }, AxisColumns::default()).unwrap();
+    let mut tables =
+        TableWriter::create(&cells, &samples, &Origin { run: "run", journal_bytes: 0, is_whole: true }, AxisColumns::default()).unwrap();
     assert!(tables.push(&full_record()).is_err());
     drop(tables);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-written is left");

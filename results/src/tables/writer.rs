@@ -37,6 +37,8 @@ pub struct Origin<'a> {
     pub run: &'a str,
     /// Bytes that its journal had: where it has others, the tables are not of all of it.
     pub journal_bytes: u64,
+    /// False where a line of it could not be used: torn off or damaged.
+    pub is_whole: bool,
 }
 
 impl TableWriter {
@@ -95,6 +97,7 @@ fn metadata(origin: &Origin<'_>, axes: Option<&BTreeMap<String, String>>) -> Vec
         KeyValue::new("crossover.schema".to_owned(), SCHEMA_VERSION.to_string()),
         KeyValue::new("crossover.run".to_owned(), origin.run.to_owned()),
         KeyValue::new("crossover.journal_bytes".to_owned(), origin.journal_bytes.to_string()),
+        KeyValue::new("crossover.journal_whole".to_owned(), origin.is_whole.to_string()),
     ];
     if let Some(axes) = axes {
         entries.push(KeyValue::new("crossover.axes".to_owned(), serde_json::json!(axes).to_string()));

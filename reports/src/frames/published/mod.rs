@@ -22,6 +22,7 @@ use super::course::State;
 use super::order::AxisRoles;
 use super::taken;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
+use crate::runs::ASSUMED_FLOOR;
 
 /// Another machine and another program: by how much a ratio on the same side of 1 may be another and still agree.
 pub(crate) const NEAR: f64 = 2.0;
@@ -59,7 +60,7 @@ pub(crate) struct Published {
 }
 
 /// Puts the papers' figures beside the cells of `rows` (the wide frame, in the order of tables). `floors` are the runs' noise floors.
-pub(crate) fn published(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsResult<Published> {
+pub(crate) fn published(rows: &DataFrame, roles: &AxisRoles, floors: &[f64]) -> PolarsResult<Published> {
     let pairs = pairs(rows, roles, floors)?;
     Ok(Published {
         comparisons: comparisons(&pairs, rows)?,
@@ -68,7 +69,7 @@ pub(crate) fn published(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f6
     })
 }
 
-fn pairs(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsResult<Vec<Pair>> {
+fn pairs(rows: &DataFrame, roles: &AxisRoles, floors: &[f64]) -> PolarsResult<Vec<Pair>> {
     let (runs, experiments) = (rows.ints(RUN)?, rows.texts("experiment")?);
     let mut of: BTreeMap<(i64, &str), Vec<usize>> = BTreeMap::new();
     for row in 0..rows.height() {
@@ -79,7 +80,7 @@ fn pairs(rows: &DataFrame, roles: &AxisRoles, floors: &[Option<f64>]) -> PolarsR
     let mut pairs = Vec::new();
     for ((run, table), own) in of {
         let Some(paper) = PaperTable::of(table)? else { continue };
-        let floor = usize::try_from(run).ok().and_then(|run| *floors.get(run)?).unwrap_or(0.0);
+        let floor = usize::try_from(run).ok().and_then(|run| floors.get(run).copied()).unwrap_or(ASSUMED_FLOOR);
         let cells = Cells { rows, table, paper: &paper, floor, telling: telling(rows, roles, &own)? };
         let sets = sets(rows, &own)?;
         for figure in &paper.figures {

@@ -12,7 +12,7 @@ pub(crate) fn found(experiment: &str, cells: &[Cell], floor: Option<f64>) -> Pub
     let cells = frame(cells).lazy().with_column(lit(experiment).alias("experiment"));
     let roles = axis_roles(&cells).unwrap();
     let rows = sorted(speed(memory(with_baseline(cells).unwrap())), &roles).collect().unwrap();
-    published(&rows, &roles, &[floor]).unwrap()
+    published(&rows, &roles, &[floor.unwrap_or(0.0)]).unwrap()
 }
 
 /// Cells of Linformer's table 3: dense takes n squared, the projection what is given for each length, at k = 128.
@@ -146,7 +146,7 @@ fn without_an_interval_nothing_is_claimed() {
         .with_columns([lit("published-linformer-table3").alias("experiment"), lit(NULL).cast(DataType::Int64).alias("ci_low_ns")]);
     let roles = axis_roles(&cells).unwrap();
     let rows = sorted(speed(memory(with_baseline(cells).unwrap())), &roles).collect().unwrap();
-    let found = published(&rows, &roles, &[None]).unwrap().comparisons;
+    let found = published(&rows, &roles, &[0.0]).unwrap().comparisons;
     assert_eq!(lines(&found, &["measure", "verdict", "reason"])[1], "time | unclear | too few samples here for an interval");
 }
 
