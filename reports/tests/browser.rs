@@ -12,6 +12,7 @@ use std::process::Command;
 use crossover_core::axes::AxisValue;
 use crossover_core::testing::slow_tier;
 use crossover_reports::{Format, write_report};
+use crossover_results::Manifest;
 use crossover_results::schema::{Record, Sample};
 use support::{beside, failed, manifest, measured, run_of, twenty_cells};
 
@@ -155,6 +156,11 @@ fn pages(folder: &Path) {
     // As of a layout without accuracy, memory and baselines beside, on one engine.
     let older = |cell: Record| Record { schema: 1, accuracy: None, memory: None, beside: None, engine: "naive".into(), ..cell };
     page(folder, "older", &[sweep(500, &RANKS[..2]).into_iter().filter(|cell| cell.engine == "naive").map(older).collect()]);
+    // A run that was stopped before it measured its noise.
+    page(folder, "stopped", &[twenty_cells()]);
+    let run = folder.join("runs/stopped-0");
+    Manifest { cells_planned: 600, noise: None, ..manifest() }.write(&run.join("manifest.json")).unwrap();
+    write_report(&[run], &folder.join("stopped"), &[Format::Html], None).unwrap();
 }
 
 /// What the page starts from.

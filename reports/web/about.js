@@ -41,8 +41,8 @@
     replace("failures-body", ...none, el("p", {}, `${format.counted(count, "cell")} of this machine, by reason.`), table("Cells that did not end well", ["status", "cells", "reason", "for example"], all.map(line), [1]));
   }
 
-  function noise({ noise }) {
-    if (noise === null || noise === undefined) return "Noise was not measured.";
+  function noise({ noise, floor }) {
+    if (noise === null || noise === undefined) return `Noise was not measured, so ${format.percent(floor)} are taken for its floor: a ratio nearer to 1 than that is no finding here.`;
     const parts = [`Noise floor: the same cell, measured in two fresh workers in turns, differed from itself by ${format.percent(noise.floor)} at most (${format.counted(noise.pairs, "pair")}). A ratio nearer to 1 than that is noise, whatever its interval says.`];
     if (typeof noise.steal_ns === "number") parts.push(`Stolen by the hypervisor during the run: ${format.time(noise.steal_ns)}, all cores together.`);
     if (typeof noise.load_average === "number") parts.push(`Load average before the run: ${noise.load_average.toFixed(2)}.`);
@@ -72,7 +72,7 @@
     const excluded = Object.entries(one.excluded).map(([because, left]) => el("li", {}, `${format.counted(left, "cell")} left out by the experiment: ${because}`));
     return el("div", {}, el("h3", {}, `Run ${one.label} of ${one.experiment}`), el("pre", {}, one.command),
       el("p", {}, `Started ${format.moment(one.created)}${resumed}: ${count} of ${one.planned} planned cells finished. Seed ${one.seed}, plan ${one.plan}, machine ${one.machine}.`),
-      el("ul", {}, el("li", {}, noise(one)), one.notes.map((note) => el("li", {}, note)), excluded, one.builds.map(build)));
+      el("ul", {}, el("li", {}, noise(one)), [...one.warnings, ...one.remarks.slice(one.noise === null ? 0 : 1), ...one.notes].map((note) => el("li", {}, note)), excluded, one.builds.map(build)));
   }
 
   /** What no run recorded, and how exact this page is. */
@@ -82,7 +82,7 @@
     const lines = ["Fractions on this page come from six digits, and texts from at most 600 characters; cells.csv has all of both."];
     if (report.data.samples !== null) lines.push(`Of each cell at most ${report.data.samples.most} samples are in this page, evenly picked.`);
     else lines.push("No samples are in this page, since there are too many cells: they are in samples.parquet of the runs' folders.");
-    if (cells.rows > 0 && absent.length > 0) lines.push(`No cell has a value for: ${absent.join(", ")}.`);
+    if (cells.rows > 0 && absent.length > 0) lines.push(`No cell has a value in the columns: ${absent.join("; ")}.`);
     lines.push("Charts: Apache ECharts 6.1.0, Apache-2.0.");
     return el("ul", {}, lines.map((line) => el("li", {}, line)));
   }

@@ -6,8 +6,10 @@
   const { cells, crossovers } = report.data;
   const { format } = report;
   const { label } = report.columns;
-  /** Lines of a family before all are asked for. */
-  const FEW = 3;
+  /** Variants of a family on its first screen, by standing. */
+  const LISTED = new Map(report.data.listed);
+  /** Lines of a family that do not pay before all are asked for. */
+  const FEW = 6;
   const SHOWN = [["pays", "those that pay"], ["all", "all"], ["not", "those that do not"]];
   const ENGINES = [["fastest", "each family's fastest engine"], ["all", "all engines"]];
 
@@ -16,10 +18,10 @@
 
   const number = (name, line) => crossovers.number(name, line);
   const text = (name, line) => crossovers.text(name, line) ?? "";
-  const plain = (value) => format.figure(value).replace(/\.0+$/, "");
-  const size = (value) => (Math.abs(value) >= 10 ? String(Math.round(value)) : plain(value));
+  const size = (value) => (Math.abs(value) >= 10 ? String(Math.round(value)) : format.plain(value));
 
   const pays = (line) => text("pays", line) === "true";
+  const isFarOff = (line) => text("standing", line) === "far-off";
 
   /** The lines that the filters leave, by family: a line has one machine, family, engine, precision, number of threads and run. */
   function families() {
@@ -43,11 +45,23 @@
     return by;
   }
 
-  /** Those that pay first, by their error; the others by how near they come. */
+  /** In the order of the summary, which `reports/src/frames/standing.rs` settles: within a family engine by engine, the one that it uses first. */
   function ordered(lines) {
-    const known = (value) => (Number.isNaN(value) ? Infinity : value);
-    const key = (line) => (pays(line) ? [0, known(number("err_method_rel", line))] : [1, known(number("ratio", line))]);
-    return lines.map((line) => ({ line, key: key(line) })).sort((a, b) => a.key[0] - b.key[0] || a.key[1] - b.key[1] || a.line - b.line).map(({ line }) => line);
+    const machine = report.filters.machine();
+    const rank = (line) => (report.data.fastest.get(`${machine}/${text("family", line)}`) === text("engine", line) ? 0 : 1);
+    return [...lines].sort((a, b) => rank(a) - rank(b) || text("engine", a).localeCompare(text("engine", b)) || number("place", a) - number("place", b));
+  }
+
+  /** Of lines in order those of a first screen: one a variant, and so many of each standing. */
+  function firsts(lines) {
+    const [seen, left] = [new Set(), new Map()];
+    return lines.filter((line) => {
+      const [of, standing] = [`${text("engine", line)}/${text("variant", line)}`, `${text("engine", line)}/${text("standing", line)}`];
+      if (seen.has(of)) return false;
+      seen.add(of);
+      left.set(standing, (left.get(standing) ?? LISTED.get(text("standing", line)) ?? 0) - 1);
+      return left.get(standing) >= 0;
+    });
   }
 
   /** The filters that leave the cells of a line, seen over its axis. */
@@ -85,41 +99,50 @@
     return stateLink(`${shown} ${where}`, { cell: `${number("run", line)}/${text("id", line)}` });
   }
 
-  // heading, what stands in it, whether that is a figure
+  // heading, what stands in it, whether that is a figure, the heading in few words
   const COLUMNS = [
     ["pays", (line) => stateLink(text("words", line), towards(line), { focus: "explore", class: pays(line) ? "pays" : undefined }), false],
     ["variant", variant, false],
     ["engine", (line) => format.shortened(text("engine", line), 40), false],
     ["regime", regime, false],
-    ["time over the baseline's", ratio, true],
+    ["time over the strong baseline's", ratio, true, "time"],
     ["error", (line) => format.value(number("err_method_rel", line), "error") + (text("own_function", line) === "true" ? " ‡" : ""), true],
-    ["memory", (line) => format.value(number("declared_ratio", line), "ratio"), true],
+    ["memory over the declared baseline's", (line) => format.value(number("declared_ratio", line), "ratio"), true, "memory"],
     ["points", points, true],
-    ["strong baseline", (line) => format.shortened(text("against", line), 60), false],
+    ["strong baseline", (line) => format.shortened(text("against", line), 60), false, "against"],
   ];
 
-  /** The part of the table that is about one family. */
+  /** The part of the table that is about one family: what pays, then what is faster and far off, or the lines that are asked for. */
   function part([family, lines], wanted, columns) {
-    const told = ordered(lines).filter((line) => wanted === "all" || pays(line) === (wanted === "pays"));
+    const all = ordered(lines).filter((line) => wanted === "all" || (wanted === "not" ? !pays(line) : pays(line) || isFarOff(line)));
+    const open = opened.has(family);
+    const told = open ? all : wanted === "pays" ? firsts(all) : all.slice(0, FEW);
     const engines = [...new Set(lines.map((line) => text("engine", line)))];
     const where = engines.length > 3 ? `${engines.length} engines` : engines.map((engine) => format.shortened(engine, 40)).join(", ");
-    const open = opened.has(family);
     const toggle = () => { if (open) opened.delete(family); else opened.add(family); show(); };
-    const more = told.length > FEW ? el("button", { type: "button", class: "link", "aria-expanded": String(open), on: { click: toggle } }, open ? "fewer" : `all ${told.length}`) : null;
-    const count = `${format.shortened(family, 60)} on ${where}: ${lines.filter(pays).length} of ${format.counted(lines.length, "curve")} pay `;
-    const heading = el("tr", {}, el("th", { scope: "rowgroup", colspan: String(columns.length), class: "family" }, count, more));
-    const row = (line) => el("tr", {}, columns.map(([, of, isFigure]) => el("td", { class: isFigure ? "figure" : false }, of(line))));
-    return el("tbody", {}, heading, (open ? told : told.slice(0, FEW)).map(row));
+    const more = open || all.length > told.length ? el("button", { type: "button", class: "link", "aria-expanded": String(open), on: { click: toggle } }, open ? "fewer" : `all ${all.length}${wanted === "pays" ? " that are faster" : ""}`) : null;
+    const count = `${format.shortened(family, 60)} on ${where}: ${lines.filter(pays).length} of ${format.counted(lines.length, "curve")} pay${lines.length === 1 ? "s" : ""} `;
+    const across = (kind, ...words) => el("tr", {}, el("th", { scope: "rowgroup", colspan: String(columns.length), class: kind }, words));
+    const row = (line) => el("tr", {}, columns.map(([heading, of, isFigure, few]) => el("td", { class: isFigure ? "figure" : false, "data-label": few ?? heading }, of(line))));
+    const rows = [];
+    for (const [at, line] of told.entries()) {
+      if (isFarOff(line) && (at === 0 || !isFarOff(told[at - 1]))) rows.push(across("apart", "Faster too, but more than 10 % off on these inputs; the smallest error first"));
+      rows.push(row(line));
+    }
+    return el("tbody", {}, across("family", count, more), rows);
   }
 
   function floors() {
-    const all = [...new Set(report.data.runs.map((run) => run.noise?.floor).filter((floor) => floor !== undefined))];
-    return all.length === 0 ? "The noise of these runs was not measured. " : `Within the runs' noise floor (${all.map(format.percent).join(", ")}) nothing counts as faster or slower. `;
+    const { runs } = report.data;
+    const all = [...new Set(runs.map((run) => `${format.percent(run.floor)}${run.noise === null ? ", taken where it was not measured" : ""}`))];
+    return runs.length === 0 ? "" : `Within the runs' noise floor (${all.join("; ")}) nothing counts as faster or slower. `;
   }
 
   const ABOUT = "An optimisation pays where its time, with the whole 95 % interval of the ratio, is below that of the strong baseline: the fastest cell that computes the exact result on the same engine, in the same "
     + "precision, with the same threads, and its error is not above 10 %. The crossing is interpolated between measured points as if the curve were straight between them; [..] is how far the intervals of the times and the noise "
-    + "leave it open, and nothing is said beyond the last point. ‡: the error is the distance from a function of the variant's own. Time, error (relative, against the exact result; on random inputs "
+    + "leave it open, and nothing is said beyond the last point. First stands what computes the exact result, the largest gain first; then approximations, the smallest error first; then what computes another "
+    + "function in the baseline's place; then what is faster too but more than 10 % off. Of a variant in several settings, precisions or numbers of threads the one that comes first in this order is shown, as in summary.md; "
+    + "\"all\" shows the others. ‡: the error is the distance from a function of the variant's own. Time, error (relative, against the exact result; on random inputs "
     + "an approximation loses more than on a trained model's) and declared memory (over the declared baseline's) are those of the point where it is first faster, else of where it comes nearest. ";
 
   function show() {
@@ -141,11 +164,17 @@
     const columns = COLUMNS.filter(([heading]) => heading !== "engine" || several);
     const head = el("thead", {}, el("tr", {}, columns.map(([heading, , isFigure]) => el("th", { scope: "col", class: isFigure ? "figure" : false }, heading))));
     replace("answer-body",
-      el("p", { class: "bar" }, el("label", {}, "Show ", choice("verdict", SHOWN, wanted)), el("label", {}, "on ", choice("engines", ENGINES, state.engines ?? ENGINES[0][0])), "the smallest error first"),
+      el("p", { class: "bar" }, el("label", {}, "Show ", choice("verdict", SHOWN, wanted)), el("label", {}, "on ", choice("engines", ENGINES, state.engines ?? ENGINES[0][0])), "one line a variant, as in the summary"),
       all.length === 0 ? el("p", {}, "No curve with these filters: no variant of theirs was measured beside a baseline at two sizes or more.")
         : el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "answer-title" }, el("table", {}, head, all.map((family) => part(family, wanted, columns)))),
       el("details", {}, el("summary", {}, "How to read this"), el("p", {}, ABOUT, floors(), "Emulated cells are not ranked.")));
   }
 
-  report.answer = { show };
+  /** The variants that a family's first screen tells of, in its order; for the chart, which has colours for a few. */
+  function told(family) {
+    const lines = families().get(family) ?? [];
+    return [...new Set(firsts(ordered(lines).filter((line) => pays(line) || isFarOff(line))).map((line) => text("variant", line)))];
+  }
+
+  report.answer = { show, told };
 })(window.Report ??= {});

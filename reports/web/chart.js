@@ -2,7 +2,7 @@
 (function (report) {
   "use strict";
 
-  const { el, byId, replace, say } = report.dom;
+  const { el, byId, replace, say, stateLink } = report.dom;
   const { cells } = report.data;
   const { label, choices, withInterval, shown, setting } = report.columns;
 
@@ -40,10 +40,26 @@
     },
   });
 
-  const legend = (names) => ({ type: "scroll", top: 4, data: names.map((name) => ({ name })), formatter: (name) => report.format.drawn(name.slice(1), 40), textStyle: { color: report.theme.colour("text") }, inactiveColor: report.theme.colour("line"), pageTextStyle: { color: report.theme.colour("text") } });
+  /** As `theme.SHAPES`, for the key. */
+  const MARKS = { circle: "●", rect: "■", triangle: "▲", diamond: "◆", roundRect: "▬", pin: "◉", arrow: "▴" };
 
-  /** Draws these rows. */
-  function draw(view, rows) {
+  /** The key above the chart; a press takes a group out of the chart, another brings it back. The library's own cuts off names where the page is narrow. */
+  function key(sets) {
+    const one = ({ name, colour, shape }) => {
+      const mark = el("span", { "aria-hidden": "true" }, `${MARKS[shape]} `);
+      mark.style.color = colour;
+      const toggle = () => {
+        chart.dispatchAction({ type: "legendToggleSelect", name });
+        button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+      };
+      const button = el("button", { type: "button", "aria-pressed": "true", on: { click: toggle } }, mark, report.format.shortened(name.slice(1), 40));
+      return button;
+    };
+    replace("key", ...sets.map(one));
+  }
+
+  /** Draws these rows; `part` says what was left out of those that the filters leave. */
+  function draw(view, rows, part = null) {
     current = view;
     byId("chart").hidden = view === null;
     if (view === null) return;
@@ -51,15 +67,19 @@
     const own = frame();
     const narrow = byId("chart").clientWidth < 500;
     if (narrow) own.grid = { ...own.grid, left: 66, right: 10 };
+    if (!view.heatmap) own.grid = { ...own.grid, top: 16 };
+    key(view.heatmap ? [] : made.sets);
     if (narrow) made.option.yAxis.nameGap = 50;
     chart ??= begin();
-    chart.setOption({ ...own, ...made.option, ...(view.heatmap ? {} : { legend: legend(made.names) }) }, { notMerge: true });
+    chart.setOption({ ...own, ...made.option, ...(view.heatmap ? {} : { legend: { show: false, data: made.sets.map(({ name }) => ({ name })) } }) }, { notMerge: true });
     placed = [...made.placed].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
     at = -1;
     const what = view.heatmap ? `${label(view.value)} over ${label(view.x)} and ${label(view.y)}` : `${label(view.y)} over ${label(view.x)}, by ${label(view.colour)}`;
     const count = view.heatmap ? report.format.counted(placed.length, "field") : report.format.counted(placed.length, "cell");
     byId("chart").setAttribute("aria-label", `Chart: ${what}, ${count}`);
-    replace("chart-note", `${what}: ${count}. ${made.notes.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(" ")}`);
+    // What the chart leaves out on its own is told with the way to all of it.
+    const all = part === null ? [] : [`To begin with only ${part.words.join(", ")}${view.first.length > 0 ? "; colours: the variants of the answer" : ""}. `, stateLink("All that the filters leave", { view: view.id }), ". "];
+    replace("chart-note", ...all, `${what}: ${count}. ${made.notes.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(" ")}`);
   }
 
   /** A chart that is as large as its element. */
@@ -97,7 +117,7 @@
     at = -1;
   }
 
-  function key(event) {
+  function pressed(event) {
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20 };
     if (event.key in steps) step(steps[event.key]);
     else if (event.key === "Home") { at = -1; step(1); } else if (event.key === "End") { at = -1; step(-1); } else if (event.key === "Escape") leave();
@@ -130,7 +150,7 @@
     const few = [["names", [...choices.texts, ...["run"].filter((name) => cells.column(name) !== undefined)]], ["axes", choices.axes]];
     replace("axes", select("x", "Across", any), select("y", "Up", any), select("colour", "Colour", few), select("value", "Field", [["figures", choices.figures]]), tick("logx", "log across"), tick("logy", "log up"));
     byId("axes").addEventListener("submit", (event) => event.preventDefault());
-    byId("chart").addEventListener("keydown", key);
+    byId("chart").addEventListener("keydown", pressed);
     byId("chart").addEventListener("blur", leave);
   }
 

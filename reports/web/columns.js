@@ -50,8 +50,8 @@
     "base:id": ["declared baseline"],
     "strong:id": ["strong baseline"],
     beside_id: ["baseline in the same rounds"],
-    dominated_by: ["nobody would choose it beside"],
-    rivalled_by: ["not better, but for the noise, than"],
+    dominated_by: ["dominated by"],
+    rivalled_by: ["rivalled within the noise by"],
   };
 
   const isAxis = (name) => name.startsWith("axis:");

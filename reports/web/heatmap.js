@@ -50,7 +50,7 @@
     if (used.some((field) => field.rows.length > 1)) notes.push("a field with several cells shows their median: filter to one variant, engine and precision for figures of single cells");
     if (all.length > used.length) notes.push(`${report.format.counted(all.length - used.length, "field")} of zero left out`);
     return {
-      placed: used.map((field) => [field.at, field.up, field.rows[0], field]), notes, names: [],
+      placed: used.map((field) => [field.at, field.up, field.rows[0], field]), notes,
       option: {
         xAxis: { ...report.marks.axis(view.x, x, true), nameGap: 34 }, yAxis: { ...report.marks.axis(view.y, y, false), nameGap: 62 },
         visualMap: used.length === 0 ? undefined : {

@@ -11,6 +11,11 @@
     const statuses = cells.column("status")?.words ?? [];
     const counts = statuses.map((word, code) => `${cells.column("status").codes.reduce((sum, other) => sum + (other === code), 0)} ${word}`);
     replace("summary", cells.rows === 0 ? `There are no cells in ${format.counted(runs.length, "run")}: nothing was finished.` : `${format.counted(cells.rows, "cell")} of ${format.counted(runs.length, "run")}: ${counts.join(", ")}.`);
+    // What limits the worth of the figures stands above all of them.
+    const whose = (run) => (runs.length > 1 ? `Run ${run.label}: ` : "");
+    const warnings = runs.flatMap((run) => [...run.warnings, ...run.notes].map((text) => `${whose(run)}${text}.`));
+    byId("warnings").hidden = warnings.length === 0;
+    replace("warnings", ...warnings.map((text) => el("li", {}, text)));
     const parts = [["answer", "Answer"], ["explore", "Explore"], ["cells", "Cells"], ["failures", "Failures"], ["about", "Machines and runs"]];
     const jump = ([id, title]) => el("button", { type: "button", class: "link", on: { click: () => byId(id).scrollIntoView() } }, title);
     const machines = report.data.machines.map((one) => `${one.cpu_model ?? "unknown processor"}, ${one.usable_cores} of ${one.logical_cores} cores`);
@@ -25,9 +30,10 @@
     const { rows, counts } = filters.apply();
     filters.show(counts);
     report.answer.show();
-    const view = report.presets.current(rows);
+    const part = report.presets.narrowed(rows);
+    const view = report.presets.current(part?.rows ?? rows, part === null ? [] : report.answer.told(part.only.family[0]));
     report.chart.show(view);
-    report.chart.draw(view, rows);
+    report.chart.draw(view, part?.rows ?? rows, part);
     report.table.show(rows);
     report.about.show();
     report.shown = rows.length;

@@ -39,7 +39,17 @@
       const short = (key) => report.format.drawn(key, 18);
       return { ...common, type: "category", data: scale.keys, axisLabel: { ...common.axisLabel, formatter: short, rotate: isAcross && scale.keys.some((key) => key.length > 6) ? 30 : 0 } };
     }
-    return { ...common, ...extent, type: scale.isLog ? "log" : "value", logBase: scale.base, scale: true, axisLabel: { ...common.axisLabel, formatter: (value) => report.format.tick(scale.shown(value)) } };
+    // Left alone, the library labels the two ends of a log axis of ten powers, and none between.
+    const marks = extent.marks === undefined ? {} : { customValues: extent.marks };
+    const [min, max] = [extent.min, extent.max];
+    return { ...common, min, max, type: scale.isLog ? "log" : "value", logBase: scale.base, scale: true, axisTick: marks, axisLabel: { ...common.axisLabel, ...marks, formatter: (value) => report.format.tick(scale.shown(value)) } };
+  }
+
+  /** The whole powers from one to another; of very many every second, third or so. */
+  function powers(base, from, to) {
+    const [first, last] = [from, to].map((end) => Math.round(Math.log(end) / Math.log(base)));
+    const step = Math.ceil((last - first) / 12) || 1;
+    return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, at) => base ** (first + at * step));
   }
 
   /** The whole powers around the values, for a log axis: left alone, the library adds empty decades. */
@@ -49,7 +59,7 @@
     const power = (value) => Math.log(value) / Math.log(scale.base);
     // A value that is a whole power, but for its last digit, is its own limit.
     const [min, max] = [scale.base ** Math.floor(power(least) + 1e-9), scale.base ** Math.ceil(power(most) - 1e-9)];
-    return { min, max: max > min ? max : min * scale.base };
+    return { min, max: max > min ? max : min * scale.base, marks: powers(scale.base, min, max > min ? max : min * scale.base) };
   }
 
   /** Points of the rows that have a place; `lost` counts the others. */
@@ -72,7 +82,8 @@
       if (!by.has(key)) by.set(key, []);
       by.get(key).push(point);
     }
-    const all = [...by].sort((a, b) => b[1].length - a[1].length || a[0].localeCompare(b[0]));
+    const wish = (key) => { const at = view.colour === "variant" ? view.first.indexOf(key) : -1; return at < 0 ? view.first.length : at; };
+    const all = [...by].sort((a, b) => wish(a[0]) - wish(b[0]) || b[1].length - a[1].length || a[0].localeCompare(b[0]));
     const told = all.length > MOST_COLOURS + 1 ? all.slice(0, MOST_COLOURS) : all.slice(0, MOST_COLOURS + 1);
     // The library keeps names as keys of objects: with a mark in front, none is a key that objects have already, such as `__proto__`.
     const named = told.map(([key, points], at) => ({
@@ -81,7 +92,7 @@
     }));
     const rest = all.slice(told.length);
     if (rest.length > 0) {
-      named.push({ name: `=${rest.length} others`, points: rest.flatMap(([, points]) => points), colour: report.theme.colour("faint"), shape: "circle" });
+      named.push({ name: `=${rest.length} others`, points: rest.flatMap(([, points]) => points), colour: report.theme.colour("faint"), shape: "circle", isRest: true });
     }
     return named;
   }
@@ -94,7 +105,7 @@
   }
 
   function marks(group, isFaint, many) {
-    const common = { type: "scatter", name: group.name, symbol: many ? "rect" : group.shape, symbolSize: many ? 4 : 9, progressive: 0, animation: false, large: many, largeThreshold: 1, z: 3 };
+    const common = { type: "scatter", name: group.name, symbol: many ? "rect" : group.shape, symbolSize: many ? 4 : group.isRest ? 5 : 9, progressive: 0, animation: false, large: many, largeThreshold: 1, z: group.isRest ? 1 : 3 };
     const item = { color: group.colour, borderColor: report.theme.colour("page"), borderWidth: many ? 0 : 0.5 };
     const [strong, weak] = [[], []];
     for (const point of group.points) (isFaint(point[2]) ? weak : strong).push(point);
@@ -117,7 +128,7 @@
     }
     return sets.map((group) => ({
       type: "lines", coordinateSystem: "cartesian2d", polyline: true, silent: true, animation: false, name: group.name, z: 1, progressive: 0,
-      itemStyle: { color: group.colour }, lineStyle: { color: group.colour, width: 1, opacity: 0.6 },
+      itemStyle: { color: group.colour }, lineStyle: { color: group.colour, width: group.isRest ? 1 : 1.5, opacity: group.isRest ? 0.3 : 0.8 },
       data: along.filter((of) => of[0].name === group.name).map((of) => ({ coords: of.map(({ point }) => [point[0], point[1]]) })),
     })).filter((series) => series.data.length > 0);
   }
@@ -141,7 +152,7 @@
   function atOne(view, shown) {
     if (unit(view.y) !== "ratio" || shown.length === 0) return [];
     const column = cells.column("run");
-    const floors = [...new Set(shown.map(([, , row]) => column.number(row)))].map((run) => runs[run]?.noise?.floor).filter((floor) => floor > 0);
+    const floors = [...new Set(shown.map(([, , row]) => column.number(row)))].map((run) => runs[run]?.floor).filter((floor) => floor > 0);
     const floor = Math.max(0, ...floors);
     const isTime = ["ratio", "strong_ratio"].includes(view.y);
     const band = isTime && floor > 0 ? { markArea: { silent: true, itemStyle: { color: report.theme.colour("band") }, data: [[{ yAxis: 1 / (1 + floor) }, { yAxis: 1 + floor }]] } } : {};
@@ -193,7 +204,7 @@
     if (view.roofline) notes.push(severalRuns(shown) ? "no ceilings are drawn, as the cells are of several runs: filter by run" : "flat lines: measured peaks; slopes: measured bandwidth of each level");
     if (shown.some(([, , row]) => isFaint(row))) notes.push(view.pareto ? "faint: dominated in time, error and declared memory by another cell of the same problem, or emulated" : "faint: emulated, in another precision than asked");
     return {
-      placed: shown, notes, names: sets.map((group) => group.name),
+      placed: shown, notes, sets,
       option: {
         xAxis: { ...axis(view.x, x, true, extent(x, shown.map(([px]) => px))), nameGap: 34 },
         yAxis: { ...axis(view.y, y, false, extent(y, [...shown.map(([, py]) => py), ...roofs.flatMap((roof) => roof.data.map(([, height]) => height))])), nameGap: 62 },

@@ -55,7 +55,9 @@
   const views = all();
 
   /** More variants than there are colours tell nothing: then families, or engines, are told apart. */
-  function colourOf(wanted, rows) {
+  function colourOf(wanted, rows, first) {
+    // Those of the answer have the colours.
+    if (wanted === "variant" && first.length > 0) return wanted;
     const column = cells.column(wanted);
     const count = (name) => new Set(rows.map((row) => cells.key(name, row))).size;
     if (wanted !== "variant" || new Set(rows.map((row) => column.codes[row])).size <= 9) return wanted;
@@ -63,16 +65,38 @@
   }
 
   /** The view of these rows that is shown: a preset, and whatever was changed of it. Null where no two columns have values. */
-  function current(rows) {
+  function current(rows, first = []) {
     const state = report.state.get();
     const preset = views.find((view) => view.id === state.view) ?? views[0];
     if (preset === undefined) return null;
     const named = (name) => (state[name] !== undefined && has(state[name]) ? state[name] : preset[name]);
     const flag = (name) => (state[name] === undefined ? preset[name] ?? false : state[name] === "1");
-    const view = { ...preset, x: named("x"), y: named("y"), colour: state.colour === undefined ? colourOf(preset.colour, rows) : named("colour"), value: named("value"), logx: flag("logx"), logy: flag("logy") };
+    const view = { ...preset, x: named("x"), y: named("y"), colour: state.colour === undefined ? colourOf(preset.colour, rows, first) : named("colour"), first, value: named("value"), logx: flag("logx"), logy: flag("logy") };
     // Ceilings belong to operations a byte and a second, and nowhere else.
     return { ...view, roofline: preset.roofline && view.x === "intensity" && view.y === "gflops" };
   }
 
-  report.presets = { views, current };
+  /** The families in one picture are smears: untouched, the chart has one family on its fastest engine, in one precision, with the fewest threads. */
+  function narrowed(rows) {
+    const state = report.state.get();
+    const touched = ["view", "x", "y", "colour", "value", "logx", "logy", "text"].some((name) => state[name] !== undefined) || Object.keys(state.only).length > 0;
+    const families = new Set(rows.map((row) => cells.key("family", row)));
+    if (touched || views.length === 0 || families.size < 2) return null;
+    const counts = (name, of) => of.reduce((by, row) => by.set(cells.key(name, row), (by.get(cells.key(name, row)) ?? 0) + 1), new Map());
+    const most = (name, of) => [...counts(name, of)].sort((a, b) => b[1] - a[1])[0][0];
+    const family = families.has("attention") ? "attention" : most("family", rows);
+    const only = { family: [family] };
+    let left = rows.filter((row) => cells.key("family", row) === family);
+    const keep = (name, value) => {
+      if (cells.column(name) === undefined || !counts(name, left).has(value) || counts(name, left).size < 2) return;
+      only[name] = [value];
+      left = left.filter((row) => cells.key(name, row) === value);
+    };
+    keep("engine", report.data.fastest.get(`${report.filters.machine()}/${family}`));
+    keep("axis:precision", counts("axis:precision", left).has("f32") ? "f32" : most("axis:precision", left));
+    keep("axis:threads", [...counts("axis:threads", left).keys()].sort((a, b) => Number(a) - Number(b))[0]);
+    return { rows: left, only, words: Object.values(only).flat().map((value, at) => (Object.keys(only)[at] === "axis:threads" ? report.format.counted(Number(value), "thread") : value)) };
+  }
+
+  report.presets = { views, current, narrowed };
 })(window.Report ??= {});

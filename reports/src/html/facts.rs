@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use polars::prelude::PolarsResult;
 use serde_json::{Map, Value, json};
 
 use super::columns::shown;
 use crate::answers::Answers;
+use crate::reservations::{self, Remark};
 use crate::runs::Run;
 
 /// Longest list of experiments in the title.
@@ -22,19 +24,25 @@ pub(super) fn title(answers: &Answers<'_>) -> String {
 }
 
 /// The fields of the page's object that are about the report as a whole.
-pub(super) fn facts(answers: &Answers<'_>, links: &[&str]) -> Map<String, Value> {
+pub(super) fn facts(answers: &Answers<'_>, links: &[&str]) -> PolarsResult<Map<String, Value>> {
     let mut facts = Map::new();
     let mut add = |name: &str, value: Value| drop(facts.insert(name.to_owned(), value));
     add("problem", visible(json!(answers.roles.problem)));
     add("parameters", visible(json!(answers.roles.parameters)));
-    add("runs", answers.runs.iter().map(run).collect());
+    let mut runs = Vec::new();
+    for (place, one) in answers.runs.iter().enumerate() {
+        runs.push(run(one, &reservations::of_run(answers, place)?));
+    }
+    add("runs", Value::from(runs));
     let machines = answers.machines.values().map(|machine| json!(machine));
     add("machines", machines.map(visible).collect());
     add("links", visible(json!(links)));
-    facts
+    Ok(facts)
 }
 
-fn run(run: &Run) -> Value {
+/// `warnings` limit what the figures are worth and stand on top of the page, `remarks` are to be known beside.
+fn run(run: &Run, told: &[Remark]) -> Value {
+    let of = |warns: bool| told.iter().filter(|remark| remark.warns == warns).map(|remark| remark.text.as_str()).collect::<Vec<_>>();
     let manifest = &run.manifest;
     visible(json!({
         "label": run.label,
@@ -49,6 +57,9 @@ fn run(run: &Run) -> Value {
         "machine": manifest.machine.fingerprint,
         "builds": manifest.builds,
         "noise": manifest.noise,
+        "floor": run.floor(),
+        "warnings": of(true),
+        "remarks": of(false),
         "ceilings": run.ceilings.as_ref().and(manifest.ceilings.as_ref()),
         "notes": run.notes,
     }))

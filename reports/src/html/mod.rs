@@ -38,6 +38,7 @@ use serde_json::{Value, json};
 use crate::answers::Answers;
 use crate::error::Result;
 use crate::frames::series::Series;
+use crate::frames::standing::{Standing, with_standing};
 use crate::render::answer::fastest_engines;
 use columns::{columns, shown};
 
@@ -51,7 +52,8 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
 /// | field | what it is |
 /// |---|---|
 /// | `cells` | `{rows, columns}`, the wide frame |
-/// | `crossovers` | the same of the crossings |
+/// | `crossovers` | the same of the crossings, each with its `standing` and its `place` in the order of its family on its engine |
+/// | `listed` | by standing how many variants a first screen has, as in the summary |
 /// | `problem`, `parameters` | the axis columns by their role |
 /// | `curves` | `{axis, setting, rows}`: cells that are points of one curve |
 /// | `fastest` | `{family, machine, engine}`: the engine that one would use |
@@ -59,7 +61,7 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
 /// | `runs`, `machines`, `links` | what the manifests say, and the report's other files |
 fn page_data(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
     let mut out = format!("{{\"cells\":{}", columns(&answers.rows, is_shown)?);
-    out += &format!(",\"crossovers\":{}", columns(&answers.crossovers, |_| true)?);
+    out += &format!(",\"crossovers\":{}", columns(&with_standing(&answers.crossovers)?, |_| true)?);
     out += &format!(",\"curves\":{}", curves(answers));
     out += &format!(",\"samples\":{}", samples::samples(answers)?);
     let fastest = fastest_engines(&answers.rows)?;
@@ -67,7 +69,9 @@ fn page_data(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
         .iter()
         .map(|((family, machine), engine)| json!({"family": shown(family), "machine": shown(machine), "engine": shown(engine)}));
     out += &format!(",\"fastest\":{}", fastest.collect::<Value>());
-    let facts = facts::facts(answers, links);
+    let listed: Value = Standing::ALL.into_iter().map(|standing| json!([standing.name(), standing.listed()])).collect();
+    out += &format!(",\"listed\":{listed}");
+    let facts = facts::facts(answers, links)?;
     for (name, value) in &facts {
         out += &format!(",{}:{value}", Value::from(name.as_str()));
     }

@@ -18,6 +18,7 @@ class Page:
 
     def __init__(self, window, folder, name):
         self.window = window
+        self.folder = folder / name
         self.address = (folder / name / "index.html").as_uri()
 
     def open(self, fragment=""):
@@ -70,6 +71,47 @@ def opens_with_the_answer(page):
     assert "summary.md" in links and "cells.csv" in links, links
     # Nothing is wider than the window, so nothing scrolls sideways but tables.
     assert window.run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def the_answer_is_the_summarys(page):
+    """The same variants in the same order, family by family, as in summary.md."""
+    page.open()
+    summary = (page.folder / "summary.md").read_text(encoding="utf-8").split("## What pays, and from where on")[1].split("How to read it")[0]
+    lines = [line.split("|") for line in summary.splitlines() if line.startswith("| ") and not line.startswith(("| variant", "| ---"))]
+    told = [line[1].strip() for line in lines]
+    shown = page.window.run("return [...document.querySelectorAll('#answer-body tbody td:nth-child(2) strong')].map((one) => one.textContent)")
+    assert told == shown and len(shown) > 5, (told, shown)
+
+
+def a_narrow_window_has_time_and_error_in_sight(page):
+    page.window.size(390, 900)
+    page.open()
+    script = """
+        const within = (one) => { const box = one.getBoundingClientRect(); return box.width > 0 && box.left >= 0 && box.right <= innerWidth; };
+        return ['time', 'error', 'variant'].map((name) => [...document.querySelectorAll(`#answer-body td[data-label='${name}']`)]).every((all) => all.length > 0 && all.every(within))"""
+    assert page.window.run(script)
+    page.window.size(1280, 900)
+
+
+def the_first_chart_is_of_one_family(page):
+    page.open()
+    window = page.window
+    families = "return [...new Set(Report.chart.placed().map(([, , row]) => Report.data.cells.text('family', row)))]"
+    assert window.run(families) == ["attention"] and page.shown() == 1500
+    labels = window.run("return Report.chart.instance().getOption().xAxis[0].axisLabel.customValues")
+    assert labels == [32, 64, 128, 256, 512, 1024, 2048], labels
+    keys = "[...document.querySelectorAll('#key button')]"
+    selected = "return Object.values(Report.chart.instance().getOption().legend[0].selected ?? {}).filter((one) => !one).length"
+    window.run(f"{keys}[0].click()")
+    assert window.run(selected) == 1 and window.run(f"return {keys}[0].getAttribute('aria-pressed')") == "false"
+    window.click("#chart-note a")
+    assert sorted(window.run(families)) == ["attention", "ffn", "linear"] and page.fragment() == {"view": ["ratio"]}
+
+
+def what_limits_the_figures_stands_on_top(page):
+    page.open()
+    told = page.window.text("#warnings")
+    assert "noise was not measured, 5.00 % are taken for its floor" in told and "only 20 of 600 planned cells are finished" in told, told
 
 
 def the_answer_leads_to_its_cells(page):
@@ -284,7 +326,7 @@ def nothing_one_cell_and_all_failed_are_said(pages):
 def an_older_layout_says_what_it_lacks(page):
     page.open()
     text = page.window.text("#about-body")
-    assert "No cell has a value for:" in text and "error of the method (relative)" in text, text
+    assert "No cell has a value in the columns:" in text and "error of the method (relative)" in text, text
     assert page.window.run("return [...document.querySelectorAll('#presets button')].map((one) => one.dataset.view)") != []
 
 
@@ -334,7 +376,8 @@ def main():
         window.size(1280, 900)
         pages = lambda name: Page(window, folder, name)
         checks = [
-            ("usual", opens_with_the_answer), ("usual", the_answer_leads_to_its_cells), ("usual", filters_leave_what_they_say), ("usual", axes_and_views_change_the_chart),
+            ("usual", opens_with_the_answer), ("usual", the_answer_is_the_summarys), ("usual", a_narrow_window_has_time_and_error_in_sight),
+            ("usual", the_first_chart_is_of_one_family), ("stopped", what_limits_the_figures_stands_on_top), ("usual", the_answer_leads_to_its_cells), ("usual", filters_leave_what_they_say), ("usual", axes_and_views_change_the_chart),
             ("usual", a_link_restores_the_view), ("usual", back_and_forward_go_through_the_views), ("usual", a_point_leads_to_its_row_and_samples),
             ("usual", the_table_sorts_and_turns_pages), ("usual", all_can_be_done_by_keyboard), ("hostile", hostile_names_stay_text),
             ("older", an_older_layout_says_what_it_lacks), ("machines", machines_are_never_mixed),
