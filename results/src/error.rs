@@ -109,6 +109,12 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// One folder was named twice.
+    #[error("the run {} is named twice; name each run once", path.display())]
+    SameRunTwice {
+        /// The folder, as named the second time.
+        path: PathBuf,
+    },
     /// Runs with different layouts of records.
     #[error(
         "{} has records of layout {own}, {} of layout {others}: runs of different layouts are not joined; report them side by side instead",

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::ceilings::joined;
 use crate::error::{Result, StoreError};
-use crate::journal::{read_index, read_records};
+use crate::journal::{Index, read_index, read_records};
 use crate::manifest::Manifest;
 use crate::run_folder::{Finished, RunFolder};
 use crate::schema::Status;
@@ -35,6 +35,10 @@ pub struct Merged {
     pub repeated: u64,
     /// Damaged lines that were left out.
     pub damaged: u64,
+    /// Runs whose journal ends in a line that is not whole; its cell is left out.
+    pub torn: Vec<PathBuf>,
+    /// Runs that were stopped before their first cell.
+    pub empty: Vec<PathBuf>,
     /// What it holds.
     pub finished: Finished,
 }
@@ -45,16 +49,25 @@ struct Part {
     manifest: Manifest,
 }
 
+impl Part {
+    /// False where it was stopped before its first cell.
+    fn has_journal(&self) -> bool {
+        self.folder.journal_path().exists()
+    }
+}
+
 /// Joins runs into `out`: one run there, or one in a folder for each machine.
 ///
 /// # Errors
-/// When a run cannot be read, when their layouts of records differ, or when `out` cannot be written or holds something else.
+/// When a run cannot be read or is named twice, when their layouts of records differ, or when `out` cannot be written or holds something else.
 pub fn merge(runs: &[PathBuf], out: &Path, command: &str) -> Result<Vec<Merged>> {
     let mut parts: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     let mut layout: Option<(PathBuf, u32)> = None;
     let mut seen = HashSet::new();
-    // Named twice is once.
-    for path in runs.iter().filter(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()))) {
+    for path in runs {
+        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            return Err(StoreError::SameRunTwice { path: path.clone() });
+        }
         let folder = RunFolder::open(path)?;
         let manifest = Manifest::read(&folder.manifest_path())?;
         match &layout {
@@ -76,8 +89,13 @@ pub fn merge(runs: &[PathBuf], out: &Path, command: &str) -> Result<Vec<Merged>>
 fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Merged> {
     let mut best: HashMap<String, (u8, usize)> = HashMap::new();
     let mut repeated = HashSet::new();
+    let mut empty = Vec::new();
     for (at, part) in parts.iter().enumerate() {
-        for (id, status) in read_index(&part.folder.journal_path())?.cells {
+        let index = if part.has_journal() { read_index(&part.folder.journal_path())? } else { Index::default() };
+        if index.cells.is_empty() {
+            empty.push(part.folder.path().to_owned());
+        }
+        for (id, status) in index.cells {
             let rank = rank(status);
             match best.get_mut(&id) {
                 None => drop(best.insert(id, (rank, at))),
@@ -95,8 +113,8 @@ fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Me
     let joined = manifest(parts, command);
     joined.write(&folder.manifest_path())?;
     let (mut journal, _) = folder.open_journal(&lock)?;
-    let mut damaged = 0;
-    for (at, part) in parts.iter().enumerate() {
+    let (mut damaged, mut torn) = (0, Vec::new());
+    for (at, part) in parts.iter().enumerate().filter(|(_, part)| part.has_journal()) {
         let mut records = read_records(&part.folder.journal_path())?;
         for record in records.by_ref() {
             let record = record?;
@@ -106,6 +124,9 @@ fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Me
             }
         }
         damaged += records.recovery().damaged_total;
+        if records.recovery().torn_bytes > 0 {
+            torn.push(part.folder.path().to_owned());
+        }
     }
     let finished = folder.finish()?;
     Ok(Merged {
@@ -116,6 +137,8 @@ fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Me
         missing_parts: joined.missing_parts(),
         repeated: repeated.len() as u64,
         damaged,
+        torn,
+        empty,
         finished,
     })
 }
@@ -233,6 +256,24 @@ mod tests {
         assert_eq!(manifest.resumed_unix_ms, [1_700_000_360_000; 2]);
         assert_eq!(manifest.excluded, BTreeMap::from([("too slow".to_owned(), 4)]));
         assert!(out.join("cells.parquet").is_file());
+    }
+
+    #[test]
+    fn what_a_run_could_not_give_is_told_and_one_that_is_named_twice_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let [whole, torn, empty] = ["whole", "torn", "empty"].map(|name| run(root.path(), name, "m", &[(name, Status::Unsupported)]));
+        let journal = torn.join("journal.txt");
+        let text = std::fs::read(&journal).unwrap();
+        std::fs::write(&journal, &text[..text.len() - 5]).unwrap();
+        std::fs::remove_file(empty.join("journal.txt")).unwrap();
+        let merged = merge(&[whole.clone(), torn.clone(), empty.clone()], &root.path().join("out"), "c").unwrap();
+        assert_eq!((merged[0].finished.cells, &merged[0].torn, &merged[0].empty), (1, &vec![torn.clone()], &vec![torn, empty]));
+        let error = merge(
+            &[whole.clone(), root.path().join("../").join(root.path().file_name().unwrap()).join("whole")],
+            &root.path().join("twice"),
+            "c",
+        );
+        assert!(matches!(error, Err(StoreError::SameRunTwice { .. })), "{error:?}");
     }
 
     #[test]

@@ -290,7 +290,7 @@ pub struct GateArgs {
     /// A flag for building the base, such as --build=--no-default-features
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub build: Vec<String>,
-    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines
+    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines; as text or --json
     #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget"])]
     pub exact: bool,
     /// Write the exact baseline anew; the reason is kept beside it

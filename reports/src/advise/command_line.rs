@@ -18,7 +18,11 @@ pub(crate) fn cell(point: &Point, question: &Question) -> Vec<String> {
     words
 }
 
-/// `crossover run ..` that measures what the question is about.
+/// Time that a sweep may take without anybody having asked how long. This program cannot predict it, the planner of `crossover run` can, and leaves out
+/// evenly what does not fit.
+const TIME_BUDGET: &str = "30m";
+
+/// `crossover run ..` that measures what the question is about, as far as it can in [`TIME_BUDGET`].
 pub(crate) fn sweep(question: &Question) -> Vec<String> {
     let family = question.family.split('/').next().unwrap_or_default();
     let mut filter = format!("family == {family:?}");
@@ -40,6 +44,7 @@ pub(crate) fn sweep(question: &Question) -> Vec<String> {
     if let Some(threads) = question.threads {
         words.extend(["--threads".to_owned(), threads.to_string()]);
     }
+    words.extend(["--time-budget", TIME_BUDGET].map(str::to_owned));
     words
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::candidates::Candidate;
 use super::points::Point;
 use super::{Advice, Kind, Section, command_line};
+use crate::reservations::Remark;
 
 /// All of it.
 pub(crate) fn json(advice: &Advice<'_>, kind: Kind, this: &Machine) -> Value {
@@ -29,12 +30,18 @@ pub(crate) fn json(advice: &Advice<'_>, kind: Kind, this: &Machine) -> Value {
         "this_machine": this.fingerprint,
         "problems": advice.sections.iter().map(|one| section(advice, one)).collect::<Vec<_>>(),
         "nearest": advice.nearest.iter().flat_map(|(_, points)| points).map(|one| point(advice, one)).collect::<Vec<_>>(),
+        "beyond": advice.beyond,
         "measured": advice.measured,
         "emulated": advice.emulated,
         "own_function": advice.own_function,
         "elsewhere": advice.elsewhere,
+        "remarks": advice.remarks.iter().map(|(place, remark)| remarked(advice, *place, remark)).collect::<Vec<_>>(),
         "sweep": command_line::sweep(question).join(" "),
     })
+}
+
+fn remarked(advice: &Advice<'_>, place: usize, remark: &Remark) -> Value {
+    json!({ "run": advice.runs.get(place).map(|run| run.label.as_str()), "text": remark.text, "warns": remark.warns })
 }
 
 fn section(advice: &Advice<'_>, section: &Section) -> Value {
@@ -57,7 +64,7 @@ fn point(advice: &Advice<'_>, point: &Point) -> Value {
     json!({
         "id": point.id, "run": run, "task": point.task, "variant": point.variant, "engine": point.engine, "axes": axes(&point.axes),
         "median_ns": point.ns, "interval": point.interval, "declared_bytes": point.bytes, "err_method_rel": point.error,
-        "own_function": point.own_function,
+        "own_function": point.own_function, "far_off": advice.question.is_far_off(point),
         "command": command_line::cell(point, advice.question).join(" "),
     })
 }

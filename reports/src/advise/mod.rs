@@ -11,7 +11,11 @@
 //! Only one size may be between, and the other axes must be those of both neighbours, or the same share of that size in both; so the point
 //! is a cell that can be run, and the command to check it is printed.
 //!
-//! Nothing is extrapolated. Where a question lies outside of all that was measured, the nearest measured sizes are listed as what they are.
+//! Nothing is extrapolated. Where a question lies outside of all that was measured, the nearest measured sizes are listed as what they are. A name that
+//! nothing has is refused (`known`).
+//!
+//! Where no limit of the error is given, what errs more than [`crate::frames::unprofitable::WRONG`] is marked and ranked behind all that does not: being
+//! fast and wrong is no merit.
 //!
 //! Only what solves the same problem is ranked together: the task (causal attention is another one than full attention) and every axis of the problem
 //! that the question leaves open make sections of their own. Of a cell that several runs measured, the newest record counts and no other, and
@@ -26,6 +30,7 @@
 mod candidates;
 mod command_line;
 mod json;
+mod known;
 mod points;
 mod question;
 mod show;
@@ -36,6 +41,7 @@ pub(crate) use question::Question;
 pub(crate) use show::document;
 pub(crate) use sources::{Kind, Sources, find};
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use polars::prelude::IntoLazy;
@@ -45,6 +51,7 @@ use crate::frames::baseline::with_baseline;
 use crate::frames::order::axis_roles;
 use crate::frames::speed::speed;
 use crate::frames::strong::with_strong;
+use crate::reservations::{self, Remark};
 use crate::runs::Run;
 use crate::scan;
 use candidates::{Candidate, candidates};
@@ -58,8 +65,14 @@ pub(crate) struct Advice<'a> {
     pub(crate) question: &'a Question,
     pub(crate) runs: &'a [Run],
     pub(crate) sections: Vec<Section>,
-    /// By task the measured sizes nearest to the question, where no section has an answer; fastest first.
+    /// By task the measured sizes nearest to the question, where no section has an answer: within the limits, in the order of ranking.
     pub(crate) nearest: Vec<(String, Vec<Point>)>,
+    /// Measured cells that are beyond a limit, where no section has an answer.
+    pub(crate) beyond: usize,
+    /// What is wrong with a name of the question, where nothing of it was measured.
+    pub(crate) unknown: Option<String>,
+    /// What to know of the runs, with their places.
+    pub(crate) remarks: Vec<(usize, Remark)>,
     /// Cells of the kind that is asked for, with the status `ok` and a time.
     pub(crate) measured: usize,
     /// Such cells that are emulated, and so left out.
@@ -75,7 +88,7 @@ pub(crate) struct Section {
     pub(crate) task: String,
     /// Axes of the problem that the question leaves open.
     pub(crate) open: Vec<(String, String)>,
-    /// Within the limits, fastest first.
+    /// Within the limits, fastest first; without a limit of the error, what is far off comes behind all that is not.
     pub(crate) ranked: Vec<Candidate>,
     /// Beyond a limit and faster than the first within: the closest to the limit first.
     pub(crate) misses: Vec<Candidate>,
@@ -91,32 +104,45 @@ pub(crate) fn advise<'a>(question: &'a Question, runs: &'a [Run]) -> Result<Advi
         return Err(ReportError::Question(format!("the runs are of different machines ({all}): name those of one with --runs")));
     }
     let cells = scan::collect(runs)?;
+    let mut remarks = Vec::new();
+    for place in 0..runs.len() {
+        remarks.extend(reservations::of_run(runs, &cells, place)?.into_iter().map(|remark| (place, remark)));
+    }
+    let unknown = known::unknown(question, runs, &cells)?;
     let roles = axis_roles(&cells.clone().lazy())?;
     let cells = with_strong(speed(with_baseline(cells.lazy())?))?.collect()?;
     let Found { points: all, emulated, own_function } = points(&cells, question)?;
     let found = candidates(&cells, &roles, &all, question)?;
     let told: BTreeSet<_> = found.iter().map(|candidate| candidate.point.kind()).collect();
     let elsewhere = all.iter().map(Point::kind).filter(|kind| !told.contains(kind)).collect::<BTreeSet<_>>().len();
-    let nearest = if found.is_empty() { nearest(&all, question) } else { Vec::new() };
+    let (within, others): (Vec<Point>, Vec<Point>) = all.iter().cloned().partition(|point| question.excess(point) <= 1.0);
+    let (nearest, beyond) = if found.is_empty() { (nearest(&within, question), others.len()) } else { (Vec::new(), 0) };
     let mut sections: BTreeMap<_, Vec<Candidate>> = BTreeMap::new();
     for candidate in found {
         sections.entry((candidate.point.task.clone(), candidate.point.open_axes(question))).or_default().push(candidate);
     }
     let mut sections: Vec<Section> = sections.into_iter().map(|((task, open), all)| section(task, open, all, question)).collect();
     sections.sort_by_key(|section| std::cmp::Reverse(section.ranked.len() + section.beyond));
-    Ok(Advice { question, runs, sections, nearest, measured: all.len(), emulated, own_function, elsewhere })
+    let unknown = unknown.filter(|_| all.is_empty());
+    Ok(Advice { question, runs, sections, nearest, beyond, unknown, remarks, measured: all.len(), emulated, own_function, elsewhere })
 }
 
 fn section(task: String, open: Vec<(String, String)>, mut all: Vec<Candidate>, question: &Question) -> Section {
-    all.sort_by(|one, other| one.point.ns.total_cmp(&other.point.ns).then_with(|| one.point.cell().cmp(&other.point.cell())));
+    all.sort_by(|one, other| order(&one.point, &other.point, question));
     let (ranked, others): (Vec<Candidate>, Vec<Candidate>) =
         all.into_iter().partition(|candidate| question.excess(&candidate.point) <= 1.0);
     let beyond = others.len();
-    let fastest = ranked.first().map_or(f64::INFINITY, |candidate| candidate.point.ns);
+    let fastest = ranked.iter().map(|candidate| candidate.point.ns).reduce(f64::min).unwrap_or(f64::INFINITY);
     let mut misses: Vec<Candidate> = others.into_iter().filter(|candidate| candidate.point.ns < fastest).collect();
     misses.sort_by(|one, other| question.excess(&one.point).total_cmp(&question.excess(&other.point)));
     misses.truncate(MISSES);
     Section { task, open, ranked, misses, beyond }
+}
+
+/// Fastest first. Somebody who gives no limit of the error has not said that any will do: what is far off comes last.
+fn order(one: &Point, other: &Point, question: &Question) -> Ordering {
+    let last = |point: &Point| question.is_far_off(point);
+    last(one).cmp(&last(other)).then(one.ns.total_cmp(&other.ns)).then_with(|| one.cell().cmp(&other.cell()))
 }
 
 /// Of every task all points at the sizes that are nearest to those asked for, as the sum of the logarithms of their ratios; tasks with most
@@ -131,7 +157,7 @@ fn nearest(all: &[Point], question: &Question) -> Vec<(String, Vec<Point>)> {
     for points in tasks.values_mut() {
         let least = points.iter().map(distance).fold(f64::INFINITY, f64::min);
         points.retain(|point| least.is_finite() && distance(point) <= least * (1.0 + 1e-9));
-        points.sort_by(|one, other| one.ns.total_cmp(&other.ns).then_with(|| one.cell().cmp(&other.cell())));
+        points.sort_by(|one, other| order(one, other, question));
     }
     let tasks = tasks.into_iter().filter(|(_, points)| !points.is_empty());
     let mut tasks: Vec<(String, Vec<Point>)> = tasks.map(|(task, points)| (task.to_owned(), points)).collect();

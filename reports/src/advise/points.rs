@@ -57,6 +57,13 @@ impl Point {
         self.axes.get(axis)?.as_float()
     }
 
+    /// Axes of its family's problem that the question leaves open, without those that all families have. One that takes the value of the length or of the
+    /// heads, as by default, is not.
+    pub(super) fn own_open_axes(&self, question: &Question) -> Vec<(String, String)> {
+        let problem = registry::find(&self.variant).map(|entry| entry.descriptor.problem).unwrap_or_default();
+        self.open_axes(question).into_iter().filter(|(open, _)| problem.iter().any(|axis| axis.name == open)).collect()
+    }
+
     /// Axes of the problem that the question leaves open. One that takes the value of the length or of the heads, as by default, is not.
     pub(super) fn open_axes(&self, question: &Question) -> Vec<(String, String)> {
         let sizes = question.sizes(&self.axes);

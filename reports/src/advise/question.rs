@@ -4,6 +4,7 @@ use crossover_core::axes::Axes;
 
 use super::points::Point;
 use crate::error::{ReportError, Result};
+use crate::frames::unprofitable::WRONG;
 
 /// A question. Filters that are not given let everything pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +59,11 @@ impl Question {
     /// Is a cell of this family and task meant?
     pub(super) fn means(&self, family: &str, task: &str) -> bool {
         self.family == family || self.family == task
+    }
+
+    /// Errs it more than would count as paying, where nobody has said what can be borne?
+    pub(super) fn is_far_off(&self, point: &Point) -> bool {
+        self.max_error.is_none() && point.error.is_some_and(|error| error > WRONG)
     }
 
     /// By which factor a point is beyond the limits; at most 1 within them. What is not known is beyond any limit.

@@ -22,6 +22,14 @@ const OWN: &str = "‡";
 const OWN_FUNCTION: &str =
     "‡: the distance from the variant's own function in f64, which is not the baseline's: what it costs a model is not told here.";
 
+/// Behind an error that is more than somebody would bear who did not say so.
+const FAR_OFF: &str = " !";
+
+const FAR_OFF_MEANS: &str = "!: more than 10 % off on these inputs, which are drawn at random, and so ranked behind all that is not; --max-error says what can be borne.";
+
+/// Behind the words for a sweep.
+const SWEEP: &str = " (in half an hour at most: what has no room is left out evenly, and --resume runs it)";
+
 /// At most `limit` candidates a section.
 pub(crate) fn document(advice: &Advice<'_>, kind: Kind, this: &Machine, limit: usize) -> Document {
     let mut out = Document::default();
@@ -42,10 +50,13 @@ pub(crate) fn document(advice: &Advice<'_>, kind: Kind, this: &Machine, limit: u
         unanswered(&mut out, advice, limit);
     } else if advice.elsewhere > 0 {
         out.text(format!(
-            "Not ranked, since nothing was measured at or on both sides of this size: {} of variant, engine, precision and threads. To measure all at this size:",
+            "Not ranked, since nothing was measured at or on both sides of this size: {} of variant, engine, precision and threads. To measure at this size{SWEEP}:",
             counted(advice.elsewhere as u64, "combination")
         ));
         out.blocks.push(Block::Command(command_line::sweep(advice.question)));
+    }
+    if shown(advice, limit).any(|point| advice.question.is_far_off(point)) {
+        out.text(FAR_OFF_MEANS);
     }
     if shown(advice, limit).any(|point| point.own_function) {
         out.text(OWN_FUNCTION);
@@ -99,8 +110,17 @@ fn sources(out: &mut Document, advice: &Advice<'_>, kind: Kind, this: &Machine) 
     if shown.collect::<BTreeSet<_>>().len() > 1 {
         out.item("The times are of several runs, which were never interleaved: drift between them is in the order");
     }
-    if let Some(floor) = advice.runs.iter().filter_map(Run::noise_floor).reduce(f64::max) {
+    if let Some(floor) = advice.runs.iter().map(Run::floor).reduce(f64::max) {
         out.item(format!("Two times nearer to each other than the noise floor ({}) may stand in either order", percent(floor)));
+    }
+    for (place, run) in advice.runs.iter().enumerate() {
+        // The noise that was measured stands above.
+        let of_it = advice.remarks.iter().filter(|(of, _)| *of == place).map(|(_, remark)| remark).enumerate();
+        let own = of_it.filter(|(at, remark)| *at > 0 || remark.warns).map(|(_, remark)| remark.text.clone());
+        let told: Vec<String> = own.chain(run.notes.iter().cloned()).collect();
+        if !told.is_empty() {
+            out.item(format!("{}: {}", run.label, told.join("; ")));
+        }
     }
     out.item("Memory is what is declared (weights, activations, scratch, state); error the relative distance from the exact result; time the median of a call");
 }
@@ -116,14 +136,14 @@ fn show(out: &mut Document, advice: &Advice<'_>, section: &Section, limit: usize
     out.heading(format!("{}: {}", titled(advice, section), counted(section.ranked.len() as u64, "candidate")));
     let mut grid = grid("measured");
     for (place, candidate) in section.ranked.iter().take(limit).enumerate() {
-        grid.push(row(&candidate.point, &format!("{}", place + 1), &origin(candidate)));
+        grid.push(row(advice, &candidate.point, &format!("{}", place + 1), &origin(candidate), &[]));
     }
     if section.ranked.is_empty() {
         out.text(format!("None is within the limits; beyond them: {}.", counted(section.beyond as u64, "candidate")));
     }
     out.grid(grid);
     if section.ranked.len() > limit {
-        out.text(format!("And {} slower: --limit {} shows all.", section.ranked.len() - limit, section.ranked.len()));
+        out.text(format!("And {} more: --limit {} shows all.", section.ranked.len() - limit, section.ranked.len()));
     }
     for (place, candidate) in section.ranked.iter().take(limit).enumerate() {
         if let Some(between) = &candidate.between {
@@ -147,7 +167,7 @@ fn misses(out: &mut Document, advice: &Advice<'_>, section: &Section) {
     for candidate in &section.misses {
         let excess = advice.question.excess(&candidate.point);
         let over = if excess.is_finite() { format!("{} x", figure(excess)) } else { "unknown".to_owned() };
-        grid.push(row(&candidate.point, "", &over));
+        grid.push(row(advice, &candidate.point, "", &over, &[]));
     }
     out.grid(grid);
 }
@@ -155,10 +175,12 @@ fn misses(out: &mut Document, advice: &Advice<'_>, section: &Section) {
 fn unanswered(out: &mut Document, advice: &Advice<'_>, limit: usize) {
     let family = &advice.question.family;
     if advice.nearest.is_empty() {
-        out.text(format!("Nothing of {family} was measured that could answer this. To measure it:"));
+        let within = if advice.beyond > 0 { " within the limits" } else { "" };
+        out.text(format!("Nothing of {family} was measured{within} that could answer this. To measure it{SWEEP}:"));
     } else {
+        let beyond = if advice.beyond > 0 { format!(", {} of them beyond a limit", advice.beyond) } else { String::new() };
         out.text(format!(
-            "This size is outside of what was measured, and nothing is extrapolated ({} of {family} were measured). What was measured nearest to \
+            "This size is outside of what was measured, and nothing is extrapolated ({} of {family} were measured{beyond}). What was measured nearest to \
              it, as it is:",
             counted(advice.measured as u64, "cell")
         ));
@@ -167,14 +189,20 @@ fn unanswered(out: &mut Document, advice: &Advice<'_>, limit: usize) {
                 let size = |(axis, _): &(&str, i64)| Some(format!("{axis} = {}", point.axes.get(*axis)?));
                 advice.question.sizes(&point.axes).iter().filter_map(size).collect::<Vec<_>>().join(", ")
             };
-            out.heading(format!("{task}, measured at {}", points.first().map_or_else(String::new, sizes)));
+            // What is the same for all stands above them, what is not beside each.
+            let open: Vec<Vec<(String, String)>> = points.iter().map(|point| point.own_open_axes(advice.question)).collect();
+            let is_common = |axis: &(String, String)| open.iter().all(|own| own.contains(axis));
+            let common = open.first().into_iter().flatten().filter(|axis| is_common(axis)).map(spelled);
+            let at: Vec<String> = points.first().map(sizes).into_iter().chain(common).collect();
+            out.heading(format!("{task}, measured at {}", at.join(", ")));
             let mut grid = grid("measured");
-            for point in points.iter().take(limit) {
-                grid.push(row(point, "", &half_width(point)));
+            for (point, own) in points.iter().zip(&open).take(limit) {
+                let own: Vec<String> = own.iter().filter(|axis| !is_common(axis)).map(spelled).collect();
+                grid.push(row(advice, point, "", &half_width(point), &own));
             }
             out.grid(grid);
         }
-        out.text("To measure the size that was asked for:");
+        out.text(format!("To measure the size that was asked for{SWEEP}:"));
     }
     out.blocks.push(Block::Command(command_line::sweep(advice.question)));
 }
@@ -184,8 +212,15 @@ fn grid(fifth: &str) -> Grid {
     Grid::new([("", right), ("time", right), ("memory", right), ("error", right), (fifth, Align::Left), ("cell", Align::Left)])
 }
 
-fn row(point: &Point, place: &str, fifth: &str) -> [Cell; 6] {
-    [place.to_owned(), time(point.ns), known(point.bytes, bytes), error(point), fifth.to_owned(), chosen(point)].map(Cell::plain)
+/// `open` are axes of the problem that tell it from others in the table.
+fn row(advice: &Advice<'_>, point: &Point, place: &str, fifth: &str, open: &[String]) -> [Cell; 6] {
+    let error = error(point) + if advice.question.is_far_off(point) { FAR_OFF } else { "" };
+    let cell = if open.is_empty() { chosen(point) } else { format!("{}; {}", chosen(point), open.join(", ")) };
+    [place.to_owned(), time(point.ns), known(point.bytes, bytes), error, fifth.to_owned(), cell].map(Cell::plain)
+}
+
+fn spelled((axis, value): &(String, String)) -> String {
+    format!("{axis} = {value}")
 }
 
 fn known(figure: Option<f64>, show: fn(f64) -> String) -> String {
@@ -225,6 +260,8 @@ fn ends(between: &Between) -> String {
 fn chosen(point: &Point) -> String {
     let parameters = registry::find(&point.variant).map(|entry| entry.descriptor.parameters);
     let is_shown = |name: &str, value: &AxisValue| match name {
+        // Where an axis may be empty, that is its default.
+        _ if value.as_text() == Some("") => false,
         "precision" | "threads" => true,
         "isa" => value.as_text() != Some("auto"),
         _ => parameters.is_none_or(|parameters| parameters.iter().any(|parameter| parameter.name == name)),

@@ -20,6 +20,15 @@ pub fn merge_runs(args: &MergeArgs) -> Result<ExitCode> {
             counted(run.damaged, "damaged line")
         );
     }
+    for (folder, what) in merged.iter().flat_map(|run| {
+        let torn = run
+            .torn
+            .iter()
+            .map(|folder| (folder, "its journal's last line is not whole, and its cell is left out; resume it first to keep the cell"));
+        torn.chain(run.empty.iter().map(|folder| (folder, "it has no whole cell")))
+    }) {
+        eprintln!("warning: {}: {what}", folder.display());
+    }
     for run in &merged {
         if run.experiments.len() > 1 {
             let names: Vec<&str> = run.experiments.iter().map(String::as_str).collect();
