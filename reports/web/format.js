@@ -38,10 +38,17 @@
     return Number.isFinite(number) ? (writers[unit] ?? plain)(number) : ABSENT;
   }
 
+  /** The end of an interval. That of a ratio which is not 1 is not written as 1: the side on which it lies is what a verdict goes by. */
+  function end(number, unit) {
+    const text = value(number, unit);
+    const off = Math.abs(number - 1);
+    return unit !== "ratio" || text !== "1.00" || off < 1e-6 ? text : number.toFixed(off >= 5e-5 ? 4 : 6);
+  }
+
   /** `0.512 [0.500, 0.524]`. */
   function interval(middle, low, high, unit) {
     if (!Number.isFinite(middle)) return ABSENT;
-    const ends = Number.isFinite(low) && Number.isFinite(high) ? ` [${value(low, unit)}, ${value(high, unit)}]` : "";
+    const ends = Number.isFinite(low) && Number.isFinite(high) ? ` [${end(low, unit)}, ${end(high, unit)}]` : "";
     return value(middle, unit) + ends;
   }
 

@@ -11,7 +11,7 @@ use crate::labels::Labels;
 use crate::runs::{ASSUMED_FLOOR, Run, described};
 use crate::text::document::{Cell, Document, Grid, Tone};
 use crate::text::markdown::{ABSENT, Align, counted};
-use crate::text::units::{bytes, figure, moment, percent, scientific};
+use crate::text::units::{bytes, ends, figure, moment, percent, scientific};
 
 /// How much of it.
 #[derive(Debug, Clone, Copy)]
@@ -77,10 +77,15 @@ pub(super) fn notes(comparison: &Comparison<'_>) -> Vec<String> {
     let floor = |run: &Run| run.noise_floor().map_or_else(|| format!("not measured, {} taken for it", percent(ASSUMED_FLOOR)), percent);
     notes.push(format!("Noise floor: {} in A, {} in B; verdicts go by the larger one", floor(a), floor(b)));
     let builds = |run: &Run| run.manifest.builds.iter().map(|build| build.fingerprint.clone()).collect::<BTreeSet<_>>();
-    if !builds(a).is_empty() && builds(a) == builds(b) {
-        notes.push(
-            "Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program".to_owned(),
-        );
+    match builds(a).len() {
+        _ if builds(a) != builds(b) => {}
+        0 => {}
+        1 => notes.push(
+            "Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program; faster and slower \
+             then say how far two processes of one program lie apart"
+                .to_owned(),
+        ),
+        several => notes.push(format!("Both runs have cells of the same {several} builds: a cell may be of one build here and of another there")),
     }
     if a.manifest.seed != b.manifest.seed {
         notes.push(format!("Seeds differ ({} and {}): the inputs and with them the errors are others", a.manifest.seed, b.manifest.seed));
@@ -148,7 +153,7 @@ fn said(verdict: Verdict) -> String {
 }
 
 fn interval(interval: Option<(f64, f64)>) -> String {
-    interval.map_or_else(|| ABSENT.to_owned(), |(low, high)| format!("[{}, {}]", figure(low), figure(high)))
+    interval.map_or_else(|| ABSENT.to_owned(), |(low, high)| ends(low, high))
 }
 
 fn beside(beside: Option<Beside>, extent: Extent) -> String {

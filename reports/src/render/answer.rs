@@ -70,7 +70,7 @@ pub(crate) fn section(answers: &Answers<'_>, context: &Context<'_>, folder: &str
 fn reserved(answers: &Answers<'_>, context: &Context<'_>) -> PolarsResult<String> {
     let mut out = "\n".to_owned();
     for place in 0..answers.runs.len() {
-        let remarks = reservations::of_run(answers, place)?;
+        let remarks = reservations::of_run(answers.runs, &answers.cells, place)?;
         let told = |remark: &Remark| if remark.warns { format!("**{}**", remark.text) } else { remark.text.clone() };
         let told: Vec<String> = remarks.iter().map(told).collect();
         out += &format!("* Run {}: {}.\n", context.run(Some(place as i64)), told.join("; "));

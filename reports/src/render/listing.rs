@@ -7,7 +7,7 @@ use polars::prelude::*;
 use super::Context;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
 use crate::text::markdown::{Align, Table, counted, name};
-use crate::text::units::figure;
+use crate::text::units::{ends, figure};
 
 /// Lines of one table.
 pub(crate) const LISTED: usize = 40;
@@ -36,7 +36,7 @@ pub(crate) fn by_machine(frame: &DataFrame, context: &Context<'_>, level: usize)
 /// `0.512 [0.500, 0.524]`; without the brackets where there is no interval.
 pub(crate) fn with_interval(value: f64, low: Option<f64>, high: Option<f64>) -> String {
     match (low, high) {
-        (Some(low), Some(high)) => format!("{} [{}, {}]", figure(value), figure(low), figure(high)),
+        (Some(low), Some(high)) => format!("{} {}", figure(value), ends(low, high)),
         _ => figure(value),
     }
 }

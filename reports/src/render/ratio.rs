@@ -4,7 +4,7 @@ use polars::prelude::*;
 
 use crate::columns::Typed;
 use crate::text::markdown::{ABSENT, counted};
-use crate::text::units::figure;
+use crate::text::units::{ends, figure};
 
 /// Behind a ratio to the baseline's own record, which may be of another time.
 const APART: &str = "†";
@@ -13,7 +13,7 @@ const APART: &str = "†";
 pub(crate) fn ratio(frame: &DataFrame, row: usize) -> PolarsResult<String> {
     let double = |name: &str| Ok::<_, PolarsError>(frame.doubles(name)?.get(row));
     let text = match (double("ratio")?, double("ratio_low")?, double("ratio_high")?) {
-        (Some(ratio), Some(low), Some(high)) => format!("{} [{}, {}]", figure(ratio), figure(low), figure(high)),
+        (Some(ratio), Some(low), Some(high)) => format!("{} {}", figure(ratio), ends(low, high)),
         (Some(ratio), ..) => figure(ratio),
         _ => return Ok(ABSENT.to_owned()),
     };

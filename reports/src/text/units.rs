@@ -30,6 +30,17 @@ pub(crate) fn figure(value: f64) -> String {
     format!("{rounded:.decimals$}")
 }
 
+/// `[0.982, 0.9996]`, the ends of the interval of a ratio: an end that is not 1 is not written as 1, since the side on which it lies is what a
+/// verdict goes by.
+pub(crate) fn ends(low: f64, high: f64) -> String {
+    let end = |value: f64| match figure(value) {
+        text if text != "1.00" || (value - 1.0).abs() < 1e-6 => text,
+        _ if (value - 1.0).abs() >= 5e-5 => format!("{value:.4}"),
+        _ => format!("{value:.6}"),
+    };
+    format!("[{}, {}]", end(low), end(high))
+}
+
 /// An error: always in powers of ten, so that orders of magnitude stand under each other.
 pub(crate) fn scientific(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{value:.2e}") }
@@ -69,6 +80,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_an_interval_shows_on_which_side_of_one_it_lies() {
+        assert_eq!(ends(0.982, 0.9996), "[0.982, 0.9996]");
+        assert_eq!([ends(1.0004, 1.2), ends(0.5, 1.0), ends(0.999_99, 1.0)], ["[1.0004, 1.20]", "[0.500, 1.00]", "[0.999990, 1.00]"]);
+    }
 
     #[test]
     fn three_digits_and_a_fitting_unit() {
