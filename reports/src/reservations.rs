@@ -2,7 +2,6 @@
 
 use polars::prelude::*;
 
-use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
 use crate::runs::{ASSUMED_FLOOR, Run};
 use crate::text::markdown::counted;
@@ -27,11 +26,11 @@ impl Remark {
     }
 }
 
-/// The remarks on the run at this place, the noise first.
-pub(crate) fn of_run(answers: &Answers<'_>, place: usize) -> PolarsResult<Vec<Remark>> {
-    let Some(run) = answers.runs.get(place) else { return Ok(Vec::new()) };
+/// The remarks on the run at this place, the noise first. `cells` are those of all runs.
+pub(crate) fn of_run(runs: &[Run], cells: &DataFrame, place: usize) -> PolarsResult<Vec<Remark>> {
+    let Some(run) = runs.get(place) else { return Ok(Vec::new()) };
     let own = |column: &str| -> PolarsResult<Vec<Option<String>>> {
-        let (runs, values) = (answers.cells.ints(RUN)?, answers.cells.texts(column)?);
+        let (runs, values) = (cells.ints(RUN)?, cells.texts(column)?);
         let of_it = runs.iter().zip(values.iter()).filter(|(run, _)| *run == Some(place as i64));
         Ok(of_it.map(|(_, value)| value.map(str::to_owned)).collect())
     };
@@ -58,7 +57,7 @@ fn noise(run: &Run) -> Remark {
 }
 
 /// Where a run lacks cells of its plan.
-pub(crate) fn unfinished(run: &Run, finished: u64) -> Option<Remark> {
+fn unfinished(run: &Run, finished: u64) -> Option<Remark> {
     let planned = run.manifest.cells_planned;
     (finished < planned).then(|| Remark::warning(format!("only {finished} of {planned} planned cells are finished")))
 }

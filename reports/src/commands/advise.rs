@@ -17,12 +17,12 @@ use super::print;
 /// Say what to use at a size, by what was measured on this machine.
 ///
 /// Candidates are ranked by time among those within the limits, measured ones and those between two measured sizes of one curve; nothing is
-/// extrapolated. Of a cell in several runs the newest record counts. Without --runs, all runs of this machine in results/runs are asked,
+/// extrapolated. Of a cell in several runs the newest record counts. Without --max-error what is more than 10 % off comes last. Without --runs, all runs of this machine in results/runs are asked,
 /// else those of the nearest machine in results/runs-published.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  crossover advise --seq 4096 --d-model 768 --heads 12 --max-error 1e-2\n  \
         crossover advise --seq 512 --d-model 768 --heads 12 --family ffn --max-memory 64MiB --threads 1\n\n\
-        Exit code: 0 good, also where nothing was measured that answers; 2 bad input, 3 disk or permissions.")]
+        Exit code: 0 good, also where nothing was measured that answers; 2 bad input, such as a family or an engine that nothing has; 3 disk or permissions.")]
 pub(super) struct Arguments {
     /// Length of the sequence (of a cache, where one token is decoded).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -99,10 +99,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let advice = advise(&question, &runs)?;
         // Where this machine's runs know nothing of it, the nearest machine's may.
         if advice.measured > 0 || place + 1 == sources.len() {
-            return answer(arguments, &advice, source.kind, &this);
+            return answer(arguments, advice, source.kind, &this);
         }
     }
-    answer(arguments, &advise(&question, &[])?, Kind::Own, &this)
+    answer(arguments, advise(&question, &[])?, Kind::Own, &this)
 }
 
 /// Opens the runs. Of those that nobody named, one that cannot be read is left out and told.
@@ -120,10 +120,13 @@ fn open(source: &Sources) -> Result<Vec<Run>> {
     Ok(opened)
 }
 
-fn answer(arguments: &Arguments, advice: &Advice<'_>, kind: Kind, this: &Machine) -> Result<ExitCode> {
+fn answer(arguments: &Arguments, advice: Advice<'_>, kind: Kind, this: &Machine) -> Result<ExitCode> {
+    if let Some(unknown) = advice.unknown {
+        return Err(ReportError::Question(unknown));
+    }
     match arguments.format {
-        Format::Text => print(&Screen::of_stdout().show(&document(advice, kind, this, arguments.limit)))?,
-        Format::Json => print(&format!("{:#}\n", json(advice, kind, this)))?,
+        Format::Text => print(&Screen::of_stdout().show(&document(&advice, kind, this, arguments.limit)))?,
+        Format::Json => print(&format!("{:#}\n", json(&advice, kind, this)))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -31,7 +31,7 @@ pub(super) fn facts(answers: &Answers<'_>, links: &[&str]) -> PolarsResult<Map<S
     add("parameters", visible(json!(answers.roles.parameters)));
     let mut runs = Vec::new();
     for (place, one) in answers.runs.iter().enumerate() {
-        runs.push(run(one, &reservations::of_run(answers, place)?));
+        runs.push(run(one, &reservations::of_run(answers.runs, &answers.cells, place)?));
     }
     add("runs", Value::from(runs));
     let machines = answers.machines.values().map(|machine| json!(machine));
