@@ -72,7 +72,7 @@
     const excluded = Object.entries(one.excluded).map(([because, left]) => el("li", {}, `${format.counted(left, "cell")} left out by the experiment: ${because}`));
     return el("div", {}, el("h3", {}, `Run ${one.label} of ${one.experiment}`), el("pre", {}, one.command),
       el("p", {}, `Started ${format.moment(one.created)}${resumed}: ${count} of ${one.planned} planned cells finished. Seed ${one.seed}, plan ${one.plan}, machine ${one.machine}.`),
-      el("ul", {}, el("li", {}, noise(one)), [...one.warnings, ...one.remarks.slice(one.noise === null ? 0 : 1), ...one.notes].map((note) => el("li", {}, note)), excluded, one.builds.map(build)));
+      el("ul", {}, el("li", {}, noise(one)), [...one.warnings.slice(one.noise === null ? 1 : 0), ...one.remarks.slice(one.noise === null ? 0 : 1), ...one.notes].map((note) => el("li", {}, note)), excluded, one.builds.map(build)));
   }
 
   /** What no run recorded, and how exact this page is. */

@@ -101,7 +101,7 @@
 
   // heading, what stands in it, whether that is a figure, the heading in few words
   const COLUMNS = [
-    ["pays", (line) => stateLink(text("words", line), towards(line), { focus: "explore", class: pays(line) ? "pays" : undefined }), false],
+    ["faster", (line) => stateLink(text("words", line), towards(line), { focus: "explore", class: pays(line) ? "pays" : undefined }), false],
     ["variant", variant, false],
     ["engine", (line) => format.shortened(text("engine", line), 40), false],
     ["regime", regime, false],

@@ -204,7 +204,7 @@
     if (view.roofline) notes.push(severalRuns(shown) ? "no ceilings are drawn, as the cells are of several runs: filter by run" : "flat lines: measured peaks; slopes: measured bandwidth of each level");
     if (shown.some(([, , row]) => isFaint(row))) notes.push(view.pareto ? "faint: dominated in time, error and declared memory by another cell of the same problem, or emulated" : "faint: emulated, in another precision than asked");
     return {
-      placed: shown, notes, sets,
+      placed: shown, notes, sets: many ? sets.map((group) => ({ ...group, shape: "rect" })) : sets,
       option: {
         xAxis: { ...axis(view.x, x, true, extent(x, shown.map(([px]) => px))), nameGap: 34 },
         yAxis: { ...axis(view.y, y, false, extent(y, [...shown.map(([, py]) => py), ...roofs.flatMap((roof) => roof.data.map(([, height]) => height))])), nameGap: 62 },
