@@ -322,7 +322,7 @@ fn what_is_nearest_is_told_apart_and_within_the_limits() {
     };
     let asked = Asked::of(&[norm("pre", 0.05), norm("post", 0.04)]);
     let text = asked.text(&["--family", "norm"]);
-    assert!(text.contains("position = pre") && text.contains("position = post"), "{text}");
+    assert!(text.contains("position=pre") && text.contains("position=post"), "{text}");
     let limited = asked.json(&["--family", "norm", "--max-error", "0.045"]);
     assert_eq!((names(&limited["nearest"]).len(), &limited["beyond"]), (1, &1.into()), "{limited}");
     let none = ["--family", "norm", "--max-error", "0"];

@@ -168,7 +168,8 @@ fn the_text_fits_eighty_columns_and_is_not_coloured() {
     ratio of times. A decision needs both builds side by side in one run.
       Noise floor: 1.30 % in A, 1.30 % in B; verdicts go by the larger one
       Both runs are of the same build: what differs in times is the machine or a
-        fresh process, and not the program
+        fresh process, and not the program; faster and slower then say how far two
+        processes of one program lie apart
 
     Times, B over A
     15 cells in both: 1 faster, 1 slower, 1 apart, 0 noise, 12 not shown. Below 1, B
@@ -259,7 +260,7 @@ fn markdown_goes_to_a_file() {
     The runs were never interleaved, so whatever drifted between them is in every ratio of times. A decision needs both builds side by side in one run.
 
     * Noise floor: 1.30 % in A, 1.30 % in B; verdicts go by the larger one
-    * Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program
+    * Both runs are of the same build: what differs in times is the machine or a fresh process, and not the program; faster and slower then say how far two processes of one program lie apart
 
     ## Times, B over A
 

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use crossover_core::axes::AxisValue;
 use crossover_reports::{Format, ReportError, run_command, write_report};
-use crossover_results::RunFolder;
-use crossover_results::schema::SCHEMA_VERSION;
-use support::{csv_rows, manifest, measured, part, run_of, twenty_cells};
+use crossover_results::schema::{Record, SCHEMA_VERSION};
+use crossover_results::{Manifest, Part, RunFolder};
+use support::{beside, csv_rows, manifest, measured, part, run_of, twenty_cells};
 
 const ALL: &[Format] = &[Format::Markdown, Format::Csv];
 
@@ -29,8 +29,13 @@ fn a_killed_run_is_reported_from_its_journal() {
     let mut journal = fs::read(store.journal_path()).unwrap();
     journal.truncate(journal.len() - 10);
     fs::write(store.journal_path(), journal).unwrap();
-    assert_eq!(write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap().cells, 19);
-    assert!(read(&out, "summary.md").contains("the journal's last line is not whole"));
+    // Told each time, and not only by the report that makes the tables.
+    for _ in 0..2 {
+        let outcome = write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap();
+        assert_eq!(outcome.cells, 19);
+        assert!(outcome.warnings.iter().any(|warning| warning.contains("the journal's last line is not whole")), "{:?}", outcome.warnings);
+        assert!(read(&out, "summary.md").contains("the journal's last line is not whole"));
+    }
     // Killed before the first cell.
     fs::remove_file(store.cells_path()).unwrap();
     fs::remove_file(store.journal_path()).unwrap();
@@ -121,6 +126,33 @@ fn a_document_without_a_place_for_the_answer_is_told_before_anything_is_written(
     refused(&[Format::Csv], "--format must have md in it");
     write_report(std::slice::from_ref(&run), &out, ALL, Some(&document)).unwrap();
     assert!(read(folder.path(), "README.md").contains("(out/attention.md)"));
+}
+
+#[test]
+fn a_run_without_a_noise_floor_is_judged_by_an_assumed_one_and_what_limits_it_stands_on_top() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, out) = (folder.path().join("run"), folder.path().join("out"));
+    // Three per cent faster at both sizes, which is more than the usual floor of 1.3 %.
+    let pair = |n: i64| {
+        let dense = Record { baseline: true, ..measured(&format!("dense{n}"), &format!("g{n}"), "attention/dense", n, 1, 1_000_000) };
+        let flash = Record { beside: beside(&dense), ..measured(&format!("flash{n}"), &format!("g{n}"), "attention/flash", n, 1, 970_000) };
+        [dense, flash]
+    };
+    run_of(&run, &[pair(128), pair(512)].concat());
+    let report = |manifest: Manifest| {
+        manifest.write(&RunFolder::open(&run).unwrap().manifest_path()).unwrap();
+        write_report(std::slice::from_ref(&run), &out, ALL, None).unwrap();
+        let line = csv_rows(&read(&out, "crossovers.csv")).remove(0);
+        (line["verdict"].clone(), line["pays"].clone(), read(&out, "summary.md"))
+    };
+    let (verdict, pays, summary) = report(Manifest { cells_planned: 4, ..manifest() });
+    assert_eq!((verdict.as_str(), pays.as_str()), ("everywhere", "true"));
+    assert!(summary.contains("* Run run: noise floor 1.30 %: a ratio nearer to 1 decides nothing.\n"), "{summary}");
+    let part = Part { index: 1, count: 2, plan_hash: "whole".into(), cells: 8 };
+    let (verdict, pays, summary) = report(Manifest { cells_planned: 4, noise: None, parts: vec![part], ..manifest() });
+    assert_eq!((verdict.as_str(), pays.as_str()), ("undecided", "false"));
+    let told = "* Run run: **noise was not measured, 5.00 % are taken for its floor: a ratio nearer to 1 decides nothing**; **only part 1 of 2 of its plan**.\n";
+    assert!(summary.contains(told), "{summary}");
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn unanswered(out: &mut Document, advice: &Advice<'_>, limit: usize) {
             out.heading(format!("{task}, measured at {}", at.join(", ")));
             let mut grid = grid("measured");
             for (point, own) in points.iter().zip(&open).take(limit) {
-                let own: Vec<String> = own.iter().filter(|axis| !is_common(axis)).map(spelled).collect();
+                let own: Vec<String> = own.iter().filter(|axis| !is_common(axis)).map(|(axis, value)| format!("{axis}={value}")).collect();
                 grid.push(row(advice, point, "", &half_width(point), &own));
             }
             out.grid(grid);
