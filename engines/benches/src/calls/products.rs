@@ -1,0 +1,49 @@
+//! Products, and what is made of them.
+
+use crossover_core::activation::Activation;
+use crossover_core::arena::Arena;
+use crossover_core::backend::TransformerBackend;
+use crossover_core::error::Result;
+use crossover_core::ops::{LinearSpec, MatmulSpec};
+use crossover_core::sparse::{SparseWeight, Structure};
+use crossover_core::weights::HostWeight;
+
+use super::{Call, operand, output, values};
+use crate::list::{Case, Kind, kept};
+
+pub(super) fn matmul<'e, B: TransformerBackend>(engine: &'e B, case: &Case, is_transposed: bool) -> Result<Call<'e>> {
+    let [m, n, k] = [0, 1, 2].map(|axis| case.shape[axis]);
+    let (a, b) = (operand(engine, &[m, k])?, operand(engine, &if is_transposed { [n, k] } else { [k, n] })?);
+    let mut out = output(engine, engine.storage(), &[m, n])?;
+    Ok(Box::new(move || {
+        let b = if is_transposed { b.view().transposed()? } else { b.view() };
+        engine.matmul(MatmulSpec::PLAIN, a.view(), b, out.view_mut())
+    }))
+}
+
+pub(super) fn linear<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<Call<'e>> {
+    let [rows, outputs, inputs] = [0, 1, 2].map(|axis| case.shape[axis]);
+    let (dense, dtype) = (values(&[outputs, inputs])?, engine.config().precision.weight);
+    let weight = match case.operation.kind {
+        Kind::LinearCsr => HostWeight::Sparse(SparseWeight::masked(&dense, &kept(case.shape), Structure::Unstructured, dtype)?),
+        Kind::LinearTwoOfFour => {
+            let kept: Vec<bool> = (0..outputs * inputs).map(|at| at % 4 < 2).collect();
+            HostWeight::Sparse(SparseWeight::masked(&dense, &kept, Structure::NofM { n: 2, m: 4 }, dtype)?)
+        }
+        _ => HostWeight::for_precision(&dense, engine.config().precision)?,
+    };
+    let weight = engine.prepare_weight(&weight)?;
+    let (x, mut out) = (operand(engine, &[rows, inputs])?, output(engine, engine.storage(), &[rows, outputs])?);
+    Ok(Box::new(move || engine.linear(LinearSpec { activation: Activation::None }, x.view(), &weight, None, out.view_mut())))
+}
+
+pub(super) fn gated_ffn<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<Call<'e>> {
+    let [rows, width, hidden] = [0, 1, 2].map(|axis| case.shape[axis]);
+    let weight = |outputs: usize, inputs: usize| {
+        engine.prepare_weight(&HostWeight::for_precision(&values(&[outputs, inputs])?, engine.config().precision)?)
+    };
+    let (gate, up, down) = (weight(hidden, width)?, weight(hidden, width)?, weight(width, hidden)?);
+    let (x, mut out, mut scratch) = (operand(engine, &[rows, width])?, output(engine, engine.storage(), &[rows, width])?, Arena::new());
+    let spec = LinearSpec { activation: Activation::Silu };
+    Ok(Box::new(move || engine.gated_ffn(spec, x.view(), [&gate, &up, &down], out.view_mut(), &mut scratch)))
+}
