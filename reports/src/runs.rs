@@ -163,7 +163,7 @@ fn tell_apart(runs: &mut [Run]) {
 pub(crate) fn described(machine: &Machine) -> String {
     let model = machine.cpu_model.as_deref().unwrap_or("unknown processor");
     let memory = machine.memory_bytes.map_or_else(String::new, |memory| format!(", {}", bytes(memory as f64)));
-    format!("{model}, {} of {} cores{memory} ({})", machine.usable_cores, machine.logical_cores, machine.fingerprint)
+    format!("{model}, {}{memory} ({})", machine.cores(), machine.fingerprint)
 }
 
 /// The machines of all runs by fingerprint.

@@ -5,7 +5,7 @@
   const { el, replace, table, stateLink } = report.dom;
   const { cells, runs, machines } = report.data;
   const { format } = report;
-  const KINDS = ["wrong", "crashed", "oom", "timeout", "unsupported", "emulated", "over-budget"];
+  const KINDS = ["wrong", "crashed", "oom", "timeout", "unsupported", "emulated", "unchecked", "over-budget"];
 
   /** Cells of the chosen machine that are not `ok`, by status and reason. */
   function failures() {
@@ -50,7 +50,7 @@
   }
 
   function machine(one) {
-    const parts = [`${one.usable_cores} of ${one.logical_cores} cores`];
+    const parts = [`${one.usable_cores ?? "?"} of ${one.logical_cores ?? "?"} cores`];
     if (one.memory_bytes !== null) parts.push(format.bytes(one.memory_bytes));
     parts.push(...one.caches.map((cache) => `L${cache.level} ${cache.kind} ${format.bytes(cache.bytes)}`));
     for (const name of ["kernel", "governor"]) if (one[name] !== null) parts.push(`${name} ${one[name]}`);

@@ -18,7 +18,7 @@
     replace("warnings", ...warnings.map((text) => el("li", {}, text)));
     const parts = [["answer", "Answer"], ["explore", "Explore"], ["cells", "Cells"], ["failures", "Failures"], ["about", "Machines and runs"]];
     const jump = ([id, title]) => el("button", { type: "button", class: "link", on: { click: () => byId(id).scrollIntoView() } }, title);
-    const machines = report.data.machines.map((one) => `${one.cpu_model ?? "unknown processor"}, ${one.usable_cores} of ${one.logical_cores} cores`);
+    const machines = report.data.machines.map((one) => `${one.cpu_model ?? "unknown processor"}, ${one.usable_cores ?? "?"} of ${one.logical_cores ?? "?"} cores`);
     if (machines.length === 1) byId("summary").append(` ${machines[0]}.`);
     replace("links", ...parts.map(jump), ...links.map((link) => el("a", { href: encodeURIComponent(link) }, link)));
     document.querySelector("[data-skip]").addEventListener("click", (event) => { event.preventDefault(); byId("filters").focus(); });

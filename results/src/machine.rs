@@ -19,10 +19,10 @@ pub struct Machine {
     pub fingerprint: String,
     /// Processor model.
     pub cpu_model: Option<String>,
-    /// Logical cores that are online.
-    pub logical_cores: u64,
-    /// Logical cores that this process may use (affinity, quota).
-    pub usable_cores: u64,
+    /// Logical cores that are online. Absent where the machine is not known. Since version 6; a number before.
+    pub logical_cores: Option<u64>,
+    /// Logical cores that this process may use (affinity, quota). Likewise.
+    pub usable_cores: Option<u64>,
     /// Memory.
     pub memory_bytes: Option<u64>,
     /// Kernel release.
@@ -48,6 +48,30 @@ pub struct Cache {
 }
 
 impl Machine {
+    /// The fingerprint of machines of which nothing is known.
+    pub const UNKNOWN: &str = "unknown";
+
+    /// One of which nothing is known: figures brought from elsewhere do not say where they were measured.
+    pub fn unknown() -> Self {
+        Self {
+            fingerprint: Self::UNKNOWN.to_owned(),
+            cpu_model: None,
+            logical_cores: None,
+            usable_cores: None,
+            memory_bytes: None,
+            kernel: None,
+            caches: Vec::new(),
+            governor: None,
+            turbo: None,
+        }
+    }
+
+    /// Its cores in words: `2 of 4 cores`.
+    pub fn cores(&self) -> String {
+        let told = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+        format!("{} of {} cores", told(self.usable_cores), told(self.logical_cores))
+    }
+
     /// Looks at this machine.
     pub fn detect() -> Self {
         Self::detect_under(Path::new("/"))
@@ -63,8 +87,8 @@ impl Machine {
         Self {
             fingerprint: fingerprint(cpu_model.as_deref(), logical_cores, memory_bytes),
             cpu_model,
-            logical_cores,
-            usable_cores,
+            logical_cores: Some(logical_cores),
+            usable_cores: Some(usable_cores),
             memory_bytes,
             kernel: read(root, "proc/sys/kernel/osrelease"),
             caches: caches(&root.join("sys/devices/system/cpu/cpu0/cache")),
@@ -161,7 +185,7 @@ mod tests {
         put(root, "sys/devices/system/cpu/intel_pstate/no_turbo", "1\n");
         let machine = Machine::detect_under(root);
         assert_eq!(machine.cpu_model.as_deref(), Some("Some CPU @ 2 GHz"));
-        assert_eq!((machine.logical_cores, machine.memory_bytes), (2, Some(16_303_400 * 1024)));
+        assert_eq!((machine.logical_cores, machine.memory_bytes), (Some(2), Some(16_303_400 * 1024)));
         assert_eq!(machine.kernel.as_deref(), Some("6.1.0"));
         assert_eq!(machine.caches[2], Cache { level: 3, kind: "unified".into(), bytes: 16 << 20 });
         assert_eq!((machine.governor.as_deref(), machine.turbo), (Some("performance"), Some(false)));
@@ -173,11 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_machine_is_like_no_other_and_has_no_figures() {
+        let machine = Machine::unknown();
+        assert_ne!(machine.fingerprint, Machine::detect().fingerprint);
+        assert_eq!((machine.logical_cores, machine.usable_cores, machine.memory_bytes), (None, None, None));
+        assert_eq!(machine.cores(), "? of ? cores");
+        assert_eq!(Machine { logical_cores: Some(4), usable_cores: Some(2), ..machine }.cores(), "2 of 4 cores");
+    }
+
+    #[test]
     fn what_the_system_does_not_tell_is_absent() {
         let root = tempfile::tempdir().unwrap();
         let machine = Machine::detect_under(root.path());
         assert_eq!((&machine.cpu_model, machine.memory_bytes, machine.turbo), (&None, None, None));
-        assert!(machine.logical_cores >= 1 && machine.caches.is_empty());
+        assert!(machine.logical_cores >= Some(1) && machine.caches.is_empty());
         put(root.path(), "proc/meminfo", "MemTotal: 99999999999999999999 kB\n");
         put(root.path(), "sys/devices/system/cpu/cpu0/cache/index0/size", "48 parsecs");
         assert_eq!(Machine::detect_under(root.path()), machine);

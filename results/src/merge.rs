@@ -146,7 +146,7 @@ fn join(parts: &[Part], out: &Path, machine: String, command: &str) -> Result<Me
 /// Which of two records of a cell is worth more: lower is.
 fn rank(status: Status) -> u8 {
     match status {
-        Status::Ok | Status::Emulated => 0,
+        Status::Ok | Status::Emulated | Status::Unchecked => 0,
         // A failure says something, having had no time does not.
         Status::OverBudget => 2,
         _ => 1,

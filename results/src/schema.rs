@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::conditions::{Batch, Conditions};
 
 /// The version of the record layout. Readers refuse versions above their own and say so.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// How a cell ended. Everything but `Ok` carries a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Status {
     Unsupported,
     /// Verified and measured, but computed in another precision than asked: kept out of speed rankings by default.
     Emulated,
+    /// Measured by another program, and nobody checked the output: kept out of rankings. Since version 6.
+    Unchecked,
     /// The output missed its tolerance; such a cell has no time.
     Wrong,
     /// The worker ran out of memory, or the problem cannot fit.
@@ -36,8 +38,17 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order in which reports list them.
-    pub const ALL: [Self; 8] =
-        [Self::Ok, Self::Emulated, Self::Unsupported, Self::Wrong, Self::Oom, Self::Timeout, Self::Crashed, Self::OverBudget];
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Emulated,
+        Self::Unchecked,
+        Self::Unsupported,
+        Self::Wrong,
+        Self::Oom,
+        Self::Timeout,
+        Self::Crashed,
+        Self::OverBudget,
+    ];
 
     /// The name used in files and tables.
     pub fn name(self) -> &'static str {
@@ -45,6 +56,7 @@ impl Status {
             Self::Ok => "ok",
             Self::Unsupported => "unsupported",
             Self::Emulated => "emulated",
+            Self::Unchecked => "unchecked",
             Self::Wrong => "wrong",
             Self::Oom => "oom",
             Self::Timeout => "timeout",
@@ -117,7 +129,8 @@ pub struct Record {
     pub build: String,
 }
 
-/// What the timer saw, for one call of the variant.
+/// What the timer saw, for one call of the variant. What is optional here is known of every cell that a worker measured; of an imported one
+/// it may not be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Speed {
@@ -136,19 +149,19 @@ pub struct Speed {
     /// Samples rejected for a gap or stolen time.
     pub rejected: u64,
     /// Calls before the first sample.
-    pub warmup_calls: u64,
+    pub warmup_calls: Option<u64>,
     /// Packing, quantising and uploading before the timer.
-    pub prepare_ns: u64,
+    pub prepare_ns: Option<u64>,
     /// One of the names of [`Stop`].
     pub stop: String,
     /// Floating-point operations of one call, from the cost model.
-    pub flops: u64,
+    pub flops: Option<u64>,
     /// Bytes that one call must move at least once: inputs, weights and output.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
     /// Threads that the engine really used.
-    pub threads_used: u64,
+    pub threads_used: Option<u64>,
     /// Instruction set that the engine dispatched to.
-    pub isa: String,
+    pub isa: Option<String>,
 }
 
 /// Why the sampling of a cell ended: the words of [`Speed::stop`].
@@ -162,6 +175,8 @@ pub enum Stop {
     Few,
     /// It was spent, and every sample was disturbed: the figures are of these. Since version 5; `Budget` before.
     Disturbed,
+    /// Another program took as many as it was set to. Since version 6.
+    Fixed,
 }
 
 impl Stop {
@@ -172,6 +187,7 @@ impl Stop {
             Self::Budget => "budget",
             Self::Few => "few-samples",
             Self::Disturbed => "all-disturbed",
+            Self::Fixed => "fixed",
         }
     }
 }

@@ -20,13 +20,13 @@ pub(crate) fn full_record() -> Record {
             p95_ns: 1_300_000,
             samples: 1,
             rejected: 1,
-            warmup_calls: 3,
-            prepare_ns: 77,
+            warmup_calls: Some(3),
+            prepare_ns: Some(77),
             stop: "converged".into(),
-            flops: 68_719_476_736,
-            bytes: 1_048_576,
-            threads_used: 2,
-            isa: "avx2".into(),
+            flops: Some(68_719_476_736),
+            bytes: Some(1_048_576),
+            threads_used: Some(2),
+            isa: Some("avx2".into()),
         }),
         beside: Some(Beside {
             id: "fedcba9876543210".into(),
@@ -160,7 +160,7 @@ fn axis_value() -> impl Strategy<Value = AxisValue> {
 }
 
 fn speed() -> impl Strategy<Value = Speed> {
-    (vec(count(), 12), text(), text()).prop_map(|(n, stop, isa)| Speed {
+    (vec(count(), 12), text(), option::of(text())).prop_map(|(n, stop, isa)| Speed {
         median_ns: n[0],
         ci_low_ns: (n[1] % 2 == 0).then_some(n[1]),
         ci_high_ns: Some(n[2]),
@@ -168,12 +168,12 @@ fn speed() -> impl Strategy<Value = Speed> {
         p95_ns: n[4],
         samples: n[5],
         rejected: n[6],
-        warmup_calls: n[7],
-        prepare_ns: n[8],
+        warmup_calls: (n[7] % 2 == 0).then_some(n[7]),
+        prepare_ns: Some(n[8]),
         stop,
-        flops: n[9],
-        bytes: n[10],
-        threads_used: n[11],
+        flops: (n[9] % 2 == 0).then_some(n[9]),
+        bytes: (n[10] % 2 == 0).then_some(n[10]),
+        threads_used: (n[11] % 2 == 0).then_some(n[11]),
         isa,
     })
 }

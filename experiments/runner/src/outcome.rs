@@ -149,13 +149,13 @@ fn speed(prepared: &PreparedReply, sampling: &Sampling, stop: Stop) -> Option<Sp
         p95_ns: whole(summary.p95),
         samples: summary.count as u64,
         rejected: sampling.rejected(),
-        warmup_calls: sampling.warmup_calls,
-        prepare_ns: prepared.prepare_ns,
+        warmup_calls: Some(sampling.warmup_calls),
+        prepare_ns: Some(prepared.prepare_ns),
         stop: stop.name().to_owned(),
-        flops: prepared.flops,
-        bytes: prepared.bytes,
-        threads_used: prepared.threads_used,
-        isa: prepared.isa.clone(),
+        flops: Some(prepared.flops),
+        bytes: Some(prepared.bytes),
+        threads_used: Some(prepared.threads_used),
+        isa: Some(prepared.isa.clone()),
     })
 }
 

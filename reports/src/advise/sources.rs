@@ -67,7 +67,8 @@ fn likeness(one: &Machine, other: &Machine) -> f64 {
     let octaves = |one: u64, other: u64| (one.max(1) as f64 / other.max(1) as f64).log2().abs();
     let memory = one.memory_bytes.zip(other.memory_bytes).map_or(1.0, |(one, other)| octaves(one, other));
     let model = if one.cpu_model == other.cpu_model { 0.0 } else { 100.0 };
-    model + octaves(one.logical_cores, other.logical_cores) + memory
+    let cores = one.logical_cores.zip(other.logical_cores).map_or(1.0, |(one, other)| octaves(one, other));
+    model + cores + memory
 }
 
 #[cfg(test)]
@@ -76,8 +77,8 @@ mod tests {
 
     #[test]
     fn the_same_processor_is_nearer_than_the_same_size() {
-        let this = Machine { cpu_model: Some("this".into()), logical_cores: 4, memory_bytes: Some(1 << 34), ..Machine::detect() };
-        let other = |model: &str, cores: u64| Machine { cpu_model: Some(model.into()), logical_cores: cores, ..this.clone() };
+        let this = Machine { cpu_model: Some("this".into()), logical_cores: Some(4), memory_bytes: Some(1 << 34), ..Machine::detect() };
+        let other = |model: &str, cores: u64| Machine { cpu_model: Some(model.into()), logical_cores: Some(cores), ..this.clone() };
         let of = |model: &str, cores: u64| likeness(&this, &other(model, cores));
         assert_eq!(of("this", 4), 0.0);
         assert!(of("this", 8) < of("this", 64) && of("this", 64) < of("that", 4), "{}", of("this", 64));

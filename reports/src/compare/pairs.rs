@@ -122,8 +122,9 @@ impl<'a> Times<'a> {
     }
 
     fn pair(&self, a: usize, b: usize) -> Option<Pair> {
-        let is_ok = |row: usize| self.status.get(row) == Some(Status::Ok.name());
-        if !is_ok(a) || !is_ok(b) {
+        // Unchecked in both is as good as checked in both for a ratio of times; what was checked in one alone is not compared.
+        let status = self.status.get(a)?;
+        if ![Status::Ok.name(), Status::Unchecked.name()].contains(&status) || self.status.get(b) != Some(status) {
             return None;
         }
         let (own_a, own_b) = (median(&self.own, a)?, median(&self.own, b)?);

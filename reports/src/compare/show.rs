@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crossover_results::Machine;
+
 use super::changes::Change;
 use super::pairs::Beside;
 use super::{Comparison, Pair, Verdict};
@@ -87,6 +89,9 @@ pub(super) fn notes(comparison: &Comparison<'_>) -> Vec<String> {
         ),
         several => notes.push(format!("Both runs have cells of the same {several} builds: a cell may be of one build here and of another there")),
     }
+    if [a, b].iter().any(|run| run.manifest.machine.fingerprint == Machine::UNKNOWN) {
+        notes.push("Nobody said on which machine some of the cells were measured, so nothing tells whether it was the same one".to_owned());
+    }
     if a.manifest.seed != b.manifest.seed {
         notes.push(format!("Seeds differ ({} and {}): the inputs and with them the errors are others", a.manifest.seed, b.manifest.seed));
     }
@@ -101,7 +106,7 @@ fn times(out: &mut Document, comparison: &Comparison<'_>, labels: &Labels<'_>, e
     let counts = Verdict::ALL.map(|verdict| format!("{} {}", comparison.count(verdict), said(verdict)));
     let of = counted(comparison.pairs.len() as u64, "cell");
     if comparison.pairs.is_empty() {
-        out.text("The runs have no cell in common that is ok and has a time in both.");
+        out.text("The runs have no cell in common that is ok (or unchecked) in both and has a time in both.");
         return Ok(());
     }
     out.text(format!(

@@ -161,7 +161,7 @@ impl<'a> Source<'a> {
 fn machine(answers: &Answers<'_>, fingerprint: &str) -> String {
     let known = answers.machines.get(fingerprint);
     let model = known.and_then(|machine| machine.cpu_model.as_deref()).unwrap_or("unknown processor");
-    let cores = known.map_or_else(String::new, |machine| format!(", {} of {} cores", machine.usable_cores, machine.logical_cores));
+    let cores = known.map_or_else(String::new, |machine| format!(", {}", machine.cores()));
     format!("{}{cores} ({})", card::name(model), card::name(fingerprint))
 }
 

@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
         };
         let model = machine.cpu_model.as_deref().unwrap_or("unknown processor");
         let memory = machine.memory_bytes.map_or_else(String::new, |bytes| format!(", {}", units::bytes(bytes as f64)));
-        format!("{}, {} of {} cores{memory} ({})", name(model), machine.usable_cores, machine.logical_cores, name(fingerprint))
+        format!("{}, {}{memory} ({})", name(model), machine.cores(), name(fingerprint))
     }
 
     /// A run's name.
