@@ -24,6 +24,7 @@ pub mod schema;
 mod schema_examples;
 pub mod statistics;
 mod tables;
+mod whole;
 
 pub use atomic::write_atomically;
 pub use error::{Result, StoreError};
@@ -34,3 +35,4 @@ pub use manifest::{Build, Instrument, Manifest, Noise, Part};
 pub use merge::{JOINED, Merged, merge};
 pub use run_folder::{Finished, RunFolder};
 pub use tables::{AxisColumns, Origin, TableWriter};
+pub use whole::{IMPORTED, write_whole};
