@@ -8,8 +8,8 @@
 //! formats → `render` turns answers into Markdown, `pictures` into SVG, `html` into a page → `text` knows units, escaping and CSV →
 //! `report` writes the files.
 //!
-//! Beside the report, `commands` has what answers at the terminal: `compare` (two runs, cell by cell), `advise` (what to use at a size) and
-//! `summary` (the end of a run). They make a `text::document`, which `text::screen` shows.
+//! Beside the report, `commands` has what answers at the terminal: `compare` (two runs, cell by cell), `advise` (what to use at a size),
+//! `summary` (the end of a run) and `kernels` (that of an import). They make a `text::document`, which `text::screen` shows.
 //!
 //! # What is written
 //!
@@ -55,6 +55,7 @@ mod error;
 mod fits;
 mod frames;
 mod html;
+mod kernels;
 mod labels;
 mod out_folder;
 mod pictures;

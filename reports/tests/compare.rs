@@ -402,3 +402,29 @@ fn what_is_no_run_is_bad_input() {
     let out = two.path("nowhere/deep/file");
     assert!(bad(3, &[&two.path("a"), &two.path("b"), Path::new("--out"), &out]).contains("nowhere"));
 }
+
+#[test]
+fn what_was_imported_is_compared_with_what_was_imported() {
+    let unchecked = |cell: Record| Record { status: Status::Unchecked, reason: Some("imported".into()), accuracy: None, ..cell };
+    let times = |median: u64| measured("a", "g", "kernel/gelu", 64, 1, median);
+    let two = Two::of(&[unchecked(times(1000))], &[unchecked(times(2000))]);
+    let json = two.json();
+    assert_eq!((&json["compared"], &json["cells"][0]["ratio"], &json["cells"][0]["verdict"]), (&1.into(), &2.0.into(), &"slower".into()));
+    // Against a time that was checked, an unchecked one is none; but that it changed is told.
+    let json = Two::of(&[times(1000)], &[unchecked(times(2000))]).json();
+    assert_eq!((&json["compared"], &json["status_changed"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn an_unknown_machine_is_said_to_be_unknown() {
+    let two = Two::of(&[], &[]);
+    let cells = [measured("a", "g", "kernel/gelu", 64, 1, 1000)].map(|cell| Record { machine: "unknown".into(), ..cell });
+    for name in ["c", "d"] {
+        run_of(&two.path(name), &cells);
+        let manifest = crossover_results::Manifest { machine: crossover_results::Machine::unknown(), ..manifest() };
+        manifest.write(&RunFolder::open(&two.path(name)).unwrap().manifest_path()).unwrap();
+    }
+    let text = good(&[&two.path("c"), &two.path("d")]);
+    assert!(text.contains("Nobody said on which machine"), "{text}");
+    assert!(text.contains("? of ? cores"), "{text}");
+}

@@ -1,8 +1,9 @@
-//! The command lines of what needs frames. `crossover` hands `report`, `compare`, `advise` and the end of `run` on to this program, so help
+//! The command lines of what needs frames. `crossover` hands `report`, `compare`, `advise` and the ends of `run` and `import` on to this program, so help
 //! and errors speak as `crossover`.
 
 mod advise;
 mod compare;
+mod kernels;
 mod report;
 mod summary;
 
@@ -29,6 +30,8 @@ enum Command {
     Advise(advise::Arguments),
     #[command(hide = true)]
     Summary(summary::Arguments),
+    #[command(hide = true)]
+    Kernels(kernels::Arguments),
 }
 
 /// Runs a command with these arguments, the program's name first; returns the exit code.
@@ -46,6 +49,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Compare(arguments) => compare::run(arguments),
         Command::Advise(arguments) => advise::run(arguments),
         Command::Summary(arguments) => summary::run(arguments),
+        Command::Kernels(arguments) => kernels::run(arguments),
     };
     result.unwrap_or_else(|error| {
         tell(&format!("error: {error}"));
