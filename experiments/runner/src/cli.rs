@@ -1,5 +1,7 @@
 //! The command line: what can be asked, and the help for it. What each command does is in [`crate::commands`].
 
+mod import;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crossover_core::axes::AxisValue;
 
+pub use self::import::{CriterionArgs, ImportArgs, Imported};
 use crate::filter::{Filter, FilterError};
 use crate::plan::{Override, Selection, Shard};
 use crate::series::Wanted;
@@ -48,6 +51,8 @@ pub enum Command {
     Gate(GateArgs),
     /// Join runs: shards of one plan, or runs that each did a part
     Merge(MergeArgs),
+    /// Bring in what another program measured
+    Import(ImportArgs),
     /// Check that this machine and this installation can measure
     Doctor(DoctorArgs),
 }

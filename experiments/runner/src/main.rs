@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Advise(args) => commands::handed_over::advise(&args),
         Command::Gate(args) => commands::gate::gate(&args),
         Command::Merge(args) => commands::merge::merge_runs(&args),
+        Command::Import(args) => commands::import::import(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),
     };
     result.unwrap_or_else(|error| errors::report(&error))

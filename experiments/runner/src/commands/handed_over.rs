@@ -1,8 +1,11 @@
 //! `crossover report`, `compare` and `advise`: handed over to `crossover-report`, a program of its own because it alone brings the data
 //! frames, which take most of the build. It reads the arguments, too, so that they are written down once.
+//!
+//! It also says what came of a run, or of an import, where that takes frames.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Result;
 
@@ -28,6 +31,24 @@ pub fn advise(args: &HandedOver) -> Result<ExitCode> {
         command.arg("--project").arg(project.root());
     }
     hand_over(&mut command, args)
+}
+
+/// Characters of a reason that are shown.
+const SHOWN: usize = 300;
+
+/// Lets the report program print what it has to say of a run: true where all is well, false for a finding; else why it said nothing.
+pub(super) fn told_by_report(command: &str, run: &Path) -> Result<bool, String> {
+    let program = paths::report_binary().map_err(|error| error.to_string())?;
+    let mut process = Command::new(&program);
+    // Its standard output is ours, so it sees for itself how wide that is, and whether it takes colours.
+    process.arg(command).arg(run).stdin(Stdio::null()).stdout(Stdio::inherit());
+    let output = process.output().map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+    if let Some(code @ (0 | 1)) = output.status.code() {
+        return Ok(code == 0);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().find(|line| !line.trim().is_empty()).map_or_else(|| output.status.to_string(), str::to_owned);
+    Err(first.chars().take(SHOWN).flat_map(char::escape_debug).collect())
 }
 
 fn hand_over(command: &mut Command, args: &HandedOver) -> Result<ExitCode> {

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod gate;
 mod gate_exact;
 pub mod handed_over;
+pub mod import;
 pub mod list;
 pub mod merge;
 mod own_worker;

@@ -42,7 +42,7 @@ use crate::worker::process::adopt_orphans;
 
 use budget::TimeBudget;
 use folder::OpenRun;
-pub(super) use folder::{blame, command_line};
+pub(super) use folder::{blame, command_line, name_of_now};
 pub(super) use interrupt::Interrupt;
 use noise::Before;
 use recorder::{Recorder, weight};

@@ -108,7 +108,7 @@ fn take(path: &Path) -> Result<(RunFolder, RunLock), StoreError> {
 
 /// `NAME-yyyymmdd-hhmmss`, with a number behind it where that is taken.
 fn take_new(runs: &Path, name: &str) -> Result<(RunFolder, RunLock)> {
-    let stem = format!("{name}-{}", timestamp(unix_ms() / 1000));
+    let stem = name_of_now(name);
     for number in 1..100 {
         let path = if number == 1 { runs.join(&stem) } else { runs.join(format!("{stem}-{number}")) };
         match take(&path) {
@@ -255,6 +255,11 @@ pub(in crate::commands) fn command_line() -> String {
     };
     let arguments = std::env::args_os().skip(1).map(|argument| quote(argument.to_string_lossy().into_owned()));
     std::iter::once("crossover".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// `NAME-yyyymmdd-hhmmss` for now.
+pub(in crate::commands) fn name_of_now(name: &str) -> String {
+    format!("{name}-{}", timestamp(unix_ms() / 1000))
 }
 
 /// UTC as `yyyymmdd-hhmmss`, by the civil calendar (days counted in eras of 400 years that begin on 1 March).

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use crossover_results::{JOINED, Part};
+use crossover_results::{IMPORTED, JOINED, Part};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::SelectionArgs;
@@ -63,6 +63,10 @@ impl Request {
             return Err(bad_input(format!(
                 "{folder} was made by `crossover merge`: resume the runs that were joined, and join them again"
             )));
+        }
+        if copy.starts_with(IMPORTED) {
+            let folder = file.parent().unwrap_or(file).display();
+            return Err(bad_input(format!("{folder} was made by `crossover import`: measure the benchmarks again, and import them anew")));
         }
         let parts = copy.strip_prefix(OPTIONS).and_then(|rest| rest.split_once('\n'));
         let (options, text) = parts.ok_or_else(|| damaged(file, &format!("the first line should begin with `{OPTIONS}`")))?;

@@ -1,20 +1,18 @@
 //! What came of a run, for the person at the terminal: how its cells ended, what pays, and where to read on.
 //!
-//! What pays is the report program's to say, as it has the frames; a run is a run without it.
+//! What pays is the report program's to say, as it has the frames.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Result;
 use crossover_results::schema::{Record, Status};
 use crossover_results::{Finished, Index};
 
+use crate::commands::handed_over::told_by_report;
 use crate::commands::print;
 use crate::commands::text::{counted, wrap};
-use crate::paths;
 use crate::progress::rough;
 
 use super::folder::{OpenRun, is_final};
@@ -122,7 +120,8 @@ pub(super) fn conclude(open: &OpenRun, finished: &Finished, tally: &Tally, took:
         }
         Ok(())
     })?;
-    let untold = what_pays(open.folder.path()).err();
+    // The report program says what pays, and from where on; a run is a run without it.
+    let untold = told_by_report("summary", open.folder.path()).err();
     print(|out| {
         if let Some(why) = untold {
             write!(out, "{}", wrap("summary: ", format!("not there: {why}").split_whitespace()))?;
@@ -130,21 +129,6 @@ pub(super) fn conclude(open: &OpenRun, finished: &Finished, tally: &Tally, took:
         writeln!(out, "results: {path}")?;
         writeln!(out, "report:  crossover report {path}")
     })
-}
-
-/// Lets the report program print what pays, and from where on; else why it did not.
-fn what_pays(folder: &Path) -> Result<(), String> {
-    let program = paths::report_binary().map_err(|error| error.to_string())?;
-    let mut command = Command::new(&program);
-    // Its standard output is ours, so it sees for itself how wide that is, and whether it takes colours.
-    command.arg("summary").arg(folder).stdin(Stdio::null()).stdout(Stdio::inherit());
-    let output = command.output().map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().find(|line| !line.trim().is_empty()).map_or_else(|| output.status.to_string(), str::to_owned);
-    Err(first.chars().take(SHOWN).flat_map(char::escape_debug).collect())
 }
 
 /// What to do after a signal.
