@@ -63,9 +63,10 @@ test: peers-environment
 test-engines: peers-environment
     cargo test --release --workspace --exclude crossover-reports
 
-# Run the tests that take long: 1,000 kills, ten million rows, 10,000 random cases an engine, all mutants, planted faults, address sanitizer
+# Run the tests that take long: 1,000 kills, ten million rows, 10,000 random cases an engine, all mutants, each benchmark once, planted faults, address sanitizer
 test-slow: peers-environment && test-planted test-sanitized
     CROSSOVER_SLOW=1 cargo test --release --workspace
+    cargo bench --profile release --workspace --bench primitives -- --test
 
 # Plant faults in a copy of the vector engine's kernels: its tests must notice 95 % of them (PARTS: of a fault's file or description)
 test-planted *PARTS:
@@ -77,9 +78,18 @@ test-sanitized *FILTER:
         cargo test --release --target {{ arch() }}-unknown-linux-gnu -p crossover-simd --lib --test conformance --test large_products --test large_rows \
         -- --skip planted_faults {{ FILTER }}
 
-# Time the engines' primitives with criterion
+# Time every engine's kernels with criterion, the ceilings before and after, and keep them as a run (FILTER: a regex, '^linear/engine=simd')
 bench-kernels *FILTER:
-    cargo bench --profile release -p crossover-naive -p crossover-simd --bench primitives -- {{ FILTER }}
+    {{ build }}
+    folder="${CARGO_TARGET_DIR:-target}/criterion-kernels"; rm -rf "$folder"; mkdir -p "$folder"; folder=$(realpath "$folder"); \
+    probe() { \
+        for threads in 1 2; do {{ crossover }} probe --threads "$threads" --json > "$folder/$1-$threads.json"; done; \
+    }; \
+    probe before; \
+    CRITERION_HOME="$folder" cargo bench --profile release --workspace --bench primitives -- {{ FILTER }}; \
+    probe after; \
+    {{ crossover }} import criterion "$folder" --here --ceilings "$folder/before-1.json" --ceilings "$folder/before-2.json" \
+        --ceilings "$folder/after-1.json" --ceilings "$folder/after-2.json"
 
 # Build the GPU worker, the command and the GPU's conformance suite into target-cuda/gpu: needs nvcc 13.0 below CUDA_HOME, but no GPU
 build-cuda: cuda-environment

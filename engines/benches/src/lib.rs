@@ -2,7 +2,7 @@
 //!
 //! An engine's `benches/primitives.rs` names the engine, its precisions and threads ([`Plan`]), and nothing else. What is timed is in
 //! [`list`]: every primitive and fused operation of the trait, each with its shapes, the small ones first. [`calls`] puts an operation on an
-//! engine and makes it ready to be called; [`timing`] lets criterion time the calls, the engine's `synchronize` inside the clock, as the
+//! engine and makes it ready to be called; `timing` (with the feature `criterion`) lets criterion time the calls, the engine's `synchronize` inside the clock, as the
 //! worker does it.
 //!
 //! Criterion keeps nothing of a benchmark but its id and its samples, so the id says all ([`id`]):
