@@ -79,6 +79,7 @@ test-sanitized *FILTER:
         -- --skip planted_faults {{ FILTER }}
 
 # Time every engine's kernels with criterion, the ceilings before and after, and keep them as a run (FILTER: a regex, '^linear/engine=simd')
+[positional-arguments]
 bench-kernels *FILTER:
     {{ build }}
     folder="${CARGO_TARGET_DIR:-target}/criterion-kernels"; rm -rf "$folder"; mkdir -p "$folder"; folder=$(realpath "$folder"); \
@@ -86,7 +87,7 @@ bench-kernels *FILTER:
         for threads in 1 2; do {{ crossover }} probe --threads "$threads" --json > "$folder/$1-$threads.json"; done; \
     }; \
     probe before; \
-    CRITERION_HOME="$folder" cargo bench --profile release --workspace --bench primitives -- {{ FILTER }}; \
+    CRITERION_HOME="$folder" cargo bench --profile release --workspace --bench primitives -- "$@"; \
     probe after; \
     {{ crossover }} import criterion "$folder" --here --ceilings "$folder/before-1.json" --ceilings "$folder/before-2.json" \
         --ceilings "$folder/after-1.json" --ceilings "$folder/after-2.json"
