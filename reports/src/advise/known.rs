@@ -45,7 +45,7 @@ pub(super) fn unknown(question: &Question, runs: &[Run], cells: &DataFrame) -> P
         return Ok(Some(told("--precision", precision, "no precision", &precisions.iter().map(String::as_str).collect())));
     }
     let threads = found(THREADS)?;
-    let cores = runs.first().map(|run| run.manifest.machine.usable_cores);
+    let cores = runs.first().and_then(|run| run.manifest.machine.usable_cores);
     if let (Some(wanted), Some(cores)) = (question.threads, cores)
         && wanted.unsigned_abs() > cores
         && !threads.contains(&wanted.to_string())
