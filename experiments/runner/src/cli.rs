@@ -298,10 +298,13 @@ pub struct GateArgs {
     /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines; as text or --json
     #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget"])]
     pub exact: bool,
+    /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind
+    #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget"])]
+    pub instructions: bool,
     /// Write the exact baseline anew; the reason is kept beside it
     #[arg(long, value_name = "REASON", requires = "exact")]
     pub accept: Option<String>,
-    /// Whose cells: a name from `crossover list experiments`, or a file [default: gate, exact]
+    /// Whose cells: a name from `crossover list experiments`, or a file [default: gate; exact or instructions with these options]
     #[arg(long, value_name = "EXPERIMENT")]
     pub experiment: Option<String>,
     /// Which of its cells, and with which values

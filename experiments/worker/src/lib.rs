@@ -18,6 +18,7 @@ mod memory;
 mod planted;
 mod probe;
 mod process;
+mod processor;
 mod serve;
 mod session;
 mod tensor_file;

@@ -12,9 +12,9 @@ use std::time::Instant;
 use crossover_core::error::Result;
 use crossover_protocol::{MeasuredReply, MeasuredSample};
 use crossover_variants::cell::PreparedCell;
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::instruments::Instruments;
+use crate::processor;
 
 /// Wall time may run ahead by this share of the sample before it counts as disturbed...
 const TOLERATED_SHARE: u64 = 50;
@@ -66,20 +66,15 @@ struct Window {
 
 fn window(cell: &mut dyn PreparedCell, calls: u32, instruments: &mut Instruments) -> Result<Window> {
     instruments.open_window();
-    let processor = processor_time();
+    let on_processor = processor::time_ns();
     let start = Instant::now();
     for _ in 0..calls {
         black_box(&mut *cell).call()?;
     }
     let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    let on_processor = processor_time().saturating_sub(processor);
+    let on_processor = processor::time_ns().saturating_sub(on_processor);
     instruments.close_window();
     Ok(Window { ns, on_processor })
-}
-
-fn processor_time() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
 #[cfg(test)]

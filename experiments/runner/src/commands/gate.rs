@@ -14,7 +14,7 @@ use crossover_results::write_atomically;
 use crate::cli::GateArgs;
 use crate::definition;
 use crate::errors::{bad_input, environment};
-use crate::gate::builds::Repository;
+use crate::gate::builds::{Repository, WORKER};
 use crate::gate::pair::Builds;
 use crate::gate::stages::{Asked, Outcome, Stage, Watch, judge};
 use crate::gate::{Findings, outputs};
@@ -26,18 +26,21 @@ use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
 use super::run::Interrupt;
-use super::{expect_cells, gate_exact, own_worker, print, print_json};
+use super::{expect_cells, gate_exact, gate_instructions, own_worker, print, print_json};
 
 /// Whose cells are timed where no experiment is named.
 const TIMED: &str = "gate";
 
 /// How long a worker may take to say who it is.
-const HELLO: Duration = Duration::from_secs(30);
+pub(super) const HELLO: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     if args.exact {
         return gate_exact::exact(args);
+    }
+    if args.instructions {
+        return gate_instructions::instructions(args);
     }
     if !(args.min_effect > 0.0 && args.min_effect < 1.0) {
         return Err(bad_input(format!("--min-effect {}: write a share between 0 and 1, such as 0.05 for 5 %", args.min_effect)));
@@ -50,7 +53,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).filter(|cell| cell.unfit.is_none()).collect();
     let mut notes = Vec::new();
     let head = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
-    let (base, told) = base_worker(args, &mut notes)?;
+    let (base, told) = base_worker(args, &[WORKER], &mut notes)?;
     let launcher = |worker: &Path| {
         ProcessLauncher::new(worker.to_owned(), definition.workers.clone(), Bounds::of(&definition.measure), Arc::clone(&interrupt.flag))
     };
@@ -73,11 +76,11 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let head_told = args.head_worker.as_ref().map_or_else(|| "this build".to_owned(), |path| path.display().to_string());
     let findings = Findings { base: told, head: head_told, experiment: definition.name, min_effect: args.min_effect, judged, notes };
     write(args, &findings)?;
-    Ok(if interrupt.signal().is_some() { interrupt.exit_code() } else { ExitCode::from(findings.exit_code()) })
+    Ok(if interrupt.signal().is_some() { interrupt.exit_code() } else { ExitCode::from(findings.overall().exit_code()) })
 }
 
-/// The worker to compare with, and what to call it.
-fn base_worker(args: &GateArgs, notes: &mut Vec<String>) -> Result<(PathBuf, String)> {
+/// The worker to compare with, which has all these programs beside it where it is built here, and what to call it.
+pub(super) fn base_worker(args: &GateArgs, programs: &[&str], notes: &mut Vec<String>) -> Result<(PathBuf, String)> {
     if let Some(worker) = &args.base_worker {
         return match worker.is_file() {
             true => Ok((worker.clone(), worker.display().to_string())),
@@ -90,7 +93,7 @@ fn base_worker(args: &GateArgs, notes: &mut Vec<String>) -> Result<(PathBuf, Str
     if repository.is_dirty()? {
         notes.push("the working tree has changes that no commit has: head is what was built last, with or without them".to_owned());
     }
-    let worker = repository.worker(&revision, &args.build, &mut |text| tell(text))?;
+    let worker = repository.worker(&revision, programs, &args.build, &mut |text| tell(text))?;
     let short = revision.commit.get(..12).unwrap_or(&revision.commit).to_owned();
     Ok((worker, format!("{} ({short})", revision.name)))
 }

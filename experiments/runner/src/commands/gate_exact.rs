@@ -12,16 +12,19 @@ use serde_json::json;
 
 use crate::cli::GateArgs;
 use crate::definition;
-use crate::errors::{bad_input, finding};
+use crate::errors::{bad_input, environment, finding};
 use crate::gate::exact::{Change, Row, compare, look, read, write};
 use crate::gate::pair::Design;
+use crate::gate::size::{self, Size};
 use crate::gate::verdict::Verdict;
 use crate::outcome::unix_ms;
 use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
+use crate::worker::conversation::Launcher;
 use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
+use super::gate::HELLO;
 use super::run::Interrupt;
 use super::text::{counted, wrap};
 use super::{expect_cells, own_worker, print, print_json};
@@ -54,7 +57,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     expect_cells(&plan)?;
     let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).collect();
     let worker = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
-    let mut launcher = ProcessLauncher::new(worker, definition.workers.clone(), Bounds::default(), Arc::clone(&interrupt.flag));
+    let mut launcher = ProcessLauncher::new(worker.clone(), definition.workers.clone(), Bounds::default(), Arc::clone(&interrupt.flag));
     let design = Design { deadline: definition.measure.step_timeout, ..Design::default() };
     let rows = interrupt.gently(|| cells.iter().map(|cell| look(&mut launcher, cell, &design)).collect::<Result<Vec<Row>, _>>());
     if interrupt.flag.load(Ordering::Relaxed) {
@@ -64,7 +67,13 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     // Of a part of the cells, the others are not gone.
     let asked = |row: &&Row| is_whole || rows.iter().any(|now| now.id == row.id);
     let baseline: Vec<Row> = baseline.iter().filter(asked).cloned().collect();
-    let changes = compare(&baseline, &rows);
+    let mut changes = compare(&baseline, &rows);
+    let sizes_path = path.with_file_name(format!("{name}-size.csv"));
+    let sizes = size::read(&sizes_path)?;
+    let ready = launcher.start_clerk(HELLO).map_err(|failure| environment(format!("the worker cannot be asked who it is: {failure}")))?;
+    let size = Size::of(&worker, &ready.hello)?;
+    ready.conversation.quit();
+    changes.extend(size::compare(&sizes, &size));
     if let Some(reason) = &args.accept {
         if let Some(bad) = rows.iter().find(|row| ["failed", "wrong"].contains(&row.support.as_str())) {
             let why = bad.why.as_deref().unwrap_or("it does not say why");
@@ -74,6 +83,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
             )));
         }
         write(&path, &rows)?;
+        size::write(&sizes_path, sizes, size)?;
         keep_reason(&path, reason, &changes)?;
         tell(&format!("{} has {} now", path.display(), counted(rows.len() as u64, "cell")));
         return Ok(ExitCode::SUCCESS);

@@ -5,6 +5,7 @@ pub mod cell;
 pub mod doctor;
 pub mod gate;
 mod gate_exact;
+mod gate_instructions;
 pub mod handed_over;
 pub mod import;
 pub mod list;

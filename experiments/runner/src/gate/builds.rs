@@ -1,6 +1,6 @@
 //! The worker of another revision: checked out beside, built with the same flags, kept for the next time.
 //!
-//! Below `target/gate` of the project: `workers/COMMIT-FLAGS/crossover-worker` are the finished ones; `build` is the one target folder of all
+//! Below `target/gate` of the project: `workers/COMMIT-FLAGS` are the finished ones; `build` is the one target folder of all
 //! base builds, so that dependencies are compiled once; `tree-COMMIT` is the worktree, which goes when its worker is there. The user's own tree is not
 //! touched: no checkout, no stash.
 
@@ -85,16 +85,17 @@ impl<'a> Repository<'a> {
         Ok(!self.git(["status", "--porcelain", "--untracked-files=no"])?.stdout.is_empty())
     }
 
-    /// The worker of a revision: one that is there already, else built. `flags` go to cargo.
-    pub fn worker(&self, revision: &Revision, flags: &[String], tell: &mut dyn FnMut(&str)) -> Result<PathBuf> {
+    /// The worker of a revision, with these programs beside it: those that are there already, else built. `flags` go to cargo.
+    pub fn worker(&self, revision: &Revision, programs: &[&str], flags: &[String], tell: &mut dyn FnMut(&str)) -> Result<PathBuf> {
         let gate = self.root.join("target/gate");
         let key = blake3::hash(format!("{flags:?}{:?}", std::env::var_os("RUSTFLAGS")).as_bytes()).to_hex();
-        let kept = gate.join("workers").join(format!("{}-{}", revision.commit, &key[..8])).join(WORKER);
-        if kept.is_file() {
-            return Ok(kept);
+        let kept = gate.join("workers").join(format!("{}-{}", revision.commit, &key[..8]));
+        let absent: Vec<&str> = programs.iter().copied().filter(|program| !kept.join(program).is_file()).collect();
+        if absent.is_empty() {
+            return Ok(kept.join(WORKER));
         }
         let short = revision.commit.get(..12).unwrap_or(&revision.commit);
-        tell(&format!("building the worker of {} ({short}), once", revision.name));
+        tell(&format!("building {} of {} ({short}), once", absent.join(" and "), revision.name));
         let tree = gate.join(format!("tree-{short}"));
         self.remove_tree(&tree);
         std::fs::create_dir_all(&gate).map_err(|error| environment(format!("{} cannot be made: {error}", gate.display())))?;
@@ -102,10 +103,11 @@ impl<'a> Repository<'a> {
         if !output.status.success() {
             return Err(environment(format!("git cannot check out {short} in {}:\n{}", tree.display(), last_lines(&output.stderr))));
         }
-        let built = build(&tree, &gate.join("build"), flags);
+        let built = build(&tree, &gate.join("build"), &absent, flags);
         self.remove_tree(&tree);
-        keep(&built?, &kept)?;
-        Ok(kept)
+        let built = built?;
+        absent.iter().try_for_each(|program| keep(&built.join(program), &kept.join(program)))?;
+        Ok(kept.join(WORKER))
     }
 
     fn remove_tree(&self, tree: &Path) {
@@ -120,16 +122,20 @@ impl<'a> Repository<'a> {
     }
 }
 
-/// The worker's file name.
-const WORKER: &str = "crossover-worker";
+/// The worker's file name, which is its package's name too.
+pub const WORKER: &str = "crossover-worker";
+/// The command's.
+pub const COMMAND: &str = "crossover";
 
-fn build(tree: &Path, target: &Path, flags: &[String]) -> Result<PathBuf> {
+/// Builds programs; the folder in which they are then.
+fn build(tree: &Path, target: &Path, programs: &[&str], flags: &[String]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).args(["build", "--release", "--locked", "-p", WORKER, "--bin", WORKER]);
+    cargo.current_dir(tree).env("CARGO_TARGET_DIR", target).args(["build", "--release", "--locked"]);
+    programs.iter().for_each(|program| _ = cargo.args(["-p", program, "--bin", program]));
     let output =
         cargo.args(flags).stdin(Stdio::null()).output().map_err(|error| environment(format!("cargo cannot be started: {error}")))?;
     match output.status.success() {
-        true => Ok(target.join("release").join(WORKER)),
+        true => Ok(target.join("release")),
         false => Err(bad_input(format!("the base revision does not build:\n{}", last_lines(&output.stderr)))),
     }
 }

@@ -1,21 +1,23 @@
 //! The regression gate: is this build slower than that one?
 //!
 //! Two builds run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two stages ([`stages`], [`verdict`]);
-//! the worker of the revision to compare with is built beside ([`builds`]); what needs no clock is held against a committed table ([`exact`]); the verdicts go to people and machines ([`outputs`]).
+//! the worker of the revision to compare with is built beside ([`builds`]); what needs no clock is held against a committed table ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]); the verdicts go to people and machines ([`outputs`]).
 //!
 //! Nothing of an earlier run is used for times: on a shared machine last week's figures say more about last week than about the code.
 
 pub mod builds;
 pub mod exact;
+pub mod instructions;
 pub mod outputs;
 pub mod pair;
+pub mod size;
 pub mod stages;
 #[cfg(test)]
 mod tests;
 pub mod verdict;
 
 use stages::Judged;
-use verdict::Verdict;
+use verdict::{Verdict, overall};
 
 /// All that a gate found.
 #[derive(Debug, Clone)]
@@ -40,18 +42,8 @@ impl Findings {
         self.judged.iter().filter(|judged| judged.outcome.verdict() == verdict).count()
     }
 
-    /// The verdict over all: a regression before all else, then what could not be told, then a gain.
+    /// The verdict over all.
     pub fn overall(&self) -> Verdict {
-        let order = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved];
-        order.into_iter().find(|verdict| self.count(*verdict) > 0).unwrap_or(Verdict::Pass)
-    }
-
-    /// 0 pass or improved, 1 regressed, 4 inconclusive.
-    pub fn exit_code(&self) -> u8 {
-        match self.overall() {
-            Verdict::Pass | Verdict::Improved => 0,
-            Verdict::Regressed => 1,
-            Verdict::Inconclusive => 4,
-        }
+        overall(self.judged.iter().map(|judged| judged.outcome.verdict()))
     }
 }

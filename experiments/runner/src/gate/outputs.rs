@@ -144,7 +144,8 @@ fn advice(findings: &Findings) -> Option<String> {
     })
 }
 
-fn name(cell: &PlannedCell) -> String {
+/// A cell in words.
+pub fn name(cell: &PlannedCell) -> String {
     let sizes = ["n", "n_kv", "d_model", "d_in", "classes", "precision", "threads"];
     let shown = sizes.iter().filter_map(|axis| Some(format!("{axis}={}", cell.axes.get(*axis)?)));
     let parts: Vec<String> = [format!("{} on {}", cell.variant, cell.engine)].into_iter().chain(shown).collect();

@@ -45,6 +45,21 @@ impl Verdict {
             Self::Inconclusive => "inconclusive",
         }
     }
+
+    /// 0 pass or improved, 1 regressed, 4 inconclusive.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass | Self::Improved => 0,
+            Self::Regressed => 1,
+            Self::Inconclusive => 4,
+        }
+    }
+}
+
+/// The verdict over all: a regression before all else, then what could not be told, then a gain.
+pub fn overall(verdicts: impl Iterator<Item = Verdict> + Clone) -> Verdict {
+    let order = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved];
+    order.into_iter().find(|verdict| verdicts.clone().any(|one| one == *verdict)).unwrap_or(Verdict::Pass)
 }
 
 /// What the pairs of one cell show.

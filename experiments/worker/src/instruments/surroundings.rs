@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use crossover_core::load::{load_average, stolen_ns};
 use crossover_protocol::Conditions;
 
+use crate::processor;
+
 /// The trees that are read.
 pub struct Surroundings {
     root: PathBuf,
@@ -71,19 +73,9 @@ impl Surroundings {
 
     /// Of the processor that this thread runs on.
     fn frequency(&self) -> Option<u64> {
-        let file = format!("sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", processor());
+        let file = format!("sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq", processor::current());
         fs::read_to_string(self.root.join(file)).ok()?.trim().parse().ok()
     }
-}
-
-#[cfg(target_os = "linux")]
-fn processor() -> usize {
-    rustix::thread::sched_getcpu()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn processor() -> usize {
-    0
 }
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+//! `crossover gate --instructions`: what two builds execute, counted under callgrind.
+
+use std::path::Path;
+use std::process::{Command as Process, ExitCode, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Result;
+use crossover_protocol::text::tell;
+use serde_json::json;
+
+use crate::cli::GateArgs;
+use crate::definition;
+use crate::gate::builds::{COMMAND, WORKER};
+use crate::gate::instructions::{self, Command, Counted, Limits, Programs};
+use crate::gate::outputs;
+use crate::gate::verdict::{Verdict, overall};
+use crate::paths;
+use crate::plan::{Plan, PlannedCell};
+
+use super::gate::base_worker;
+use super::run::Interrupt;
+use super::text::{counted, wrap};
+use super::{expect_cells, own_worker, print, print_json};
+
+/// The experiment whose cells are counted where none is named.
+const COUNTED: &str = "instructions";
+/// How long one run under valgrind may take.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Runs the command.
+pub(super) fn instructions(args: &GateArgs) -> Result<ExitCode> {
+    if let Some(why) = instructions::missing() {
+        // Nothing was judged: that is no pass.
+        let words = format!("inconclusive: nothing was counted: {why}");
+        match args.json {
+            true => print_json(&json!({ "verdict": Verdict::Inconclusive.name(), "reason": why, "paths": [] }))?,
+            false => print(|out| out.write_all(wrap("", words.split(' ')).as_bytes()))?,
+        }
+        return Ok(ExitCode::from(Verdict::Inconclusive.exit_code()));
+    }
+    let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(COUNTED))?)?;
+    let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
+    expect_cells(&plan)?;
+    let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).filter(|cell| cell.unfit.is_none()).collect();
+    let interrupt = Interrupt::listen()?;
+    let mut notes = Vec::new();
+    let head = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
+    let (base, base_told) = base_worker(args, &[WORKER, COMMAND], &mut notes)?;
+    let builds = [Programs::beside(base), Programs::beside(head)];
+    let limits = Limits { deadline: DEADLINE, stops: &|| interrupt.flag.load(Ordering::Relaxed) };
+    let mut paths = Vec::with_capacity(cells.len() + 2);
+    for (done, cell) in cells.iter().enumerate() {
+        if (limits.stops)() {
+            return Ok(interrupt.exit_code());
+        }
+        if done % 10 == 0 {
+            tell(&format!("counting: {done} of {}", counted(cells.len() as u64, "cell")));
+        }
+        paths.push(instructions::cell(name(cell), &cell.wire(), &builds, &limits));
+    }
+    // Cells that were chosen are meant alone.
+    if args.experiment.is_none() && args.selection.filter.is_empty() && args.selection.set.is_empty() {
+        tell("counting: the planner and the aggregation");
+        paths.extend(whole_commands(&builds, &limits, &mut notes)?);
+    }
+    if (limits.stops)() {
+        return Ok(interrupt.exit_code());
+    }
+    say(args, &base_told, &paths, &notes)
+}
+
+fn name(cell: &PlannedCell) -> String {
+    match cell.axes.get("isa") {
+        Some(isa) => format!("{} isa={isa}", outputs::name(cell)),
+        None => outputs::name(cell),
+    }
+}
+
+/// The planner, and the aggregation of a run that base measures here: a later build reads what an earlier one wrote.
+fn whole_commands(builds: &[Programs; 2], limits: &Limits<'_>, notes: &mut Vec<String>) -> Result<Vec<Counted>> {
+    let planner = Command { name: "crossover plan quick", arguments: ["plan", "quick", "--count"].map(str::to_owned).into() };
+    let mut found = vec![instructions::command(&planner, builds, limits)];
+    let folder = tempfile::tempdir()?;
+    let run = folder.path().join("run");
+    match small_run(&builds[0], &run) {
+        Ok(()) => {
+            let arguments = ["merge".to_owned(), run.display().to_string(), "--out".to_owned(), "OUT".to_owned()].into();
+            found.push(instructions::command(&Command { name: "crossover merge (a run of `smoke`)", arguments }, builds, limits));
+        }
+        Err(why) => notes.push(format!("the aggregation was not counted: {why}")),
+    }
+    Ok(found)
+}
+
+fn small_run(programs: &Programs, out: &Path) -> Result<(), String> {
+    let command = programs.command.as_ref().ok_or("there is no `crossover` beside base's worker")?;
+    let mut run = Process::new(command);
+    run.args(["run", "smoke", "--out"]).arg(out).env("CROSSOVER_WORKER", &programs.worker);
+    let output = run.stdin(Stdio::null()).output().map_err(|error| format!("{} cannot be started: {error}", command.display()))?;
+    // 1 is a finding about a cell: the journal is there all the same.
+    match output.status.code() {
+        Some(0 | 1) => Ok(()),
+        _ => Err(format!("base's `crossover run smoke` ended with {}", output.status)),
+    }
+}
+
+fn say(args: &GateArgs, base: &str, paths: &[Counted], notes: &[String]) -> Result<ExitCode> {
+    let overall = overall(paths.iter().map(Counted::verdict));
+    let count = |verdict: Verdict| paths.iter().filter(|path| path.verdict() == verdict).count();
+    if args.json {
+        let path = |path: &Counted| {
+            let [base, head] = path.counts.each_ref().map(|count| count.as_ref().ok());
+            json!({
+                "path": path.name, "verdict": path.verdict().name(), "base": base.map(|count| count.instructions),
+                "head": head.map(|count| count.instructions), "isa": base.or(head).map(|count| count.isa.as_str()).filter(|isa| !isa.is_empty()),
+                "ratio": path.ratio(), "tolerated": path.tolerated, "said": path.said(),
+            })
+        };
+        let paths = paths.iter().map(path).collect::<Vec<_>>();
+        print_json(&json!({ "verdict": overall.name(), "base": base, "notes": notes, "paths": paths }))?;
+    } else {
+        print(|out| {
+            out.write_all(wrap("", format!("instructions against {base}").split(' ')).as_bytes())?;
+            for path in paths.iter().filter(|path| path.verdict() != Verdict::Pass || path.ratio().is_none()) {
+                let words = format!("{}: {}", path.name, path.said());
+                out.write_all(wrap(&format!("{:<13}", path.verdict().name()), words.split(' ')).as_bytes())?;
+            }
+            for note in notes {
+                out.write_all(wrap("note: ", note.split(' ')).as_bytes())?;
+            }
+            let told = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved, Verdict::Pass]
+                .map(|verdict| (count(verdict), verdict.name()));
+            let told: Vec<String> =
+                told.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+            writeln!(out, "{}: {} of {}", overall.name(), told.join(", "), counted(paths.len() as u64, "path"))
+        })?;
+    }
+    Ok(ExitCode::from(overall.exit_code()))
+}
