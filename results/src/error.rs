@@ -140,6 +140,40 @@ pub enum StoreError {
         /// What is wrong there.
         message: String,
     },
+    /// A line of the history that cannot be read.
+    #[error(
+        "{}:{line}: {message}; nothing was changed: restore the file from the repository (`git checkout`), or put that line right",
+        path.display()
+    )]
+    History {
+        /// The file.
+        path: PathBuf,
+        /// Line within the file, from 1.
+        line: u64,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The history has the run already, but not as it is now.
+    #[error(
+        "{}:{line}: the run is recorded there {message}; a run is recorded once, when it is whole: remove its lines first, or record another run",
+        path.display()
+    )]
+    HistoryHasRun {
+        /// The file.
+        path: PathBuf,
+        /// The line that differs, or where the run begins.
+        line: u64,
+        /// How it is there.
+        message: String,
+    },
+    /// A run that says nothing of one commit.
+    #[error("the run {} cannot be recorded: {reason}; record one that a single build made from its beginning to its end", path.display())]
+    NotRecordable {
+        /// The run's folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The Parquet library refused.
     #[error("cannot write the table {}: {message}; the journal is untouched, so the table can be made again from it", path.display())]
     Parquet {

@@ -6,6 +6,8 @@
 //! one row per cell and one row per sample; they are derived, and can be made again from the journal at any time.
 //! The manifest beside them says what was asked, on which machine, with which builds; the lock keeps a second writer out.
 //!
+//! Beside the runs there is one table of what many of them showed, commit by commit ([`history`]).
+//!
 //! What this trades away: the journal is several times larger than the Parquet (text, field names in every line), in exchange
 //! for a file that grep, a person and a half-broken disk can deal with. `RESULTS.md` beside this crate describes every file.
 
@@ -13,6 +15,7 @@ mod atomic;
 pub mod ceilings;
 mod conditions;
 mod error;
+pub mod history;
 mod journal;
 mod lock;
 mod machine;
