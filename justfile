@@ -53,6 +53,20 @@ gate-trials *FLAGS:
     {{ build }}
     python3 experiments/gate_trials.py "${CARGO_TARGET_DIR:-target}/release" --write METHODOLOGY.md {{ FLAGS }}
 
+# Build, run the gate's experiment, and add it to results/history.csv under HEAD (exit 1: some cells are wrong or crashed)
+record *FLAGS:
+    {{ build }}
+    folder="results/runs/record-$(date -u +%Y%m%d-%H%M%S)"; status=0; \
+    {{ crossover }} run gate --out "$folder" {{ FLAGS }} || status=$?; \
+    if [ "$status" -gt 1 ]; then exit "$status"; fi; \
+    {{ crossover }} record "$folder"; \
+    exit "$status"
+
+# Show where the history changed
+trend *FLAGS:
+    {{ build }}
+    {{ crossover }} trend {{ FLAGS }}
+
 # Write a report of one or more runs to reports/latest (default: the newest run)
 report *RUNS:
     {{ build }}

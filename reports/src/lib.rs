@@ -8,8 +8,9 @@
 //! formats → `render` turns answers into Markdown, `pictures` into SVG, `html` into a page → `text` knows units, escaping and CSV →
 //! `report` writes the files.
 //!
-//! Beside the report, `commands` has what answers at the terminal: `compare` (two runs, cell by cell), `advise` (what to use at a size),
-//! `summary` (the end of a run) and `kernels` (that of an import). They make a `text::document`, which `text::screen` shows.
+//! Beside the report, `commands` has what answers at the terminal: `compare` (two runs, cell by cell), `advise` (what to use at a size), `trend`
+//! (where the history of commits changed), `summary` (the end of a run) and `kernels` (that of an import). They make a `text::document`, which
+//! `text::screen` shows.
 //!
 //! # What is written
 //!
@@ -21,6 +22,7 @@
 //! | `pictures/*.svg` | the answers as pictures, each with its regime and a text for screen readers; the documents show them |
 //! | `cells.csv` | every column of every cell: RFC 4180 with CRLF line ends, UTF-8, the header first; empty means absent |
 //! | `crossovers.csv`, `frontier.csv`, `scaling.csv`, `engines.csv`, `unprofitable.csv` | the answers of these sections, all lines |
+//! | `trend.md` | where the history of commits changed, where the project has one of two commits at least |
 //! | `published.csv`, `published-order.csv`, `published-crossings.csv` | figures, orders and crossings beside the papers', where a run measured one of their tables |
 //!
 //! `cells.csv` begins with the column `run` (the run folder's name); the others are those of `cells.parquet` (see `RESULTS.md`),
@@ -67,6 +69,7 @@ mod scan;
 mod splice;
 mod summary;
 mod text;
+mod trend;
 
 #[cfg(test)]
 mod examples;

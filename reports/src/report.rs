@@ -13,7 +13,7 @@ use crate::render::summary::Shown;
 use crate::render::{self, Context};
 use crate::text::csv::{cells_csv, frame_csv};
 use crate::text::markdown::counted;
-use crate::{runs, splice};
+use crate::{runs, splice, trend};
 use crossover_results::write_atomically;
 
 const SUMMARY: &str = "summary.md";
@@ -59,6 +59,17 @@ pub struct Outcome {
 /// When a run cannot be read, was written by a newer version, the folder cannot be written or holds a file of somebody else under a name of the
 /// report's, or the document has no place for the answer.
 pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Option<&Path>) -> Result<Outcome> {
+    write_with_trend(runs, out, formats, splice, None)
+}
+
+/// The same with the page of a history.
+pub(crate) fn write_with_trend(
+    runs: &[PathBuf],
+    out: &Path,
+    formats: &[Format],
+    splice: Option<&Path>,
+    trend: Option<&trend::Page>,
+) -> Result<Outcome> {
     let splice = splice.map(|document| Splice::of(document, formats)).transpose()?;
     let runs = runs::open(runs)?;
     let answers = answer(&runs)?;
@@ -76,6 +87,7 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         }
         engines = pictures::of_engines(&answers)?;
     }
+    let trend_pictures = trend.filter(|_| formats.contains(&Format::Markdown)).map_or(&[][..], |page| &page.pictures);
     let foremost = pictures::foremost(&answers, &drawn)?;
     if formats.contains(&Format::Csv) {
         files.push((CELLS.to_owned(), cells_csv(&answers.rows, &context.labels)?));
@@ -84,6 +96,7 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
         }
     }
     if formats.contains(&Format::Markdown) {
+        files.extend(trend.map(|page| (trend::FILE.to_owned(), page.markdown.clone())));
         let shown = Shown { crossovers: foremost.clone(), engines: &engines };
         // Last, so that where it is, what it links to is too.
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
@@ -93,9 +106,9 @@ pub fn write_report(runs: &[PathBuf], out: &Path, formats: &[Format], splice: Op
     let page = formats.contains(&Format::Html).then(|| out.join(PAGE));
     if page.is_some() {
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
-        files.push((PAGE.to_owned(), html::page(&answers, &links)?));
+        files.push((PAGE.to_owned(), html::page(&answers, &links, trend.map(|page| &page.document))?));
     }
-    let removed = OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines)))?;
+    let removed = OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines).chain(trend_pictures)))?;
     if let Some(splice) = splice {
         splice.write(out, (&answers, &context), &foremost)?;
     }

@@ -49,6 +49,11 @@ pub enum Command {
     Advise(HandedOver),
     /// Judge this build beside another one: is anything slower?
     Gate(GateArgs),
+    /// Add a run to the history of commits
+    Record(RecordArgs),
+    /// Show where the history changed
+    #[command(after_help = TREND_EXAMPLE)]
+    Trend(HandedOver),
     /// Join runs: shards of one plan, or runs that each did a part
     Merge(MergeArgs),
     /// Bring in what another program measured
@@ -268,6 +273,33 @@ Example:
   crossover advise --seq 4096 --d-model 768 --heads 12 --max-error 1e-2
 
 crossover advise --help shows the arguments";
+
+const TREND_EXAMPLE: &str = "\
+Example:
+  crossover trend
+
+crossover trend --help shows the arguments";
+
+/// `crossover record`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Only what can be compared over weeks is kept: times over those of the baseline in the same run, and figures that need no clock.
+A run that is there already is left alone.
+
+Examples:
+  crossover record results/runs/gate-20260101-120000
+  crossover record results/runs/gate-20260101-120000 --commit HEAD~1")]
+pub struct RecordArgs {
+    /// Folder of the run, with its journal
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The history, a CSV file [default: results/history.csv of the project]
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// The revision that the run's build was made of
+    #[arg(long, value_name = "REV", default_value = "HEAD")]
+    pub commit: String,
+}
 
 /// `crossover gate`.
 #[derive(Debug, Args)]

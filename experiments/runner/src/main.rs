@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         Command::Compare(args) => commands::handed_over::compare(&args),
         Command::Advise(args) => commands::handed_over::advise(&args),
         Command::Gate(args) => commands::gate::gate(&args),
+        Command::Record(args) => commands::record::record(&args),
+        Command::Trend(args) => commands::handed_over::trend(&args),
         Command::Merge(args) => commands::merge::merge_runs(&args),
         Command::Import(args) => commands::import::import(&args),
         Command::Doctor(args) => commands::doctor::doctor(&args),

@@ -52,6 +52,11 @@ impl Project {
         self.root.join("results/runs")
     }
 
+    /// The history of commits.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("results/history.csv")
+    }
+
     /// Every experiment, sorted: those of the folder first, then those of the folders in it.
     pub fn experiments(&self) -> Result<Vec<Experiment>> {
         let folder = self.definitions();

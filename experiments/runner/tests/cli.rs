@@ -136,7 +136,7 @@ fn a_missing_worker_or_report_is_exit_code_three_with_the_way_out() {
     fs::remove_file(project.path("bin/crossover-worker")).unwrap();
     assert!(project.bad(3, &["plan", "tiny"]).contains("cargo build --release -p crossover-worker"));
     assert!(project.bad(3, &["probe"]).contains("CROSSOVER_WORKER"));
-    for command in ["report", "compare", "advise"] {
+    for command in ["report", "compare", "advise", "trend"] {
         assert!(project.bad(3, &[command, "results/runs/x"]).contains("cargo build --release -p crossover-reports"));
     }
     let wrong = project.command(&["list", "engines"]).env("CROSSOVER_WORKER", "/nowhere").output().unwrap();

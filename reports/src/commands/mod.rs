@@ -1,4 +1,4 @@
-//! The command lines of what needs frames. `crossover` hands `report`, `compare`, `advise` and the ends of `run` and `import` on to this program, so help
+//! The command lines of what needs frames. `crossover` hands `report`, `compare`, `advise`, `trend` and the ends of `run` and `import` on to this program, so help
 //! and errors speak as `crossover`.
 
 mod advise;
@@ -6,6 +6,7 @@ mod compare;
 mod kernels;
 mod report;
 mod summary;
+mod trend;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,6 +16,9 @@ use clap::{Parser, Subcommand};
 use crossover_protocol::text::tell;
 
 use crate::error::{ReportError, Result};
+
+/// Where a project has its history.
+const HISTORY: &str = "results/history.csv";
 
 #[derive(Debug, Parser)]
 #[command(name = "crossover", bin_name = "crossover", version, about = "The commands of crossover that look at finished runs.")]
@@ -28,6 +32,7 @@ enum Command {
     Report(report::Arguments),
     Compare(compare::Arguments),
     Advise(advise::Arguments),
+    Trend(trend::Arguments),
     #[command(hide = true)]
     Summary(summary::Arguments),
     #[command(hide = true)]
@@ -48,6 +53,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
         Command::Advise(arguments) => advise::run(arguments),
+        Command::Trend(arguments) => trend::run(arguments),
         Command::Summary(arguments) => summary::run(arguments),
         Command::Kernels(arguments) => kernels::run(arguments),
     };

@@ -1,15 +1,18 @@
 //! `crossover report`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use crossover_protocol::text::tell as told;
 
 use crate::error::Result;
-use crate::report::{Format, Outcome, write_report};
+use crate::report::{Format, Outcome, write_with_trend};
 use crate::text::markdown::counted;
+use crate::trend::{self, Page};
+
+use super::HISTORY;
 
 /// Turn finished runs into a report: documents with pictures, CSV files, and a page to explore.
 ///
@@ -28,6 +31,12 @@ pub(super) struct Arguments {
     /// A document, such as a README, that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`; wants the format md.
     #[arg(long, value_name = "FILE")]
     splice: Option<PathBuf>,
+    /// The history of commits, for the page on its trend [default: results/history.csv of the project, where there is one].
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+    /// The project whose history it is.
+    #[arg(long, value_name = "DIR", hide = true)]
+    project: Option<PathBuf>,
     /// What to write; what an earlier report in the folder has in other formats is removed.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMAT,..", default_value = "md,csv,html")]
     format: Vec<FormatArgument>,
@@ -52,7 +61,22 @@ fn make(arguments: &Arguments) -> Result<Outcome> {
     // Beside what it is made of, so that a look at one run never replaces the report of another.
     let out = arguments.out.clone().unwrap_or_else(|| arguments.runs.first().map_or_else(PathBuf::new, |run| run.join("report")));
     let formats: Vec<Format> = arguments.format.iter().copied().map(Format::from).collect();
-    write_report(&arguments.runs, &out, &formats, arguments.splice.as_deref())
+    let (page, warning) = trend_page(arguments)?;
+    let mut outcome = write_with_trend(&arguments.runs, &out, &formats, arguments.splice.as_deref(), page.as_ref())?;
+    outcome.warnings.extend(warning);
+    Ok(outcome)
+}
+
+/// The page of a history, or why there is none. One that was named must be good; for the project's own no report is refused.
+fn trend_page(arguments: &Arguments) -> Result<(Option<Page>, Option<String>)> {
+    let of = |path: &Path| trend::page(&trend::read(path)?);
+    if let Some(named) = &arguments.history {
+        return Ok((of(named)?, None));
+    }
+    match arguments.project.as_ref().map(|project| project.join(HISTORY)).filter(|path| path.exists()) {
+        None => Ok((None, None)),
+        Some(path) => Ok(of(&path).map_or_else(|error| (None, Some(format!("no page on the trend: {error}"))), |page| (page, None))),
+    }
 }
 
 fn tell(outcome: &Outcome) -> ExitCode {

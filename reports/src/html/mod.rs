@@ -32,6 +32,7 @@ mod columns;
 mod facts;
 mod samples;
 mod template;
+mod trend;
 
 use serde_json::{Value, json};
 
@@ -40,11 +41,12 @@ use crate::error::Result;
 use crate::frames::series::Series;
 use crate::frames::standing::{Standing, with_standing};
 use crate::render::answer::fastest_engines;
+use crate::text::document::Document;
 use columns::{columns, shown};
 
 /// The page. `links` are the other files of the report.
-pub(crate) fn page(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
-    Ok(template::page(&facts::title(answers), &page_data(answers, links)?))
+pub(crate) fn page(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>) -> Result<String> {
+    Ok(template::page(&facts::title(answers), &page_data(answers, links, trend)?))
 }
 
 /// The object that the page starts from:
@@ -58,8 +60,9 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
 /// | `curves` | `{axis, setting, rows}`: cells that are points of one curve |
 /// | `fastest` | `{family, machine, engine}`: the engine that one would use |
 /// | `samples` | `{most, cells}`: at most so many samples a cell, and for each row `[taken, ns a call, ..]`, rejected ones negative; or `null` |
+/// | `trend` | what the history of commits says, as blocks (see the module `trend`), or `null` |
 /// | `runs`, `machines`, `links` | what the manifests say, and the report's other files |
-fn page_data(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
+fn page_data(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>) -> Result<String> {
     let mut out = format!("{{\"cells\":{}", columns(&answers.rows, is_shown)?);
     out += &format!(",\"crossovers\":{}", columns(&with_standing(&answers.crossovers)?, |_| true)?);
     out += &format!(",\"curves\":{}", curves(answers));
@@ -71,6 +74,7 @@ fn page_data(answers: &Answers<'_>, links: &[&str]) -> Result<String> {
     out += &format!(",\"fastest\":{}", fastest.collect::<Value>());
     let listed: Value = Standing::ALL.into_iter().map(|standing| json!([standing.name(), standing.listed()])).collect();
     out += &format!(",\"listed\":{listed}");
+    out += &format!(",\"trend\":{}", trend::blocks(trend));
     let facts = facts::facts(answers, links)?;
     for (name, value) in &facts {
         out += &format!(",{}:{value}", Value::from(name.as_str()));

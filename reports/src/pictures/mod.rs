@@ -12,6 +12,7 @@
 //! | [`heatmap`] | how do two sizes act together? | `rows` |
 //! | [`roofline`] | how near does it come to what the machine can? | `rows`, the runs' ceilings |
 //! | [`engines`] | which engine is fastest? | `engines` |
+//! | [`trend`] | how did the ratios go over the commits? | the history |
 //!
 //! Pictures answer with few marks; what they leave out is counted in them, and is in the tables. One picture is about one machine.
 //! Where there is nothing to draw there is no picture. `style` has sizes, inks and marks, `scale` the axes, `panel` the plot with its shapes, `lines`
@@ -34,6 +35,7 @@ mod precision;
 mod roofline;
 mod scale;
 mod style;
+mod trend;
 
 use std::collections::BTreeMap;
 
@@ -77,6 +79,11 @@ pub(crate) fn of(answers: &Answers<'_>, family: &str) -> Result<Vec<Picture>> {
 /// The pictures of engines, which are about all families.
 pub(crate) fn of_engines(answers: &Answers<'_>) -> Result<Vec<Picture>> {
     engines::pictures(answers)
+}
+
+/// The pictures of the history.
+pub(crate) fn of_trend(trend: &crossover_results::history::Trend) -> Result<Vec<Picture>> {
+    trend::pictures(trend)
 }
 
 /// The crossovers for the summary: the first of each of the families with the most cells.

@@ -139,7 +139,11 @@ fn many_writers_at_once_lose_nothing() {
     std::thread::scope(|scope| {
         for writer in 0..8 {
             let path = &path;
-            scope.spawn(move || (0..10).for_each(|turn| drop(append(path, &both(writer * 10 + turn, 0.5)).unwrap())));
+            scope.spawn(move || {
+                for turn in 0..10 {
+                    assert_eq!(append(path, &both(writer * 10 + turn, 0.5)).unwrap(), Appended::Lines(2));
+                }
+            });
         }
     });
     let mut commits: Vec<String> = read(&path).unwrap().into_iter().map(|line| line.commit).collect();

@@ -88,7 +88,7 @@ pub(super) fn base_worker(args: &GateArgs, programs: &[&str], notes: &mut Vec<St
         };
     }
     let project = Project::find()?;
-    let repository = Repository::of(project.root())?;
+    let repository = Repository::of(project.root(), "so there is no base revision: name a worker of it by --base-worker FILE")?;
     let revision = repository.resolve(args.base.as_deref())?;
     if repository.is_dirty()? {
         notes.push("the working tree has changes that no commit has: head is what was built last, with or without them".to_owned());

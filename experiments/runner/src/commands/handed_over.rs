@@ -1,4 +1,4 @@
-//! `crossover report`, `compare` and `advise`: handed over to `crossover-report`, a program of its own because it alone brings the data
+//! `crossover report`, `compare`, `advise` and `trend`: handed over to `crossover-report`, a program of its own because it alone brings the data
 //! frames, which take most of the build. It reads the arguments, too, so that they are written down once.
 //!
 //! It also says what came of a run, or of an import, where that takes frames.
@@ -13,9 +13,9 @@ use crate::cli::HandedOver;
 use crate::errors::environment;
 use crate::paths::{self, Project};
 
-/// Runs `crossover report`; comes back only with an error.
+/// Runs `crossover report`; comes back only with an error. It is told where the project's history is.
 pub fn report(args: &HandedOver) -> Result<ExitCode> {
-    hand_over(Command::new(paths::report_binary()?).arg("report"), args)
+    hand_over(&mut in_project("report")?, args)
 }
 
 /// Runs `crossover compare`, likewise.
@@ -25,12 +25,22 @@ pub fn compare(args: &HandedOver) -> Result<ExitCode> {
 
 /// Runs `crossover advise`, likewise. It is told where the project's runs are; outside of a project, runs are named.
 pub fn advise(args: &HandedOver) -> Result<ExitCode> {
-    let mut command = Command::new(paths::report_binary()?);
-    command.arg("advise");
+    hand_over(&mut in_project("advise")?, args)
+}
+
+/// Runs `crossover trend`, likewise.
+pub fn trend(args: &HandedOver) -> Result<ExitCode> {
+    hand_over(&mut in_project("trend")?, args)
+}
+
+/// With the project's folder, where there is one.
+fn in_project(command: &str) -> Result<Command> {
+    let mut program = Command::new(paths::report_binary()?);
+    program.arg(command);
     if let Ok(project) = Project::find() {
-        command.arg("--project").arg(project.root());
+        program.arg("--project").arg(project.root());
     }
-    hand_over(&mut command, args)
+    Ok(program)
 }
 
 /// Characters of a reason that are shown.

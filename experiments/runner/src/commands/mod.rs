@@ -14,6 +14,7 @@ mod own_worker;
 mod parse;
 pub mod plan;
 pub mod probe;
+pub mod record;
 pub mod run;
 pub(crate) mod text;
 

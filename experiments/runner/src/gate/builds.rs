@@ -31,16 +31,13 @@ pub struct Repository<'a> {
 }
 
 impl<'a> Repository<'a> {
-    /// The one that holds this folder.
-    pub fn of(root: &'a Path) -> Result<Self> {
+    /// The one that holds this folder; `otherwise` says what follows where there is none, and what to do.
+    pub fn of(root: &'a Path, otherwise: &str) -> Result<Self> {
         let found = Self { root };
         let output = found.git(["rev-parse", "--is-inside-work-tree"])?;
         match output.status.success() {
             true => Ok(found),
-            false => Err(bad_input(format!(
-                "{} is in no git repository, so there is no base revision: name a worker of it by --base-worker FILE",
-                root.display()
-            ))),
+            false => Err(bad_input(format!("{} is in no git repository, {otherwise}", root.display()))),
         }
     }
 
@@ -78,6 +75,21 @@ impl<'a> Repository<'a> {
 
     fn is_shallow(&self) -> Result<bool> {
         Ok(text(&self.git(["rev-parse", "--is-shallow-repository"])?.stdout) == "true")
+    }
+
+    /// When a commit was made (Unix time, seconds).
+    pub fn commit_unix_s(&self, commit: &str) -> Result<u64> {
+        let output = self.git(["show", "--no-patch", "--format=%ct", commit])?;
+        let told = text(&output.stdout);
+        told.parse().map_err(|_| environment(format!("git does not say when {commit} was made, but {told:?}")))
+    }
+
+    /// Files with changes that no commit has, but for this one.
+    pub fn changed_but(&self, but: &Path) -> Result<Vec<String>> {
+        let listed = text(&self.git(["diff", "--name-only", "--no-renames", "HEAD"])?.stdout);
+        let top = PathBuf::from(text(&self.git(["rev-parse", "--show-toplevel"])?.stdout));
+        let is_other = |file: &&str| std::path::absolute(top.join(file)).ok() != std::path::absolute(but).ok();
+        Ok(listed.lines().filter(is_other).map(str::to_owned).collect())
     }
 
     /// Are there changes that no commit has?

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use crossover_results::history::setting;
 use crossover_results::schema::Status;
 use crossover_results::write_atomically;
 use serde::{Deserialize, Serialize};
@@ -91,7 +92,7 @@ pub fn look(launcher: &mut dyn Launcher, cell: &PlannedCell, design: &Design) ->
         id: cell.id.clone(),
         variant: cell.variant.clone(),
         engine: cell.engine.clone(),
-        setting: setting(cell),
+        setting: setting(&cell.axes),
         support: "unsupported".to_owned(),
         isa: String::new(),
         err_impl: None,
@@ -133,11 +134,6 @@ fn fill(row: &mut Row, launcher: &mut dyn Launcher, cell: &PlannedCell, design: 
     }
     worker.quit();
     Ok(())
-}
-
-fn setting(cell: &PlannedCell) -> String {
-    let shown = ["precision", "n", "d_model", "d_in", "d_out", "threads"];
-    shown.iter().filter_map(|axis| Some(format!("{axis}={}", cell.axes.get(*axis)?))).collect::<Vec<_>>().join(" ")
 }
 
 /// What changed from the baseline to now, worst first.

@@ -1,0 +1,79 @@
+//! `crossover record`: what a run showed goes into the history, under the commit that its build was made of.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use crossover_protocol::text::tell;
+use crossover_results::RunFolder;
+use crossover_results::history::{Appended, Commit, Recordable, append, lines_of};
+
+use crate::cli::RecordArgs;
+use crate::gate::builds::Repository;
+use crate::paths::Project;
+
+use super::print;
+use super::run::blame;
+use super::text::counted;
+
+/// Files or cells that are named; of more there is a count.
+const NAMED: usize = 3;
+
+/// Runs the command.
+pub fn record(args: &RecordArgs) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let history = args.history.clone().unwrap_or_else(|| project.history());
+    let folder = RunFolder::open(&args.run).map_err(blame)?;
+    let repository = Repository::of(project.root(), "and the history goes by commits: record from a clone of the project")?;
+    let revision = repository.resolve(Some(&args.commit))?;
+    let commit = Commit { unix_s: repository.commit_unix_s(&revision.commit)?, name: revision.commit };
+    let found = lines_of(&folder, &commit).map_err(blame)?;
+    if args.commit == "HEAD" {
+        warn_of_changes(&repository.changed_but(&history)?);
+    }
+    warn(&commit, &found);
+    let appended = append(&history, &found.lines).map_err(blame)?;
+    let short = commit.name.get(..12).unwrap_or(&commit.name);
+    print(|out| match appended {
+        Appended::Lines(count) => {
+            writeln!(out, "{} of commit {short}", counted(count as u64, "line"))?;
+            writeln!(out, "history: {}", history.display())?;
+            writeln!(out, "trend:   crossover trend")
+        }
+        Appended::Known(line) => writeln!(out, "the run is recorded already, from line {line} of {}: nothing was added", history.display()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn warn_of_changes(files: &[String]) {
+    if !files.is_empty() {
+        tell(&format!(
+            "warning: {} that no commit has ({}): if the run's build had these changes, HEAD is not what was measured; commit them, build, \
+             and run again",
+            counted(files.len() as u64, "changed file"),
+            some(files)
+        ));
+    }
+}
+
+fn warn(commit: &Commit, found: &Recordable) {
+    if found.started_unix_ms / 1000 < commit.unix_s {
+        tell("warning: the run was started before the commit was made: if its build is of an earlier one, name that by --commit");
+    }
+    if !found.without.is_empty() {
+        let cells = counted(found.without.len() as u64, "cell");
+        tell(&format!("warning: {cells} of the run without any figure, so without a line: {}", some(&found.without)));
+    }
+    let lost = found.recovery.damaged_total + u64::from(found.recovery.torn_bytes > 0);
+    if lost > 0 {
+        tell(&format!(
+            "warning: {} of the journal left out; `crossover run --resume` runs their cells again",
+            counted(lost, "damaged line")
+        ));
+    }
+}
+
+fn some(names: &[String]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
