@@ -13,7 +13,7 @@
 //!
 //! **One line a metric and commit,** with all that is needed to read it alone: commit and its time, machine, build, run, cell. A wide table would be
 //! a third as long, but a new metric would rewrite every line, and a diff would not show what changed. A run of the gate's 42 cells is about
-//! two hundred lines of 230 bytes, which git packs to a tenth.
+//! two hundred lines of two hundred bytes, which git packs to a tenth.
 //!
 //! **Series.** Lines belong together where machine, cores, instruction set, experiment, cell, metric and the cell divided by are the same
 //! ([`Key`]). So lines of two machines never meet, and where a baseline is replaced a new series begins instead of a step in the old one. The

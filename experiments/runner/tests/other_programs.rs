@@ -23,10 +23,13 @@ fn a_cell_becomes_the_worker() {
 fn reports_comparisons_and_advice_become_the_report_program() {
     let project = Project::new();
     project.program("crossover-report", "#!/bin/sh\nprintf '%s|' \"$@\"\n");
-    assert_eq!(project.good(&["report", "a", "b", "--out", "c", "--format", "md,csv"]), "report|a|b|--out|c|--format|md,csv|");
+    let root = project.folder.path().display();
+    let told = project.good(&["report", "a", "b", "--out", "c", "--format", "md,csv"]);
+    assert_eq!(told, format!("report|--project|{root}|a|b|--out|c|--format|md,csv|"));
+    assert_eq!(project.good(&["trend", "--json"]), format!("trend|--project|{root}|--json|"));
     assert_eq!(project.good(&["compare", "a", "b", "--limit=3"]), "compare|a|b|--limit=3|");
     let told = project.good(&["advise", "--seq", "64"]);
-    assert_eq!(told, format!("advise|--project|{}|--seq|64|", project.folder.path().display()));
+    assert_eq!(told, format!("advise|--project|{root}|--seq|64|"));
     // It has the help for them, too; this one knows that much without it.
     assert_eq!(project.good(&["compare", "--help"]), "compare|--help|");
     assert!(project.good(&["help", "compare"]).contains("crossover compare --help"));

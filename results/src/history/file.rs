@@ -26,7 +26,11 @@ pub enum Appended {
 /// # Errors
 /// When the file cannot be read, or a line is not what [`append`] writes: the error names it.
 pub fn read(path: &Path) -> Result<Vec<Line>> {
-    let bytes = std::fs::read(path).map_err(StoreError::io("read the history", path))?;
+    let mut file = File::open(path).map_err(StoreError::io("read the history", path))?;
+    // Not in the middle of another's lines.
+    wait_for_lock(&file, FlockOperation::LockShared).map_err(StoreError::io("lock the history", path))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(StoreError::io("read the history", path))?;
     Ok(parsed(path, &bytes)?.into_iter().map(|(_, line)| line).collect())
 }
 
@@ -35,10 +39,12 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
 /// # Errors
 /// When the file is damaged, is of another version, has the run with other figures, or cannot be written; it is then as it was.
 pub fn append(path: &Path, lines: &[Line]) -> Result<Appended> {
+    // Before there is a file: one that cannot be written leaves no empty one behind.
+    let text = lines.iter().map(|line| written(path, line)).collect::<Result<Vec<_>>>()?.concat();
     let is_new = !path.exists();
     let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
     let mut file = opened.map_err(StoreError::io("open the history", path))?;
-    wait_for_lock(&file).map_err(StoreError::io("lock the history", path))?;
+    wait_for_lock(&file, FlockOperation::LockExclusive).map_err(StoreError::io("lock the history", path))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(StoreError::io("read the history", path))?;
     // One that was just made is empty; so is one that somebody emptied, and that has nothing to lose either.
@@ -46,10 +52,7 @@ pub fn append(path: &Path, lines: &[Line]) -> Result<Appended> {
     if let Some(line) = known_already(path, &known, lines)? {
         return Ok(Appended::Known(line));
     }
-    let mut text = if bytes.is_empty() { format!("{HEADER}\n").into_bytes() } else { Vec::new() };
-    for line in lines {
-        text.extend(written(path, line)?);
-    }
+    let text = if bytes.is_empty() { [HEADER.as_bytes(), b"\n", &text].concat() } else { text };
     let stored = file.write_all(&text).and_then(|()| file.sync_all());
     if let Err(source) = stored {
         // What was not written whole must not stay; where even that fails, the next reader names the line.
@@ -63,9 +66,9 @@ pub fn append(path: &Path, lines: &[Line]) -> Result<Appended> {
 }
 
 /// Another writer is done within milliseconds, and the kernel takes the lock from one that dies.
-fn wait_for_lock(file: &File) -> io::Result<()> {
+fn wait_for_lock(file: &File, how: FlockOperation) -> io::Result<()> {
     loop {
-        match flock(file, FlockOperation::LockExclusive) {
+        match flock(file, how) {
             Err(Errno::INTR) => {}
             other => return other.map_err(io::Error::from),
         }

@@ -27,11 +27,12 @@ pub fn record(args: &RecordArgs) -> Result<ExitCode> {
     let revision = repository.resolve(Some(&args.commit))?;
     let commit = Commit { unix_s: repository.commit_unix_s(&revision.commit)?, name: revision.commit };
     let found = lines_of(&folder, &commit).map_err(blame)?;
-    if args.commit == "HEAD" {
-        warn_of_changes(&repository.changed_but(&history)?);
-    }
-    warn(&commit, &found);
+    let changed = if args.commit == "HEAD" { repository.changed_but(&history)? } else { Vec::new() };
     let appended = append(&history, &found.lines).map_err(blame)?;
+    if matches!(appended, Appended::Lines(_)) {
+        warn_of_changes(&changed);
+        warn(&commit, &found);
+    }
     let short = commit.name.get(..12).unwrap_or(&commit.name);
     print(|out| match appended {
         Appended::Lines(count) => {
