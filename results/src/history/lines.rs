@@ -66,12 +66,15 @@ pub fn lines_of(folder: &RunFolder, commit: &Commit) -> Result<Recordable> {
     if let Some(worker) = rebuilt(&manifest, last.values()) {
         return Err(refuse(&format!("{worker} was built anew while it went on, so it is of several commits")));
     }
+    let Some(cores) = manifest.machine.usable_cores else {
+        return Err(refuse("it does not say on which machine it was measured"));
+    };
     let firsts = first_baselines(last.values());
     let mut lines = Vec::new();
     let mut without = Vec::new();
     for record in last.values() {
         let first = firsts.get(record.group.as_str()).copied();
-        let of = lines_of_cell(record, first, &manifest, commit);
+        let of = lines_of_cell(record, first, (&manifest, cores), commit);
         if of.is_empty() {
             without.push(format!("{} on {} ({})", record.variant, record.engine, record.status.name()));
         }
@@ -112,18 +115,18 @@ fn first_baselines<'a>(records: impl Iterator<Item = &'a Record>) -> HashMap<&'a
     firsts
 }
 
-fn lines_of_cell(record: &Record, first: Option<&Record>, manifest: &Manifest, commit: &Commit) -> Vec<Line> {
+fn lines_of_cell(record: &Record, first: Option<&Record>, (manifest, cores): (&Manifest, u64), commit: &Commit) -> Vec<Line> {
     if !has_figures(record) {
         return Vec::new();
     }
     let line = |metric: Metric, against: &str, value: f64, interval: Option<(f64, f64)>| Line {
         key: Key {
-            place: Place { machine: record.machine.clone(), cores: manifest.machine.usable_cores, experiment: record.experiment.clone() },
+            place: Place { machine: record.machine.clone(), cores, experiment: record.experiment.clone() },
             variant: record.variant.clone(),
             engine: record.engine.clone(),
             setting: setting(&record.axes),
             id: record.id.clone(),
-            isa: record.speed.as_ref().map_or_else(String::new, |speed| speed.isa.clone()),
+            isa: record.speed.as_ref().and_then(|speed| speed.isa.clone()).unwrap_or_default(),
             metric,
             against: against.to_owned(),
         },
@@ -142,7 +145,7 @@ fn lines_of_cell(record: &Record, first: Option<&Record>, manifest: &Manifest, c
         exact(Metric::ErrImpl, record.accuracy.as_ref().and_then(|accuracy| accuracy.err_impl)),
         exact(Metric::DeclaredBytes, declared.map(|bytes| bytes as f64)),
         exact(Metric::WarmAllocations, record.memory.as_ref().and_then(|memory| memory.warm_allocations).map(|count| count as f64)),
-        exact(Metric::Flops, record.speed.as_ref().map(|speed| speed.flops as f64)),
+        exact(Metric::Flops, record.speed.as_ref().and_then(|speed| speed.flops).map(|flops| flops as f64)),
     ];
     all.into_iter().flatten().collect()
 }
