@@ -22,7 +22,7 @@
 //! | convolution over the sequence | `depthwise_conv` |
 //! | norms, add+norm, residual kinds | `normalize`, `add_norm`, `binary` |
 //! | softmax kinds, adaptive and hierarchical softmax | `softmax`, `softmax_top_k`, `linear` over clusters of classes |
-//! | cross-entropy without materialised logits | a further provided method over vocabulary tiles of prepared weights |
+//! | cross-entropy, with all logits in memory or a tile of them | `cross_entropy` over vocabulary tiles of prepared weights |
 //! | shared weights over layers | a variant keeps one prepared weight and uses it L times |
 //! | copies between host and device, as cells | `transfer` |
 //! | training | tensors are only touched through these methods, so an engine can record them (autograd) |
@@ -318,6 +318,23 @@ pub trait TransformerBackend: Sized + 'static {
         scratch: &mut Arena<Self::Buffer>,
     ) -> Result<()> {
         compose::fused::softmax_top_k(self, x, values, indices, scratch)
+    }
+
+    /// -log softmax(x W^T)[target] of each row: x [.., inputs], targets [..] as i32, out [..]. W comes in tiles of the vocabulary, one after
+    /// the other, that may be of different sizes; more than the logits of one tile never stand in memory, and these in `logits`
+    /// [.., at least the widest tile], in the compute type, whose values are unspecified afterwards. How many words are held at once is
+    /// thus the caller's choice, up to all (one tile). Across tiles it is a running maximum and a rescaled sum (Milakov and Gimelshein,
+    /// 2018, algorithm 3). Targets are numbers of words: of another number the logit counts as 0, or it is an index error.
+    fn cross_entropy(
+        &self,
+        x: View<'_, Self::Buffer>,
+        tiles: &[Self::Weight],
+        targets: View<'_, Self::Buffer>,
+        logits: ViewMut<'_, Self::Buffer>,
+        out: ViewMut<'_, Self::Buffer>,
+        scratch: &mut Arena<Self::Buffer>,
+    ) -> Result<()> {
+        compose::cross_entropy::tiled(self, x, tiles, targets, logits, out, scratch)
     }
 
     /// Rotates pairs of channels by position: x [.., n, dim], cosines and sines [n, dim / 2] (Su et al., 2021; half-split pairs).

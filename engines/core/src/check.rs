@@ -108,6 +108,42 @@ pub fn linear(x: &Layout, weight: &impl PreparedWeight, bias: Option<&Layout>, o
     Ok(x.shape()[..lead].iter().product())
 }
 
+/// Sizes of a cross-entropy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrossEntropySizes {
+    /// Rows of x.
+    pub rows: usize,
+    /// Width of a row.
+    pub inputs: usize,
+    /// Words of all tiles.
+    pub classes: usize,
+    /// Words of the widest tile.
+    pub widest: usize,
+}
+
+/// x [.., inputs] by tiles of a weight, with targets [..], room for logits [.., widest tile] and losses [..].
+pub fn cross_entropy<W: PreparedWeight>(x: &Layout, tiles: &[W], [targets, logits, out]: [&Layout; 3]) -> Result<CrossEntropySizes> {
+    let detail = |what: &str| {
+        let shapes = format!("x {:?}, targets {:?}, logits {:?}, losses {:?}", x.shape(), targets.shape(), logits.shape(), out.shape());
+        shape_error("cross-entropy", format!("{what}: {shapes}, {} tiles", tiles.len()))
+    };
+    let (Some((&inputs, lead)), Some((&room, rows))) = (x.shape().split_last(), logits.shape().split_last()) else {
+        return Err(detail("x and the logits need rows"));
+    };
+    let widest = tiles.iter().map(PreparedWeight::outputs).max().unwrap_or(0);
+    if tiles.iter().any(|tile| tile.outputs() == 0) || widest == 0 {
+        return Err(detail("there must be words, and in each tile some"));
+    }
+    if let Some(tile) = tiles.iter().find(|tile| tile.inputs() != inputs) {
+        return Err(detail(&format!("a tile of [{}, {}] does not fit x", tile.outputs(), tile.inputs())));
+    }
+    if rows != lead || targets.shape() != lead || out.shape() != lead || room < widest {
+        return Err(detail("the shapes do not fit together"));
+    }
+    let classes = tiles.iter().map(PreparedWeight::outputs).fold(0, usize::saturating_add);
+    Ok(CrossEntropySizes { rows: lead.iter().product(), inputs, classes, widest })
+}
+
 /// Two views of one shape.
 pub fn same_shape(operation: &'static str, x: &Layout, out: &Layout) -> Result<()> {
     if x.shape() == out.shape() {

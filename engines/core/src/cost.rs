@@ -32,6 +32,9 @@ impl Cost {
 /// Operations a row of softmax takes for each class: maximum, subtraction, exponential, sum, quotient.
 const SOFTMAX_FLOPS: u64 = 5;
 
+/// Operations that a loss takes for each class: the same without the quotient.
+const CROSS_ENTROPY_FLOPS: u64 = 4;
+
 impl OpSpec {
     /// The cost at a precision.
     pub fn cost(&self, precision: Precision) -> Cost {
@@ -105,6 +108,14 @@ impl OpSpec {
             }
             Self::SoftmaxTopK { rows, classes, k } => {
                 width.cost(area(rows, classes).saturating_mul(SOFTMAX_FLOPS), area(rows, classes), area(rows, 2 * k))
+            }
+            Self::CrossEntropy { rows, inputs, classes, form } => {
+                let products = wide(rows).saturating_mul(wide(form.products(classes, inputs)));
+                let flops = products.saturating_mul(2).saturating_add(area(rows, classes).saturating_mul(CROSS_ENTROPY_FLOPS));
+                let mut cost = width.cost(flops, area(rows, inputs), wide(rows));
+                // Targets are indices of four bytes.
+                cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, classes, inputs)).saturating_add(4 * wide(rows));
+                cost
             }
             Self::Rotary { rows, width: channels } => width.through(area(rows, channels), 3),
         }
@@ -188,6 +199,14 @@ mod tests {
         assert_eq!(pairs, Cost { flops: 2 * 3 * 1024 + extra, bytes_read: x + 4096 + 256, bytes_written: out });
         let ternary = cost(WeightForm::Palette { levels: 3 });
         assert_eq!(ternary, Cost { flops: 2 * 3 * 2048 + extra, bytes_read: x + 512 + 4 * 35, bytes_written: out });
+    }
+
+    #[test]
+    fn a_loss_costs_its_layer_and_four_operations_a_word_and_moves_no_logits() {
+        let form = WeightForm::Dense(DType::F32);
+        let cost = OpSpec::CrossEntropy { rows: 3, inputs: 64, classes: 100, form }.cost(Precision::F32);
+        let (x, w, targets) = (4 * 3 * 64, 4 * 100 * 64, 4 * 3);
+        assert_eq!(cost, Cost { flops: 3 * 100 * (2 * 64 + 4), bytes_read: x + w + targets, bytes_written: 4 * 3 });
     }
 
     #[test]

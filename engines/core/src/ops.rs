@@ -294,6 +294,7 @@ pub enum OpSpec {
     AddNorm { rows: usize, width: usize, kind: NormKind },
     GatedFfn { rows: usize, width: usize, hidden: usize, activation: Activation },
     SoftmaxTopK { rows: usize, classes: usize, k: usize },
+    CrossEntropy { rows: usize, inputs: usize, classes: usize, form: WeightForm },
     Rotary { rows: usize, width: usize },
     Transfer { elements: usize, to: Side },
 }

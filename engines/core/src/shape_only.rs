@@ -357,6 +357,24 @@ impl TransformerBackend for ShapeOnly {
         Ok(())
     }
 
+    fn cross_entropy(
+        &self,
+        x: In<'_>,
+        tiles: &[ShapeWeight],
+        targets: In<'_>,
+        logits: Out<'_>,
+        out: Out<'_>,
+        _scratch: &mut Arena<ShapeBuffer>,
+    ) -> Result<()> {
+        let sizes = check::cross_entropy(&x.layout, tiles, [&targets.layout, &logits.layout, &out.layout])?;
+        let check::CrossEntropySizes { rows, inputs, .. } = sizes;
+        for alike in tiles.chunk_by(|one, other| one.form == other.form) {
+            let classes = alike.iter().map(|tile| tile.outputs).sum();
+            self.note(OpSpec::CrossEntropy { rows, inputs, classes, form: alike[0].form });
+        }
+        Ok(())
+    }
+
     fn rotary(&self, x: In<'_>, _cosines: In<'_>, _sines: In<'_>, out: Out<'_>, _scratch: &mut Arena<ShapeBuffer>) -> Result<()> {
         check::same_shape("rotary", &x.layout, &out.layout)?;
         let (rows, width) = check::rows("rotary", &x.layout)?;

@@ -77,7 +77,10 @@ impl TransformerBackend for FaerBackend {
         match operation {
             OpSpec::Matmul { .. } => Support::Native,
             OpSpec::Linear { form: WeightForm::Dense(dtype), .. } if *dtype == self.compute() => Support::Native,
-            OpSpec::Linear { form, .. } => Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form}")),
+            OpSpec::CrossEntropy { form: WeightForm::Dense(dtype), .. } if *dtype == self.compute() => Support::Composed,
+            OpSpec::Linear { form, .. } | OpSpec::CrossEntropy { form, .. } => {
+                Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form}"))
+            }
             OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } | OpSpec::AddNorm { .. } => {
                 Support::Composed
             }

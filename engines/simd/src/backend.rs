@@ -33,7 +33,8 @@ use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
 use crate::workspace::Workspace;
 use crate::{
-    attention, conv, elementwise, linear, linear_attention, matmul, normalize, reduce, rotary, rows, softmax, sort, support, top_k,
+    attention, conv, cross_entropy, elementwise, linear, linear_attention, matmul, normalize, reduce, rotary, rows, softmax, sort, support,
+    top_k,
 };
 
 /// The name of this engine in cells and messages.
@@ -361,6 +362,21 @@ impl TransformerBackend for SimdBackend {
         _: &mut Arena<SimdBuffer>,
     ) -> Result<()> {
         in_compute_type!(self, R => top_k::top_k::<R>(&self.engine, self.types, true, x, values, index))
+    }
+
+    fn cross_entropy(
+        &self,
+        x: View<'_, SimdBuffer>,
+        tiles: &[SimdWeight],
+        targets: View<'_, SimdBuffer>,
+        logits: ViewMut<'_, SimdBuffer>,
+        out: ViewMut<'_, SimdBuffer>,
+        scratch: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        self.types.inputs("cross-entropy", [&x])?;
+        self.types.output("cross-entropy", &logits)?;
+        self.types.output("cross-entropy", &out)?;
+        in_compute_type!(self, R => cross_entropy::cross_entropy::<R>(self, &self.engine, x, tiles, targets, logits, out, scratch))
     }
 
     fn rotary(

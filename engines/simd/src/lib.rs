@@ -14,6 +14,7 @@
 //! | `narrow/` | products of bf16, f16 and int8 operands and of weights held as codes |
 //! | `attention/` | attention over a pattern in one kernel |
 //! | `linear_attention.rs` | linear attention, a head at a time |
+//! | `cross_entropy.rs` | losses over tiles of a vocabulary |
 //! | `activation.rs` | activations on vectors |
 //! | `rowwise.rs`, `sweep.rs` | rows of any layout for kernels that take dense ones, on threads; loops over a dense row |
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `top_k.rs`, `rotary.rs`, `elementwise/` | kernels by rows and by elements |
@@ -42,6 +43,7 @@ mod aligned;
 mod amx;
 mod attention;
 mod conv;
+mod cross_entropy;
 mod element;
 mod elementwise;
 mod gemm;

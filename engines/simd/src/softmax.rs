@@ -109,9 +109,13 @@ pub(crate) unsafe fn exponentials<V: Vector>(shift: V::Element, x: *const V::Ele
     sums[0].add(sums[1]).sum()
 }
 
-/// Maximum and sum of shifted exponentials in one pass: the sum is rescaled whenever the maximum may have grown.
+/// Maximum and sum of shifted exponentials in one pass: the sum is rescaled whenever the maximum may have grown. The maximum is at least the
+/// lowest finite number; the lines from `ask` on are asked for, which may be anywhere.
+///
+/// # Safety
+/// The row must be readable.
 #[inline(always)]
-unsafe fn online<V: Vector>(x: *const V::Element, ask: *const V::Element, width: usize) -> (V::Element, V::Element) {
+pub(crate) unsafe fn online<V: Vector>(x: *const V::Element, ask: *const V::Element, width: usize) -> (V::Element, V::Element) {
     let masked = V::splat(V::Element::NEG_INFINITY);
     let (mut maxima, mut sums, mut at) = (V::splat(V::Element::LOWEST), V::zero(), 0);
     // SAFETY: all accesses are below `width`, by the caller's promise.

@@ -91,7 +91,7 @@ impl Way {
 /// Why a product must not be called, if so.
 pub(crate) fn refusal(extras: Extras, precision: Precision, operation: &OpSpec) -> Option<Support> {
     let way = match operation {
-        OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs),
+        OpSpec::Linear { form, inputs, .. } | OpSpec::CrossEntropy { form, inputs, .. } => linear(extras, precision, *form, *inputs),
         OpSpec::Matmul { .. } | OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(extras, precision),
         OpSpec::Unary { op, .. } => return op.undefined().map(Support::Unsupported),
         _ => return None,
@@ -102,7 +102,9 @@ pub(crate) fn refusal(extras: Extras, precision: Precision, operation: &OpSpec) 
 /// How an operation is done at this precision.
 pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec) -> Support {
     match operation {
-        OpSpec::Linear { form, inputs, .. } => linear(extras, precision, *form, *inputs).support(),
+        OpSpec::Linear { form, inputs, .. } | OpSpec::CrossEntropy { form, inputs, .. } => {
+            linear(extras, precision, *form, *inputs).support()
+        }
         OpSpec::Matmul { .. } => of_activations(extras, precision).support(),
         // Operands of 16 bits are widened by the composition.
         OpSpec::LinearAttention { .. } if precision.storage() == precision.compute() => of_activations(extras, precision).support(),

@@ -32,7 +32,7 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
 }
 
 /// The operations that sum, and could sum in another order the next time; and those that take scratch.
-const OPERATIONS: [&str; 12] = [
+const OPERATIONS: [&str; 13] = [
     "matmul",
     "linear",
     "softmax",
@@ -44,6 +44,7 @@ const OPERATIONS: [&str; 12] = [
     "linear-attention",
     "gated-ffn",
     "softmax-top-k",
+    "cross-entropy",
     "rotary",
 ];
 const WITH_SCRATCH: usize = 7;
@@ -81,6 +82,7 @@ impl Inputs {
             }
             "gated-ffn" => Some(OpSpec::GatedFfn { rows, width, hidden: rows, activation: Activation::None }),
             "softmax-top-k" => Some(OpSpec::SoftmaxTopK { rows, classes: width, k: width }),
+            "cross-entropy" => Some(OpSpec::CrossEntropy { rows, inputs: width, classes: rows, form }),
             "rotary" => Some(OpSpec::Rotary { rows, width }),
             _ => None,
         }
@@ -95,7 +97,7 @@ impl Inputs {
         let &Self { rows, width, .. } = self;
         let shape = match operation {
             "matmul" | "linear" => vec![1, 1, rows, rows],
-            "reduce" => vec![1, 1, rows],
+            "reduce" | "cross-entropy" => vec![1, 1, rows],
             "scatter" => vec![rows, width],
             _ => vec![1, 1, rows, width],
         };
@@ -103,7 +105,7 @@ impl Inputs {
         engine.fill(out.view_mut(), 0.0)?;
         let [x, y] = [self.upload(engine, &self.x)?, self.upload(engine, &self.y)?];
         match operation {
-            "matmul" | "linear" | "attention" | "linear-attention" | "gated-ffn" => {
+            "matmul" | "linear" | "attention" | "linear-attention" | "gated-ffn" | "cross-entropy" => {
                 self.product(engine, operation, [x.view(), y.view()], out.view_mut(), scratch)?;
             }
             _ => self.other(engine, operation, x.view(), out.view_mut(), scratch)?,
@@ -134,6 +136,15 @@ impl Inputs {
             "gated-ffn" => {
                 let (up, down) = (weight(self.rows, self.width)?, weight(self.width, self.rows)?);
                 engine.gated_ffn(PLAIN, x, [&up, &up, &down], target, scratch)
+            }
+            "cross-entropy" => {
+                let tile = weight(self.rows, self.width)?;
+                let targets = (0..self.rows).rev().map(|word| word as f64).collect();
+                let targets = engine.upload(&HostTensor::new(&[1, 1, self.rows], targets)?, DType::I32)?;
+                let mut logits = scratch.take(engine, engine.compute(), &[1, 1, self.rows, self.rows])?;
+                let done = engine.cross_entropy(x, std::slice::from_ref(&tile), targets.view(), logits.view_mut(), target, scratch);
+                scratch.give(logits);
+                done
             }
             "attention" => {
                 let spec = AttentionSpec { pattern: AttentionPattern::Causal, scale: 0.3, soft_cap: None, query_offset: 0 };

@@ -1,4 +1,5 @@
-//! The provided operations: rotary positions (property 18), linear attention, gated FFN, add+norm, softmax with top-k.
+//! The provided operations: rotary positions (property 18), linear attention, gated FFN, add+norm, softmax with top-k. Cross-entropy has
+//! a file of its own.
 
 use crate::activation::Activation;
 use crate::backend::TransformerBackend;
@@ -194,7 +195,7 @@ fn gated_ffn<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
 }
 
 /// Outputs of a layer whose inputs are known up to `errors`; int8 activations add half a step to each.
-fn layer<B: TransformerBackend>(
+pub(super) fn layer<B: TransformerBackend>(
     t: &Trial<'_, B>,
     x: &[f64],
     errors: &[f64],

@@ -145,6 +145,15 @@ pub fn rowwise<B: TransformerBackend>() -> Cases<B> {
             run.engine.softmax_top_k(x.view(), values.view_mut(), indices.view_mut(), &mut Arena::new())?;
             Ok(values)
         }),
+        ("cross-entropy over tiles", |run| {
+            let x = run.inexact(40, 60)?;
+            let tiles = [run.weight(3, 50, 60)?, run.weight(4, 50, 60)?, run.weight(5, 7, 60)?];
+            let targets = (0..40).map(|row| f64::from(row * 13 % 107)).collect();
+            let targets = run.engine.upload(&HostTensor::new(&[40], targets)?, DType::I32)?;
+            let (mut logits, mut losses) = (run.engine.tensor(run.engine.compute(), &[40, 50])?, run.blank(&[40])?);
+            run.engine.cross_entropy(x.view(), &tiles, targets.view(), logits.view_mut(), losses.view_mut(), &mut Arena::new())?;
+            Ok(losses)
+        }),
     ]
 }
 

@@ -160,3 +160,53 @@ fn softmax_top_k_against_plain_loops() {
     assert_eq!(values(&engine, &indices), order);
     assert_eq!(scratch.outstanding(), 0);
 }
+
+/// Words in tiles of any sizes, beyond what is compared at once, too; the logits have some more room than they need.
+#[test]
+fn cross_entropy_against_plain_loops() {
+    let engine = engine("f64");
+    let (rows, inputs) = (5, 6);
+    for words in [&[1][..], &[7], &[3, 3, 1], &[1, 4], &[2500], &[1500, 1100]] {
+        let classes: usize = words.iter().sum();
+        // Logits of some hundreds: without a maximum their exponentials overflow.
+        let (x, w) = (noise(1, rows * inputs).iter().map(|x| 300.0 * x).collect::<Vec<_>>(), noise(2, classes * inputs));
+        let targets: Vec<usize> = (0..rows).map(|row| (row * 977 + classes - 1) % classes).collect();
+        let loss = |(logits, &target): (&[f64], &usize)| {
+            let largest = logits.iter().copied().fold(f64::MIN, f64::max);
+            logits.iter().map(|logit| (logit - largest).exp()).sum::<f64>().ln() + largest - logits[target]
+        };
+        let expected: Vec<f64> = by_rows(&x, &w, inputs).chunks(classes).zip(&targets).map(loss).collect();
+        let mut start = 0;
+        let tiles: Vec<NaiveWeight> = words
+            .iter()
+            .map(|&words| {
+                let part = host(&[words, inputs], &w[start * inputs..(start + words) * inputs]);
+                start += words;
+                engine.prepare_weight(&HostWeight::for_precision(&part, Precision::F64).unwrap()).unwrap()
+            })
+            .collect();
+        let targets = integers(&engine, &[1, rows], &targets.iter().map(|&target| target as i32).collect::<Vec<_>>());
+        let mut logits = blank(&engine, &[1, rows, words.iter().max().unwrap() + 2]);
+        let (x, mut out, mut scratch) = (tensor(&engine, &[1, rows, inputs], &x), blank(&engine, &[1, rows]), poisoned());
+        engine.cross_entropy(x.view(), &tiles, targets.view(), logits.view_mut(), out.view_mut(), &mut scratch).unwrap();
+        assert_close(&values(&engine, &out), &expected, 1e-12);
+        assert_eq!(scratch.outstanding(), 0);
+    }
+}
+
+#[test]
+fn a_cross_entropy_without_words_or_without_room_is_refused() {
+    let engine = engine("f64");
+    let (tile, _) = prepared(&engine, 1, 4, 6);
+    let (x, targets, mut out) = (blank(&engine, &[3, 6]), integers(&engine, &[3], &[0; 3]), blank(&engine, &[3]));
+    let mut refused = |tiles: &[NaiveWeight], room: usize| {
+        let mut logits = blank(&engine, &[3, room]);
+        let result = engine.cross_entropy(x.view(), tiles, targets.view(), logits.view_mut(), out.view_mut(), &mut Arena::new());
+        result.unwrap_err().to_string()
+    };
+    assert!(refused(&[], 4).contains("there must be words"));
+    let narrow = refused(std::slice::from_ref(&tile), 3);
+    assert!(narrow.contains("do not fit together") && narrow.contains("logits [3, 3]"), "{narrow}");
+    let (other, _) = prepared(&engine, 1, 4, 5);
+    assert!(refused(&[tile, other], 4).contains("a tile of [4, 5] does not fit x"));
+}

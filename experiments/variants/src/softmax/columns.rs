@@ -1,46 +1,14 @@
-//! What the recurrences that are written over primitives share: scratch of one value a row, and reductions into it.
+//! What the recurrences that are written over primitives share: the core's columns of one value a row, and log-sum-exps into them.
 //!
 //! Everything here is in the compute type: maxima, sums and exponentials decide about the result, and a narrow storage type would spoil
 //! them.
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{Operand, TransformerBackend};
-use crossover_core::error::{Result, shape_error};
-use crossover_core::layout::MAX_RANK;
+pub(crate) use crossover_core::compose::columns::{column, reduce, wide};
+use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, ReduceOp, UnaryOp};
 use crossover_core::tensor::{Tensor, View};
-
-/// A scratch tensor in the compute type: the shape with another last extent.
-pub(crate) fn wide<B: TransformerBackend>(
-    backend: &B,
-    like: &[usize],
-    width: usize,
-    scratch: &mut Arena<B::Buffer>,
-) -> Result<Tensor<B::Buffer>> {
-    let Some(last) = like.len().checked_sub(1).filter(|last| *last < MAX_RANK) else {
-        return Err(shape_error("rows", format!("{like:?} has no rows")));
-    };
-    let mut shape = [0; MAX_RANK];
-    shape[..last].copy_from_slice(&like[..last]);
-    shape[last] = width;
-    scratch.take(backend, backend.compute(), &shape[..=last])
-}
-
-/// One value a row: [.., 1].
-pub(crate) fn column<B: TransformerBackend>(backend: &B, like: &[usize], scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
-    wide(backend, like, 1, scratch)
-}
-
-/// Reduces [.., width] into [.., 1].
-pub(crate) fn reduce<B: TransformerBackend>(
-    backend: &B,
-    op: ReduceOp,
-    x: View<'_, B::Buffer>,
-    column: &mut Tensor<B::Buffer>,
-) -> Result<()> {
-    let lead = x.layout.rank().saturating_sub(1);
-    backend.reduce(op, x, column.view_mut().with(|layout| layout.reshape(&x.shape()[..lead]))?)
-}
 
 /// Raises every value to at least this one, by way of a tensor of one element.
 pub(crate) fn at_least<B: TransformerBackend>(

@@ -1,29 +1,25 @@
 //! Cross-entropy with all logits in memory: -log softmax(w x) at the target.
 //!
 //! The usual training loss, as frameworks compute it: a matrix [rows, vocabulary] of logits, in the compute type, is written, read for the
-//! target's logit and for the sum of exponentials, and dropped. The baseline of the tiled form.
+//! target's logit and for the sum of exponentials, and dropped. The baseline of the tiled form, from which it differs in the number of
+//! tiles and in nothing else: here it is one.
 
-use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{PreparedWeight, TransformerBackend};
+use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
-use crossover_core::ops::LinearSpec;
-use crossover_core::reference::HostInputs;
-use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::tensor::{View, ViewMut};
 
-use super::columns::wide;
-use super::output::{LOSSES, TARGETS, W, X, counted, description, loss, places, vocabulary_tile};
-use crate::descriptor::{Descriptor, Dim, Model};
-use crate::variant::{Bound, Derived, Operands, Reference, Variant, wrong_inputs};
+use super::output::{LOSSES, TARGETS, W, X, description, losses};
+use crate::descriptor::{Descriptor, Model};
+use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
 pub struct CrossEntropy;
 
-/// One weight, and the places of a tile.
+/// One weight.
 pub struct Materialised<B: TransformerBackend> {
     w: B::Weight,
-    places: Tensor<B::Buffer>,
 }
 
 impl Variant for CrossEntropy {
@@ -31,27 +27,19 @@ impl Variant for CrossEntropy {
         ["softmax/cross-entropy", "-log softmax(w x)[target], all logits in memory", "Bengio et al. 2003, section 2"],
         &[],
         &[X, TARGETS, W],
-        &[places(&[Dim::Of("min(vocabulary, 1024)", vocabulary_tile)])],
+        &[],
         (LOSSES, &[]),
-        Model {
-            flops: "batch*n*(vocabulary*(2*d_model + 7) + ceil(vocabulary/1024) + 5) \
-                    + min(vocabulary, 1024)*(ceil(vocabulary/1024) - 1)",
-            scratch: "batch*n*(vocabulary + 3 + min(vocabulary, 1024)) + min(vocabulary, 1024) + 1",
-        },
+        Model { flops: "batch*n*vocabulary*(2*d_model + 4)", scratch: "batch*n*vocabulary" },
     );
 
     type Bound<B: TransformerBackend> = Materialised<B>;
 
     fn bind<B: TransformerBackend>(operands: &mut Operands<B>, _axes: &Axes) -> Result<Materialised<B>> {
-        Ok(Materialised { w: operands.weight("w")?, places: operands.tensor("places")? })
+        Ok(Materialised { w: operands.weight("w")? })
     }
 
     fn exact(_axes: &Axes) -> Reference {
         Reference::Itself
-    }
-
-    fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
-        Ok(Derived::default().tensor("places", counted(vocabulary_tile(axes))?))
     }
 }
 
@@ -64,12 +52,7 @@ impl<B: TransformerBackend> Bound<B> for Materialised<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let &[x, targets] = inputs else { return Err(wrong_inputs("softmax/cross-entropy", inputs)) };
-        let mut logits = wide(backend, x.shape(), self.w.outputs(), scratch)?;
-        backend.linear(LinearSpec { activation: Activation::None }, x, &self.w, None, logits.view_mut())?;
-        let losses = loss(backend, &self.places, logits, targets, None, scratch)?;
-        backend.copy(losses.view(), out)?;
-        scratch.give(losses);
-        Ok(())
+        losses(backend, std::slice::from_ref(&self.w), [x, targets], out, scratch)
     }
 }
 

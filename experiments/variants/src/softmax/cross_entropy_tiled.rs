@@ -4,18 +4,15 @@
 //! 2018, algorithm 3, across tiles: a running maximum and a rescaled sum. The weight is prepared as one matrix a tile, the last of which
 //! holds what is left. Memory falls from rows x vocabulary to rows x tile; the arithmetic is the same but for one rescaling a row and tile.
 
-use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{Operand, PreparedWeight, TransformerBackend};
+use crossover_core::backend::TransformerBackend;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
-use crossover_core::ops::{BinaryOp, LinearSpec, ReduceOp, UnaryOp};
 use crossover_core::reference::HostInputs;
-use crossover_core::tensor::{Tensor, View, ViewMut};
+use crossover_core::tensor::{View, ViewMut};
 
-use super::columns::{column, reduce, wide};
-use super::output::{LOSSES, Picker, TARGETS, W, X, counted, description, numbers, places};
+use super::output::{LOSSES, TARGETS, W, X, description, losses};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, Model, Placed, Role};
 use crate::resolve::size;
 use crate::variant::{Bound, Derived, Operands, Reference, Variant, source, wrong_inputs};
@@ -23,10 +20,9 @@ use crate::variant::{Bound, Derived, Operands, Reference, Variant, source, wrong
 /// The variant.
 pub struct CrossEntropyTiled;
 
-/// One weight a tile, and the places of a tile.
+/// One weight a tile.
 pub struct Tiles<B: TransformerBackend> {
     w: Vec<B::Weight>,
-    places: Tensor<B::Buffer>,
 }
 
 impl Variant for CrossEntropyTiled {
@@ -43,12 +39,9 @@ impl Variant for CrossEntropyTiled {
             default: AxisDefault::Share { of: "vocabulary", divisor: 16 },
         }],
         &[X, TARGETS, W],
-        &[WHOLE_TILES, LAST_TILE, PLACES],
+        &[WHOLE_TILES, LAST_TILE],
         (LOSSES, &[Condition { text: "tile must be at most vocabulary", holds: |axes| size(axes, "tile") <= size(axes, "vocabulary") }]),
-        Model {
-            flops: "batch*n*(vocabulary*(2*d_model + 7) + 6*ceil(vocabulary/tile) - 2) + tile*(ceil(vocabulary/tile) - 1)",
-            scratch: "batch*n*(2*tile + 6) + tile + 1",
-        },
+        Model { flops: "batch*n*vocabulary*(2*d_model + 4)", scratch: "batch*n*tile" },
     );
 
     type Bound<B: TransformerBackend> = Tiles<B>;
@@ -58,7 +51,7 @@ impl Variant for CrossEntropyTiled {
         if rest(axes) > 0 {
             w.push(operands.weight("w_last")?);
         }
-        Ok(Tiles { w, places: operands.tensor("places")? })
+        Ok(Tiles { w })
     }
 
     fn exact(_axes: &Axes) -> Reference {
@@ -67,7 +60,7 @@ impl Variant for CrossEntropyTiled {
 
     fn derived(axes: &Axes) -> Vec<Placed> {
         let last = (rest(axes) > 0).then_some(LAST_TILE);
-        [WHOLE_TILES, PLACES].into_iter().chain(last).map(|tensor| tensor.placed(axes)).collect()
+        [WHOLE_TILES].into_iter().chain(last).map(|tensor| tensor.placed(axes)).collect()
     }
 
     fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
@@ -77,7 +70,7 @@ impl Variant for CrossEntropyTiled {
             return Err(shape_error("softmax/cross-entropy-tiled", format!("{} weights for {width} channels", values.len())));
         };
         let whole = HostTensor::new(&[whole_tiles(axes), tile, width], whole.to_vec())?;
-        let derived = Derived::default().tensor("places", counted(tile)?).weight("w", &whole, axes)?;
+        let derived = Derived::default().weight("w", &whole, axes)?;
         if rest == 0 { Ok(derived) } else { derived.weight("w_last", &HostTensor::new(&[rest, width], last.to_vec())?, axes) }
     }
 }
@@ -93,47 +86,12 @@ const WHOLE_TILES: DerivedSpec = DerivedSpec {
 const LAST_TILE: DerivedSpec =
     DerivedSpec { name: "w_last", role: Role::Weight, shape: &[Dim::Of("vocabulary mod tile", rest), Dim::Axis("d_model")], form: None };
 
-const PLACES: DerivedSpec = places(&[Dim::Axis("tile")]);
-
 fn whole_tiles(axes: &Axes) -> usize {
     size(axes, "vocabulary") / size(axes, "tile").max(1)
 }
 
 fn rest(axes: &Axes) -> usize {
     size(axes, "vocabulary") % size(axes, "tile").max(1)
-}
-
-/// The running state of each row: [.., 1] in the compute type.
-struct Running<S> {
-    maximum: Tensor<S>,
-    sum: Tensor<S>,
-    /// Whatever is needed for a moment.
-    spare: Tensor<S>,
-}
-
-impl<S: crossover_core::tensor::Buffer> Running<S> {
-    /// Takes a tile of logits in, and leaves exponentials there.
-    fn absorb<B: TransformerBackend<Buffer = S>>(&mut self, backend: &B, first: bool, logits: &mut Tensor<S>) -> Result<()> {
-        let Self { maximum, sum, spare } = self;
-        if first {
-            reduce(backend, ReduceOp::Max, logits.view(), maximum)?;
-        } else {
-            reduce(backend, ReduceOp::Max, logits.view(), spare)?;
-            backend.binary(BinaryOp::Maximum, Operand::InPlace, maximum.view(), spare.view_mut())?;
-            // sum = sum exp(old maximum - new maximum).
-            backend.binary(BinaryOp::Subtract, Operand::InPlace, spare.view(), maximum.view_mut())?;
-            backend.unary(UnaryOp::Exp, Operand::InPlace, maximum.view_mut())?;
-            backend.binary(BinaryOp::Multiply, Operand::InPlace, maximum.view(), sum.view_mut())?;
-            backend.copy(spare.view(), maximum.view_mut())?;
-        }
-        backend.binary(BinaryOp::Subtract, Operand::InPlace, maximum.view(), logits.view_mut())?;
-        backend.unary(UnaryOp::Exp, Operand::InPlace, logits.view_mut())?;
-        if first {
-            return reduce(backend, ReduceOp::Sum, logits.view(), sum);
-        }
-        reduce(backend, ReduceOp::Sum, logits.view(), spare)?;
-        backend.binary(BinaryOp::Add, Operand::InPlace, spare.view(), sum.view_mut())
-    }
 }
 
 impl<B: TransformerBackend> Bound<B> for Tiles<B> {
@@ -145,32 +103,7 @@ impl<B: TransformerBackend> Bound<B> for Tiles<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let &[x, targets] = inputs else { return Err(wrong_inputs("softmax/cross-entropy-tiled", inputs)) };
-        let targets = numbers(backend, targets, x.shape(), scratch)?;
-        let mut picker = Picker::new(backend, &self.places, x.shape(), scratch)?;
-        let mut logits = wide(backend, x.shape(), picker.tile(), scratch)?;
-        let mut running = Running {
-            maximum: column(backend, x.shape(), scratch)?,
-            sum: column(backend, x.shape(), scratch)?,
-            spare: column(backend, x.shape(), scratch)?,
-        };
-        for (at, w) in self.w.iter().enumerate() {
-            if w.outputs() != logits.layout.dim_from_end(0) {
-                scratch.give(logits);
-                logits = wide(backend, x.shape(), w.outputs(), scratch)?;
-            }
-            backend.linear(LinearSpec { activation: Activation::None }, x, w, None, logits.view_mut())?;
-            picker.look(at * picker.tile(), logits.view(), targets.view(), scratch)?;
-            running.absorb(backend, at == 0, &mut logits)?;
-        }
-        let picked = picker.finish(scratch);
-        let Running { mut maximum, mut sum, spare } = running;
-        backend.unary(UnaryOp::Log, Operand::InPlace, sum.view_mut())?;
-        backend.binary(BinaryOp::Add, Operand::InPlace, sum.view(), maximum.view_mut())?;
-        backend.binary(BinaryOp::Subtract, Operand::Of(maximum.view()), picked.view(), out)?;
-        for done in [targets, logits, maximum, sum, spare, picked] {
-            scratch.give(done);
-        }
-        Ok(())
+        losses(backend, &self.w, [x, targets], out, scratch)
     }
 }
 

@@ -8,14 +8,14 @@
 //! sampled loss, which uses the dense layer's own weights, is held against the loss over all words.
 
 use crossover_core::arena::Arena;
-use crossover_core::axes::Axes;
-use crossover_core::backend::{Operand, TransformerBackend};
+use crossover_core::backend::{Operand, PreparedWeight, TransformerBackend};
+use crossover_core::compose::picker::{Picker, numbers};
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
-use crossover_core::ops::{BinaryOp, ReduceOp};
-use crossover_core::tensor::{Tensor, View};
+use crossover_core::ops::BinaryOp;
+use crossover_core::tensor::{Tensor, View, ViewMut};
 
-use super::columns::{column, log_sum_exp_through, reduce, wide};
+use super::columns::{log_sum_exp_through, wide};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
 use crate::linear::{BATCH, ROWS, width};
 use crate::resolve::size;
@@ -96,83 +96,20 @@ pub(super) fn tile_of(classes: usize) -> usize {
     classes.min(TILE)
 }
 
-/// Places of a tile of the vocabulary.
-pub(super) fn vocabulary_tile(axes: &Axes) -> usize {
-    tile_of(size(axes, "vocabulary"))
-}
-
-/// Target numbers [..] as [.., 1] in the compute type, exactly.
-pub(super) fn numbers<B: TransformerBackend>(
+/// -log softmax(w x)[target] of each row as [.., 1], over tiles of the vocabulary, with room for the logits of the widest one.
+pub(super) fn losses<B: TransformerBackend>(
     backend: &B,
-    targets: View<'_, B::Buffer>,
-    like: &[usize],
+    tiles: &[B::Weight],
+    [x, targets]: [View<'_, B::Buffer>; 2],
+    out: ViewMut<'_, B::Buffer>,
     scratch: &mut Arena<B::Buffer>,
-) -> Result<Tensor<B::Buffer>> {
-    let mut numbers = column(backend, like, scratch)?;
-    backend.copy(targets, numbers.view_mut().with(|layout| layout.reshape(targets.shape()))?)?;
-    Ok(numbers)
-}
-
-/// Finds the target's logit by comparing every place with it, a tile at a time: engines have no gather of single elements.
-pub(super) struct Picker<'a, B: TransformerBackend> {
-    backend: &'a B,
-    /// Numbers of the classes of the tile at hand, in the compute type.
-    places: Tensor<B::Buffer>,
-    /// The first of them.
-    start: usize,
-    /// One element: by how much they grow from tile to tile. Sums of whole numbers are exact, and so are the comparisons.
-    step: Tensor<B::Buffer>,
-    /// [.., 1]: what a tile holds of the target, and what was found so far.
-    part: Tensor<B::Buffer>,
-    picked: Tensor<B::Buffer>,
-}
-
-impl<'a, B: TransformerBackend> Picker<'a, B> {
-    /// For rows like these; `places` are the i32 numbers of the places of a tile.
-    pub(super) fn new(backend: &'a B, places: &Tensor<B::Buffer>, like: &[usize], scratch: &mut Arena<B::Buffer>) -> Result<Self> {
-        let mut floating = scratch.take(backend, backend.compute(), places.shape())?;
-        backend.copy(places.view(), floating.view_mut())?;
-        let step = scratch.take(backend, backend.compute(), &[1])?;
-        let (part, mut picked) = (column(backend, like, scratch)?, column(backend, like, scratch)?);
-        backend.fill(picked.view_mut(), 0.0)?;
-        Ok(Self { backend, places: floating, start: 0, step, part, picked })
-    }
-
-    /// Classes of a tile.
-    pub(super) fn tile(&self) -> usize {
-        self.places.layout.len()
-    }
-
-    /// Adds the logits [.., up to a tile] of classes from `start` on to what was found, where a target is one of them. Tiles come in order.
-    pub(super) fn look(
-        &mut self,
-        start: usize,
-        logits: View<'_, B::Buffer>,
-        targets: View<'_, B::Buffer>,
-        scratch: &mut Arena<B::Buffer>,
-    ) -> Result<()> {
-        let (backend, columns) = (self.backend, logits.layout.dim_from_end(0));
-        if start > self.start {
-            backend.fill(self.step.view_mut(), (start - self.start) as f64)?;
-            backend.binary(BinaryOp::Add, Operand::InPlace, self.step.view(), self.places.view_mut())?;
-            self.start = start;
-        }
-        let mut hits = wide(backend, logits.shape(), columns, scratch)?;
-        let places = self.places.view().narrow(0, 0, columns)?;
-        backend.binary(BinaryOp::Equal, Operand::Of(places), targets, hits.view_mut())?;
-        backend.binary(BinaryOp::Multiply, Operand::InPlace, logits, hits.view_mut())?;
-        reduce(backend, ReduceOp::Sum, hits.view(), &mut self.part)?;
-        scratch.give(hits);
-        backend.binary(BinaryOp::Add, Operand::InPlace, self.part.view(), self.picked.view_mut())
-    }
-
-    /// What was found: [.., 1].
-    pub(super) fn finish(self, scratch: &mut Arena<B::Buffer>) -> Tensor<B::Buffer> {
-        for done in [self.places, self.step, self.part] {
-            scratch.give(done);
-        }
-        self.picked
-    }
+) -> Result<()> {
+    let widest = tiles.iter().map(PreparedWeight::outputs).max().unwrap_or(0);
+    let mut logits = wide(backend, x.shape(), widest, scratch)?;
+    let out = out.with(|layout| layout.reshape(targets.shape()))?;
+    backend.cross_entropy(x, tiles, targets, logits.view_mut(), out, scratch)?;
+    scratch.give(logits);
+    Ok(())
 }
 
 /// -log softmax(logits)[target] of each row as [.., 1]; the logits, in the compute type, are used up. Where `taken` is 0 there is no class.

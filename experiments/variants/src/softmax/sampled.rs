@@ -10,6 +10,7 @@
 use crossover_core::arena::Arena;
 use crossover_core::axes::{Axes, AxisValue};
 use crossover_core::backend::{Operand, TransformerBackend};
+use crossover_core::compose::picker::numbers;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{BinaryOp, MatmulSpec, ReduceOp, UnaryOp};
@@ -17,7 +18,7 @@ use crossover_core::reference::HostInputs;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::columns::{column, reduce, wide};
-use super::output::{LOSSES, TARGETS, W, X, description, flat, numbers};
+use super::output::{LOSSES, TARGETS, W, X, description, flat};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec};
 use crate::inputs::draw_tensors;
 use crate::resolve::size;

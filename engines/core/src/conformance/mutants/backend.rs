@@ -204,6 +204,18 @@ impl<B: TransformerBackend> TransformerBackend for Mutant<B> {
         fused::softmax_top_k(self, x, values, indices, scratch)
     }
 
+    fn cross_entropy(
+        &self,
+        x: In<'_, B>,
+        tiles: &[B::Weight],
+        targets: In<'_, B>,
+        logits: Out<'_, B>,
+        out: Out<'_, B>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        fused::cross_entropy(self, [x, targets], tiles, logits, out, scratch)
+    }
+
     fn rotary(&self, x: In<'_, B>, cosines: In<'_, B>, sines: In<'_, B>, out: Out<'_, B>, scratch: &mut Arena<B::Buffer>) -> Result<()> {
         fused::rotary(self, x, [cosines, sines], out, scratch)
     }

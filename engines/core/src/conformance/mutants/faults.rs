@@ -367,6 +367,20 @@ faults! {
         /// Probabilities among the chosen only.
         SoftmaxTopKNormalisesTheChosen,
     }
+    "cross-entropy" {
+        /// Right, on the host.
+        HarmlessCrossEntropy,
+        /// The next word's logit.
+        CrossEntropyTakesNextWord,
+        /// The words of the last of several tiles are not in the sum.
+        CrossEntropySkipsLastTile,
+        /// The running sum is not rescaled when the maximum grows.
+        CrossEntropyDoesNotRescale,
+        /// Every tile counts its words from 0.
+        CrossEntropyCountsFromEachTile,
+        /// The maximum is not added to the logarithm.
+        CrossEntropyForgetsMaximum,
+    }
     "rotary" {
         /// Neighbouring channels are paired.
         RotaryInterleaves,

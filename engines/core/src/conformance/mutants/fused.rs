@@ -1,9 +1,10 @@
 //! Faults of the provided operations.
 
+use crate::activation::Activation;
 use crate::arena::Arena;
-use crate::backend::{NormWeights, Operand, TransformerBackend};
+use crate::backend::{NormWeights, Operand, PreparedWeight, TransformerBackend};
 use crate::error::Result;
-use crate::ops::{LinearAttentionSpec, NormSpec, UnaryOp};
+use crate::ops::{LinearAttentionSpec, LinearSpec, NormSpec, UnaryOp};
 use crate::tensor::{View, ViewMut};
 
 use super::{Fault, Mutant};
@@ -92,6 +93,46 @@ pub(super) fn softmax_top_k<B: TransformerBackend>(
         }
         _ => m.inner.softmax_top_k(x, values, indices, scratch),
     }
+}
+
+pub(super) fn cross_entropy<B: TransformerBackend>(
+    m: &Mutant<B>,
+    [x, targets]: [View<'_, B::Buffer>; 2],
+    tiles: &[B::Weight],
+    mut logits: ViewMut<'_, B::Buffer>,
+    out: ViewMut<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let Some(fault) = m.fault.filter(|fault| fault.operation() == "cross-entropy") else {
+        return m.inner.cross_entropy(x, tiles, targets, logits, out, scratch);
+    };
+    let classes: usize = tiles.iter().map(PreparedWeight::outputs).sum();
+    let targets = m.get(targets)?;
+    let next = usize::from(fault == Fault::CrossEntropyTakesNextWord);
+    // Maximum, sum and the target's logit of each row.
+    let mut states = vec![(f64::MIN, 0.0, 0.0); targets.len()];
+    let (mut start, last) = (0, logits.layout.rank().saturating_sub(1));
+    for (at, tile) in tiles.iter().enumerate() {
+        let words = tile.outputs();
+        let mut part = logits.reborrow().narrow(last, 0, words)?;
+        m.inner.linear(LinearSpec { activation: Activation::None }, x, tile, None, part.reborrow())?;
+        let counts = fault != Fault::CrossEntropySkipsLastTile || at == 0 || at + 1 < tiles.len();
+        let rows = m.get(part.as_view())?;
+        for (row, ((maximum, sum, picked), &target)) in rows.chunks(words).zip(states.iter_mut().zip(&targets)) {
+            let largest = row.iter().copied().fold(*maximum, f64::max);
+            let rescaling = if fault == Fault::CrossEntropyDoesNotRescale { 1.0 } else { (*maximum - largest).exp() };
+            if counts {
+                *sum = *sum * rescaling + row.iter().map(|logit| (logit - largest).exp()).sum::<f64>();
+                *maximum = largest;
+            }
+            let word = (target as usize + next) % classes;
+            let own = if fault == Fault::CrossEntropyCountsFromEachTile { word } else { word.wrapping_sub(start) };
+            *picked = row.get(own).copied().unwrap_or(*picked);
+        }
+        start += words;
+    }
+    let shift = if fault == Fault::CrossEntropyForgetsMaximum { 0.0 } else { 1.0 };
+    m.put(states.into_iter().map(|(maximum, sum, picked)| sum.ln() + shift * maximum - picked).collect(), out)
 }
 
 pub(super) fn rotary<B: TransformerBackend>(

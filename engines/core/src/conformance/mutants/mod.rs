@@ -48,7 +48,7 @@ impl Fault {
 
     /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
     /// noticed for the wrong reason.
-    pub const HARMLESS: [Self; 9] = [
+    pub const HARMLESS: [Self; 10] = [
         Self::HarmlessMatmul,
         Self::HarmlessLinear,
         Self::HarmlessSoftmax,
@@ -58,6 +58,7 @@ impl Fault {
         Self::HarmlessConvolution,
         Self::HarmlessAttention,
         Self::HarmlessComposition,
+        Self::HarmlessCrossEntropy,
     ];
 }
 

@@ -55,6 +55,7 @@ impl TransformerBackend for RunningError {
             | OpSpec::AddNorm { .. }
             | OpSpec::GatedFfn { .. }
             | OpSpec::SoftmaxTopK { .. }
+            | OpSpec::CrossEntropy { .. }
             | OpSpec::Rotary { .. } => Support::Composed,
             _ => Support::Native,
         }
