@@ -12,6 +12,7 @@ in one gate; gates with other seeds follow each other until a trial has N compar
     overload   a worker beside its copy, while four busy processes a processor compete
     slower-5   beside a worker whose calls do 5 % more work
     slower-10  beside one that does 10 % more
+    faults     the exact gate, with each mistake of the conformance suite in the engine `naive`: a comparison is one mistake
 
 An alarm is a verdict other than pass or inconclusive, a gain as well as a loss. With --write the table's rows are put into that file, between its
 markers. Exits with 1 where a trial finds less than is asked of it, with 2 where a gate does not run.
@@ -32,6 +33,9 @@ from collections import Counter
 
 MARKERS = "<!-- gate trials: written by experiments/gate_trials.py -->", "<!-- end of gate trials -->"
 HEAD = ["| trial | asked | alarms | inconclusive | passed | of | seconds a cell | load |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+
+
+FAULTS = "faults"
 
 
 class Trial:
@@ -61,6 +65,40 @@ TRIALS = {
     "slower-5": Trial("5 % more work", ">= 95 % regressed", found(0.95), 200, head="crossover-worker-planted", work=0.05, least_s=15),
     "slower-10": Trial("10 % more work", ">= 99 % regressed", found(0.99), 200, head="crossover-worker-planted", work=0.1, least_s=15),
 }
+NAMES = [*TRIALS, FAULTS]
+
+
+def told_by_exact_gate(programs, worker, fault):
+    """What the exact gate says of errors; other changes come of the mutants' way over the host."""
+    command = [programs / "crossover", "gate", "--exact", "--json", "--head-worker", worker, "--filter", 'engine == "naive"']
+    done = subprocess.run(command, env={**os.environ, "CROSSOVER_PLANTED_FAULT": fault}, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{' '.join(map(str, command))} with {fault} exited with {done.returncode}")
+    errors = ("became wrong", "became failed", "its error grew")
+    return [change for change in json.loads(done.stdout)["changes"] if change["verdict"] == "regressed" and any(e in change["what"] for e in errors)]
+
+
+def attempt_faults(programs):
+    worker = programs / "crossover-worker-planted"
+    listed = subprocess.run([worker, "faults"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    missed, alarms, took, real = [], 0, 0.0, 0
+    for line in listed:
+        fault, operation = line.split("\t")
+        began = time.monotonic()
+        told = told_by_exact_gate(programs, worker, fault)
+        took += time.monotonic() - began
+        if operation == "harmless":
+            alarms += bool(told)
+        else:
+            real += 1
+            if not told:
+                missed.append(f"{fault} of {operation}")
+        print(f"faults: {fault}: {told[0]['cell'] + ': ' + told[0]['what'] if told else 'nothing'}", file=sys.stderr, flush=True)
+    for text in missed:
+        print(f"  not seen: {text}", file=sys.stderr)
+    row = (f"| faults: mistakes of the conformance suite, seen by the exact gate | all | {real - len(missed)} | | {len(missed)} | {real} | {took / len(listed):.1f} "
+           f"| {os.getloadavg()[0]:.1f} |")
+    return row, not missed and not alarms
 
 
 @contextlib.contextmanager
@@ -141,26 +179,30 @@ def splice(path, rows):
         raise RuntimeError(f"{path} has not the markers {MARKERS[0]} and {MARKERS[1]}")
     old = [line for line in text[begin:end].splitlines() if line.startswith("| ")]
     kept = {line[2:].split(":", 1)[0]: line for line in old + rows}
-    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in TRIALS if name in kept), "", f"Measured on {machine()}.", ""]
+    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in NAMES if name in kept), "", f"Measured on {machine()}.", ""]
     path.write_text(text[:begin] + "\n".join(lines) + text[end:], encoding="utf-8")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", type=pathlib.Path)
-    parser.add_argument("--trials", default=",".join(TRIALS), help="which, separated by commas")
+    parser.add_argument("--trials", default=",".join(NAMES), help="which, separated by commas")
     parser.add_argument("--comparisons", type=int, help="how many in each trial, instead of its own number")
     parser.add_argument("--filter", action="append", default=[], help="which cells of the experiment `gate`")
     parser.add_argument("--write", type=pathlib.Path, help="the file whose table gets the rows")
     arguments = parser.parse_args()
     names = arguments.trials.split(",")
     for name in names:
-        if name not in TRIALS:
-            parser.error(f"there is no trial {name!r}; there are {', '.join(TRIALS)}")
+        if name not in NAMES:
+            parser.error(f"there is no trial {name!r}; there are {', '.join(NAMES)}")
     rows, bad = [], []
     try:
         for name in names:
-            row, good = attempt(arguments.programs.resolve(), name, TRIALS[name], arguments.comparisons or TRIALS[name].comparisons, arguments.filter)
+            programs = arguments.programs.resolve()
+            if name == FAULTS:
+                row, good = attempt_faults(programs)
+            else:
+                row, good = attempt(programs, name, TRIALS[name], arguments.comparisons or TRIALS[name].comparisons, arguments.filter)
             rows.append(row)
             if not good:
                 bad.append(name)

@@ -35,10 +35,21 @@ struct Prepare<'a> {
 
 impl EngineVisitor for Prepare<'_> {
     fn visit<B: TransformerBackend>(&mut self) {
-        if B::describe().name == self.engine {
-            let mut on_engine = OnEngine::<B> { search: self, engine: std::marker::PhantomData };
-            crossover_variants::registry::visit(&mut on_engine);
+        if B::describe().name != self.engine {
+            return;
         }
+        #[cfg(feature = "planted")]
+        if crate::planted::is_faulty(self.engine) {
+            return self.on::<crate::planted::Faulty>();
+        }
+        self.on::<B>();
+    }
+}
+
+impl Prepare<'_> {
+    fn on<B: TransformerBackend>(&mut self) {
+        let mut on_engine = OnEngine::<B> { search: self, engine: std::marker::PhantomData };
+        crossover_variants::registry::visit(&mut on_engine);
     }
 }
 

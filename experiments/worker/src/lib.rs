@@ -54,6 +54,9 @@ enum Command {
         #[arg(long)]
         profile: bool,
     },
+    /// List the faults that can be planted.
+    #[cfg(feature = "planted")]
+    Faults,
     /// Become another program that dies with the one that started this (for workers in other languages).
     Exec {
         /// The program and its arguments.
@@ -68,9 +71,13 @@ pub fn main() -> ExitCode {
     let arranged = process::die_with_parent()
         .and_then(|()| process::limit_memory(arguments.memory_limit))
         .and_then(|()| process::stay_on_cores(arguments.cores));
+    #[cfg(feature = "planted")]
+    let arranged = arranged.and_then(|()| planted::plant_fault());
     let result = arranged.and_then(|()| match arguments.command {
         None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Outcome::Good),
         Some(Command::Cell { json, profile }) => foreground::run(&json, profile),
+        #[cfg(feature = "planted")]
+        Some(Command::Faults) => planted::list_faults().map(|()| Outcome::Good),
         Some(Command::Exec { command }) => process::become_program(&command).map(|()| Outcome::Good),
     });
     match result {

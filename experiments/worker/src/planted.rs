@@ -1,7 +1,10 @@
-//! Slowness on purpose, for trials of the regression gate (`experiments/gate_trials.py`): real work that is added to every call.
+//! Slowness and faults on purpose, for trials of the regression gate (`experiments/gate_trials.py`).
 //!
-//! Only the program `crossover-worker-planted` has it, and only where [`SHARE`] asks for it. It is built with the feature `planted`, which nothing
-//! else uses; without the variable it is the worker again, in another binary with its code at other places.
+//! Only the program `crossover-worker-planted` has them, and only where [`SHARE`] or [`FAULT`] ask for them. It is built with the feature `planted`, which
+//! nothing else uses; without the variables it is the worker again, in another binary with its code at other places.
+//!
+//! *A fault* is one of the conformance suite's mutants, in the engine `naive`: `crossover-worker-planted faults` lists them. *Slowness* is real work that is
+//! added to every call.
 //!
 //! The work is arithmetic of a length that is fixed in the cell's first call, the one that nobody believes: a share of the time that calls
 //! take then. (Not when it is prepared: calls before the outputs are checked would leave an allocator in another state than the plain worker's has.)
@@ -10,12 +13,18 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use crossover_core::conformance::mutants::{Fault, Mutant, plant, planted};
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
 use crossover_variants::cell::{DeclaredBytes, PreparedCell};
 
 /// By how much calls are to take longer: 0.05 for a twentieth.
 const SHARE: &str = "CROSSOVER_PLANTED_WORK";
+/// The mistake that the engine `naive` is to make.
+const FAULT: &str = "CROSSOVER_PLANTED_FAULT";
+/// The engine that makes it.
+pub type Faulty = Mutant<crossover_naive::NaiveBackend>;
+
 /// How long a batch of calls lasts at least when their time is taken.
 const BATCH: Duration = Duration::from_micros(500);
 /// Batches; the middle one counts.
@@ -32,6 +41,33 @@ static PADDING: fn(u64) -> u64 = padding;
 #[inline(never)]
 fn padding(seed: u64) -> u64 {
     (0..seed).fold(seed, |sum, at| sum.rotate_left(5) ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Plants the fault that the environment asks for, in every engine that this thread builds.
+pub fn plant_fault() -> anyhow::Result<()> {
+    let Some(name) = std::env::var_os(FAULT) else { return Ok(()) };
+    let name = name.to_string_lossy();
+    let Some(fault) = Fault::named(&name) else { anyhow::bail!("{FAULT}={name:?}: there is no such fault; `faults` lists them") };
+    plant(Some(fault));
+    Ok(())
+}
+
+/// Does this engine make a mistake?
+pub fn is_faulty(engine: &str) -> bool {
+    engine == "naive" && planted().is_some()
+}
+
+/// Prints the faults, a line each: the name, and the operation at fault; those that are none and must not be noticed say so.
+pub fn list_faults() -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    for fault in Fault::all() {
+        writeln!(out, "{fault:?}\t{}", fault.operation())?;
+    }
+    for fault in Fault::HARMLESS {
+        writeln!(out, "{fault:?}\tharmless")?;
+    }
+    Ok(())
 }
 
 /// A share that cannot be read.

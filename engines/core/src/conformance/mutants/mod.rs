@@ -31,6 +31,16 @@ thread_local! {
     static ACTIVE: Cell<Option<Fault>> = const { Cell::new(None) };
 }
 
+/// Engines in a [`Mutant`] that this thread builds from here on have this fault.
+pub fn plant(fault: Option<Fault>) {
+    ACTIVE.set(fault);
+}
+
+/// The fault that they have.
+pub fn planted() -> Option<Fault> {
+    ACTIVE.get()
+}
+
 /// An engine with the fault that was active on this thread when it was built.
 #[derive(Debug)]
 pub struct Mutant<B> {
@@ -44,6 +54,11 @@ impl Fault {
     /// All that are faults indeed.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::DECLARED.iter().copied().filter(|fault| !Self::HARMLESS.contains(fault))
+    }
+
+    /// The one of this name, harmless ones included.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::DECLARED.iter().copied().find(|fault| format!("{fault:?}") == name)
     }
 
     /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
@@ -65,9 +80,9 @@ impl Fault {
 /// The first failure that a fault causes; `None` if it survives. In the quick tier, only properties of the operation at fault are tried.
 pub fn detected<B: TransformerBackend>(fault: Fault, options: &Options) -> Option<Failure> {
     let only = if slow_tier() { Vec::new() } else { vec![fault.operation()] };
-    ACTIVE.set(Some(fault));
+    plant(Some(fault));
     let mut report = run::<Mutant<B>>(&Options { only, ..options.clone() });
-    ACTIVE.set(None);
+    plant(None);
     if report.failures.is_empty() { None } else { Some(report.failures.swap_remove(0)) }
 }
 
