@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     AddNorm,
     GatedFfn,
     SoftmaxTopK,
+    /// Over one tile: all words at once.
+    CrossEntropy,
     Rotary,
 }
 
@@ -103,7 +105,7 @@ const fn entry(name: &'static str, kind: Kind, axes: &'static [&'static str], sh
 }
 
 /// All of it.
-pub static OPERATIONS: [Operation; 33] = [
+pub static OPERATIONS: [Operation; 34] = [
     entry("matmul", Kind::Matmul { is_transposed: false }, MNK, PRODUCTS),
     entry("matmul-transposed", Kind::Matmul { is_transposed: true }, MNK, PRODUCTS),
     entry("linear", Kind::Linear, LAYER, LAYERS),
@@ -146,6 +148,7 @@ pub static OPERATIONS: [Operation; 33] = [
     entry("add-norm", Kind::AddNorm, ROW, ROWS),
     entry("gated-ffn", Kind::GatedFfn, &["rows", "width", "hidden"], &[&[16, 64, 128], &[128, 768, 3072]]),
     entry("softmax-top-k", Kind::SoftmaxTopK, &["rows", "classes", "k"], &[&[64, 512, 8], &[256, 32768, 8]]),
+    entry("cross-entropy", Kind::CrossEntropy, &["rows", "classes", "inputs"], &[&[64, 512, 64], &[128, 32768, 256]]),
     entry("rotary", Kind::Rotary, &["heads", "n", "head_dim"], &[&[2, 64, 64], &[12, 2048, 64]]),
 ];
 
@@ -219,6 +222,7 @@ impl Case {
             Kind::AddNorm => OpSpec::AddNorm { rows, width, kind: NormKind::Layer },
             Kind::GatedFfn => OpSpec::GatedFfn { rows, width, hidden: at(2), activation: Activation::Silu },
             Kind::SoftmaxTopK => OpSpec::SoftmaxTopK { rows, classes: width, k: at(2) },
+            Kind::CrossEntropy => OpSpec::CrossEntropy { rows, inputs: at(2), classes: width, form: WeightForm::of(precision) },
             Kind::Rotary => OpSpec::Rotary { rows: at(0) * at(1), width: at(2) },
         }
     }
@@ -300,7 +304,7 @@ mod tests {
         let specs: Vec<Discriminant<OpSpec>> = cases().map(|case| discriminant(&case.spec(Precision::F32))).collect();
         let distinct = specs.iter().enumerate().filter(|(at, spec)| !specs[..*at].contains(spec)).count();
         // All but transfers; a new operation of the trait makes the match below incomplete, and then wants an entry.
-        assert_eq!(distinct, 22);
+        assert_eq!(distinct, 23);
         let is_timed = |spec: OpSpec| match spec {
             OpSpec::Transfer { .. } => false,
             OpSpec::Matmul { .. }
@@ -324,6 +328,7 @@ mod tests {
             | OpSpec::AddNorm { .. }
             | OpSpec::GatedFfn { .. }
             | OpSpec::SoftmaxTopK { .. }
+            | OpSpec::CrossEntropy { .. }
             | OpSpec::Rotary { .. } => true,
         };
         assert!(cases().all(|case| is_timed(case.spec(Precision::F32))));

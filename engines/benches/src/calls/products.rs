@@ -4,12 +4,13 @@ use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
+use crossover_core::host::HostTensor;
 use crossover_core::ops::{LinearSpec, MatmulSpec};
 use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::weights::HostWeight;
 
 use super::{Call, operand, output, values};
-use crate::list::{Case, Kind, kept};
+use crate::list::{Case, INDEX, Kind, kept};
 
 pub(super) fn matmul<'e, B: TransformerBackend>(engine: &'e B, case: &Case, is_transposed: bool) -> Result<Call<'e>> {
     let [m, n, k] = [0, 1, 2].map(|axis| case.shape[axis]);
@@ -46,4 +47,15 @@ pub(super) fn gated_ffn<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -
     let (x, mut out, mut scratch) = (operand(engine, &[rows, width])?, output(engine, engine.storage(), &[rows, width])?, Arena::new());
     let spec = LinearSpec { activation: Activation::Silu };
     Ok(Box::new(move || engine.gated_ffn(spec, x.view(), [&gate, &up, &down], out.view_mut(), &mut scratch)))
+}
+
+pub(super) fn cross_entropy<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<Call<'e>> {
+    let [rows, classes, inputs] = [0, 1, 2].map(|axis| case.shape[axis]);
+    let weight = engine.prepare_weight(&HostWeight::for_precision(&values(&[classes, inputs])?, engine.config().precision)?)?;
+    let targets = engine.upload(&HostTensor::new(&[rows], (0..rows).map(|row| (row * 7919 % classes) as f64).collect())?, INDEX)?;
+    let (x, mut out) = (operand(engine, &[rows, inputs])?, output(engine, engine.storage(), &[rows])?);
+    let (mut logits, mut scratch) = (output(engine, engine.compute(), &[rows, classes])?, Arena::new());
+    Ok(Box::new(move || {
+        engine.cross_entropy(x.view(), std::slice::from_ref(&weight), targets.view(), logits.view_mut(), out.view_mut(), &mut scratch)
+    }))
 }
