@@ -153,8 +153,11 @@ fn lines_of_cell(record: &Record, first: Option<&Record>, (manifest, cores): (&M
 /// A median and the ends of its interval, in nanoseconds.
 type Time = (u64, Option<u64>, Option<u64>);
 
+/// The cell divided by, the ratio, and its interval.
+type Ratio<'a> = (&'a str, f64, Option<(f64, f64)>);
+
 /// The time over that of the cell named first. None of samples that were all disturbed, nor where a clock was too coarse to see anything.
-fn ratio<'a>(record: &'a Record, first: Option<&'a Record>) -> Option<(&'a str, f64, Option<(f64, f64)>)> {
+fn ratio<'a>(record: &'a Record, first: Option<&'a Record>) -> Option<Ratio<'a>> {
     let speed = record.speed.as_ref().filter(|speed| speed.stop != Stop::Disturbed.name())?;
     let (against, base): (&str, Time) = match (&record.beside, first) {
         (Some(beside), _) => (&beside.id, (beside.median_ns, beside.ci_low_ns, beside.ci_high_ns)),

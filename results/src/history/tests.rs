@@ -195,12 +195,8 @@ fn a_run_adds_ratios_within_it_and_what_needs_no_clock() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = run(&temporary.path().join("run"), &|_, _| {});
     let found = lines_of(&folder, &commit()).unwrap();
-    let ratios: Vec<(&str, &str, f64, Option<(f64, f64)>)> = found
-        .lines
-        .iter()
-        .filter(|line| line.key.metric == Metric::TimeRatio)
-        .map(|line| (line.key.id.as_str(), line.key.against.as_str(), line.value, line.interval))
-        .collect();
+    let timed = found.lines.iter().filter(|line| line.key.metric == Metric::TimeRatio);
+    let ratios: Vec<_> = timed.map(|line| (line.key.id.as_str(), line.key.against.as_str(), line.value, line.interval)).collect();
     // The cell by what stood beside it, whose own record is of other rounds; the second baseline by the first; the first by nobody.
     let expected = [("b", "a", 4.0, Some((3.9505, 4.050_51))), ("c", "b", 0.5, Some((0.471_429, 0.531_579)))];
     assert_eq!(ratios, expected);
