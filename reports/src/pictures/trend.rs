@@ -10,14 +10,14 @@ use super::style::{Anchor, FAINT_INK, GRID, INK, MARGIN, MARKS, Mark, SMALL, WID
 use super::{Picture, numbered};
 use crate::error::Result;
 use crate::text::markdown::counted;
-use crate::text::units::{figure, percent};
+use crate::text::units::figure;
 use crate::trend::Names;
 use plotters::prelude::*;
 
 /// The name of this kind of pictures.
 const KIND: &str = "trend";
 /// The newest runs that are drawn: more would touch each other.
-const RUNS: usize = 200;
+const RUNS: usize = 400;
 /// Height of a strip with its gap.
 const STRIP: i32 = 84;
 /// Where strips begin and end.
@@ -70,11 +70,11 @@ fn picture(machine: &MachineTrend, family: &str, all: &[&SeriesTrend], file: Str
         height: STRIP * all.len() as i32,
         key: vec![(Sign::Mark(WORSE), "slower from there on".to_owned()), (Sign::Mark(BETTER), "faster from there on".to_owned())],
         regime: format!(
-            "{} of {}, of these the last {} at most; {} at most that any is marked which did not change. {} on machine {}, {}",
+            "{} of {}, of which the last {} are drawn. The chance that any is marked which did not change is {:.0} % at most. {} on machine {}, {}",
             counted(machine.runs as u64, "run"),
             counted(machine.commits as u64, "commit"),
-            RUNS,
-            percent(crossover_results::history::LEVEL),
+            across.places.len(),
+            crossover_results::history::LEVEL * 100.0,
             name(&place.experiment),
             name(&place.machine),
             counted(place.cores, "core")
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn only_the_newest_runs_are_drawn_and_machines_have_files_of_their_own() {
         let mut lines: Vec<Line> = Vec::new();
-        for commit in 0..260 {
+        for commit in 0..460 {
             for machine in ["m1", "m2"] {
                 let mut line = history()[0].clone();
                 line.key.place.machine = machine.into();

@@ -27,7 +27,7 @@ fn of_machine(out: &mut Document, machine: &MachineTrend, limit: usize) {
     let changed = |all: &[&SeriesTrend]| all.iter().filter(|series| !series.changes.is_empty()).count();
     out.text(format!(
         "{}. Of {} series of times (each the ratio to a baseline within one run) {} changed; the chance that any is named which did not is \
-         {:.0} % at most. Of {} series that need no clock {} changed.",
+         {:.0} % at most. Of {} series that need no clock {} changed. Ratios are after over before: more is worse.",
         extent(machine),
         machine.searched,
         changed(&timed),
@@ -56,14 +56,14 @@ fn changes(out: &mut Document, machine: &MachineTrend, names: &Names<'_>, limit:
         ("p", Align::Right),
         ("date", Align::Left),
         ("commit", Align::Left),
-        ("what changed (ratio: after over before)", Align::Left),
+        ("what changed", Align::Left),
     ]);
     let changes = shown(machine);
     for (series, change) in changes.iter().take(limit) {
         let tone = if change.is_worse() { Tone::Bad } else { Tone::Good };
         let at = &series.points[change.at];
         grid.push([
-            Cell::toned(change.ratio().map_or_else(|| ABSENT.to_owned(), figure), tone),
+            Cell::toned(change.ratio().map_or_else(|| ABSENT.to_owned(), ratio), tone),
             Cell::plain(change.p.map_or_else(|| ABSENT.to_owned(), figure)),
             Cell::plain(date(at.commit_unix_s)),
             Cell::plain(at.commit.clone()),
@@ -86,7 +86,19 @@ fn shown(machine: &MachineTrend) -> Vec<(&SeriesTrend, &Change)> {
 fn what(names: &Names<'_>, series: &SeriesTrend, change: &Change) -> String {
     let count = series.changes.len();
     let others = if count > 1 && !series.key.metric.is_timed() { format!(" (the last of {count} changes)") } else { String::new() };
-    format!("{}: {} to {}{others}", names.series(&series.key), figure(change.before), figure(change.after))
+    let shown = if series.key.metric.is_timed() { figure } else { exactly };
+    format!("{}: {} to {}{others}", names.series(&series.key), shown(change.before), shown(change.after))
+}
+
+/// With as many digits as show that it is not 1.
+fn ratio(ratio: f64) -> String {
+    let short = figure(ratio);
+    if short == "1.00" { format!("{ratio:.5}") } else { short }
+}
+
+/// A figure that no clock went into, to its last digit.
+fn exactly(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:e}") }
 }
 
 /// Which machine it is, and what was run there.
@@ -202,7 +214,7 @@ pub(crate) mod tests {
         let wanted = [
             "gate on machine m1, 2 cores 30 runs of 30 commits, made 2023-11-14 to 2023-12-13.",
             "Of 1 series of times (each the ratio to a baseline within one run) 1 changed; the chance that any is named which did not is 5 % at most.",
-            "Of 2 series that need no clock 1 changed.",
+            "Of 2 series that need no clock 1 changed. Ratios are after over before: more is worse.",
             "1.20 0.00100 2023-12-04 000000c10002 time-ratio of attention/flash on simd, precision=f32 n=256 over attention/dense on simd: 0.500",
             "0.909 – 2023-11-24 000000c0fff8 declared_bytes of attention/flash on simd, precision=f32 n=256: 1100 to 1000 (the last of 4 changes)",
         ];
@@ -211,6 +223,12 @@ pub(crate) mod tests {
         }
         let short = Screen::file().show(&document(&trend(&history()), 1));
         assert!(short.ends_with("and 1 more\n"), "{short}");
+    }
+
+    #[test]
+    fn small_changes_of_exact_figures_can_be_seen() {
+        assert_eq!([527_360.0, 1.25e-7, 0.0].map(exactly), ["527360", "1.25e-7", "0"]);
+        assert_eq!([1.000_121, 0.996, 1.2].map(ratio), ["1.00012", "0.996", "1.20"]);
     }
 
     #[test]
