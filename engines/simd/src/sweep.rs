@@ -8,6 +8,9 @@ use crate::vector::{Function, Vector};
 /// Accumulators of a fold: enough to hide the latency of an addition.
 const CHAINS: usize = 4;
 
+/// Vectors whose function is taken together: one alone is a chain of instructions too long for the processor to look past it at the next.
+const TOGETHER: usize = 2;
+
 /// A fold of a row, lane by lane.
 pub(crate) trait Fold<E>: Copy {
     /// What to begin with, and what stands for elements beyond the end: neither may change a result.
@@ -99,6 +102,19 @@ pub(crate) unsafe fn map_and_ask<V: Vector, F: Function<V::Element>, const ASK: 
     let mut at = 0;
     // SAFETY: all accesses are below `width`, by the caller's promise.
     unsafe {
+        while at + TOGETHER * V::LANES <= width {
+            let mut results = [V::zero(); TOGETHER];
+            for (place, result) in results.iter_mut().enumerate() {
+                if ASK {
+                    V::prefetch(ask.wrapping_add(at + place * V::LANES));
+                }
+                *result = function.of(V::load(x.add(at + place * V::LANES)));
+            }
+            for (place, result) in results.into_iter().enumerate() {
+                result.store(out.add(at + place * V::LANES));
+            }
+            at += TOGETHER * V::LANES;
+        }
         while at + V::LANES <= width {
             if ASK {
                 V::prefetch(ask.wrapping_add(at));
