@@ -289,7 +289,7 @@ fn csv() {
     let first: Vec<&str> = text.split("\r\n").take(2).collect();
     insta::assert_snapshot!(first.join("\n"), @r"
     run,schema,id,group,experiment,family,variant,engine,baseline,status,reason,stderr_tail,support,finished_unix_ms,elapsed_ns,median_ns,ci_low_ns,ci_high_ns,min_ns,p95_ns,samples,rejected,warmup_calls,prepare_ns,stop,flops,bytes,threads_used,isa,beside_id,beside_median_ns,beside_ci_low_ns,beside_ci_high_ns,beside_samples,weight_bytes,activation_bytes,scratch_bytes,state_bytes,allocator_peak_bytes,warm_allocations,high_water_bytes,device_peak_bytes,err_impl,err_impl_rel,tolerance_used,err_method,err_method_rel,cosine,error_ratio,divergence,top_1_agreement,nonfinite,rows_checked,rows_total,derive_ns,transform_parameters_before,transform_parameters_after,transform_bytes_before,transform_bytes_after,transform_error,match_mode,match_share,match_target,match_cost,steal_ns,load_average,involuntary_switches,frequency_khz,energy_j,instructions,cycles,cache_misses,machine,build,head_dim,n,precision,threads
-    run-1,5,g1-naive-dense,g1,attention-quick,attention,attention/dense,naive,true,ok,,,native,1700000000000,5,163840,162202,165478,155648,172032,11,1,3,77,converged,2560,32768,1,avx2,,,,,,0,32768,65536,0,98304,0,5242880,,1.25e-7,3e-8,0.25,2.5e-7,6e-8,0.9999995,1.5,,,0,64,128,,,,,,,,,,,,,,,,,,,machine1,build1,64,128,f32,1
+    run-1,6,g1-naive-dense,g1,attention-quick,attention,attention/dense,naive,true,ok,,,native,1700000000000,5,163840,162202,165478,155648,172032,11,1,3,77,converged,2560,32768,1,avx2,,,,,,0,32768,65536,0,98304,0,5242880,,1.25e-7,3e-8,0.25,2.5e-7,6e-8,0.9999995,1.5,,,0,64,128,,,,,,,,,,,,,,,,,,,machine1,build1,64,128,f32,1
     ");
 }
 

@@ -167,7 +167,7 @@ fn the_outputs_say_the_same_in_four_ways() {
     assert!(text.contains("\nnote: a note\n") && text.ends_with("regressed: 1 regressed, 1 improved, 1 pass of 3 cells\n"), "{text}");
     let markdown = outputs::markdown(&findings);
     assert!(
-        markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.19") && markdown.contains("1 cell passed"),
+        markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.20") && markdown.contains("1 cell passed"),
         "{markdown}"
     );
     let json = outputs::json(&findings);
