@@ -103,14 +103,16 @@ test-sanitized *FILTER:
 bench-kernels *FILTER:
     {{ build }}
     folder="${CARGO_TARGET_DIR:-target}/criterion-kernels"; rm -rf "$folder"; mkdir -p "$folder"; folder=$(realpath "$folder"); \
+    most=$(( $(nproc) < 2 ? 1 : 2 )); ceilings=(); \
     probe() { \
-        for threads in 1 2; do {{ crossover }} probe --threads "$threads" --json > "$folder/$1-$threads.json"; done; \
+        for threads in $(seq "$most"); do \
+            {{ crossover }} probe --threads "$threads" --json > "$folder/$1-$threads.json"; ceilings+=(--ceilings "$folder/$1-$threads.json"); \
+        done; \
     }; \
     probe before; \
     CRITERION_HOME="$folder" cargo bench --profile release --workspace --bench primitives -- "$@"; \
     probe after; \
-    {{ crossover }} import criterion "$folder" --here --ceilings "$folder/before-1.json" --ceilings "$folder/before-2.json" \
-        --ceilings "$folder/after-1.json" --ceilings "$folder/after-2.json"
+    {{ crossover }} import criterion "$folder" --here "${ceilings[@]}"
 
 # Build the GPU worker, the command and the GPU's conformance suite into target-cuda/gpu: needs nvcc 13.0 below CUDA_HOME, but no GPU
 build-cuda: cuda-environment

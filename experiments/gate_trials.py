@@ -68,10 +68,15 @@ TRIALS = {
 NAMES = [*TRIALS, FAULTS]
 
 
+def clean_environment():
+    """Without what somebody may have planted before."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CROSSOVER_PLANTED_")}
+
+
 def told_by_exact_gate(programs, worker, fault):
     """What the exact gate says of errors; other changes come of the mutants' way over the host."""
     command = [programs / "crossover", "gate", "--exact", "--json", "--head-worker", worker, "--filter", 'engine == "naive"']
-    done = subprocess.run(command, env={**os.environ, "CROSSOVER_PLANTED_FAULT": fault}, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, env={**clean_environment(), "CROSSOVER_PLANTED_FAULT": fault}, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(map(str, command))} with {fault} exited with {done.returncode}")
     errors = ("became wrong", "became failed", "its error grew")
@@ -81,6 +86,8 @@ def told_by_exact_gate(programs, worker, fault):
 def attempt_faults(programs):
     worker = programs / "crossover-worker-planted"
     listed = subprocess.run([worker, "faults"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    if not listed:
+        raise RuntimeError(f"{worker} has no faults to plant")
     missed, alarms, took, real = [], 0, 0.0, 0
     for line in listed:
         fault, operation = line.split("\t")
@@ -103,8 +110,9 @@ def attempt_faults(programs):
 
 @contextlib.contextmanager
 def busy(count):
-    """Processes that compute until the end of the block."""
-    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    """Processes that compute until the end of the block, or of this process."""
+    program = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(10**6): pass"
+    hogs = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(count)]
     try:
         yield
     finally:
@@ -114,8 +122,7 @@ def busy(count):
 
 
 def gate(programs, head, trial, seed, filters):
-    environment = dict(os.environ)
-    environment.pop("CROSSOVER_PLANTED_WORK", None)
+    environment = clean_environment()
     if trial.work is not None:
         environment["CROSSOVER_PLANTED_WORK"] = str(trial.work)
     command = [programs / "crossover", "gate", "--json", "--seed", str(seed), "--base-worker", programs / "crossover-worker", "--head-worker", head]
@@ -177,10 +184,15 @@ def splice(path, rows):
     begin, end = (text.find(marker) for marker in MARKERS)
     if begin < 0 or end < begin:
         raise RuntimeError(f"{path} has not the markers {MARKERS[0]} and {MARKERS[1]}")
-    old = [line for line in text[begin:end].splitlines() if line.startswith("| ")]
+    old = [line for line in text[begin:end].splitlines() if line.startswith("| ") and line != HEAD[0]]
     kept = {line[2:].split(":", 1)[0]: line for line in old + rows}
-    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in NAMES if name in kept), "", f"Measured on {machine()}.", ""]
-    path.write_text(text[:begin] + "\n".join(lines) + text[end:], encoding="utf-8")
+    measured = f"Measured on {machine()}."
+    if old and measured not in text[begin:end]:
+        raise RuntimeError(f"{path} has rows of another machine: measure all trials, with the old table removed")
+    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in NAMES if name in kept), "", measured, ""]
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text[:begin] + "\n".join(lines) + text[end:], encoding="utf-8")
+    unfinished.replace(path)
 
 
 def main():
@@ -191,6 +203,8 @@ def main():
     parser.add_argument("--filter", action="append", default=[], help="which cells of the experiment `gate`")
     parser.add_argument("--write", type=pathlib.Path, help="the file whose table gets the rows")
     arguments = parser.parse_args()
+    if arguments.comparisons is not None and arguments.comparisons < 1:
+        parser.error("--comparisons: at least one")
     names = arguments.trials.split(",")
     for name in names:
         if name not in NAMES:
@@ -208,7 +222,7 @@ def main():
                 bad.append(name)
             if arguments.write:
                 splice(arguments.write, rows)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print("\n".join(HEAD + rows))

@@ -14,6 +14,8 @@ use crate::pictures;
 
 /// Lists the files of the report, so that the next one in the same folder knows what is its own.
 const OWN_FILES: &str = ".files";
+/// Its first line: a list of that name without it is somebody else's.
+const HEADING: &str = "# The files of a Crossover report; the next one here replaces them.";
 
 /// Where a report goes.
 pub(crate) struct OutFolder<'a> {
@@ -28,7 +30,7 @@ impl<'a> OutFolder<'a> {
     /// Writes all files, each whole or not at all, and removes those of an earlier report in the same folder that this one does not have: a document
     /// of a family that is gone would look like one of this report's. Returns what was removed.
     pub(crate) fn write(&self, files: &BTreeMap<String, &str>) -> Result<Vec<String>> {
-        let earlier = self.listed();
+        let earlier = self.listed()?;
         // Before anything is written.
         self.refuse_foreign(files, &earlier)?;
         make(self.path)?;
@@ -46,15 +48,23 @@ impl<'a> OutFolder<'a> {
     }
 
     fn list<'n>(&self, names: impl Iterator<Item = &'n String>) -> Result<()> {
-        let lines: String = names.collect::<BTreeSet<_>>().into_iter().map(|name| format!("{name}\n")).collect();
-        Ok(write_atomically(&self.path.join(OWN_FILES), lines.as_bytes())?)
+        let names: String = names.collect::<BTreeSet<_>>().into_iter().map(|name| format!("{name}\n")).collect();
+        Ok(write_atomically(&self.path.join(OWN_FILES), format!("{HEADING}\n{names}").as_bytes())?)
     }
 
     /// The files that an earlier report says are its own; none outside its folder.
-    fn listed(&self) -> BTreeSet<String> {
+    fn listed(&self) -> Result<BTreeSet<String>> {
         let is_inside = |file: &&str| Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
-        let text = fs::read_to_string(self.path.join(OWN_FILES)).unwrap_or_default();
-        text.lines().filter(|file| !file.is_empty()).filter(is_inside).map(str::to_owned).collect()
+        let path = self.path.join(OWN_FILES);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(source) => return Err(ReportError::OutFolder { path, source }),
+        };
+        let Some(names) = text.strip_prefix(HEADING) else {
+            return Err(ReportError::Foreign { folder: self.path.to_owned(), files: vec![OWN_FILES.into()] });
+        };
+        Ok(names.lines().filter(|file| !file.is_empty()).filter(is_inside).map(str::to_owned).collect())
     }
 
     fn refuse_foreign(&self, files: &BTreeMap<String, &str>, own: &BTreeSet<String>) -> Result<()> {

@@ -108,7 +108,7 @@ fn bring_up_to_date(folder: &RunFolder, notes: &mut Vec<String>) -> Result<bool>
         // Not by the files' times: those of a copied folder say nothing.
         (true, Some(length)) if source.bytes == Some(length) => {
             // What was left out of them is told by every command, and not only by the one that made them.
-            if !source.is_whole {
+            if source.is_whole != Some(true) {
                 note_recovery(&read_index(&folder.journal_path())?.recovery, &resume, notes);
             }
         }

@@ -103,8 +103,8 @@ pub(crate) fn rows(path: &Path) -> Result<u64> {
 pub(crate) struct Source {
     /// How long it was; tables of a layout before 5 do not say.
     pub(crate) bytes: Option<u64>,
-    /// False where a line of it was left out.
-    pub(crate) is_whole: bool,
+    /// False where a line of it was left out; tables from before this was told do not say.
+    pub(crate) is_whole: Option<bool>,
 }
 
 /// What a table's footer tells of its journal.
@@ -113,7 +113,7 @@ pub(crate) fn source(path: &Path) -> Result<Source> {
     let metadata = reader.get_metadata().map_err(ReportError::table(path))?;
     let value = |key: &str| metadata.key_value_metadata.iter().flatten().find(|entry| entry.key == key)?.value.as_deref();
     let bytes = value("crossover.journal_bytes").and_then(|bytes| bytes.parse().ok());
-    Ok(Source { bytes, is_whole: value("crossover.journal_whole") != Some("false") })
+    Ok(Source { bytes, is_whole: value("crossover.journal_whole").map(|told| told == "true") })
 }
 
 /// Reads the footer and refuses what this program would misread.

@@ -3,7 +3,7 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crossover_core::axes::AxisValue;
@@ -88,7 +88,12 @@ fn what_an_earlier_report_left_in_the_folder_goes_and_what_is_not_its_own_stays(
     assert!(!removed.iter().any(|file| file == "cells.csv" || file.contains("own-notes")), "{removed:?}");
     assert!(!family.exists() && !out.join("pictures").exists() && !out.join("index.html").exists());
     assert!(out.join("cells.csv").exists() && out.join("own-notes.md").exists() && outside.exists());
-    assert!(fs::read_to_string(&list).unwrap().lines().all(|file| out.join(file).exists()));
+    assert!(fs::read_to_string(&list).unwrap().lines().skip(1).all(|file| out.join(file).exists()));
+    // A list without the first line of ours is somebody else's, whatever it names.
+    fs::write(&list, "own-notes.md\n").unwrap();
+    let error = write_report(&[folder.path().join("run")], &out, ALL, None).unwrap_err();
+    assert!(matches!(&error, ReportError::Foreign { files, .. } if files == &[PathBuf::from(".files")]), "{error}");
+    assert!(out.join("own-notes.md").exists());
 }
 
 #[test]

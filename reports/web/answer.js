@@ -126,7 +126,11 @@
     const row = (line) => el("tr", {}, columns.map(([heading, of, isFigure, few]) => el("td", { class: isFigure ? "figure" : false, "data-label": few ?? heading }, of(line))));
     const rows = [];
     for (const [at, line] of told.entries()) {
-      if (isFarOff(line) && (at === 0 || !isFarOff(told[at - 1]))) rows.push(across("apart", "Faster too, but more than 10 % off on these inputs; the smallest error first"));
+      // What pays stands first and needs no words; what does not is told apart, and why.
+      const apart = text("standing", line);
+      if (!pays(line) && (at === 0 || text("standing", told[at - 1]) !== apart)) {
+        rows.push(across("apart", apart === "far-off" ? "Faster too, but more than 10 % off on these inputs; the smallest error first" : "Not shown to be faster from any size on"));
+      }
       rows.push(row(line));
     }
     return el("tbody", {}, across("family", count, more), rows);
@@ -164,7 +168,7 @@
     const columns = COLUMNS.filter(([heading]) => heading !== "engine" || several);
     const head = el("thead", {}, el("tr", {}, columns.map(([heading, , isFigure]) => el("th", { scope: "col", class: isFigure ? "figure" : false }, heading))));
     replace("answer-body",
-      el("p", { class: "bar" }, el("label", {}, "Show ", choice("verdict", SHOWN, wanted)), el("label", {}, "on ", choice("engines", ENGINES, state.engines ?? ENGINES[0][0])), "one line a variant, as in the summary"),
+      el("p", { class: "bar" }, el("label", {}, "Show ", choice("verdict", SHOWN, wanted)), el("label", {}, "on ", choice("engines", ENGINES, state.engines ?? ENGINES[0][0])), wanted === "pays" ? "one line a variant, as in the summary" : "one line a curve"),
       all.length === 0 ? el("p", {}, "No curve with these filters: no variant of theirs was measured beside a baseline at two sizes or more.")
         : el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "answer-title" }, el("table", {}, head, all.map((family) => part(family, wanted, columns)))),
       el("details", {}, el("summary", {}, "How to read this"), el("p", {}, ABOUT, floors(), "Emulated cells are not ranked.")));

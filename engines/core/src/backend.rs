@@ -320,7 +320,7 @@ pub trait TransformerBackend: Sized + 'static {
         compose::fused::softmax_top_k(self, x, values, indices, scratch)
     }
 
-    /// -log softmax(x W^T)[target] of each row: x [.., inputs], targets [..] as i32, out [..]. W comes in tiles of the vocabulary, one after
+    /// `-log softmax(x W^T)[target]` of each row: x [.., inputs], targets [..] as i32, out [..]. W comes in tiles of the vocabulary, one after
     /// the other, that may be of different sizes; more than the logits of one tile never stand in memory, and these in `logits`
     /// [.., at least the widest tile], in the compute type, whose values are unspecified afterwards. How many words are held at once is
     /// thus the caller's choice, up to all (one tile). Across tiles it is a running maximum and a rescaled sum (Milakov and Gimelshein,

@@ -328,10 +328,10 @@ pub struct GateArgs {
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub build: Vec<String>,
     /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines; as text or --json
-    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget"])]
+    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget", "min_effect", "seed"])]
     pub exact: bool,
     /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind
-    #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget"])]
+    #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget", "min_effect", "seed"])]
     pub instructions: bool,
     /// Write the exact baseline anew; the reason is kept beside it
     #[arg(long, value_name = "REASON", requires = "exact")]

@@ -187,6 +187,20 @@ fn a_head_that_lost_a_cell_regressed_and_one_that_does_not_start_is_no_verdict()
 }
 
 #[test]
+fn without_valgrind_nothing_is_counted_and_that_is_no_pass() {
+    let repository = Repository::new("");
+    let nothing = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let gate = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crossover"));
+        command.args(["gate", "--instructions", "--base-worker", WORKER]).args(arguments).current_dir(repository.folder.path());
+        command.env("CROSSOVER_WORKER", WORKER).env("PATH", nothing.path()).stdin(Stdio::null()).output().unwrap()
+    };
+    expect(&gate(&[]), 4, &["inconclusive: nothing was counted", "valgrind cannot be started", "install it"]);
+    expect(&gate(&["--json"]), 4, &["\"verdict\": \"inconclusive\"", "\"paths\": []"]);
+    expect(&gate(&["--exact"]), 2, &["cannot be used with"]);
+}
+
+#[test]
 fn baselines_that_are_missing_damaged_or_of_another_machine() {
     let repository = Repository::new("");
     let exact = |arguments: &[&str]| repository.gate(&[&["--exact"], arguments].concat());

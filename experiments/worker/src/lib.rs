@@ -1,8 +1,8 @@
 //! The worker process: runs one cell on one of our engines.
 //!
 //! Without a subcommand it speaks the worker protocol on stdin and stdout (`experiments/PROTOCOL.md`). The order of the modules is the
-//! order of a cell's life: [`serve`] reads requests, [`session`] keeps the prepared cell, [`dispatch`] finds engine and variant,
-//! [`timing`] measures (beside the [`instruments`]), [`memory`] accounts. [`apply`] and [`probe`] are the two jobs that are not cells.
+//! order of a cell's life: `serve` reads requests, `session` keeps the prepared cell, `dispatch` finds engine and variant,
+//! `timing` measures (beside the `instruments`), `memory` accounts. `apply` and `probe` are the two jobs that are not cells.
 
 mod allocator;
 mod apply;

@@ -55,9 +55,11 @@ fn manifests(folder: &Path) -> Vec<(PathBuf, Machine)> {
     listed(folder).into_iter().filter_map(read).collect()
 }
 
-/// What is in a folder, by name; nothing where it is none.
+/// What is in a folder, by name; nothing where it is none. Hidden is what a killed writer left.
 fn listed(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let shown = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    let mut paths: Vec<PathBuf> = shown.map(|entry| entry.path()).collect();
     paths.sort();
     paths
 }

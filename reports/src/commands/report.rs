@@ -71,7 +71,9 @@ fn make(arguments: &Arguments) -> Result<Outcome> {
 fn trend_page(arguments: &Arguments) -> Result<(Option<Page>, Option<String>)> {
     let of = |path: &Path| trend::page(&trend::read(path)?);
     if let Some(named) = &arguments.history {
-        return Ok((of(named)?, None));
+        let page = of(named)?;
+        let silence = page.is_none().then(|| format!("no page on the trend: no machine of {} has two commits", named.display()));
+        return Ok((page, silence));
     }
     match arguments.project.as_ref().map(|project| project.join(HISTORY)).filter(|path| path.exists()) {
         None => Ok((None, None)),

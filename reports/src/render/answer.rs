@@ -122,12 +122,15 @@ fn table(frame: &DataFrame, context: &Context<'_>, rows: &[usize], document: &st
     let mut out = String::new();
     if !shown.is_empty() {
         out += &lines(frame, context, &shown)?;
-        out += if shown.iter().any(|row| has_own.get(*row) == Some(true)) { ANOTHER } else { "" };
         out.push('\n');
     }
     if !far_off.is_empty() {
         out += FASTER_AND_WRONG;
         out += &lines(frame, context, &far_off)?;
+        out.push('\n');
+    }
+    if shown.iter().chain(&far_off).any(|row| has_own.get(*row) == Some(true)) {
+        out += ANOTHER.trim_start_matches('\n');
         out.push('\n');
     }
     let winners = ordered.iter().filter(|(_, standing)| standing.pays()).count();

@@ -14,7 +14,9 @@ use crate::text::markdown::{counted, name};
 pub(crate) fn files(cells: &DataFrame) -> PolarsResult<Vec<(String, String)>> {
     let families: BTreeSet<&str> = cells.texts("family")?.iter().flatten().collect();
     let plain = |family: &str| !family.is_empty() && family.len() <= 40 && family.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    let file = |(place, family): (usize, &str)| match plain(family) && family != "summary" {
+    // Names of documents that are no family's.
+    let is_taken = |file: &str| file == "summary.md" || file == crate::trend::FILE;
+    let file = |(place, family): (usize, &str)| match plain(family) && !is_taken(&format!("{family}.md")) {
         true => (family.to_owned(), format!("{family}.md")),
         // Digits are in no plain name, so that the two kinds never meet.
         false => (family.to_owned(), format!("family-{}.md", place + 1)),

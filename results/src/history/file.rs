@@ -1,6 +1,6 @@
 //! Reading the history, and adding to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -82,12 +82,16 @@ fn name(line: &Line) -> Name<'_> {
     (&line.key, line.run_unix_ms)
 }
 
-/// The line of the file from which on the run is there, whole and the same.
+/// The line of the file from which on the run is there, whole and the same: every line of it, and no other.
 fn known_already(path: &Path, known: &[(u64, Line)], lines: &[Line]) -> Result<Option<u64>> {
     let by_name: HashMap<Name<'_>, &(u64, Line)> = known.iter().map(|entry| (name(&entry.1), entry)).collect();
     let runs = |line: &Line| (line.key.place.clone(), line.run_unix_ms);
     let Some(first) = lines.first() else { return Ok(None) };
-    let Some((at, there)) = known.iter().find(|(_, line)| runs(line) == runs(first)) else { return Ok(None) };
+    // A joined run is of several experiments, of which the file may have one alone.
+    let mut own: Vec<_> = lines.iter().map(runs).collect();
+    own.dedup();
+    let mut recorded = known.iter().filter(|(_, line)| own.contains(&runs(line)));
+    let Some((at, there)) = recorded.next() else { return Ok(None) };
     let refuse = |line: u64, message: String| Err(StoreError::HistoryHasRun { path: path.to_owned(), line, message });
     if there.commit != first.commit {
         return refuse(*at, format!("as one of commit {}, and not of {}", there.commit, first.commit));
@@ -101,7 +105,13 @@ fn known_already(path: &Path, known: &[(u64, Line)], lines: &[Line]) -> Result<O
             }
         }
     }
-    Ok(Some(*at))
+    let names: HashSet<Name<'_>> = lines.iter().map(name).collect();
+    match recorded.find(|(_, line)| !names.contains(&name(line))) {
+        Some((at, gone)) => {
+            refuse(*at, format!("with {} of {} on {}, which it has no more", gone.key.metric, gone.key.variant, gone.key.engine))
+        }
+        None => Ok(Some(*at)),
+    }
 }
 
 /// Every line with its number in the file.

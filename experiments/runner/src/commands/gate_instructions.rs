@@ -1,22 +1,24 @@
 //! `crossover gate --instructions`: what two builds execute, counted under callgrind.
 
 use std::path::Path;
-use std::process::{Command as Process, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use crossover_protocol::text::tell;
 use serde_json::json;
 
 use crate::cli::GateArgs;
 use crate::definition;
+use crate::errors::bad_input;
 use crate::gate::builds::{COMMAND, WORKER};
 use crate::gate::instructions::{self, Command, Counted, Limits, Programs};
 use crate::gate::outputs;
 use crate::gate::verdict::{Verdict, overall};
 use crate::paths;
 use crate::plan::{Plan, PlannedCell};
+use crate::worker::process::adopt_orphans;
 
 use super::gate::base_worker;
 use super::run::Interrupt;
@@ -44,30 +46,46 @@ pub(super) fn instructions(args: &GateArgs) -> Result<ExitCode> {
     expect_cells(&plan)?;
     let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).filter(|cell| cell.unfit.is_none()).collect();
     let interrupt = Interrupt::listen()?;
+    adopt_orphans();
     let mut notes = Vec::new();
     let head = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
     let (base, base_told) = base_worker(args, &[WORKER, COMMAND], &mut notes)?;
     let builds = [Programs::beside(base), Programs::beside(head)];
     let limits = Limits { deadline: DEADLINE, stops: &|| interrupt.flag.load(Ordering::Relaxed) };
+    // Cells that were chosen are meant alone.
+    let is_whole = args.experiment.is_none() && args.selection.filter.is_empty() && args.selection.set.is_empty();
+    let paths = interrupt.gently(|| count(&cells, is_whole, &builds, &limits, &mut notes))?;
+    if (limits.stops)() {
+        return Ok(interrupt.exit_code());
+    }
+    if paths.iter().all(|path| path.ratio().is_none() && path.verdict() == Verdict::Pass) {
+        return Err(bad_input(format!("base and head have no cell of {} in common that can be counted", definition.name)));
+    }
+    say(args, &base_told, &paths, &notes)
+}
+
+fn count(
+    cells: &[PlannedCell],
+    is_whole: bool,
+    builds: &[Programs; 2],
+    limits: &Limits<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Counted>> {
     let mut paths = Vec::with_capacity(cells.len() + 2);
     for (done, cell) in cells.iter().enumerate() {
         if (limits.stops)() {
-            return Ok(interrupt.exit_code());
+            return Ok(paths);
         }
         if done % 10 == 0 {
             tell(&format!("counting: {done} of {}", counted(cells.len() as u64, "cell")));
         }
-        paths.push(instructions::cell(name(cell), &cell.wire(), &builds, &limits));
+        paths.push(instructions::cell(name(cell), &cell.wire(), builds, limits));
     }
-    // Cells that were chosen are meant alone.
-    if args.experiment.is_none() && args.selection.filter.is_empty() && args.selection.set.is_empty() {
+    if is_whole {
         tell("counting: the planner and the aggregation");
-        paths.extend(whole_commands(&builds, &limits, &mut notes)?);
+        paths.extend(whole_commands(builds, limits, notes)?);
     }
-    if (limits.stops)() {
-        return Ok(interrupt.exit_code());
-    }
-    say(args, &base_told, &paths, &notes)
+    Ok(paths)
 }
 
 fn name(cell: &PlannedCell) -> String {
@@ -83,25 +101,26 @@ fn whole_commands(builds: &[Programs; 2], limits: &Limits<'_>, notes: &mut Vec<S
     let mut found = vec![instructions::command(&planner, builds, limits)];
     let folder = tempfile::tempdir()?;
     let run = folder.path().join("run");
-    match small_run(&builds[0], &run) {
+    match small_run(&builds[0], &run, limits) {
         Ok(()) => {
             let arguments = ["merge".to_owned(), run.display().to_string(), "--out".to_owned(), "OUT".to_owned()].into();
             found.push(instructions::command(&Command { name: "crossover merge (a run of `smoke`)", arguments }, builds, limits));
         }
-        Err(why) => notes.push(format!("the aggregation was not counted: {why}")),
+        Err(error) => notes.push(format!("the aggregation was not counted: {error:#}")),
     }
     Ok(found)
 }
 
-fn small_run(programs: &Programs, out: &Path) -> Result<(), String> {
-    let command = programs.command.as_ref().ok_or("there is no `crossover` beside base's worker")?;
-    let mut run = Process::new(command);
-    run.args(["run", "smoke", "--out"]).arg(out).env("CROSSOVER_WORKER", &programs.worker);
-    let output = run.stdin(Stdio::null()).output().map_err(|error| format!("{} cannot be started: {error}", command.display()))?;
+fn small_run(programs: &Programs, out: &Path, limits: &Limits<'_>) -> Result<()> {
+    let command = programs.command.as_ref().context("there is no `crossover` beside base's worker")?;
+    let mut run = instructions::dying_with_us(&programs.worker);
+    run.arg(command).args(["run", "smoke", "--out"]).arg(out).env("CROSSOVER_WORKER", &programs.worker);
+    let mut child = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let status = instructions::wait(&mut child, limits)?;
     // 1 is a finding about a cell: the journal is there all the same.
-    match output.status.code() {
+    match status.code() {
         Some(0 | 1) => Ok(()),
-        _ => Err(format!("base's `crossover run smoke` ended with {}", output.status)),
+        _ => bail!("base's `crossover run smoke` ended with {status}"),
     }
 }
 

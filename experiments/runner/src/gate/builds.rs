@@ -86,15 +86,26 @@ impl<'a> Repository<'a> {
 
     /// Files with changes that no commit has, but for this one.
     pub fn changed_but(&self, but: &Path) -> Result<Vec<String>> {
-        let listed = text(&self.git(["diff", "--name-only", "--no-renames", "HEAD"])?.stdout);
-        let top = PathBuf::from(text(&self.git(["rev-parse", "--show-toplevel"])?.stdout));
+        let listed = self.told(["-c", "core.quotePath=false", "diff", "--name-only", "--no-renames", "HEAD"])?;
+        let top = PathBuf::from(self.told(["rev-parse", "--show-toplevel"])?);
         let is_other = |file: &&str| std::path::absolute(top.join(file)).ok() != std::path::absolute(but).ok();
         Ok(listed.lines().filter(is_other).map(str::to_owned).collect())
     }
 
     /// Are there changes that no commit has?
     pub fn is_dirty(&self) -> Result<bool> {
-        Ok(!self.git(["status", "--porcelain", "--untracked-files=no"])?.stdout.is_empty())
+        Ok(!self.told(["status", "--porcelain", "--untracked-files=no"])?.is_empty())
+    }
+
+    /// What git says, where it succeeds.
+    fn told<const N: usize>(&self, arguments: [&str; N]) -> Result<String> {
+        let output = self.git(arguments)?;
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => {
+                Err(environment(format!("git {} fails in {}:\n{}", arguments.join(" "), self.root.display(), last_lines(&output.stderr))))
+            }
+        }
     }
 
     /// The worker of a revision, with these programs beside it: those that are there already, else built. `flags` go to cargo.

@@ -182,6 +182,9 @@ fn changes_of(before: &Row, now: &Row) -> Vec<(Verdict, String)> {
     {
         changes.push((Verdict::Regressed, format!("its error grew from {then:.3e} to {error:.3e}")));
     }
+    if before.err_impl.is_some() && now.err_impl.is_none() && before.support == now.support {
+        changes.push((Verdict::Regressed, "its error is not told any more".to_owned()));
+    }
     let counts: [(&str, Count); 3] = [
         ("declared bytes", |row| row.declared_bytes),
         ("allocations of a warm call", |row| row.warm_allocations),
@@ -282,6 +285,7 @@ mod tests {
             of(Row { warm_allocations: None, ..row("a") }),
             ["regressed: allocations of a warm call were 0, and are not told any more"]
         );
+        assert_eq!(of(Row { err_impl: None, ..row("a") }), ["regressed: its error is not told any more"]);
         assert_eq!(of(Row { flops: Some(4000), ..row("a") }), ["improved: operations fell from 5000 to 4000"]);
         for (support, verdict) in
             [("composed", "regressed"), ("emulated", "regressed"), ("unsupported", "regressed"), ("wrong", "regressed")]

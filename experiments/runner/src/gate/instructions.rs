@@ -18,7 +18,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use crossover_protocol::{Cell, PROTOCOL_VERSION, ReadLine, Request, Response, SupportLevel, read_message};
+use crossover_protocol::{Cell, FailureKind, PROTOCOL_VERSION, ReadLine, Request, Response, SupportLevel, read_message};
 
 use super::verdict::Verdict;
 
@@ -68,13 +68,42 @@ pub struct Count {
     pub isa: String,
 }
 
+/// Why there is no count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uncounted {
+    /// The build does not have it: an unknown variant, an engine that says no.
+    Absent(String),
+    /// It was not to be had: no end in time, a program that does not run under valgrind.
+    Failed(String),
+}
+
+impl Uncounted {
+    fn of(error: &anyhow::Error) -> Self {
+        match error.downcast_ref::<Refusal>() {
+            Some(Refusal(why)) => Self::Absent(why.clone()),
+            None => Self::Failed(format!("{error:#}")),
+        }
+    }
+
+    fn why(&self) -> &str {
+        match self {
+            Self::Absent(why) | Self::Failed(why) => why,
+        }
+    }
+}
+
+/// A worker's no.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
 /// What became of one cell or command.
 #[derive(Debug, Clone)]
 pub struct Counted {
     /// In words.
     pub name: String,
     /// Base's and head's counts, or why there is none.
-    pub counts: [Result<Count, String>; 2],
+    pub counts: [Result<Count, Uncounted>; 2],
     /// Growth beyond this share is a regression.
     pub tolerated: f64,
 }
@@ -96,10 +125,10 @@ impl Counted {
             (Some(ratio), _) if ratio > 1.0 + self.tolerated => Verdict::Regressed,
             (Some(ratio), _) if ratio < 1.0 - self.tolerated => Verdict::Improved,
             (Some(_), _) => Verdict::Pass,
-            (None, [Ok(_), Err(_)]) => Verdict::Regressed,
+            (None, [Ok(_), Err(Uncounted::Absent(_))]) => Verdict::Regressed,
             // New in head, or in neither.
-            (None, [Err(_), _]) => Verdict::Pass,
-            (None, [Ok(_), Ok(_)]) => Verdict::Inconclusive,
+            (None, [Err(Uncounted::Absent(_)), Ok(_) | Err(Uncounted::Absent(_))]) => Verdict::Pass,
+            (None, _) => Verdict::Inconclusive,
         }
     }
 
@@ -113,9 +142,10 @@ impl Counted {
                     format!("base computed it with {}, head with {}: counts of two instruction sets are not compared", base.isa, head.isa)
                 }
             },
-            [Ok(_), Err(why)] => format!("base can be counted, head cannot: {why}"),
-            [Err(why), Ok(_)] => format!("new: base cannot be counted ({why})"),
-            [Err(_), Err(why)] => format!("neither can be counted: {why}"),
+            [Ok(_), Err(head)] => format!("base can be counted, head cannot: {}", head.why()),
+            [Err(Uncounted::Absent(why)), Ok(_)] => format!("new: base does not have it ({why})"),
+            [Err(base), Ok(_)] => format!("head can be counted, base cannot: {}", base.why()),
+            [Err(_), Err(head)] => format!("neither can be counted: {}", head.why()),
         }
     }
 }
@@ -132,7 +162,7 @@ pub fn missing() -> Option<String> {
 
 /// Counts a cell in both builds.
 pub fn cell(name: String, cell: &Cell, builds: &[Programs; 2], limits: &Limits<'_>) -> Counted {
-    let counts = [0, 1].map(|side| cell_count(cell, &builds[side].worker, limits).map_err(|error| format!("{error:#}")));
+    let counts = [0, 1].map(|side| cell_count(cell, &builds[side].worker, limits).map_err(|error| Uncounted::of(&error)));
     Counted { name, counts, tolerated: CELL_TOLERATED }
 }
 
@@ -147,13 +177,13 @@ pub fn command(command: &Command, builds: &[Programs; 2], limits: &Limits<'_>) -
                 "OUT" => folder.path().join("out").into_os_string(),
                 given => given.into(),
             });
-            let mut process = callgrind(folder.path());
+            let mut process = callgrind(&programs.worker, folder.path());
             process.arg(path).args(arguments).env("CROSSOVER_WORKER", &programs.worker);
             counts.push(run(process, folder.path(), &[], limits)?.0);
         }
         Ok(Count { instructions: counts.into_iter().min().unwrap_or_default(), isa: String::new() })
     };
-    let counts = [0, 1].map(|side| count(&builds[side]).map_err(|error| format!("{error:#}")));
+    let counts = [0, 1].map(|side| count(&builds[side]).map_err(|error| Uncounted::of(&error)));
     Counted { name: command.name.to_owned(), counts, tolerated: COMMAND_TOLERATED }
 }
 
@@ -177,7 +207,7 @@ fn cell_count(cell: &Cell, worker: &Path, limits: &Limits<'_>) -> Result<Count> 
             Request::Quit {},
         ];
         let lines = requests.iter().map(|request| Ok(serde_json::to_string(request)? + "\n")).collect::<Result<String>>()?;
-        let mut process = callgrind(folder.path());
+        let mut process = callgrind(worker, folder.path());
         process.arg(worker).env("RAYON_NUM_THREADS", "1");
         let (instructions, said) = run(process, folder.path(), lines.as_bytes(), limits)?;
         *total = instructions;
@@ -197,22 +227,33 @@ fn instruction_set(said: &[u8]) -> Result<String> {
                 bail!("it speaks protocol version {}, this program speaks {PROTOCOL_VERSION}", hello.protocol)
             }
             Response::Prepared(prepared) if prepared.support == SupportLevel::Emulated => {
-                bail!("it is computed in another precision than asked")
+                bail!(Refusal("it is computed in another precision than asked".to_owned()))
             }
             Response::Prepared(prepared) => isa = Some(prepared.isa),
             Response::Measured(_) => was_measured = true,
-            Response::Failed(fault) => bail!("{}", fault.message),
+            Response::Failed(fault) => match fault.kind {
+                FailureKind::Unsupported | FailureKind::BadRequest => bail!(Refusal(fault.message)),
+                _ => bail!("{}", fault.message),
+            },
             _ => {}
         }
     }
     isa.filter(|_| was_measured).context("it did not answer all requests")
 }
 
-fn callgrind(folder: &Path) -> Process {
-    let mut process = Process::new("valgrind");
+/// Valgrind, as which the worker goes on: so it dies with this process, whatever ends that.
+fn callgrind(worker: &Path, folder: &Path) -> Process {
+    let mut process = dying_with_us(worker);
     let mut out = std::ffi::OsString::from("--callgrind-out-file=");
     out.push(folder.join("counts"));
-    process.args(["--tool=callgrind", "-q"]).arg(out).arg("--");
+    process.args(["valgrind", "--tool=callgrind", "-q"]).arg(out).arg("--");
+    process
+}
+
+/// A process that the kernel ends when this one ends; its program and arguments are to follow.
+pub fn dying_with_us(worker: &Path) -> Process {
+    let mut process = Process::new(worker);
+    process.args(["exec", "--"]);
     process
 }
 
@@ -239,7 +280,8 @@ fn run(mut process: Process, folder: &Path, input: &[u8], limits: &Limits<'_>) -
     Ok((total(&counts)?, std::fs::read(&out)?))
 }
 
-fn wait(child: &mut Child, limits: &Limits<'_>) -> Result<std::process::ExitStatus> {
+/// Waits for the end of a process, or ends it.
+pub fn wait(child: &mut Child, limits: &Limits<'_>) -> Result<std::process::ExitStatus> {
     let began = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
@@ -265,25 +307,29 @@ fn total(counts: &str) -> Result<u64> {
 mod tests {
     use super::*;
 
-    fn counted(base: Result<(u64, &str), &str>, head: Result<(u64, &str), &str>) -> Counted {
-        let count = |given: Result<(u64, &str), &str>| match given {
-            Ok((instructions, isa)) => Ok(Count { instructions, isa: isa.into() }),
-            Err(why) => Err(why.to_owned()),
-        };
+    type Given<'a> = Result<(u64, &'a str), Uncounted>;
+
+    fn counted(base: Given<'_>, head: Given<'_>) -> Counted {
+        let count = |given: Given<'_>| given.map(|(instructions, isa)| Count { instructions, isa: isa.into() });
         Counted { name: "x".into(), counts: [count(base), count(head)], tolerated: 0.01 }
     }
 
     #[test]
     fn each_verdict_and_what_is_said_of_it() {
+        let absent = |why: &str| Err(Uncounted::Absent(why.to_owned()));
+        let failed = |why: &str| Err(Uncounted::Failed(why.to_owned()));
         for (base, head, verdict, said) in [
             (Ok((1000, "avx2")), Ok((1010, "avx2")), Verdict::Pass, "1000 to 1010 instructions, +1.00 %"),
             (Ok((1000, "avx2")), Ok((1011, "avx2")), Verdict::Regressed, "+1.10 %"),
             (Ok((1000, "avx2")), Ok((900, "avx2")), Verdict::Improved, "-10.00 %"),
             (Ok((1000, "avx2")), Ok((900, "scalar")), Verdict::Inconclusive, "base computed it with avx2, head with scalar"),
             (Ok((0, "avx2")), Ok((900, "avx2")), Verdict::Inconclusive, "nothing that could be counted"),
-            (Ok((1000, "avx2")), Err("gone"), Verdict::Regressed, "head cannot: gone"),
-            (Err("not there"), Ok((1, "avx2")), Verdict::Pass, "new: base cannot be counted (not there)"),
-            (Err("a"), Err("b"), Verdict::Pass, "neither can be counted: b"),
+            (Ok((1000, "avx2")), absent("gone"), Verdict::Regressed, "head cannot: gone"),
+            (Ok((1000, "avx2")), failed("late"), Verdict::Inconclusive, "head cannot: late"),
+            (absent("not there"), Ok((1, "avx2")), Verdict::Pass, "new: base does not have it (not there)"),
+            (failed("late"), Ok((1, "avx2")), Verdict::Inconclusive, "head can be counted, base cannot: late"),
+            (absent("a"), absent("b"), Verdict::Pass, "neither can be counted: b"),
+            (failed("a"), failed("b"), Verdict::Inconclusive, "neither can be counted: b"),
         ] {
             let counted = counted(base, head);
             assert_eq!(counted.verdict(), verdict, "{counted:?}");

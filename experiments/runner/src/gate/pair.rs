@@ -8,7 +8,8 @@
 //! A pair's figure is the logarithm of the ratio of two medians, each of the *fastest quarter* of a side's samples. What others do on a shared machine
 //! only ever adds time, in bursts that reach many of one side's turns and few of the other's: beside a compiler, over twelve pairs of one program with
 //! itself, the ratio of plain medians of a flash attention had a standard deviation of 42 %, that of the fastest samples 6 to 18 %; on a machine that
-//! was left alone 2.4 % and 0.3 %. The price: a change that makes fewer than three quarters of the calls slower is not seen here.
+//! was left alone 2.4 % and 0.3 %. The price: a change that leaves an
+//! eighth of the samples as they were is not seen here.
 
 use std::time::Duration;
 
