@@ -112,7 +112,7 @@ impl<E: Lanes> RowKernel<E, 1> for Absorb<'_, E> {
     }
 }
 
-/// log(sum) + maximum - the target's logit.
+/// log(sum) + (maximum - the target's logit): where the target is the most likely word, the difference is 0 and the small loss is the logarithm's alone.
 struct Loss<E> {
     states: Shared<E>,
 }
@@ -123,7 +123,7 @@ impl<E: Lanes> RowKernel<E, 1> for Loss<E> {
         // SAFETY: an element that the caller promises, and a state of which there are as many as rows.
         unsafe {
             let state = std::slice::from_raw_parts(self.states.pointer().add(row * STATE), STATE);
-            *out = log(Scalar::splat(state[1])).sum() + state[0] - state[2];
+            *out = log(Scalar::splat(state[1])).sum() + (state[0] - state[2]);
         }
     }
 }
@@ -170,6 +170,23 @@ mod tests {
                 assert!((own - composed).abs() <= 4e-6 * (1.0 + composed.abs()), "{precision}, row {row}: {own} and {composed}");
             }
             assert_eq!(scratch.outstanding(), 0);
+        }
+    }
+
+    /// Added to a maximum of 60, a logarithm of 8e-7 would be rounded to one of the steps of 4e-6 there.
+    #[test]
+    fn a_small_loss_beside_large_logits_keeps_its_digits() {
+        let engine = SimdBackend::new(&EngineConfig::new(Precision::F32, 1)).unwrap();
+        let words = HostTensor::new(&[2, 1], vec![60.0, 46.0]).unwrap();
+        let tiles = [engine.prepare_weight(&HostWeight::for_precision(&words, Precision::F32).unwrap()).unwrap()];
+        let (x, targets) = (tensor(&engine, DType::F32, &[1, 1], |_| 1.0), tensor(&engine, DType::I32, &[1], |_| 0.0));
+        let [mut logits, mut own, mut composed] = [&[1, 2][..], &[1], &[1]].map(|shape| engine.tensor(DType::F32, shape).unwrap());
+        let mut scratch = Arena::new();
+        engine.cross_entropy(x.view(), &tiles, targets.view(), logits.view_mut(), own.view_mut(), &mut scratch).unwrap();
+        tiled(&engine, x.view(), &tiles, targets.view(), logits.view_mut(), composed.view_mut(), &mut scratch).unwrap();
+        for losses in [own, composed] {
+            let loss = engine.download(losses.view()).unwrap().values()[0];
+            assert!((loss - (-14f64).exp().ln_1p()).abs() <= 1.2e-7, "{loss}");
         }
     }
 

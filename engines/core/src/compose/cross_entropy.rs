@@ -1,7 +1,7 @@
 //! Cross-entropy over tiles of the vocabulary, composed of layers and of what is done to their rows.
 //!
 //! The recurrence of Milakov and Gimelshein 2018, algorithm 3, across tiles: a running maximum and a rescaled sum. After the last tile the
-//! loss is log(sum) + maximum - the target's logit. One tile is the plain loss, with the logits of all words in memory at once.
+//! loss is log(sum) + (maximum - the target's logit), in this order: of a confident row the difference is 0, and what is left is small. One tile is the plain loss, with the logits of all words in memory at once.
 
 use super::columns::{column, reduce};
 use super::picker::{Picker, numbers};
@@ -98,10 +98,10 @@ pub fn tiled<B: TransformerBackend>(
     let picked = picker.finish(scratch);
     let Running { mut maximum, mut sum, spare } = running;
     backend.unary(UnaryOp::Log, Operand::InPlace, sum.view_mut())?;
-    backend.binary(BinaryOp::Add, Operand::InPlace, sum.view(), maximum.view_mut())?;
+    backend.binary(BinaryOp::Subtract, Operand::InPlace, picked.view(), maximum.view_mut())?;
     let flat = |tensor: &Tensor<B::Buffer>| tensor.layout.reshape(out.shape());
-    let (total, hit) = (View { buffer: &maximum.buffer, layout: flat(&maximum)? }, View { buffer: &picked.buffer, layout: flat(&picked)? });
-    backend.binary(BinaryOp::Subtract, Operand::Of(total), hit, out)?;
+    let (log, behind) = (View { buffer: &sum.buffer, layout: flat(&sum)? }, View { buffer: &maximum.buffer, layout: flat(&maximum)? });
+    backend.binary(BinaryOp::Add, Operand::Of(log), behind, out)?;
     for done in [targets, maximum, sum, spare, picked] {
         scratch.give(done);
     }
