@@ -4,7 +4,7 @@ mod attention;
 mod products;
 mod rows;
 
-use crossover_core::backend::TransformerBackend;
+use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
@@ -20,6 +20,7 @@ pub type Call<'e> = Box<dyn FnMut() -> Result<()> + 'e>;
 /// # Errors
 /// As the engine answers: memory that is not there, a form of weight that it has not.
 pub fn prepare<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<Call<'e>> {
+    let shape = [case.shape[0], case.shape[1]];
     match case.operation.kind {
         Kind::Matmul { is_transposed } => products::matmul(engine, case, is_transposed),
         Kind::Linear | Kind::LinearCsr | Kind::LinearTwoOfFour => products::linear(engine, case),
@@ -29,7 +30,21 @@ pub fn prepare<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<
         Kind::LinearAttention { is_causal } => attention::linear_attention(engine, case, is_causal),
         Kind::Rotary => attention::rotary(engine, case),
         Kind::CausalMask => attention::mask(engine, case),
-        kind => rows::prepare(engine, case, kind),
+        Kind::Norm(kind) => rows::norm(engine, shape, kind),
+        Kind::AddNorm => rows::add_norm(engine, shape),
+        Kind::GatherRows => rows::by_index(engine, shape, true),
+        Kind::ScatterAddRows => rows::by_index(engine, shape, false),
+        Kind::TopK => rows::largest(engine, shape, case.shape[2], false),
+        Kind::SoftmaxTopK => rows::largest(engine, shape, case.shape[2], true),
+        Kind::StableArgsort => rows::argsort(engine, shape),
+        Kind::DepthwiseConv => rows::depthwise_conv(engine, shape, case.shape[2]),
+        Kind::Reduce(op) => rows::reduce(engine, shape, op),
+        Kind::Select => rows::select(engine, shape),
+        Kind::Softmax(algorithm) => rows::of_one(engine, shape, move |x, out| engine.softmax(algorithm, Operand::Of(x), out)),
+        Kind::Unary(op) => rows::of_one(engine, shape, move |x, out| engine.unary(op, Operand::Of(x), out)),
+        Kind::CumulativeSum => rows::of_one(engine, shape, |x, out| engine.cumulative_sum(x, out)),
+        Kind::Copy => rows::of_one(engine, shape, |x, out| engine.copy(x, out)),
+        Kind::Binary(op) => rows::binary(engine, shape, op),
     }
 }
 
