@@ -4,6 +4,7 @@
 mod advise;
 mod compare;
 mod kernels;
+mod one_run;
 mod report;
 mod summary;
 mod trend;

@@ -93,7 +93,8 @@ fn what(names: &Names<'_>, series: &SeriesTrend, change: &Change) -> String {
 /// With as many digits as show that it is not 1.
 fn ratio(ratio: f64) -> String {
     let short = figure(ratio);
-    if short == "1.00" { format!("{ratio:.5}") } else { short }
+    let longer = (5..17).map(|digits| format!("{ratio:.digits$}"));
+    [short].into_iter().chain(longer).find(|text| text.parse() != Ok(1.0)).unwrap_or_else(|| "1".to_owned())
 }
 
 /// A figure that no clock went into, to its last digit.
