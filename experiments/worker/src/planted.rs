@@ -29,6 +29,8 @@ pub type Faulty = Mutant<crossover_naive::NaiveBackend>;
 const BATCH: Duration = Duration::from_micros(500);
 /// Batches; the middle one counts.
 const BATCHES: usize = 15;
+/// How often the number of steps is corrected by what they do.
+const ROUNDS: usize = 3;
 /// Steps of the work for which its speed is taken.
 const STEPS: u64 = 100_000;
 /// Numbers that a step changes: as many as fit into registers, and enough to hide that each waits for its last change.
@@ -90,12 +92,13 @@ pub fn slowed(cell: Box<dyn PreparedCell>) -> std::result::Result<Box<dyn Prepar
     }
 }
 
-/// Seconds of a call: of the middle one of some batches, after calls that are not timed.
-fn call_time(cell: &mut dyn PreparedCell) -> Result<f64> {
+/// Seconds of a call with so many steps of work: of the middle one of some batches, after calls that are not timed.
+fn call_time(cell: &mut dyn PreparedCell, steps: u64) -> Result<f64> {
     let mut calls = 1u32;
     let mut batch = |calls: u32| -> Result<Duration> {
         let began = Instant::now();
         for _ in 0..calls {
+            work(steps);
             cell.call()?;
         }
         Ok(began.elapsed())
@@ -138,9 +141,18 @@ struct Slowed {
 }
 
 impl Slowed {
+    /// So many steps that calls take longer by the share. By what they do, and not by what they take alone: the processor does a part of them while
+    /// the call waits for memory, half of them in the worst case seen.
     fn calibrate(&mut self) -> Result<u64> {
+        let cell = self.cell.as_mut();
         let step = time(|| work(STEPS)).as_secs_f64() / STEPS as f64;
-        Ok((self.share * call_time(self.cell.as_mut())? / step).round() as u64)
+        let mut steps = self.share * call_time(cell, 0)? / step;
+        for _ in 0..ROUNDS {
+            let (plain, slowed) = (call_time(cell, 0)?, call_time(cell, steps as u64)?);
+            let effect = (slowed / plain - 1.0).max(self.share / 2.0);
+            steps *= self.share / effect;
+        }
+        Ok(steps.round() as u64)
     }
 }
 
