@@ -155,7 +155,8 @@ pub enum StoreError {
     },
     /// The history has the run already, but not as it is now.
     #[error(
-        "{}:{line}: the run is recorded there {message}; a run is recorded once, when it is whole: remove its lines first, or record another run",
+        "{}:{line}: the run is recorded there {message}. A run is recorded once, when it is whole, and its lines stay as they are: \
+         run the experiment again and record that",
         path.display()
     )]
     HistoryHasRun {
@@ -167,7 +168,7 @@ pub enum StoreError {
         message: String,
     },
     /// A run that says nothing of one commit.
-    #[error("the run {} cannot be recorded: {reason}; record one that a single build made from its beginning to its end", path.display())]
+    #[error("the run {} cannot be recorded: {reason}; record a run that one build made on one machine, with its journal", path.display())]
     NotRecordable {
         /// The run's folder.
         path: PathBuf,

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::atomic::sync_folder_of;
 use crate::error::{Result, StoreError, excerpt};
 use crate::manifest::Manifest;
 use crate::run_folder::{Finished, RunFolder};
@@ -26,8 +27,11 @@ pub fn write_whole(out: &Path, manifest: &Manifest, source: &str, records: &[Rec
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     fs::create_dir_all(parent).map_err(StoreError::io("make the folder", parent))?;
     let unfinished = parent.join(format!(".{}.unfinished-{}", name.to_string_lossy(), std::process::id()));
-    let written = fill(&unfinished, manifest, source, records)
-        .and_then(|finished| fs::rename(&unfinished, out).map(|()| finished).map_err(StoreError::io("put the run in place as", out)));
+    let written = fill(&unfinished, manifest, source, records).and_then(|finished| {
+        fs::rename(&unfinished, out).map_err(StoreError::io("put the run in place as", out))?;
+        sync_folder_of(out)?;
+        Ok(finished)
+    });
     if written.is_err() {
         // What went wrong is worth telling, and not that its rest cannot be removed either.
         let _ = fs::remove_dir_all(&unfinished);

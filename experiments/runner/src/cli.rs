@@ -296,9 +296,9 @@ pub struct RecordArgs {
     /// The history, a CSV file [default: results/history.csv of the project]
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
-    /// The revision that the run's build was made of
-    #[arg(long, value_name = "REV", default_value = "HEAD")]
-    pub commit: String,
+    /// The revision that the run's build was made of [default: HEAD, where nothing speaks against it]
+    #[arg(long, value_name = "REV")]
+    pub commit: Option<String>,
 }
 
 /// `crossover gate`.

@@ -73,17 +73,18 @@ fn a_run_is_recorded_under_its_commit_and_only_once() {
 }
 
 #[test]
-fn what_the_commit_may_not_be_is_told() {
+fn a_commit_that_may_not_be_the_runs_is_asked_for() {
     let (project, commit) = recorded();
-    fs::write(project.path("experiments/definitions/tiny.toml"), format!("{DEFINITION}# changed\n")).unwrap();
-    let output = project.run(&["record", "results/runs/one"]);
-    let complaint = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{complaint}");
-    assert!(complaint.contains("warning: 1 changed file") && complaint.contains("experiments/definitions/tiny.toml"), "{complaint}");
+    let definition = project.path("experiments/definitions/tiny.toml");
+    fs::write(&definition, format!("{DEFINITION}# changed\n")).unwrap();
+    let refused = project.bad(2, &["record", "results/runs/one"]);
+    assert!(refused.contains("1 changed file") && refused.contains("experiments/definitions/tiny.toml"), "{refused}");
+    assert!(refused.contains("by --commit REV") && !project.path(HISTORY).exists(), "{refused}");
+    fs::write(&definition, DEFINITION).unwrap();
     // A commit of a time after the run's.
     git_at(&project, Some("2090-01-01T00:00:00Z"), &["commit", "--quiet", "--allow-empty", "-m", "later"]);
-    let output = project.run(&["record", "results/runs/one", "--history", "other.csv"]);
-    assert!(text(&output.stderr).contains("was started before the commit was made"), "{}", text(&output.stderr));
+    let refused = project.bad(2, &["record", "results/runs/one"]);
+    assert!(refused.contains("was started before HEAD's commit was made") && !project.path(HISTORY).exists(), "{refused}");
     // By its name the earlier one is as good as ever; to file the same run under both is refused.
     project.good(&["record", "results/runs/one", "--commit", &commit]);
     let refused = project.bad(2, &["record", "results/runs/one", "--commit", "HEAD"]);

@@ -8,6 +8,7 @@ use crossover_results::RunFolder;
 use crossover_results::history::{Appended, Commit, Recordable, append, lines_of};
 
 use crate::cli::RecordArgs;
+use crate::errors::bad_input;
 use crate::gate::builds::Repository;
 use crate::paths::Project;
 
@@ -24,14 +25,15 @@ pub fn record(args: &RecordArgs) -> Result<ExitCode> {
     let history = args.history.clone().unwrap_or_else(|| project.history());
     let folder = RunFolder::open(&args.run).map_err(blame)?;
     let repository = Repository::of(project.root(), "and the history goes by commits: record from a clone of the project")?;
-    let revision = repository.resolve(Some(&args.commit))?;
+    let revision = repository.resolve(Some(args.commit.as_deref().unwrap_or("HEAD")))?;
     let commit = Commit { unix_s: repository.commit_unix_s(&revision.commit)?, name: revision.commit };
     let found = lines_of(&folder, &commit).map_err(blame)?;
-    let changed = if args.commit == "HEAD" { repository.changed_but(&history)? } else { Vec::new() };
+    if args.commit.is_none() {
+        expect_built_of_head(&repository.changed_but(&history)?, &commit, &found)?;
+    }
     let appended = append(&history, &found.lines).map_err(blame)?;
     if matches!(appended, Appended::Lines(_)) {
-        warn_of_changes(&changed);
-        warn(&commit, &found);
+        warn(&found);
     }
     let short = commit.name.get(..12).unwrap_or(&commit.name);
     print(|out| match appended {
@@ -45,21 +47,25 @@ pub fn record(args: &RecordArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn warn_of_changes(files: &[String]) {
-    if !files.is_empty() {
-        tell(&format!(
-            "warning: {} that no commit has ({}): if the run's build had these changes, HEAD is not what was measured; commit them, build, \
-             and run again",
-            counted(files.len() as u64, "changed file"),
-            some(files)
-        ));
-    }
+/// A line under the wrong commit stays there for good, so a doubt is settled before it is written: by whoever names the commit.
+fn expect_built_of_head(changed: &[String], commit: &Commit, found: &Recordable) -> Result<()> {
+    let doubt = if !changed.is_empty() {
+        format!(
+            "{} that no commit has ({}), which the run's build may have had too",
+            counted(changed.len() as u64, "changed file"),
+            some(changed)
+        )
+    } else if found.started_unix_ms / 1000 < commit.unix_s {
+        "the run was started before HEAD's commit was made, so its build may be of an earlier one".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(bad_input(format!(
+        "{doubt}. Nothing was recorded: name the commit that the build was made of by --commit REV, or commit, build and run again"
+    )))
 }
 
-fn warn(commit: &Commit, found: &Recordable) {
-    if found.started_unix_ms / 1000 < commit.unix_s {
-        tell("warning: the run was started before the commit was made: if its build is of an earlier one, name that by --commit");
-    }
+fn warn(found: &Recordable) {
     if !found.without.is_empty() {
         let cells = counted(found.without.len() as u64, "cell");
         tell(&format!("warning: {cells} of the run without any figure, so without a line: {}", some(&found.without)));
