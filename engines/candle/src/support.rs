@@ -79,6 +79,10 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
             let layer = |inputs: usize, outputs: usize| linear(setting, form_of(precision), [*rows, inputs, outputs]);
             layer(*width, *hidden).and(layer(*hidden, *width)).and(Support::Composed)
         }
+        OpSpec::Mixture { places, width, hidden, form, .. } => {
+            let layer = |inputs: usize, outputs: usize| linear(setting, *form, [*places, inputs, outputs]);
+            layer(*width, *hidden).and(layer(*hidden, *width)).and(host()).and(Support::Composed)
+        }
         OpSpec::CrossEntropy { rows, inputs, classes, form } => linear(setting, *form, [*rows, *inputs, *classes]).and(Support::Composed),
         OpSpec::AddNorm { .. } | OpSpec::Rotary { .. } | OpSpec::DepthwiseConv { .. } => Support::Composed,
         OpSpec::SoftmaxTopK { .. } => host().and(Support::Composed),

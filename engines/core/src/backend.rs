@@ -17,7 +17,7 @@
 //! | linear attention, chunked causal form, random features | `linear_attention`, `matmul`, `unary` (exp, cos, sin, elu+1) |
 //! | Linformer, Nystrom, low-rank maps | `matmul` with alpha and beta, segment means by `reduce` over a split view |
 //! | LSH, routing, Sinkhorn sorting | `reduce(ArgMax)`, `stable_argsort`, `gather_rows`, attention over chunks |
-//! | top-k, mixture of experts | `top_k`, `cumulative_sum`, `gather_rows`, `scatter_add_rows`, batched `matmul` |
+//! | top-k, mixture of experts | `top_k` for the routing, `mixture` over prepared weights of each expert |
 //! | CSR, N:M, block, low-rank, int8, int4, ternary linear | further arms of [`crate::weights::HostWeight`], one `linear` |
 //! | convolution over the sequence | `depthwise_conv` |
 //! | norms, add+norm, residual kinds | `normalize`, `add_norm`, `binary` |
@@ -167,6 +167,46 @@ pub struct AttentionOutputs<'a, S> {
     pub log_sum_exp: Option<ViewMut<'a, S>>,
 }
 
+/// Which experts take which rows of a mixture.
+#[derive(Debug)]
+pub struct Routes<'a, S> {
+    /// [tokens, choices] as i32: numbers of the experts that a token is sent to, its first choice first.
+    pub chosen: View<'a, S>,
+    /// [tokens, choices]: what their outputs are multiplied by.
+    pub gates: View<'a, S>,
+    /// Rows that an expert takes at most.
+    pub places: usize,
+}
+
+impl<S> Clone for Routes<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Routes<'_, S> {}
+
+/// Two layers for each expert of a mixture.
+#[derive(Debug)]
+pub struct Experts<'a, W, S> {
+    /// [hidden, width] of each.
+    pub up: &'a [W],
+    /// [experts, hidden].
+    pub up_bias: View<'a, S>,
+    /// [width, hidden] of each.
+    pub down: &'a [W],
+    /// [experts, width].
+    pub down_bias: View<'a, S>,
+}
+
+impl<W, S> Clone for Experts<'_, W, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W, S> Copy for Experts<'_, W, S> {}
+
 /// An engine: how the primitives run on one kind of hardware.
 ///
 /// Every method checks its shapes (through [`crate::check`]) and answers a typed error, never a panic. Floating operands have the
@@ -307,6 +347,22 @@ pub trait TransformerBackend: Sized + 'static {
         scratch: &mut Arena<Self::Buffer>,
     ) -> Result<()> {
         compose::fused::gated_ffn(self, spec, x, weights, out, scratch)
+    }
+
+    /// out = sum over a token's choices of gate * (activation(x Wu^T + bu) Wd^T + bd), with the layers of the chosen expert (Shazeer et al.,
+    /// 2017, section 2): x [tokens, width], out as x. An expert takes as many rows as it has places, of all tokens' first choices in
+    /// the order of the tokens before all second ones; those that come later are dropped, and count 0 (Fedus et al., 2021, section
+    /// 2.2). A choice that is no expert's number is an index error. Places that nobody takes may be computed or not.
+    fn mixture(
+        &self,
+        spec: LinearSpec,
+        x: View<'_, Self::Buffer>,
+        routes: Routes<'_, Self::Buffer>,
+        experts: Experts<'_, Self::Weight, Self::Buffer>,
+        out: ViewMut<'_, Self::Buffer>,
+        scratch: &mut Arena<Self::Buffer>,
+    ) -> Result<()> {
+        compose::mixture::composed(self, spec, x, routes, experts, out, scratch)
     }
 
     /// The k most probable classes of each row and their probabilities.

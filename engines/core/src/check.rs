@@ -2,10 +2,10 @@
 //!
 //! Each function returns the sizes that the kernel needs, as an [`OpSpec`]-ready struct.
 
-use crate::backend::{AttentionOperands, AttentionOutputs, PreparedWeight};
+use crate::backend::{AttentionOperands, AttentionOutputs, Experts, PreparedWeight, Routes};
 use crate::error::{EngineError, Result, shape_error};
 use crate::layout::Layout;
-use crate::ops::OpSpec;
+use crate::ops::{LinearSpec, OpSpec, WeightForm};
 use crate::tensor::Buffer;
 
 /// Sizes of a batched matrix product.
@@ -142,6 +142,72 @@ pub fn cross_entropy<W: PreparedWeight>(x: &Layout, tiles: &[W], [targets, logit
     }
     let classes = tiles.iter().map(PreparedWeight::outputs).fold(0, usize::saturating_add);
     Ok(CrossEntropySizes { rows: lead.iter().product(), inputs, classes, widest })
+}
+
+/// Sizes of a mixture of experts; tokens, choices and experts are numbers of i32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MixtureSizes {
+    /// Rows of x.
+    pub tokens: usize,
+    /// Experts that each is sent to.
+    pub choices: usize,
+    /// Rows that an expert takes at most.
+    pub places: usize,
+    /// Experts.
+    pub experts: usize,
+    /// Width of a row.
+    pub width: usize,
+    /// Width of an expert's middle.
+    pub hidden: usize,
+}
+
+impl MixtureSizes {
+    /// Choices that find a place, at most.
+    pub fn kept(&self) -> usize {
+        self.tokens.saturating_mul(self.choices).min(self.experts.saturating_mul(self.places))
+    }
+
+    /// The operation, with weights held in this form.
+    pub fn operation(&self, spec: LinearSpec, form: WeightForm) -> OpSpec {
+        let Self { tokens, choices, places, experts, width, hidden } = *self;
+        OpSpec::Mixture { tokens, choices, places, experts, width, hidden, activation: spec.activation, form }
+    }
+}
+
+/// x [tokens, width] by way of the experts' layers into out, as x.
+pub fn mixture<W: PreparedWeight, S>(
+    x: &Layout,
+    routes: &Routes<'_, S>,
+    experts: &Experts<'_, W, S>,
+    out: &Layout,
+) -> Result<MixtureSizes> {
+    let Routes { chosen, gates, places } = routes;
+    let wrong = |what: &str| {
+        let shapes = [x.shape(), chosen.shape(), gates.shape(), experts.up_bias.shape(), experts.down_bias.shape(), out.shape()];
+        let counts = [experts.up.len(), experts.down.len()];
+        let detail = format!("{what}: x, choices, gates, both biases and output are {shapes:?}, weights {counts:?}, places {places}");
+        shape_error("mixture", detail)
+    };
+    let (&[tokens, width], &[_, choices]) = (x.shape(), chosen.shape()) else { return Err(wrong("x and the choices must be rows")) };
+    let hidden = experts.up.first().map_or(0, PreparedWeight::outputs);
+    let sizes = MixtureSizes { tokens, choices, places: *places, experts: experts.up.len(), width, hidden };
+    if sizes.experts == 0 || choices == 0 || *places == 0 {
+        return Err(wrong("there must be experts, choices and places"));
+    }
+    if chosen.shape()[0] != tokens || gates.shape() != chosen.shape() || out.shape() != x.shape() || experts.down.len() != sizes.experts {
+        return Err(wrong("the shapes do not fit together"));
+    }
+    let fits = |weights: &[W], shape: [usize; 2]| weights.iter().all(|weight| [weight.outputs(), weight.inputs()] == shape);
+    if !fits(experts.up, [hidden, width]) || !fits(experts.down, [width, hidden]) {
+        return Err(wrong("every expert must have a weight [hidden, width] and one [width, hidden]"));
+    }
+    if *experts.up_bias.shape() != [sizes.experts, hidden] || *experts.down_bias.shape() != [sizes.experts, width] {
+        return Err(wrong("biases must be [experts, hidden] and [experts, width]"));
+    }
+    if [tokens.saturating_mul(choices), sizes.experts].into_iter().any(|count| i32::try_from(count).is_err()) {
+        return Err(wrong("choices and experts are counted in i32"));
+    }
+    Ok(sizes)
 }
 
 /// Two views of one shape.

@@ -106,6 +106,19 @@ impl OpSpec {
                 cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, 3 * hidden, channels));
                 cost
             }
+            Self::Mixture { tokens, choices, places, experts, width: channels, hidden, activation, form } => {
+                // Of the rows that find a place, at most: both layers with their biases, the gate and the sum over choices.
+                let rows = wide(tokens).saturating_mul(wide(choices)).min(area(experts, places));
+                let products = wide(form.products(hidden, channels)).saturating_add(wide(form.products(channels, hidden)));
+                let row = products.saturating_mul(2) + wide(hidden).saturating_mul(1 + activation.flops()) + 3 * wide(channels);
+                let mut cost = width.through(area(tokens, channels), 0);
+                cost.flops = rows.saturating_mul(row);
+                let experts = wide(experts).min(rows);
+                let layers = weight_bytes(form, hidden, channels).saturating_add(weight_bytes(form, channels, hidden));
+                let small = width.bytes(experts * (wide(hidden) + wide(channels)) + area(tokens, choices)) + 4 * area(tokens, choices);
+                cost.bytes_read = cost.bytes_read.saturating_add(experts.saturating_mul(layers)).saturating_add(small);
+                cost
+            }
             Self::SoftmaxTopK { rows, classes, k } => {
                 width.cost(area(rows, classes).saturating_mul(SOFTMAX_FLOPS), area(rows, classes), area(rows, 2 * k))
             }
@@ -207,6 +220,22 @@ mod tests {
         let cost = OpSpec::CrossEntropy { rows: 3, inputs: 64, classes: 100, form }.cost(Precision::F32);
         let (x, w, targets) = (4 * 3 * 64, 4 * 100 * 64, 4 * 3);
         assert_eq!(cost, Cost { flops: 3 * 100 * (2 * 64 + 4), bytes_read: x + w + targets, bytes_written: 4 * 3 });
+    }
+
+    #[test]
+    fn a_mixture_costs_the_rows_that_find_a_place_and_the_experts_that_can_be_asked() {
+        let form = WeightForm::Dense(DType::F32);
+        let of = |tokens, places| {
+            let spec = OpSpec::Mixture { tokens, choices: 2, places, experts: 4, width: 8, hidden: 16, activation: Activation::None, form };
+            spec.cost(Precision::F32)
+        };
+        let row = 4 * 8 * 16 + 16 + 3 * 8;
+        let expert = 4 * (2 * 8 * 16 + 16 + 8);
+        let expected = Cost { flops: 20 * row, bytes_read: 4 * 80 + 4 * expert + 8 * 20, bytes_written: 4 * 80 };
+        assert_eq!(of(10, 6), expected);
+        // Twelve of the twenty.
+        assert_eq!(of(10, 3), Cost { flops: 12 * row, ..expected });
+        assert_eq!(of(1, 6), Cost { flops: 2 * row, bytes_read: 4 * 8 + 2 * expert + 8 * 2, bytes_written: 4 * 8 });
     }
 
     #[test]

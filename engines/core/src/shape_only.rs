@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use crate::activation::Activation;
 use crate::arena::Arena;
 use crate::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend,
+    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, Experts, NormWeights, Operand, PreparedWeight, Routes,
+    TransformerBackend,
 };
 use crate::check;
 use crate::cost::Cost;
@@ -348,6 +349,20 @@ impl TransformerBackend for ShapeOnly {
         let (rows, width) = check::rows("gated ffn", &x.layout)?;
         let activation: Activation = spec.activation;
         self.note(OpSpec::GatedFfn { rows, width, hidden: weights[0].outputs, activation });
+        Ok(())
+    }
+
+    fn mixture(
+        &self,
+        spec: LinearSpec,
+        x: In<'_>,
+        routes: Routes<'_, ShapeBuffer>,
+        experts: Experts<'_, ShapeWeight, ShapeBuffer>,
+        out: Out<'_>,
+        _scratch: &mut Arena<ShapeBuffer>,
+    ) -> Result<()> {
+        let sizes = check::mixture(&x.layout, &routes, &experts, &out.layout)?;
+        self.note(sizes.operation(spec, experts.up[0].form));
         Ok(())
     }
 

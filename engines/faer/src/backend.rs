@@ -77,8 +77,12 @@ impl TransformerBackend for FaerBackend {
         match operation {
             OpSpec::Matmul { .. } => Support::Native,
             OpSpec::Linear { form: WeightForm::Dense(dtype), .. } if *dtype == self.compute() => Support::Native,
-            OpSpec::CrossEntropy { form: WeightForm::Dense(dtype), .. } if *dtype == self.compute() => Support::Composed,
-            OpSpec::Linear { form, .. } | OpSpec::CrossEntropy { form, .. } => {
+            OpSpec::CrossEntropy { form: WeightForm::Dense(dtype), .. } | OpSpec::Mixture { form: WeightForm::Dense(dtype), .. }
+                if *dtype == self.compute() =>
+            {
+                Support::Composed
+            }
+            OpSpec::Linear { form, .. } | OpSpec::CrossEntropy { form, .. } | OpSpec::Mixture { form, .. } => {
                 Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form}"))
             }
             OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } | OpSpec::AddNorm { .. } => {

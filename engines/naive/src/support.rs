@@ -55,6 +55,9 @@ pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
             let form = form_of(precision);
             linear(precision, form, *width).and(linear(precision, form, *hidden)).and(Support::Composed)
         }
+        OpSpec::Mixture { form, width, hidden, .. } => {
+            linear(precision, *form, *width).and(linear(precision, *form, *hidden)).and(Support::Composed)
+        }
         OpSpec::CrossEntropy { form, inputs, .. } => linear(precision, *form, *inputs).and(Support::Composed),
         OpSpec::AddNorm { .. } | OpSpec::SoftmaxTopK { .. } | OpSpec::Rotary { .. } => Support::Composed,
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),

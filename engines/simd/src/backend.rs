@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, ScoreBias,
+    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, Experts, NormWeights, Operand, PreparedWeight, Routes, ScoreBias,
     TransformerBackend, unsupported,
 };
 use crossover_core::check;
@@ -33,8 +33,8 @@ use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
 use crate::workspace::Workspace;
 use crate::{
-    attention, conv, cross_entropy, elementwise, linear, linear_attention, matmul, normalize, reduce, rotary, rows, softmax, sort, support,
-    top_k,
+    attention, conv, cross_entropy, elementwise, linear, linear_attention, matmul, mixture, normalize, reduce, rotary, rows, softmax, sort,
+    support, top_k,
 };
 
 /// The name of this engine in cells and messages.
@@ -352,6 +352,24 @@ impl TransformerBackend for SimdBackend {
         self.types.inputs("add+norm", [&x, &residual])?;
         self.types.output("add+norm", &out)?;
         in_compute_type!(self, R => normalize::add_norm::<R>(&self.engine, spec, [x, residual], weights, sum, out))
+    }
+
+    fn mixture(
+        &self,
+        spec: LinearSpec,
+        x: View<'_, SimdBuffer>,
+        routes: Routes<'_, SimdBuffer>,
+        experts: Experts<'_, SimdWeight, SimdBuffer>,
+        out: ViewMut<'_, SimdBuffer>,
+        scratch: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        let sizes = check::mixture(&x.layout, &routes, &experts, &out.layout)?;
+        for weight in experts.up.iter().chain(experts.down) {
+            self.expect(|| sizes.operation(spec, weight.form))?;
+        }
+        self.types.inputs("mixture", [&x, &routes.gates, &experts.up_bias, &experts.down_bias])?;
+        self.types.output("mixture", &out)?;
+        in_compute_type!(self, R => mixture::mixture::<R>(self, (spec, sizes), x, routes, experts, out, scratch))
     }
 
     fn softmax_top_k(

@@ -15,6 +15,7 @@
 //! | `attention/` | attention over a pattern in one kernel |
 //! | `linear_attention.rs` | linear attention, a head at a time |
 //! | `cross_entropy.rs` | losses over tiles of a vocabulary |
+//! | `mixture/` | mixtures of experts |
 //! | `activation.rs` | activations on vectors |
 //! | `rowwise.rs`, `sweep.rs` | rows of any layout for kernels that take dense ones, on threads; loops over a dense row |
 //! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `top_k.rs`, `rotary.rs`, `elementwise/` | kernels by rows and by elements |
@@ -51,6 +52,7 @@ mod isa;
 mod linear;
 mod linear_attention;
 mod matmul;
+mod mixture;
 mod narrow;
 mod normalize;
 mod operands;

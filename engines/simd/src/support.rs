@@ -15,9 +15,9 @@ use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
 use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
-use crate::attention;
 use crate::backend::NAME;
 use crate::isa::{Extras, Isa};
+use crate::{attention, mixture};
 
 /// Most inputs for which a sum of int8 products cannot leave i32.
 const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
@@ -92,6 +92,7 @@ impl Way {
 pub(crate) fn refusal(extras: Extras, precision: Precision, operation: &OpSpec) -> Option<Support> {
     let way = match operation {
         OpSpec::Linear { form, inputs, .. } | OpSpec::CrossEntropy { form, inputs, .. } => linear(extras, precision, *form, *inputs),
+        OpSpec::Mixture { form, width, hidden, .. } => linear(extras, precision, *form, *width.max(hidden)),
         OpSpec::Matmul { .. } | OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(extras, precision),
         OpSpec::Unary { op, .. } => return op.undefined().map(Support::Unsupported),
         _ => return None,
@@ -111,6 +112,10 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
         OpSpec::LinearAttention { .. } => of_activations(extras, precision).support().and(Support::Composed),
         OpSpec::Attention { head_dim, .. } => {
             of_activations(extras, precision).support().and(if attention::takes(*head_dim) { Support::Native } else { Support::Composed })
+        }
+        OpSpec::Mixture { form, width, hidden, .. } => {
+            let layers = linear(extras, precision, *form, *width.max(hidden)).support();
+            if mixture::takes(precision, *form) { layers } else { layers.and(Support::Composed) }
         }
         OpSpec::GatedFfn { width, hidden, .. } => {
             let way = |inputs: usize| linear(extras, precision, WeightForm::of(precision), inputs).support();

@@ -4,7 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crossover_core::activation::Activation;
-use crossover_core::backend::{EngineConfig, TransformerBackend};
+use crossover_core::arena::Arena;
+use crossover_core::backend::{EngineConfig, Experts, Routes, TransformerBackend};
+use crossover_core::dtype::DType;
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{LinearSpec, MatmulSpec};
 use crossover_core::weights::HostWeight;
@@ -57,5 +59,31 @@ fn warm_products_allocate_nothing() {
             both();
             assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{precision} {m} x {n} x {k}");
         }
+    }
+}
+
+#[test]
+fn a_warm_mixture_of_experts_allocates_nothing() {
+    for (precision, tokens) in [("f32", 40), ("f64", 40), ("f32", 1)] {
+        let engine = SimdBackend::new(&EngineConfig::new(precision.parse().unwrap(), 1)).unwrap();
+        let tensor = |shape: &[usize]| engine.upload(&values(shape), engine.storage()).unwrap();
+        let weights = |outputs: usize, inputs: usize| {
+            let host = HostWeight::for_precision(&values(&[outputs, inputs]), engine.config().precision).unwrap();
+            [0, 1, 2].map(|_| engine.prepare_weight(&host).unwrap())
+        };
+        let (up, down, up_bias, down_bias) = (weights(48, 32), weights(32, 48), tensor(&[3, 48]), tensor(&[3, 32]));
+        let chosen = HostTensor::new(&[tokens, 2], (0..2 * tokens).map(|at| (at % 3) as f64).collect()).unwrap();
+        let (chosen, gates) = (engine.upload(&chosen, DType::I32).unwrap(), tensor(&[tokens, 2]));
+        let (x, mut out, mut scratch) = (tensor(&[tokens, 32]), tensor(&[tokens, 32]), Arena::new());
+        let mut call = || {
+            let routes = Routes { chosen: chosen.view(), gates: gates.view(), places: 20 };
+            let experts = Experts { up: &up, up_bias: up_bias.view(), down: &down, down_bias: down_bias.view() };
+            let spec = LinearSpec { activation: Activation::Gelu };
+            engine.mixture(spec, x.view(), routes, experts, out.view_mut(), &mut scratch).unwrap();
+        };
+        call();
+        let before = ALLOCATIONS.with(Cell::get);
+        call();
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{precision}, {tokens} tokens");
     }
 }

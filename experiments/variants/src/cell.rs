@@ -320,7 +320,7 @@ pub fn support<B: TransformerBackend>(operations: &[OpSpec], config: &EngineConf
 fn nothing_to_narrow(operations: &[OpSpec], precision: Precision) -> Option<Support> {
     let asked = WeightForm::of(precision);
     let takes_part = |operation: &OpSpec| match operation {
-        OpSpec::Linear { form, .. } | OpSpec::CrossEntropy { form, .. } => *form == asked,
+        OpSpec::Linear { form, .. } | OpSpec::CrossEntropy { form, .. } | OpSpec::Mixture { form, .. } => *form == asked,
         // Its three weights have no form of their own.
         OpSpec::GatedFfn { .. } => true,
         _ => false,

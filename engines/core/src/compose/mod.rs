@@ -4,5 +4,8 @@ pub mod attention;
 pub mod columns;
 pub mod cross_entropy;
 pub mod fused;
+pub mod indices;
 pub mod linear_attention;
+pub mod mixture;
 pub mod picker;
+mod places;

@@ -4,7 +4,10 @@ use std::hint::black_box;
 
 use crate::activation::Activation;
 use crate::arena::Arena;
-use crate::backend::{AttentionOperands, AttentionOutputs, EngineConfig, NormWeights, Operand, ScoreBias, TransformerBackend};
+use crate::backend::{
+    AttentionOperands, AttentionOutputs, EngineConfig, Experts, NormWeights, Operand, Routes, ScoreBias, TransformerBackend,
+};
+use crate::check::MixtureSizes;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::HostTensor;
@@ -32,7 +35,7 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
 }
 
 /// The operations that sum, and could sum in another order the next time; and those that take scratch.
-const OPERATIONS: [&str; 13] = [
+const OPERATIONS: [&str; 14] = [
     "matmul",
     "linear",
     "softmax",
@@ -45,6 +48,7 @@ const OPERATIONS: [&str; 13] = [
     "gated-ffn",
     "softmax-top-k",
     "cross-entropy",
+    "mixture",
     "rotary",
 ];
 const WITH_SCRATCH: usize = 7;
@@ -83,6 +87,7 @@ impl Inputs {
             "gated-ffn" => Some(OpSpec::GatedFfn { rows, width, hidden: rows, activation: Activation::None }),
             "softmax-top-k" => Some(OpSpec::SoftmaxTopK { rows, classes: width, k: width }),
             "cross-entropy" => Some(OpSpec::CrossEntropy { rows, inputs: width, classes: rows, form }),
+            "mixture" => Some(self.mixture().operation(PLAIN, form)),
             "rotary" => Some(OpSpec::Rotary { rows, width }),
             _ => None,
         }
@@ -105,7 +110,7 @@ impl Inputs {
         engine.fill(out.view_mut(), 0.0)?;
         let [x, y] = [self.upload(engine, &self.x)?, self.upload(engine, &self.y)?];
         match operation {
-            "matmul" | "linear" | "attention" | "linear-attention" | "gated-ffn" | "cross-entropy" => {
+            "matmul" | "linear" | "attention" | "linear-attention" | "gated-ffn" | "cross-entropy" | "mixture" => {
                 self.product(engine, operation, [x.view(), y.view()], out.view_mut(), scratch)?;
             }
             _ => self.other(engine, operation, x.view(), out.view_mut(), scratch)?,
@@ -146,6 +151,7 @@ impl Inputs {
                 scratch.give(logits);
                 done
             }
+            "mixture" => self.mix(engine, x, target, scratch),
             "attention" => {
                 let spec = AttentionSpec { pattern: AttentionPattern::Causal, scale: 0.3, soft_cap: None, query_offset: 0 };
                 let operands = AttentionOperands { q: x, k: y, v: y, bias: ScoreBias::None, key_mask: None };
@@ -158,6 +164,38 @@ impl Inputs {
                 engine.linear_attention(spec, q.view(), k.view(), y, target, scratch)
             }
         }
+    }
+
+    /// Two experts, of which each token has both, and the second one not room for all.
+    fn mixture(&self) -> MixtureSizes {
+        let &Self { rows, width, .. } = self;
+        MixtureSizes { tokens: rows, choices: 2, places: rows.div_ceil(2), experts: 2, width, hidden: rows }
+    }
+
+    fn mix<B: TransformerBackend>(
+        &self,
+        engine: &B,
+        x: View<'_, B::Buffer>,
+        target: ViewMut<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        let MixtureSizes { tokens, choices, places, experts, width, hidden } = self.mixture();
+        let weights = |outputs: usize, inputs: usize| {
+            let host = HostWeight::for_precision(&HostTensor::new(&[outputs, inputs], self.y.clone())?, engine.config().precision)?;
+            [(); 2].map(|()| engine.prepare_weight(&host)).into_iter().collect::<Result<Vec<B::Weight>>>()
+        };
+        let (up, down) = (weights(hidden, width)?, weights(width, hidden)?);
+        let tensor = |dtype: DType, shape: &[usize], value: fn(usize) -> f64| {
+            engine.upload(&HostTensor::new(shape, (0..shape.iter().product()).map(value).collect())?, dtype)
+        };
+        let [up_bias, down_bias] = [hidden, width].map(|width| tensor(engine.storage(), &[experts, width], |at| at as f64 * 0.01));
+        let (up_bias, down_bias) = (up_bias?, down_bias?);
+        let chosen = tensor(DType::I32, &[tokens, choices], |at| (at % 2) as f64)?;
+        let gates = tensor(engine.compute(), &[tokens, choices], |at| 1.0 / (at + 2) as f64)?;
+        let (x, target) = (x.with(|layout| layout.reshape(&[tokens, width]))?, target.with(|layout| layout.reshape(&[tokens, width]))?);
+        let routes = Routes { chosen: chosen.view(), gates: gates.view(), places };
+        let experts = Experts { up: &up, up_bias: up_bias.view(), down: &down, down_bias: down_bias.view() };
+        engine.mixture(PLAIN, x, routes, experts, target, scratch)
     }
 
     fn other<B: TransformerBackend>(

@@ -1,5 +1,5 @@
-//! The provided operations: rotary positions (property 18), linear attention, gated FFN, add+norm, softmax with top-k. Cross-entropy has
-//! a file of its own.
+//! The provided operations: rotary positions (property 18), linear attention, gated FFN, add+norm, softmax with top-k. Cross-entropy and
+//! mixtures of experts have files of their own.
 
 use crate::activation::Activation;
 use crate::backend::TransformerBackend;
@@ -203,11 +203,25 @@ pub(super) fn layer<B: TransformerBackend>(
     activation: Activation,
     out: DType,
 ) -> Vec<Target> {
+    let outputs = w.values().len() / x.len();
+    biased_layer(t, x, errors, (w, &vec![0.0; outputs]), activation, out)
+}
+
+/// The same with something added to each output.
+pub(super) fn biased_layer<B: TransformerBackend>(
+    t: &Trial<'_, B>,
+    x: &[f64],
+    errors: &[f64],
+    (w, bias): (&HostTensor, &[f64]),
+    activation: Activation,
+    out: DType,
+) -> Vec<Target> {
     let largest = x.iter().zip(errors).fold(0.0f64, |largest, (x, error)| largest.max(x.abs() + error));
     let quantises = t.engine.config().precision.activation == DType::I8;
     let step = if quantises { 0.501 * largest / DType::I8.largest() } else { 0.0 };
     let doubt: Vec<f64> = errors.iter().map(|error| error + step).collect();
-    w.values().chunks(x.len()).map(|w| linear::target(x, &doubt, w, 0.0, activation, [t.compute(), out])).collect()
+    let rows = w.values().chunks(x.len()).zip(bias);
+    rows.map(|(w, &bias)| linear::target(x, &doubt, w, bias, activation, [t.compute(), out])).collect()
 }
 
 fn add_norm<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {

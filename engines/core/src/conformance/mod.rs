@@ -34,7 +34,7 @@
 //! | `linear.rs`, `forms.rs` | 1, 2, 7 with weights in every form |
 //! | `softmax.rs` | 8, 9, 10 |
 //! | `attention/` | 11 to 17 |
-//! | `fused.rs`, `cross_entropy.rs`, `norm.rs` | 18, 19, and the compositions |
+//! | `fused.rs`, `cross_entropy.rs`, `mixture.rs`, `norm.rs` | 18, 19, and the compositions |
 //! | `elementwise.rs`, `exponentials.rs`, `rows.rs` | the small operations |
 //! | `determinism.rs` | 20, and warm calls |
 //! | `place.rs`, `cases.rs` | 4 and 5, under all of the others |
@@ -55,6 +55,7 @@ mod forms;
 mod fused;
 mod gemm;
 mod linear;
+mod mixture;
 pub mod mutants;
 mod norm;
 mod options;
@@ -106,6 +107,7 @@ fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     all.extend(attention::properties());
     all.extend(fused::properties());
     all.extend(cross_entropy::properties());
+    all.extend(mixture::properties());
     all.extend(determinism::properties());
     all
 }

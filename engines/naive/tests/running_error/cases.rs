@@ -2,7 +2,7 @@
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::{AttentionOperands, AttentionOutputs, Operand, ScoreBias, TransformerBackend};
+use crossover_core::backend::{AttentionOperands, AttentionOutputs, Experts, Operand, Routes, ScoreBias, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
@@ -144,6 +144,19 @@ pub fn rowwise<B: TransformerBackend>() -> Cases<B> {
             let (mut values, mut indices) = (run.blank(&[40, 5])?, run.engine.tensor(DType::I32, &[40, 5])?);
             run.engine.softmax_top_k(x.view(), values.view_mut(), indices.view_mut(), &mut Arena::new())?;
             Ok(values)
+        }),
+        ("mixture of experts", |run| {
+            let x = run.inexact(40, 60)?;
+            let (up, down) = ([run.weight(3, 50, 60)?, run.weight(4, 50, 60)?], [run.weight(5, 60, 50)?, run.weight(6, 60, 50)?]);
+            let (up_bias, down_bias) = (run.given(7, &[2, 50], 0.3, 0.0)?, run.given(8, &[2, 60], 0.3, 0.0)?);
+            let chosen = (0..80).map(|at| f64::from(at * at % 3 % 2)).collect();
+            let chosen = run.engine.upload(&HostTensor::new(&[40, 2], chosen)?, DType::I32)?;
+            let (gates, mut out) = (run.given(9, &[40, 2], 0.4, 0.5)?, run.blank(&[40, 60])?);
+            // Not room for all.
+            let routes = Routes { chosen: chosen.view(), gates: gates.view(), places: 30 };
+            let experts = Experts { up: &up, up_bias: up_bias.view(), down: &down, down_bias: down_bias.view() };
+            run.engine.mixture(LinearSpec { activation: Activation::Gelu }, x.view(), routes, experts, out.view_mut(), &mut Arena::new())?;
+            Ok(out)
         }),
         ("cross-entropy over tiles", |run| {
             let x = run.inexact(40, 60)?;

@@ -2,7 +2,7 @@
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::{NormWeights, TransformerBackend};
+use crossover_core::backend::{Experts, NormWeights, Routes, TransformerBackend};
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::ops::{LinearAttentionSpec, LinearSpec, NormKind, NormSpec};
 use crossover_core::weights::HostWeight;
@@ -159,6 +159,71 @@ fn softmax_top_k_against_plain_loops() {
     assert_close(&values(&engine, &probabilities), &expected, 1e-14);
     assert_eq!(values(&engine, &indices), order);
     assert_eq!(scratch.outstanding(), 0);
+}
+
+/// The favourite expert runs out of places, and nobody asks for the last one.
+#[test]
+fn a_mixture_of_experts_against_plain_loops() {
+    let engine = engine("f64");
+    let (tokens, width, hidden, experts) = (11, 6, 9, 4);
+    let x = noise(1, tokens * width);
+    let up: Vec<_> = (0..experts).map(|expert| prepared(&engine, 10 + expert, hidden, width)).collect();
+    let down: Vec<_> = (0..experts).map(|expert| prepared(&engine, 20 + expert, width, hidden)).collect();
+    let (up_bias, down_bias) = (noise(3, experts * hidden), noise(4, experts * width));
+    for (choices, places) in [(1, 3), (1, 11), (2, 4), (3, 1)] {
+        let count = tokens * choices;
+        let (chosen, gates) = ((0..count).map(|at| if at % 2 == 0 { 0 } else { at % (experts - 1) }).collect::<Vec<_>>(), noise(5, count));
+        let (mut taken, mut expected) = (vec![0; experts], vec![0.0; tokens * width]);
+        for at in (0..choices).flat_map(|choice| (0..tokens).map(move |token| token * choices + choice)) {
+            let (token, expert) = (at / choices, chosen[at]);
+            taken[expert] += 1;
+            if taken[expert] > places {
+                continue;
+            }
+            let layer = |x: &[f64], w: &[f64], bias: &[f64]| -> Vec<f64> {
+                by_rows(x, w, x.len()).iter().zip(bias).map(|(sum, bias)| sum + bias).collect()
+            };
+            let middle = layer(&x[token * width..][..width], &up[expert].1, &up_bias[expert * hidden..][..hidden]);
+            let middle: Vec<f64> = middle.into_iter().map(|value| Activation::Silu.apply(value)).collect();
+            let output = layer(&middle, &down[expert].1, &down_bias[expert * width..][..width]);
+            expected[token * width..][..width].iter_mut().zip(output).for_each(|(sum, value)| *sum += gates[at] * value);
+        }
+        let weights = |of: &[(NaiveWeight, Vec<f64>)], seed: usize, [outputs, inputs]: [usize; 2]| -> Vec<NaiveWeight> {
+            (0..of.len()).map(|expert| prepared(&engine, seed + expert, outputs, inputs).0).collect()
+        };
+        let (ups, downs) = (weights(&up, 10, [hidden, width]), weights(&down, 20, [width, hidden]));
+        let biases = [tensor(&engine, &[experts, hidden], &up_bias), tensor(&engine, &[experts, width], &down_bias)];
+        let chosen = integers(&engine, &[tokens, choices], &chosen.iter().map(|&expert| expert as i32).collect::<Vec<_>>());
+        let (gates, x) = (tensor(&engine, &[tokens, choices], &gates), tensor(&engine, &[tokens, width], &x));
+        let (mut out, mut scratch) = (blank(&engine, &[tokens, width]), poisoned());
+        let routes = Routes { chosen: chosen.view(), gates: gates.view(), places };
+        let layers = Experts { up: &ups, up_bias: biases[0].view(), down: &downs, down_bias: biases[1].view() };
+        engine.mixture(LinearSpec { activation: Activation::Silu }, x.view(), routes, layers, out.view_mut(), &mut scratch).unwrap();
+        assert_close(&values(&engine, &out), &expected, 1e-13);
+        assert_eq!(scratch.outstanding(), 0);
+    }
+}
+
+#[test]
+fn a_mixture_whose_shapes_do_not_fit_is_refused() {
+    let engine = engine("f64");
+    let layer = |outputs: usize, inputs: usize| vec![prepared(&engine, 1, outputs, inputs).0, prepared(&engine, 2, outputs, inputs).0];
+    let (x, gates, mut out) = (blank(&engine, &[3, 4]), blank(&engine, &[3, 1]), blank(&engine, &[3, 4]));
+    let (up_bias, down_bias, chosen) = (blank(&engine, &[2, 5]), blank(&engine, &[2, 4]), integers(&engine, &[3, 1], &[0; 3]));
+    let mut refused = |up: &[NaiveWeight], down: &[NaiveWeight], places: usize, gates: &T| {
+        let routes = Routes { chosen: chosen.view(), gates: gates.view(), places };
+        let experts = Experts { up, up_bias: up_bias.view(), down, down_bias: down_bias.view() };
+        let spec = LinearSpec { activation: Activation::None };
+        engine.mixture(spec, x.view(), routes, experts, out.view_mut(), &mut Arena::new()).unwrap_err().to_string()
+    };
+    assert!(refused(&[], &[], 3, &gates).contains("there must be experts, choices and places"));
+    assert!(refused(&layer(5, 4), &layer(4, 5), 0, &gates).contains("there must be experts, choices and places"));
+    assert!(refused(&layer(5, 4), &layer(4, 5), 3, &blank(&engine, &[3, 2])).contains("the shapes do not fit together"));
+    assert!(refused(&layer(5, 4), &layer(4, 5)[..1], 3, &gates).contains("the shapes do not fit together"));
+    assert!(refused(&layer(5, 4), &layer(4, 6), 3, &gates).contains("one [width, hidden]"));
+    assert!(refused(&layer(6, 4), &layer(4, 6), 3, &gates).contains("biases must be"));
+    let many = refused(&layer(5, 4), &layer(4, 5), 1 << 24, &gates);
+    assert!(many.contains("2 experts with 16777216 places"), "{many}");
 }
 
 /// Words in tiles of any sizes, beyond what is compared at once, too; the logits have some more room than they need.

@@ -101,6 +101,12 @@ impl<E: Lanes + Plain> Alone<'_, E> {
         engine.isa.run::<E, _>(BufferSizes { blocking: &engine.blocking, rows, columns, k, packs_right: true })
     }
 
+    /// Size of the first of them, where B is packed and no second one is needed.
+    pub(crate) fn elements_beside_panels(engine: &Engine, rows: usize, k: usize) -> usize {
+        let [elements, _] = engine.isa.run::<E, _>(BufferSizes { blocking: &engine.blocking, rows, columns: 0, k, packs_right: false });
+        elements
+    }
+
     pub(crate) fn run(self, engine: &Engine) {
         let Self { product, buffers } = self;
         if product.m == 0 || product.n == 0 {

@@ -9,12 +9,11 @@
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
-use crossover_core::reference::HostInputs;
 
 use super::dense::Dense;
-use super::moe::{self, CAPACITY, COUNTABLE, DERIVED, Mixture, TENSORS, experts, places_formula};
+use super::moe::{CAPACITY, COUNTABLE, Mixture, TENSORS, experts, places_formula};
 use crate::descriptor::{Descriptor, Model};
-use crate::variant::{Derived, Operands, Reference, Variant};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct MoeTop1;
@@ -27,22 +26,16 @@ impl Variant for MoeTop1 {
         task: "ffn/moe",
         parameters: &[experts(1), CAPACITY],
         tensors: TENSORS,
-        derived: DERIVED,
+        derived: &[],
         conditions: &[COUNTABLE],
         model: Model {
             flops: concat!(
-                "experts*",
+                "min(1*batch*n, experts*",
                 places_formula!("1"),
-                "*(4*d_model*d_ff + d_ff*(1 + activation) + d_model)",
-                " + batch*n*(experts*(2*d_model + 11 + floor(log2(max(2, experts)))) + 2*d_model)"
+                ")*(4*d_model*d_ff + d_ff*(1 + activation) + 3*d_model)",
+                " + batch*n*(experts*(2*d_model + 5 + floor(log2(max(2, experts)))))"
             ),
-            scratch: concat!(
-                "2*batch*n + max(d_model*(1 + experts*(",
-                places_formula!("1"),
-                " + 1))*2 + d_ff*",
-                places_formula!("1"),
-                ", batch*n*(1 + 4*experts))"
-            ),
+            scratch: "batch*n*(2 + experts)",
         },
         ..Dense::DESCRIPTOR
     };
@@ -55,10 +48,6 @@ impl Variant for MoeTop1 {
 
     fn exact(_axes: &Axes) -> Reference {
         Reference::Itself
-    }
-
-    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        moe::derive(axes, drawn)
     }
 }
 

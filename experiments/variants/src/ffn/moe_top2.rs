@@ -8,12 +8,11 @@
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
-use crossover_core::reference::HostInputs;
 
 use super::dense::Dense;
-use super::moe::{self, CAPACITY, COUNTABLE, DERIVED, Mixture, TENSORS, experts, places_formula};
+use super::moe::{CAPACITY, COUNTABLE, Mixture, TENSORS, experts, places_formula};
 use crate::descriptor::{Descriptor, Model};
-use crate::variant::{Derived, Operands, Reference, Variant};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct MoeTop2;
@@ -26,22 +25,16 @@ impl Variant for MoeTop2 {
         task: "ffn/moe",
         parameters: &[experts(2), CAPACITY],
         tensors: TENSORS,
-        derived: DERIVED,
+        derived: &[],
         conditions: &[COUNTABLE],
         model: Model {
             flops: concat!(
-                "experts*",
+                "min(2*batch*n, experts*",
                 places_formula!("2"),
-                "*(4*d_model*d_ff + d_ff*(1 + activation) + d_model)",
-                " + batch*n*(experts*(2*d_model + 17 + floor(log2(max(2, experts)))) + 5*d_model)"
+                ")*(4*d_model*d_ff + d_ff*(1 + activation) + 3*d_model)",
+                " + batch*n*(experts*(2*d_model + 5 + floor(log2(max(2, experts)))) + 4)"
             ),
-            scratch: concat!(
-                "4*batch*n + max(d_model*(1 + experts*(",
-                places_formula!("2"),
-                " + 1))*2 + d_ff*",
-                places_formula!("2"),
-                ", batch*n*(2 + 8*experts))"
-            ),
+            scratch: "batch*n*(4 + experts)",
         },
         ..Dense::DESCRIPTOR
     };
@@ -54,10 +47,6 @@ impl Variant for MoeTop2 {
 
     fn exact(_axes: &Axes) -> Reference {
         Reference::Itself
-    }
-
-    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        moe::derive(axes, drawn)
     }
 }
 

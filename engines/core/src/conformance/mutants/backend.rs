@@ -1,7 +1,9 @@
 //! The wrapper: every method hands its arguments to the fault, or straight to the engine.
 
 use crate::arena::Arena;
-use crate::backend::{AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, TransformerBackend};
+use crate::backend::{
+    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, Experts, NormWeights, Operand, Routes, TransformerBackend,
+};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::HostTensor;
@@ -13,7 +15,7 @@ use crate::support::Support;
 use crate::tensor::{Tensor, View, ViewMut};
 use crate::weights::HostWeight;
 
-use super::{ACTIVE, Fault, Mutant, attention, elementwise, fused, products, rows, softmax};
+use super::{ACTIVE, Fault, Mutant, attention, elementwise, fused, mixture, products, rows, softmax};
 
 type In<'a, B> = View<'a, <B as TransformerBackend>::Buffer>;
 type Out<'a, B> = ViewMut<'a, <B as TransformerBackend>::Buffer>;
@@ -202,6 +204,18 @@ impl<B: TransformerBackend> TransformerBackend for Mutant<B> {
 
     fn softmax_top_k(&self, x: In<'_, B>, values: Out<'_, B>, indices: Out<'_, B>, scratch: &mut Arena<B::Buffer>) -> Result<()> {
         fused::softmax_top_k(self, x, values, indices, scratch)
+    }
+
+    fn mixture(
+        &self,
+        spec: LinearSpec,
+        x: In<'_, B>,
+        routes: Routes<'_, B::Buffer>,
+        experts: Experts<'_, B::Weight, B::Buffer>,
+        out: Out<'_, B>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        mixture::mixture(self, spec, x, (routes, experts), out, scratch)
     }
 
     fn cross_entropy(

@@ -367,6 +367,22 @@ faults! {
         /// Probabilities among the chosen only.
         SoftmaxTopKNormalisesTheChosen,
     }
+    "mixture" {
+        /// Right, on the host.
+        HarmlessMixture,
+        /// Gates are left out.
+        MixtureForgetsGates,
+        /// Experts take whatever comes.
+        MixtureDropsNothing,
+        /// Places are given token by token, not choice by choice.
+        MixtureServesTokensInTurn,
+        /// The last choice is not added.
+        MixtureForgetsLastChoice,
+        /// Biases are those of the first expert.
+        MixtureSharesBiases,
+        /// A choice that is no expert's number counts 0.
+        MixtureIgnoresWrongChoices,
+    }
     "cross-entropy" {
         /// Right, on the host.
         HarmlessCrossEntropy,

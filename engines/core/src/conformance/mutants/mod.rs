@@ -9,6 +9,7 @@ mod backend;
 mod elementwise;
 mod faults;
 mod fused;
+mod mixture;
 mod products;
 mod rows;
 mod softmax;
@@ -63,7 +64,7 @@ impl Fault {
 
     /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
     /// noticed for the wrong reason.
-    pub const HARMLESS: [Self; 10] = [
+    pub const HARMLESS: [Self; 11] = [
         Self::HarmlessMatmul,
         Self::HarmlessLinear,
         Self::HarmlessSoftmax,
@@ -74,6 +75,7 @@ impl Fault {
         Self::HarmlessAttention,
         Self::HarmlessComposition,
         Self::HarmlessCrossEntropy,
+        Self::HarmlessMixture,
     ];
 }
 

@@ -54,6 +54,7 @@ impl TransformerBackend for RunningError {
             OpSpec::LinearAttention { .. }
             | OpSpec::AddNorm { .. }
             | OpSpec::GatedFfn { .. }
+            | OpSpec::Mixture { .. }
             | OpSpec::SoftmaxTopK { .. }
             | OpSpec::CrossEntropy { .. }
             | OpSpec::Rotary { .. } => Support::Composed,
