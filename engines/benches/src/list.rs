@@ -5,6 +5,7 @@
 //! are 12.6 MB each way), attention of 12 heads of 64.
 
 use crossover_core::activation::Activation;
+use crossover_core::check::MixtureSizes;
 use crossover_core::cost::Cost;
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::ops::{BinaryOp, LinearSpec, NormKind, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp, WeightForm};
@@ -45,6 +46,8 @@ pub(crate) enum Kind {
     AddNorm,
     GatedFfn,
     SoftmaxTopK,
+    /// The best of several experts for each token, with a quarter more places than tokens.
+    Mixture,
     /// Over one tile: all words at once.
     CrossEntropy,
     Rotary,
@@ -105,7 +108,7 @@ const fn entry(name: &'static str, kind: Kind, axes: &'static [&'static str], sh
 }
 
 /// All of it.
-pub static OPERATIONS: [Operation; 34] = [
+pub static OPERATIONS: [Operation; 35] = [
     entry("matmul", Kind::Matmul { is_transposed: false }, MNK, PRODUCTS),
     entry("matmul-transposed", Kind::Matmul { is_transposed: true }, MNK, PRODUCTS),
     entry("linear", Kind::Linear, LAYER, LAYERS),
@@ -147,6 +150,12 @@ pub static OPERATIONS: [Operation; 34] = [
     entry("linear-attention-causal", Kind::LinearAttention { is_causal: true }, FEATURES, &[&[2, 128, 32, 32], &[12, 2048, 64, 64]]),
     entry("add-norm", Kind::AddNorm, ROW, ROWS),
     entry("gated-ffn", Kind::GatedFfn, &["rows", "width", "hidden"], &[&[16, 64, 128], &[128, 768, 3072]]),
+    entry(
+        "mixture",
+        Kind::Mixture,
+        &["tokens", "width", "hidden", "experts"],
+        &[&[16, 64, 128, 4], &[128, 256, 1024, 8], &[64, 256, 1024, 16]],
+    ),
     entry("softmax-top-k", Kind::SoftmaxTopK, &["rows", "classes", "k"], &[&[64, 512, 8], &[256, 32768, 8]]),
     entry("cross-entropy", Kind::CrossEntropy, &["rows", "classes", "inputs"], &[&[64, 512, 64], &[128, 32768, 256]]),
     entry("rotary", Kind::Rotary, &["heads", "n", "head_dim"], &[&[2, 64, 64], &[12, 2048, 64]]),
@@ -221,10 +230,17 @@ impl Case {
             },
             Kind::AddNorm => OpSpec::AddNorm { rows, width, kind: NormKind::Layer },
             Kind::GatedFfn => OpSpec::GatedFfn { rows, width, hidden: at(2), activation: Activation::Silu },
+            Kind::Mixture => self.mixture().operation(LinearSpec { activation: Activation::Gelu }, WeightForm::of(precision)),
             Kind::SoftmaxTopK => OpSpec::SoftmaxTopK { rows, classes: width, k: at(2) },
             Kind::CrossEntropy => OpSpec::CrossEntropy { rows, inputs: at(2), classes: width, form: WeightForm::of(precision) },
             Kind::Rotary => OpSpec::Rotary { rows: at(0) * at(1), width: at(2) },
         }
+    }
+
+    /// The sizes of a mixture of experts.
+    pub(crate) fn mixture(&self) -> MixtureSizes {
+        let [tokens, width, hidden, experts] = [0, 1, 2, 3].map(|axis| self.shape.get(axis).copied().unwrap_or(1));
+        MixtureSizes { tokens, choices: 1, places: (5 * tokens).div_ceil(4 * experts), experts, width, hidden }
     }
 
     fn attention(&self) -> OpSpec {
@@ -304,7 +320,7 @@ mod tests {
         let specs: Vec<Discriminant<OpSpec>> = cases().map(|case| discriminant(&case.spec(Precision::F32))).collect();
         let distinct = specs.iter().enumerate().filter(|(at, spec)| !specs[..*at].contains(spec)).count();
         // All but transfers; a new operation of the trait makes the match below incomplete, and then wants an entry.
-        assert_eq!(distinct, 23);
+        assert_eq!(distinct, 24);
         let is_timed = |spec: OpSpec| match spec {
             OpSpec::Transfer { .. } => false,
             OpSpec::Matmul { .. }
@@ -327,6 +343,7 @@ mod tests {
             | OpSpec::LinearAttention { .. }
             | OpSpec::AddNorm { .. }
             | OpSpec::GatedFfn { .. }
+            | OpSpec::Mixture { .. }
             | OpSpec::SoftmaxTopK { .. }
             | OpSpec::CrossEntropy { .. }
             | OpSpec::Rotary { .. } => true,

@@ -26,6 +26,7 @@ pub fn prepare<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<
         Kind::Linear | Kind::LinearCsr | Kind::LinearTwoOfFour => products::linear(engine, case),
         Kind::GatedFfn => products::gated_ffn(engine, case),
         Kind::CrossEntropy => products::cross_entropy(engine, case),
+        Kind::Mixture => products::mixture(engine, case),
         Kind::Attention(_) => attention::attention(engine, case),
         Kind::LinearAttention { is_causal } => attention::linear_attention(engine, case, is_causal),
         Kind::Rotary => attention::rotary(engine, case),

@@ -2,14 +2,15 @@
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::TransformerBackend;
+use crossover_core::backend::{Experts, Routes, TransformerBackend};
+use crossover_core::check::MixtureSizes;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{LinearSpec, MatmulSpec};
 use crossover_core::sparse::{SparseWeight, Structure};
 use crossover_core::weights::HostWeight;
 
-use super::{Call, operand, output, values};
+use super::{Call, indices, operand, output, values};
 use crate::list::{Case, INDEX, Kind, kept};
 
 pub(super) fn matmul<'e, B: TransformerBackend>(engine: &'e B, case: &Case, is_transposed: bool) -> Result<Call<'e>> {
@@ -47,6 +48,24 @@ pub(super) fn gated_ffn<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -
     let (x, mut out, mut scratch) = (operand(engine, &[rows, width])?, output(engine, engine.storage(), &[rows, width])?, Arena::new());
     let spec = LinearSpec { activation: Activation::Silu };
     Ok(Box::new(move || engine.gated_ffn(spec, x.view(), [&gate, &up, &down], out.view_mut(), &mut scratch)))
+}
+
+/// Tokens go to experts evenly, in an order that jumps about.
+pub(super) fn mixture<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<Call<'e>> {
+    let MixtureSizes { tokens, choices, places, experts, width, hidden } = case.mixture();
+    let weights = |outputs: usize, inputs: usize| -> Result<Vec<B::Weight>> {
+        let host = HostWeight::for_precision(&values(&[outputs, inputs])?, engine.config().precision)?;
+        (0..experts).map(|_| engine.prepare_weight(&host)).collect()
+    };
+    let (up, down) = (weights(hidden, width)?, weights(width, hidden)?);
+    let (up_bias, down_bias) = (operand(engine, &[experts, hidden])?, operand(engine, &[experts, width])?);
+    let (chosen, gates) = (indices(engine, &[tokens, choices], experts)?, operand(engine, &[tokens, choices])?);
+    let (x, mut out, mut scratch) = (operand(engine, &[tokens, width])?, output(engine, engine.storage(), &[tokens, width])?, Arena::new());
+    Ok(Box::new(move || {
+        let routes = Routes { chosen: chosen.view(), gates: gates.view(), places };
+        let experts = Experts { up: &up, up_bias: up_bias.view(), down: &down, down_bias: down_bias.view() };
+        engine.mixture(LinearSpec { activation: Activation::Gelu }, x.view(), routes, experts, out.view_mut(), &mut scratch)
+    }))
 }
 
 pub(super) fn cross_entropy<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<Call<'e>> {

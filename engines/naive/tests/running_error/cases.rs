@@ -155,7 +155,8 @@ pub fn rowwise<B: TransformerBackend>() -> Cases<B> {
             // Not room for all.
             let routes = Routes { chosen: chosen.view(), gates: gates.view(), places: 30 };
             let experts = Experts { up: &up, up_bias: up_bias.view(), down: &down, down_bias: down_bias.view() };
-            run.engine.mixture(LinearSpec { activation: Activation::Gelu }, x.view(), routes, experts, out.view_mut(), &mut Arena::new())?;
+            let spec = LinearSpec { activation: Activation::Gelu };
+            run.engine.mixture(spec, x.view(), routes, experts, out.view_mut(), &mut Arena::new())?;
             Ok(out)
         }),
         ("cross-entropy over tiles", |run| {
