@@ -30,13 +30,12 @@ fn conforms_on_two_threads() {
 }
 
 /// What the engine refuses on a GPU.
-const GPU_EXCUSES: [Excuse; 9] = [
+const GPU_EXCUSES: [Excuse; 8] = [
     Excuse { property: "approximate-exponentials", precisions: &ALL, reason: "tables of exponentials exist on the CPU only" },
     Excuse { property: "linear", precisions: &["int8"], reason: ON_CPU_ONLY },
     Excuse { property: "gated-ffn", precisions: &["int8"], reason: ON_CPU_ONLY },
     Excuse { property: "mixture", precisions: &["int8"], reason: ON_CPU_ONLY },
     Excuse { property: "cross-entropy", precisions: &["int8"], reason: ON_CPU_ONLY },
-    Excuse { property: "cross-entropy-tiles", precisions: &["int8"], reason: ON_CPU_ONLY },
     Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },

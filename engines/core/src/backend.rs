@@ -380,7 +380,7 @@ pub trait TransformerBackend: Sized + 'static {
     /// the other, that may be of different sizes; more than the logits of one tile never stand in memory, and these in `logits`
     /// [.., at least the widest tile], in the compute type, whose values are unspecified afterwards. How many words are held at once is
     /// thus the caller's choice, up to all (one tile). Across tiles it is a running maximum and a rescaled sum (Milakov and Gimelshein,
-    /// 2018, algorithm 3). Targets are numbers of words: of another number the logit counts as 0, or it is an index error.
+    /// 2018, algorithm 3). A target that is no word's number is an index error.
     fn cross_entropy(
         &self,
         x: View<'_, Self::Buffer>,

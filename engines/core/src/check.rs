@@ -3,6 +3,7 @@
 //! Each function returns the sizes that the kernel needs, as an [`OpSpec`]-ready struct.
 
 use crate::backend::{AttentionOperands, AttentionOutputs, Experts, PreparedWeight, Routes};
+use crate::dtype::DType;
 use crate::error::{EngineError, Result, shape_error};
 use crate::layout::Layout;
 use crate::ops::{LinearSpec, OpSpec, WeightForm};
@@ -61,6 +62,11 @@ pub fn output(operation: &'static str, buffer: &impl Buffer, layout: &Layout) ->
         ));
     }
     Ok(())
+}
+
+/// An operand that must be of one type.
+pub fn of_type(operation: &'static str, expected: DType, found: DType) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(EngineError::ElementType { operation, expected, found }) }
 }
 
 /// Positions start + 0, start + 1, ... must be numbers.

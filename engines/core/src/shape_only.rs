@@ -382,6 +382,7 @@ impl TransformerBackend for ShapeOnly {
         _scratch: &mut Arena<ShapeBuffer>,
     ) -> Result<()> {
         let sizes = check::cross_entropy(&x.layout, tiles, [&targets.layout, &logits.layout, &out.layout])?;
+        check::of_type("cross-entropy", self.compute(), logits.dtype())?;
         let check::CrossEntropySizes { rows, inputs, .. } = sizes;
         for alike in tiles.chunk_by(|one, other| one.form == other.form) {
             let classes = alike.iter().map(|tile| tile.outputs).sum();

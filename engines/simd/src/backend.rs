@@ -392,6 +392,7 @@ impl TransformerBackend for SimdBackend {
         scratch: &mut Arena<SimdBuffer>,
     ) -> Result<()> {
         self.types.inputs("cross-entropy", [&x])?;
+        check::of_type("cross-entropy", self.compute(), logits.dtype())?;
         self.types.output("cross-entropy", &logits)?;
         self.types.output("cross-entropy", &out)?;
         in_compute_type!(self, R => cross_entropy::cross_entropy::<R>(self, &self.engine, x, tiles, targets, logits, out, scratch))

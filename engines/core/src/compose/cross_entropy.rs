@@ -4,12 +4,13 @@
 //! loss is log(sum) + (maximum - the target's logit), in this order: of a confident row the difference is 0, and what is left is small. One tile is the plain loss, with the logits of all words in memory at once.
 
 use super::columns::{column, reduce};
+use super::indices;
 use super::picker::{Picker, numbers};
+use super::places::places;
 use crate::activation::Activation;
 use crate::arena::Arena;
 use crate::backend::{Operand, PreparedWeight, TransformerBackend};
 use crate::check;
-use crate::dtype::DType;
 use crate::error::Result;
 use crate::ops::{BinaryOp, LinearSpec, ReduceOp, UnaryOp};
 use crate::tensor::{Buffer, Tensor, View, ViewMut};
@@ -50,17 +51,6 @@ impl<S: Buffer> Running<S> {
     }
 }
 
-/// 0, 1, .. as i32.
-fn places<B: TransformerBackend>(backend: &B, count: usize, scratch: &mut Arena<B::Buffer>) -> Result<Tensor<B::Buffer>> {
-    let mut steps = scratch.take(backend, DType::I32, &[count])?;
-    let mut places = scratch.take(backend, DType::I32, &[count])?;
-    backend.fill(steps.view_mut(), 1.0)?;
-    backend.fill(steps.view_mut().narrow(0, 0, count.min(1))?, 0.0)?;
-    backend.cumulative_sum(steps.view(), places.view_mut())?;
-    scratch.give(steps);
-    Ok(places)
-}
-
 /// See the module, and [`TransformerBackend::cross_entropy`] for the operands.
 pub fn tiled<B: TransformerBackend>(
     backend: &B,
@@ -72,6 +62,8 @@ pub fn tiled<B: TransformerBackend>(
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
     let sizes = check::cross_entropy(&x.layout, tiles, [&targets.layout, &logits.layout, &out.layout])?;
+    check::of_type("cross-entropy", backend.compute(), logits.dtype())?;
+    indices::below(backend, "cross-entropy", targets, sizes.classes, scratch)?;
     let last = logits.layout.rank() - 1;
     let like = logits.layout;
     let targets = numbers(backend, targets, like.shape(), scratch)?;

@@ -2,21 +2,20 @@
 
 use crate::arena::Arena;
 use crate::backend::TransformerBackend;
+use crate::check;
 use crate::dtype::DType;
 use crate::error::{EngineError, Result};
 use crate::tensor::View;
 
 /// Each of `indices` [..], in i32, must be one of 0..bound; the error names the operation that needs them. Positions count row by row.
-pub fn check<B: TransformerBackend>(
+pub fn below<B: TransformerBackend>(
     backend: &B,
     operation: &'static str,
     indices: View<'_, B::Buffer>,
     bound: usize,
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
-    if indices.dtype() != DType::I32 {
-        return Err(EngineError::ElementType { operation, expected: DType::I32, found: indices.dtype() });
-    }
+    check::of_type(operation, DType::I32, indices.dtype())?;
     let count = indices.layout.len();
     let mut flat = scratch.take(backend, DType::I32, &[count])?;
     let mut rows = scratch.take(backend, backend.compute(), &[count, 1])?;

@@ -37,7 +37,7 @@ pub fn composed<B: TransformerBackend>(
             format!("{experts} experts with {places} places and one more are not fewer than {MOST_ROWS} rows, which pass through f32");
         return Err(shape_error("mixture", detail));
     }
-    indices::check(backend, "mixture", routes.chosen, sizes.experts, scratch)?;
+    indices::below(backend, "mixture", routes.chosen, sizes.experts, scratch)?;
     if sizes.tokens == 0 {
         return Ok(());
     }

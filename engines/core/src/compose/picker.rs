@@ -65,10 +65,14 @@ impl<'a, B: TransformerBackend> Picker<'a, B> {
             self.start = start;
         }
         let mut hits = wide(backend, logits.shape(), columns, scratch)?;
+        let mut own = wide(backend, logits.shape(), columns, scratch)?;
         let places = self.places.view().narrow(0, 0, columns)?;
         backend.binary(BinaryOp::Equal, Operand::Of(places), targets, hits.view_mut())?;
-        backend.binary(BinaryOp::Multiply, Operand::InPlace, logits, hits.view_mut())?;
-        reduce(backend, ReduceOp::Sum, hits.view(), &mut self.part)?;
+        // Chosen, not multiplied: 0 times an infinite logit of another class would be NaN.
+        backend.copy(logits, own.view_mut())?;
+        backend.select(hits.view(), 0.0, own.view_mut())?;
+        reduce(backend, ReduceOp::Sum, own.view(), &mut self.part)?;
+        scratch.give(own);
         scratch.give(hits);
         backend.binary(BinaryOp::Add, Operand::InPlace, self.part.view(), self.picked.view_mut())
     }

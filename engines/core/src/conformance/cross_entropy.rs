@@ -3,6 +3,7 @@
 use crate::activation::Activation;
 use crate::backend::TransformerBackend;
 use crate::dtype::DType;
+use crate::error::EngineError;
 use crate::host::HostTensor;
 use crate::ops::OpSpec;
 use crate::reference::gamma;
@@ -19,6 +20,7 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     vec![
         Property { name: "cross-entropy", operation: "cross-entropy", check: losses },
         Property { name: "cross-entropy-tiles", operation: "cross-entropy", check: tiles_do_not_matter },
+        Property { name: "cross-entropy-operands", operation: "cross-entropy", check: wrong_operands },
     ]
 }
 
@@ -60,20 +62,68 @@ struct Given {
     targets: Vec<f64>,
 }
 
-/// Runs it with some more room than is needed.
-fn run<B: TransformerBackend>(t: &mut Trial<'_, B>, given: &Given, vocabulary: &Vocabulary<B::Weight>, dtype: DType) -> Outcome<Vec<f64>> {
-    let (lead, inputs) = (&given.shape[..given.shape.len() - 1], given.shape[given.shape.len() - 1]);
+/// Calls it with some more room than is needed, of this type: what it answers, and the losses.
+fn call<B: TransformerBackend>(
+    t: &mut Trial<'_, B>,
+    given: &Given,
+    vocabulary: &Vocabulary<B::Weight>,
+    [room, dtype]: [DType; 2],
+) -> Outcome<(crate::error::Result<()>, Vec<f64>)> {
+    let lead = given.lead();
     let more = t.source.choose(&[0, 0, 5]);
     let x = t.given(given.x_type, &given.shape, &given.x)?;
     let targets = t.given(DType::I32, lead, &given.targets)?;
-    let mut logits = t.output(t.compute(), &[lead, &[vocabulary.widest + more]].concat())?;
+    let mut logits = t.output(room, &[lead, &[vocabulary.widest + more]].concat())?;
     let mut out = t.output(dtype, lead)?;
     let result = t.engine.cross_entropy(x.view(), &vocabulary.prepared, targets.view(), logits.view_mut(), out.view_mut(), &mut t.scratch);
-    let (rows, form) = (lead.iter().product(), vocabulary.hosts[0].form());
-    t.done(&OpSpec::CrossEntropy { rows, inputs, classes: vocabulary.classes, form }, result)?;
+    t.engine.synchronize()?;
     // Of the room only the surroundings are asked.
     t.read(&logits)?;
-    t.read(&out)
+    Ok((result, t.read(&out)?))
+}
+
+/// The losses, where it is there.
+fn run<B: TransformerBackend>(t: &mut Trial<'_, B>, given: &Given, vocabulary: &Vocabulary<B::Weight>, dtype: DType) -> Outcome<Vec<f64>> {
+    let (result, found) = call(t, given, vocabulary, [t.compute(), dtype])?;
+    t.done(&operation(given, vocabulary), result)?;
+    Ok(found)
+}
+
+fn operation<W>(given: &Given, vocabulary: &Vocabulary<W>) -> OpSpec {
+    let (rows, inputs) = (given.lead().iter().product(), given.shape[given.shape.len() - 1]);
+    OpSpec::CrossEntropy { rows, inputs, classes: vocabulary.classes, form: vocabulary.hosts[0].form() }
+}
+
+/// A target that is no word's number is an index error that says where it stands, and logits of another type than the compute type are
+/// refused: both before anything is kept.
+fn wrong_operands<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
+    let (mut given, w) = draw(t);
+    let (inputs, compute) = (given.shape[given.shape.len() - 1], t.compute());
+    let tile = t.source.choose(&[3, 16, w.len() / inputs]);
+    let vocabulary = Vocabulary::of(t, &w, inputs, tile)?;
+    let operation = operation(&given, &vocabulary);
+    let expect =
+        |t: &mut Trial<'_, B>, given: &Given, room: DType, expected: EngineError| match call(t, given, &vocabulary, [room, compute])? {
+            (Err(error), _) if error == expected => t.nothing_is_kept(),
+            (refused @ Err(EngineError::Unsupported { .. }), _) => t.done(&operation, refused),
+            (other, _) => fail(format!("{other:?}, expected {expected:?}")),
+        };
+    for found in [DType::I32, t.storage()].into_iter().filter(|&found| found != compute) {
+        expect(t, &given, found, EngineError::ElementType { operation: "cross-entropy", expected: compute, found })?;
+    }
+    if given.targets.is_empty() {
+        return Ok(());
+    }
+    let (position, bound) = (t.source.below(given.targets.len()), vocabulary.classes);
+    let wrong = t.source.choose(&[-1.0, bound as f64, bound as f64 + 1000.0]);
+    given.targets[position] = wrong;
+    expect(t, &given, compute, EngineError::Index { operation: "cross-entropy", index: wrong as i64, position, bound })
+}
+
+impl Given {
+    fn lead(&self) -> &[usize] {
+        &self.shape[..self.shape.len() - 1]
+    }
 }
 
 /// Sizes rows, inputs and words, and values for them.

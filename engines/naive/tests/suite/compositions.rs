@@ -259,6 +259,27 @@ fn cross_entropy_against_plain_loops() {
     }
 }
 
+/// A word whose logit is minus infinity has the probability 0, and that is all: other words' losses are as without it.
+#[test]
+fn a_word_of_probability_0_spoils_no_other_words_loss() {
+    let engine = engine("f64");
+    let weight = |values: &[f64]| {
+        let host = HostWeight::for_precision(&host(&[values.len(), 1], values), Precision::F64).unwrap();
+        engine.prepare_weight(&host).unwrap()
+    };
+    let loss = |tiles: &[NaiveWeight], target: i32| {
+        let (targets, mut logits, mut out) = (integers(&engine, &[1], &[target]), blank(&engine, &[1, 3]), blank(&engine, &[1]));
+        let x = tensor(&engine, &[1, 1], &[1.0]);
+        engine.cross_entropy(x.view(), tiles, targets.view(), logits.view_mut(), out.view_mut(), &mut poisoned()).unwrap();
+        values(&engine, &out)[0]
+    };
+    let expected = (1.0 + 2f64.exp()).ln() - 2.0;
+    for tiles in [vec![weight(&[0.0, f64::NEG_INFINITY, 2.0])], vec![weight(&[0.0, f64::NEG_INFINITY]), weight(&[2.0])]] {
+        assert!((loss(&tiles, 2) - expected).abs() < 1e-14, "{}", loss(&tiles, 2));
+        assert_eq!(loss(&tiles, 1), f64::INFINITY);
+    }
+}
+
 #[test]
 fn a_cross_entropy_without_words_or_without_room_is_refused() {
     let engine = engine("f64");

@@ -110,9 +110,9 @@ impl Variant for Hierarchical {
             scratch: "max( \
                       batch*n*(ceil(vocabulary/clusters) + 2) + min(batch*n, 16)*ceil(vocabulary/clusters)*d_model, \
                       min(max(clusters, ceil(vocabulary/clusters)), 1024) + 1 \
-                      + batch*n*max(clusters + 4 + min(clusters, 1024), \
+                      + batch*n*max(clusters + 4 + 2*min(clusters, 1024), \
                       ceil(vocabulary/clusters)*(1 + min(1, clusters*ceil(vocabulary/clusters) - vocabulary)) \
-                      + 5 + min(ceil(vocabulary/clusters), 1024)))",
+                      + 5 + 2*min(ceil(vocabulary/clusters), 1024)))",
         },
     );
 

@@ -130,7 +130,6 @@ pub(super) fn loss<B: TransformerBackend>(
     }
     scratch.give(targets);
     let picked = picker.finish(scratch);
-    // Only now: the target is found by products with 0 and 1, which an infinity would spoil.
     if let Some(taken) = taken {
         backend.select(taken, f64::NEG_INFINITY, logits.view_mut())?;
     }

@@ -396,6 +396,10 @@ faults! {
         CrossEntropyCountsFromEachTile,
         /// The maximum is not added to the logarithm.
         CrossEntropyForgetsMaximum,
+        /// A target that is no word's number counts as some word.
+        CrossEntropyTakesAnyTarget,
+        /// Logits may be of any type.
+        CrossEntropyTakesAnyLogits,
     }
     "rotary" {
         /// Neighbouring channels are paired.

@@ -3,7 +3,8 @@
 use crate::activation::Activation;
 use crate::arena::Arena;
 use crate::backend::{NormWeights, Operand, PreparedWeight, TransformerBackend};
-use crate::error::Result;
+use crate::check;
+use crate::error::{EngineError, Result};
 use crate::ops::{LinearAttentionSpec, LinearSpec, NormSpec, UnaryOp};
 use crate::tensor::{View, ViewMut};
 
@@ -107,7 +108,14 @@ pub(super) fn cross_entropy<B: TransformerBackend>(
         return m.inner.cross_entropy(x, tiles, targets, logits, out, scratch);
     };
     let classes: usize = tiles.iter().map(PreparedWeight::outputs).sum();
+    if fault != Fault::CrossEntropyTakesAnyLogits {
+        check::of_type("cross-entropy", m.inner.compute(), logits.dtype())?;
+    }
     let targets = m.get(targets)?;
+    let is_word = |target: f64| (0.0..classes as f64).contains(&target);
+    if let Some(position) = targets.iter().position(|&target| !is_word(target)).filter(|_| fault != Fault::CrossEntropyTakesAnyTarget) {
+        return Err(EngineError::Index { operation: "cross-entropy", index: targets[position] as i64, position, bound: classes });
+    }
     let next = usize::from(fault == Fault::CrossEntropyTakesNextWord);
     // Maximum, sum and the target's logit of each row.
     let mut states = vec![(f64::MIN, 0.0, 0.0); targets.len()];
