@@ -1,37 +1,13 @@
 """The variants that the NumPy worker computes: plain NumPy, written to be read beside the definitions.
 
-Results are allocated in each call, as NumPy code does; what that costs is what a peer is there to show. Each function checks
-its tensors and returns (call, shape of `out`, operations of one call), counted as Crossover's own cost model counts them: a
-multiply-add as two, any other elementwise step (an exponential, too) as one. A tensor or axis that does not fit raises ValueError.
+Results are allocated in each call, as NumPy code does; what that costs is what a peer is there to show. Each function takes tensors
+that cases.py has checked, and returns the call.
 """
 import math
 
 import numpy as np
 
-ACTIVATION_FLOPS = {"none": 0, "relu": 1, "gelu": 4, "gelu-tanh": 8, "silu": 4, "relu-squared": 2, "sigmoid": 3}
-
-
-def sizes(tensors, **layouts):
-    """Matches shapes with letters: "bhnd" has four sides, "*d" any number and then d; a letter is one size everywhere."""
-    if tensors.keys() != layouts.keys():
-        raise ValueError(f"the inputs hold {sorted(tensors)}, this cell needs {sorted(layouts)}")
-    found = {}
-    for name, layout in layouts.items():
-        shape, letters = tensors[name].shape, layout.lstrip("*")
-        lead = len(shape) - len(letters)
-        if 0 in shape or lead < 0 or (lead > 0 and letters == layout):
-            raise ValueError(f"{name} has shape {shape}: it needs the sides {layout}, none of them empty")
-        for letter, size in [("*", shape[:lead])] * (letters != layout) + list(zip(letters, shape[lead:])):
-            if found.setdefault(letter, size) != size:
-                raise ValueError(f"{name} has shape {shape}: side {letter} of {layout} is {found[letter]} elsewhere")
-    return found
-
-
-def axis(axes, name, *allowed):
-    """The value of an axis; no default is made up for one that is missing."""
-    if name not in axes or (allowed and axes[name] not in allowed):
-        raise ValueError(f"axis {name} is {axes.get(name, 'missing')}" + (f", expected one of {allowed}" if allowed else ""))
-    return axes[name]
+from cases import axis
 
 
 def complementary_error_function(dtype):
@@ -72,10 +48,7 @@ def softmax_rows(x):
 
 
 def attention(t, axes, causal=False):
-    s = sizes(t, q="bhnd", k="bgmd", v="bgme")
-    b, h, g, n, m, d, e = (s[letter] for letter in "bhgnmde")
-    if h % g or (causal and n != m):
-        raise ValueError(f"{h} query heads over {g} key heads, {n} queries over {m} keys: heads must divide, causal needs n = m")
+    (b, h, n, d), (_, g, m, e) = t["q"].shape, t["v"].shape
     # Grouped heads: each key head serves h/g consecutive query heads, by broadcasting.
     q, k, v = t["q"].reshape(b, g, h // g, n, d), t["k"][:, :, None].swapaxes(-1, -2), t["v"][:, :, None]
     hidden = np.triu(np.ones((n, m), bool), 1) if causal else False
@@ -84,56 +57,43 @@ def attention(t, axes, causal=False):
         scores = np.matmul(q, k) * (1 / math.sqrt(d))
         np.copyto(scores, -np.inf, where=hidden)
         return np.matmul(softmax_rows(scores), v).reshape(b, h, n, e)
-    # The masked half is computed and thrown away, so it counts.
-    return call, (b, h, n, e), b * h * n * m * (2 * d + 2 * e + 5)
+    return call
 
 
 def ffn(t, axes):
-    s = sizes(t, x="*d", w1="fd", b1="f", w2="df", b2="d")
     act = activation(axes, t["x"].dtype)
-    flops = math.prod(s["*"]) * (s["f"] * (4 * s["d"] + 1 + ACTIVATION_FLOPS[axes["activation"]]) + s["d"])
-    return lambda: act(t["x"] @ t["w1"].T + t["b1"]) @ t["w2"].T + t["b2"], t["x"].shape, flops
+    return lambda: act(t["x"] @ t["w1"].T + t["b1"]) @ t["w2"].T + t["b2"]
 
 
 def linear(t, axes):
-    s = sizes(t, x="*i", w="oi", b="o")
     act = activation(axes, t["x"].dtype)
-    flops = math.prod(s["*"]) * s["o"] * (2 * s["i"] + 1 + ACTIVATION_FLOPS[axes["activation"]])
-    return lambda: act(t["x"] @ t["w"].T + t["b"]), (*s["*"], s["o"]), flops
+    return lambda: act(t["x"] @ t["w"].T + t["b"])
 
 
 def layer_norm(t, axes):
-    position, eps, x = axis(axes, "position", "plain", "post", "pre"), float(axis(axes, "eps")), t["x"]
-    sizes(t, x="*d", gamma="d", beta="d", **({} if position == "plain" else {"residual": "*d"}))
+    position, eps, x = axis(axes, "position"), float(axis(axes, "eps")), t["x"]
 
     def call():
         y = x + t["residual"] if position == "post" else x
         y = y - y.mean(-1, keepdims=True)
         y = y / np.sqrt((y * y).mean(-1, keepdims=True) + eps) * t["gamma"] + t["beta"]
         return t["residual"] + y if position == "pre" else y
-    return call, x.shape, x.size * (7 + (position != "plain"))
+    return call
 
 
 def no_norm(t, axes):
-    if axis(axes, "position", "plain", "post", "pre") == "plain":
-        sizes(t, x="*d")
-        return t["x"].copy, t["x"].shape, 0
-    sizes(t, x="*d", residual="*d")
-    return lambda: t["x"] + t["residual"], t["x"].shape, t["x"].size
+    return t["x"].copy if axis(axes, "position") == "plain" else lambda: t["x"] + t["residual"]
 
 
 def softmax(t, axes):
-    sizes(t, logits="*c")
-    return lambda: softmax_rows(t["logits"]), t["logits"].shape, t["logits"].size * 5
+    return lambda: softmax_rows(t["logits"])
 
 
 def softmax_naive(t, axes):
-    sizes(t, logits="*c")
-
     def call():
         e = np.exp(t["logits"])  # Overflows where the logits are large: that is what this variant shows.
         return e / e.sum(-1, keepdims=True)
-    return call, t["logits"].shape, t["logits"].size * 5
+    return call
 
 
 VARIANTS = {

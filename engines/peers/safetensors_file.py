@@ -10,9 +10,10 @@ import struct
 import numpy as np
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # NumPy has no BF16.
+BITS = {**DTYPES, "BF16": "<u2"}  # For libraries that have it: the bits, to be taken for what they are.
 
 
-def read_tensors(path):
+def read_tensors(path, dtypes=DTYPES):
     """All tensors of the file by name."""
     tensors = {}
     with open(path, "rb") as file:
@@ -27,19 +28,26 @@ def read_tensors(path):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} has a malformed header: {error!r}") from error
         for name, (dtype, shape, begin, end) in fields.items():
-            if dtype not in DTYPES:
+            if dtype not in dtypes:
                 raise NotImplementedError(f"{path}: {name} is {dtype}, which NumPy does not have")
-            count, width = math.prod(shape), np.dtype(DTYPES[dtype]).itemsize
+            count, width = math.prod(shape), np.dtype(dtypes[dtype]).itemsize
             if min([begin, *shape]) < 0 or data + end > size or end - begin != count * width:
                 raise ValueError(f"{path}: {name}: its shape, its offsets and the file do not fit together")
             file.seek(data + begin)
-            tensors[name] = np.fromfile(file, DTYPES[dtype], count).reshape(shape)
+            tensors[name] = np.fromfile(file, dtypes[dtype], count).reshape(shape)
     return tensors
 
 
-def write_tensor(path, name, array):
-    """A file with one tensor."""
-    dtype = next(key for key, text in DTYPES.items() if array.dtype == text)
+def expect_type(tensors, dtype, precision, path):
+    """Everything in a cell's file has one number type."""
+    wrong = [name for name, array in tensors.items() if array.dtype != dtype]
+    if wrong:
+        raise ValueError(f"{path}: {wrong} are not {precision}")
+
+
+def write_tensor(path, name, array, dtype=None):
+    """A file with one tensor; bits that NumPy has no type for come with the name of theirs."""
+    dtype = dtype or next(key for key, text in DTYPES.items() if array.dtype == text)
     header = json.dumps({name: {"dtype": dtype, "shape": array.shape, "data_offsets": [0, array.nbytes]}}).encode()
     header += b" " * (-len(header) % 8)  # The numbers begin at a multiple of 8.
     with open(path, "wb") as file:
