@@ -155,7 +155,7 @@ def softmax(t, axes):
 # What an encoder must be made of to be BERT's: other components are other models.
 ORIGINAL = {"attention": "flash", "ffn": "dense(activation=gelu)", "norm": "layer-norm(eps=1e-12)", "linear": "dense",
             "norm_position": "post", "position": "learned", "biases": "yes", "embedding_norm": "yes", "embedding_scale": "one"}
-EXACT_UP_TO = {"f64": 1 << 53, "f32": 1 << 24, "bf16": 1 << 8, "f16": 1 << 11, "int8": 1 << 24}
+EXACT_UP_TO = {"f64": 1 << 53, "f32": 1 << 24, "bf16": 1 << 8, "f16": 1 << 11, "int8": 1 << 24, "int8-weight": 1 << 24}
 
 
 def encoder(t, axes):
