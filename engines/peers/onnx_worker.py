@@ -42,7 +42,8 @@ class OnnxWorker(worker_loop.Worker):
         case = CASES[variant](tensors, axes)
         began = time.perf_counter_ns()
         graph = graphs.build(variant, tensors, axes, case, processes.multiplies("int8", flags))
-        session = ort.InferenceSession(graph.bytes(), self.options(), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(graph.bytes(), self.options(), providers=["CPUExecutionProvider"],
+                                       disabled_optimizers=["SkipLayerNormFusion"])
         call = bound_call(session, graph)
         call()
         call()
