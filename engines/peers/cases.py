@@ -22,6 +22,7 @@ class Case:
     vectors: tuple = ()  # Names of biases, scales and tables.
     states: tuple = ()  # Names of what outlives a call.
     unused: tuple = ()  # Names in the file that only another form of the variant needs.
+    indices: tuple = ()  # Names of numbers of tokens, four bytes each in whatever type they came.
     unread: int = 0  # Values of a table that no call reads.
     sides: dict = field(default_factory=dict)
 
@@ -32,8 +33,9 @@ class Case:
         item, narrow = ITEM_BYTES[precision], precision in ("int8", "int8-weight")
         rows = sum(tensors[name].shape[0] for name in self.weights)
         weights = count(self.weights) + 4 * rows if narrow else item * count(self.weights)
-        others = tensors.keys() - {*self.weights, *self.vectors, *self.states, *self.unused}
-        return weights + item * count(self.vectors), item * (count(others) + math.prod(self.out)), item * count(self.states)
+        others = tensors.keys() - {*self.weights, *self.vectors, *self.states, *self.unused, *self.indices}
+        activations = item * (count(others) + math.prod(self.out)) + 4 * count(self.indices)
+        return weights + item * count(self.vectors), activations, item * count(self.states)
 
 
 def sizes(tensors, **layouts):
@@ -139,7 +141,8 @@ def norm(t, axes, each):
 
 
 def rms_norm(t, axes):
-    return norm(t, axes, 3 + (axis(axes, "shift", "yes", "no") == "yes"))
+    axis(axes, "shift", "yes", "no")
+    return norm(t, axes, 4)
 
 
 def add_norm(t, axes):
@@ -183,7 +186,7 @@ def encoder(t, axes):
     weights = tuple(name for name, sides in layouts.items() if name.startswith("layers.") and len(sides) == 2)
     flops = b * n * (layers * (4 * d * (d + d * g // h) + 4 * d * f + 5 * f + 21 * d + n * (4 * d + 5 * h)) + 8 * d)
     vectors = tuple(layouts.keys() - {"tokens", *weights})
-    return Case((b, n, d), flops, weights, vectors, unread=max(0, (vocabulary - b * n) * d), sides=s)
+    return Case((b, n, d), flops, weights, vectors, indices=("tokens",), unread=max(0, (vocabulary - b * n) * d), sides=s)
 
 
 CASES = {

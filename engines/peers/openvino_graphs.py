@@ -7,11 +7,14 @@ import openvino.opset13 as op
 
 
 class Graph:
-    """A model in the making. Weights become constants, which the compiler packs; activations become inputs."""
+    """A model in the making. Weights become constants, which the compiler packs; activations become inputs.
+
+    It is written in f32 whatever the type of its inputs, output and weights is, as OpenVINO's models are: where the hint and the processor
+    allow, the plugin computes in the narrower type and drops the conversions.
+    """
 
     def __init__(self, tensors, axes, kind):
         self.tensors, self.axes, self.kind = tensors, axes, kind
-        self.type = getattr(ov.Type, kind)
         self.inputs, self.parameters, self.before, self.model = [], [], None, None
         self.kept = []  # A constant reads the array that it was made of, which must outlive it.
 
@@ -20,14 +23,17 @@ class Graph:
         node = op.parameter(list(array.shape), getattr(ov.Type, kind or self.kind), name=name)
         self.inputs.append((array, kind or self.kind))
         self.parameters.append(node)
-        return node
+        return node if kind else self.widened(node)
+
+    def widened(self, node):
+        return node if self.kind == "f32" else op.convert(node, ov.Type.f32)
 
     def constant(self, array):
         self.kept.append(np.ascontiguousarray(array))
-        return op.constant(ov.Tensor(self.kept[-1], list(array.shape), self.type))
+        return self.widened(op.constant(ov.Tensor(self.kept[-1], list(array.shape), getattr(ov.Type, self.kind))))
 
     def number(self, value):
-        return op.convert_like(op.constant(np.float32(value)), self.parameters[0]) if self.kind != "f32" else op.constant(np.float32(value))
+        return op.constant(np.float32(value))
 
     def weight(self, name):
         """A matrix, in int8 codes with a scale a row where the precision says so."""
@@ -79,13 +85,12 @@ def materialised(graph, causal=False):
     q, k, v = heads(graph)
     scores = op.multiply(op.matmul(q, k, False, True), graph.number(1 / math.sqrt(d)))
     if causal:
-        scores = op.add(scores, mask(graph, np.tri(n, m, dtype=bool)))
+        scores = op.add(scores, mask(np.tri(n, m, dtype=bool)))
     return op.matmul(op.softmax(scores, -1), v, False, False)
 
 
-def mask(graph, seen):
-    hidden = np.where(seen, np.float32(0), np.float32(-np.inf))
-    return op.constant(hidden) if graph.kind == "f32" else op.convert(op.constant(hidden), graph.type)
+def mask(seen):
+    return op.constant(np.where(seen, np.float32(0), np.float32(-np.inf)))
 
 
 def fused(graph, causal=False):
@@ -99,7 +104,7 @@ def window(graph, causal=False):
     away = np.arange(n)[:, None] - np.arange(n)[None]
     q, k, v = heads(graph)
     seen = (away >= 0) & (away < reach) if causal else np.abs(away) <= reach
-    return op.scaled_dot_product_attention(q, k, v, mask(graph, seen), causal=False)
+    return op.scaled_dot_product_attention(q, k, v, mask(seen), causal=False)
 
 
 def decode(graph):
@@ -204,5 +209,6 @@ def build(variant, tensors, axes, kind):
     """The finished graph."""
     graph = Graph(tensors, axes, kind)
     result = VARIANTS[variant](graph)
+    result = result if kind == "f32" else op.convert(result, getattr(ov.Type, kind))
     graph.model = ov.Model([result], graph.parameters, variant)
     return graph

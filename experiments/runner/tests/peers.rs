@@ -1,13 +1,82 @@
-//! The NumPy worker for real: the same cells on our engine and on NumPy, in one run, both judged by the same references.
+//! The peers for real: the same cells on our engine and on theirs, in one run, all judged by the same references.
 //!
-//! Needs the virtual environment that `just peers-environment` makes. Without it the test says that it was skipped; in CI it fails.
+//! NumPy's needs the virtual environment that `just peers-environment` makes. Without it the test says that it was skipped; in CI it fails. The
+//! others are tried where they are installed (`just peers-installed`), and a skip says so.
+
+mod python;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crossover_results::read_records;
 use crossover_results::schema::{Record, Status};
+use python::{has, root, with_numpy, with_peers};
+
+/// Engine, library and worker of each of the heavy peers.
+const PEERS: [(&str, &str, &str); 4] = [
+    ("torch", "torch", "torch_worker.py"),
+    ("torch-flex", "torch", "torch_worker.py"),
+    ("openvino", "openvino", "openvino_worker.py"),
+    ("onnxruntime", "onnxruntime", "onnx_worker.py"),
+];
+
+/// Small, in every family that the peers have, with odd sizes where a library could mistake them.
+const PEER_SWEEPS: &str = r#"
+name = "beside-peers"
+description = "naive and the peers on the same cells"
+
+[measure]
+min_samples = 3
+cell_budget_ms = 20
+sample_us = 50
+step_timeout_s = 300
+
+[[sweep]]
+variants = ["attention/flash-causal", "attention/window"]
+engines = ENGINES
+[sweep.axes]
+heads = 4
+head_dim = 16
+n = 130
+window = 7
+
+[[sweep]]
+variants = ["attention/decode"]
+engines = ENGINES
+[sweep.axes]
+heads = 4
+head_dim = 16
+n_kv = 130
+
+[[sweep]]
+variants = ["linear/dense", "ffn/swiglu"]
+engines = ENGINES
+[sweep.axes]
+n = 9
+d_model = 32
+d_ff = 64
+d_in = 32
+d_out = 48
+activation = "gelu"
+precision = ["f32", "bf16", "int8"]
+
+[[sweep]]
+variants = ["norm/layer-norm", "norm/rms-norm"]
+engines = ENGINES
+[sweep.axes]
+n = 9
+d_model = 48
+position = "post"
+
+[[sweep]]
+variants = ["model/encoder"]
+engines = ENGINES
+[sweep.axes]
+n = 12
+vocabulary = 50
+precision = ["f32", "bf16"]
+"#;
 
 const SWEEPS: &str = r#"
 name = "beside-numpy"
@@ -44,26 +113,11 @@ position = ["plain", "post", "pre"]
 precision = ["f64", "f32"]
 "#;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-/// The interpreter that has NumPy, or why there is none.
-fn python() -> Option<PathBuf> {
-    let python = root().join(".venv/bin/python");
-    let works = Command::new(&python).args(["-c", "import numpy"]).output().is_ok_and(|output| output.status.success());
-    if works {
-        return Some(python);
-    }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI needs the NumPy worker: run `just peers-environment`");
-    eprintln!("skipped: {} has no NumPy (just peers-environment)", python.display());
-    None
-}
-
-fn run(folder: &Path) -> Vec<Record> {
-    let out = folder.join("run");
+fn run(folder: &Path, definition: &str) -> Vec<Record> {
+    let (path, out) = (folder.join("beside.toml"), folder.join("run"));
+    fs::write(&path, definition).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_crossover"))
-        .args(["run", &folder.join("beside-numpy.toml").to_string_lossy(), "--out", &out.to_string_lossy()])
+        .args(["run", &path.to_string_lossy(), "--out", &out.to_string_lossy()])
         .current_dir(root())
         .output()
         .unwrap();
@@ -72,14 +126,65 @@ fn run(folder: &Path) -> Vec<Record> {
     read_records(&out.join("journal.txt")).unwrap().map(Result::unwrap).collect()
 }
 
+/// Rates can be compared only if operations are counted alike, and shares of bandwidth only if bytes are.
+fn assert_counted_alike(records: &[Record]) {
+    for ours in records.iter().filter(|record| record.engine == "naive") {
+        let is_beside = |record: &&Record| record.engine != "naive" && record.variant == ours.variant && record.axes == ours.axes;
+        for theirs in records.iter().filter(is_beside) {
+            if let (Some(ours_speed), Some(theirs_speed)) = (&ours.speed, &theirs.speed) {
+                let place = format!("{} {} {:?}", theirs.engine, ours.variant, ours.axes);
+                assert_eq!((ours_speed.flops, ours_speed.bytes), (theirs_speed.flops, theirs_speed.bytes), "{place}");
+            }
+        }
+    }
+}
+
+/// The tests that are written in Python, with an interpreter.
+fn assert_python_tests_pass(python: &Path) {
+    let output = Command::new(python).args(["-m", "unittest", "-v", "engines/peers/tests.py"]).current_dir(root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    said.lines().filter(|line| line.contains("skipped")).for_each(|line| eprintln!("{line}"));
+}
+
+#[test]
+fn workers_in_python_count_check_and_sleep_as_they_promise() {
+    [with_numpy(), with_peers()].into_iter().flatten().for_each(|python| assert_python_tests_pass(&python));
+}
+
+#[test]
+fn the_other_peers_are_verified_beside_our_engine_where_they_are_installed() {
+    let Some(python) = with_peers() else { return };
+    let peers: Vec<_> = PEERS.iter().filter(|(_, package, _)| has(&python, package)).collect();
+    let engines: Vec<&str> = ["naive"].into_iter().chain(peers.iter().map(|(engine, ..)| *engine)).collect();
+    let worker = |(engine, _, program): &&(&str, &str, &str)| {
+        format!("\n[workers.{engine}]\ncommand = [{python:?}, {:?}]\n", root().join("engines/peers").join(program))
+    };
+    let commands: String = peers.iter().map(worker).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let records = run(folder.path(), &format!("{}{commands}", PEER_SWEEPS.replace("ENGINES", &format!("{engines:?}"))));
+    for record in &records {
+        let place = format!("{} {} {:?}: {:?} {:?}", record.engine, record.variant, record.axes, record.reason, record.stderr_tail);
+        let f32 = record.axes["precision"].as_text() == Some("f32");
+        let flex = record.engine == "torch-flex" && !["attention/flash-causal", "attention/window"].contains(&record.variant.as_str());
+        match record.status {
+            Status::Ok => assert!(!flex && record.speed.as_ref().is_some_and(|speed| speed.median_ns > 0), "{place}"),
+            // Another precision than asked, with the reason; or one that a library does not have, or a compiler that is not there.
+            Status::Emulated => assert!(!f32 && record.reason.is_some(), "{place}"),
+            Status::Unsupported => assert!(flex || !f32 || record.reason.as_ref().is_some_and(|text| text.contains("compiler")), "{place}"),
+            _ => panic!("{place}"),
+        }
+    }
+    assert_counted_alike(&records);
+}
+
 #[test]
 fn numpy_is_verified_and_timed_beside_our_engine() {
-    let Some(python) = python() else { return };
+    let Some(python) = with_numpy() else { return };
     let folder = tempfile::tempdir().unwrap();
     let worker = root().join("engines/peers/numpy_worker.py");
     let command = format!("\n[workers.numpy]\ncommand = [{:?}, {:?}]\n", python, worker);
-    fs::write(folder.path().join("beside-numpy.toml"), format!("{SWEEPS}{command}")).unwrap();
-    let records = run(folder.path());
+    let records = run(folder.path(), &format!("{SWEEPS}{command}"));
     assert_eq!(records.len(), 56);
     for record in &records {
         let expected = match (record.engine.as_str(), record.axes["precision"].as_text()) {
@@ -94,14 +199,7 @@ fn numpy_is_verified_and_timed_beside_our_engine() {
             assert!(record.memory.as_ref().unwrap().activation_bytes > 0, "{place}");
         }
     }
-    // Rates can be compared only if operations are counted alike.
-    for ours in records.iter().filter(|record| record.engine == "naive") {
-        let beside = |record: &&Record| record.engine == "numpy" && record.variant == ours.variant && record.axes == ours.axes;
-        let theirs = records.iter().find(beside).unwrap();
-        if let (Some(ours_speed), Some(theirs_speed)) = (&ours.speed, &theirs.speed) {
-            assert_eq!(ours_speed.flops, theirs_speed.flops, "{} {:?}", ours.variant, ours.axes);
-        }
-    }
+    assert_counted_alike(&records);
     // Both engines solved the same problems: whatever group has one of them has the other.
     let groups = |engine: &str| {
         let mut groups: Vec<&str> = records.iter().filter(|record| record.engine == engine).map(|record| record.group.as_str()).collect();
