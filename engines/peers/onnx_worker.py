@@ -24,6 +24,7 @@ class OnnxWorker(worker_loop.Worker):
 
     def start(self, cell, threads):
         global ort, np, graphs, files
+        need(cell["variant"] in CASES, f"{cell['variant']} is not written for the peers", "unsupported")
         isa, widest = cell["axes"].get("isa", "auto"), processes.widest(processes.processor_flags())
         need(isa in ("auto", widest), f"ONNX Runtime takes the widest vectors that there are ({widest}), isa={isa} cannot be forced",
              "unsupported")
@@ -49,7 +50,8 @@ class OnnxWorker(worker_loop.Worker):
         call()
         prepare_ns = time.perf_counter_ns() - began
         told = session.get_session_options()
-        need((told.intra_op_num_threads, told.inter_op_num_threads) == (self.threads, 1), "the session has other threads than set", "internal")
+        threads = (told.intra_op_num_threads, told.inter_op_num_threads)
+        need(threads == (self.threads, 1), f"the session has {threads} threads where {self.threads} and 1 were set", "internal")
         busy = processes.busy_threads(call)
         need(busy <= self.threads, f"{busy} threads ran where {self.threads} were set", "internal")
         weight_bytes, activation_bytes, state_bytes = case.bytes(tensors, precision)

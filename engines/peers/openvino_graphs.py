@@ -205,10 +205,10 @@ VARIANTS = {
 }
 
 
-def build(variant, tensors, axes, kind):
-    """The finished graph."""
+def build(variant, tensors, axes, kind, out):
+    """The finished graph, with a result of type `out`."""
     graph = Graph(tensors, axes, kind)
     result = VARIANTS[variant](graph)
-    result = result if kind == "f32" else op.convert(result, getattr(ov.Type, kind))
+    result = result if out == "f32" else op.convert(result, getattr(ov.Type, out))
     graph.model = ov.Model([result], graph.parameters, variant)
     return graph

@@ -27,6 +27,7 @@ class OpenvinoWorker(worker_loop.Worker):
 
     def start(self, cell, threads):
         global ov, np, graphs, files
+        need(cell["variant"] in CASES, f"{cell['variant']} is not written for the peers", "unsupported")
         isa = cell["axes"].get("isa", "auto")
         need(isa in ("auto", "avx2"), f"OpenVINO cannot be held to isa={isa}, only to avx2", "unsupported")
         if ov is None:
@@ -50,9 +51,12 @@ class OpenvinoWorker(worker_loop.Worker):
         files.expect_type(tensors, PRECISIONS[precision], precision, path)
         case = CASES[variant](tensors, axes)
         began = time.perf_counter_ns()
-        graph = graphs.build(variant, tensors, axes, TYPES[PRECISIONS[precision]])
+        # Where there is no bf16, the plugin cuts f32 off to make it, and does not round: the result then stays f32 until it is written.
+        cut = precision == "bf16" and not (processes.multiplies("bf16", processes.processor_flags()) and self.isa == "auto")
+        result = "<f4" if cut else PRECISIONS[precision]
+        graph = graphs.build(variant, tensors, axes, TYPES[PRECISIONS[precision]], TYPES[result])
         compiled = ov.Core().compile_model(graph.model, "CPU", self.settings(precision))
-        call = bound_call(compiled, graph, case, PRECISIONS[precision])
+        call = bound_call(compiled, graph, case, result)
         call()
         call()
         prepare_ns = time.perf_counter_ns() - began
@@ -63,8 +67,10 @@ class OpenvinoWorker(worker_loop.Worker):
              f"OpenVINO dispatches to {', '.join(kernels)}, isa={self.isa} was set", "internal")
         support, reason = self.support(variant, precision, compiled, kernels)
         weight_bytes, activation_bytes, state_bytes = case.bytes(tensors, precision)
-        return Bound(call, lambda out, path: files.write_tensor(path, "out", out, "BF16" if precision == "bf16" else None), case.flops,
-                     compiled.get_property("INFERENCE_NUM_THREADS"), "; ".join(kernels) or processes.widest(processes.processor_flags()),
+        def write(out, path):
+            files.write_tensor(path, "out", files.bf16_bits(out) if cut else out, "BF16" if precision == "bf16" else None)
+        return Bound(call, write, case.flops, compiled.get_property("INFERENCE_NUM_THREADS"),
+                     "; ".join(kernels) or processes.widest(processes.processor_flags()),
                      weight_bytes, activation_bytes, state_bytes, unread_bytes=case.unread * ITEM_BYTES[precision],
                      support=support, reason=reason), prepare_ns
 
@@ -77,7 +83,7 @@ class OpenvinoWorker(worker_loop.Worker):
 
     def support(self, variant, precision, compiled, kernels):
         told = compiled.get_property("INFERENCE_NUM_THREADS"), compiled.get_property("NUM_STREAMS")
-        need(told == (self.threads, 1), f"OpenVINO has {told[0]} threads in {told[1]} streams where {self.threads} in 1 were set", "internal")
+        need(told == (self.threads, 1), f"OpenVINO has {told[0]} threads in {told[1]} streams, set were {self.threads} in 1", "internal")
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         wide = [kernel for kernel in kernels if kernel.endswith("_f32")]
         if precision in ("bf16", "f16") and (used != precision or wide):

@@ -45,6 +45,13 @@ def expect_type(tensors, dtype, precision, path):
         raise ValueError(f"{path}: {wrong} are not {precision}")
 
 
+def bf16_bits(array):
+    """f32 rounded to bf16, to nearest and ties to even, as its bits."""
+    bits = np.ascontiguousarray(array).view(np.uint32)
+    rounded = ((bits.astype(np.uint64) + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+    return np.where(np.isnan(array), np.uint16(0x7FC0), rounded).astype("<u2")
+
+
 def write_tensor(path, name, array, dtype=None):
     """A file with one tensor; bits that NumPy has no type for come with the name of theirs."""
     dtype = dtype or next(key for key, text in DTYPES.items() if array.dtype == text)

@@ -1,7 +1,7 @@
 """What the workers in Python promise beside right numbers: counts, checks of inputs, versions, and threads that sleep.
 
-`just test` runs them (experiments/runner/tests/peers.rs) with NumPy's environment, and once more with that of all peers where it is there. By
-hand: python -m unittest engines/peers/tests.py. What a library is needed for is skipped without it, and says so.
+`just test` runs them (experiments/runner/tests/peers.rs) with NumPy's environment, and once more with that of all peers where it is there.
+By hand: python -m unittest engines/peers/tests.py. What a library is needed for is skipped without it, and says so.
 """
 import hashlib
 import importlib.metadata
@@ -73,6 +73,13 @@ class Counts(unittest.TestCase):
             cases.CASES["model/encoder"]({}, axes)
         with self.assertRaisesRegex(NotImplementedError, "attention = linformer"):
             cases.CASES["model/encoder"]({}, {**axes, "attention": "linformer"})
+
+
+class Bits(unittest.TestCase):
+    def test_bf16_is_rounded_to_nearest_and_ties_to_even(self):
+        values = [(1.0, 0x3F80), (1.00390625, 0x3F80), (1.01171875, 0x3F82), (-1.005, 0xBF81), (np.inf, 0x7F80), (np.nan, 0x7FC0)]
+        bits = files.bf16_bits(np.array([value for value, _ in values], np.float32))
+        self.assertEqual(bits.tolist(), [code for _, code in values])
 
 
 class Versions(unittest.TestCase):
@@ -181,7 +188,7 @@ class Workers(unittest.TestCase):
                 self.assertEqual(worker.ask(type="prepare", cell=cell, inputs="nowhere")["kind"], "unsupported")
                 cell["variant"] = "softmax/stable"
                 self.assertEqual(worker.ask(type="prepare", cell=cell, inputs="/nowhere.safetensors")["kind"], "internal")
-                cell["axes"]["precision"] = "int4"
+                cell["axes"].update(precision="int4")
                 self.assertEqual(worker.ask(type="prepare", cell=cell, inputs="nowhere")["kind"], "unsupported")
                 self.assertEqual(self.prepared(worker, engine, folder, 1)["type"], "prepared")
                 self.assertEqual(worker.ask(type="quit"), {"type": "bye"})

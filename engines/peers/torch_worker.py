@@ -32,6 +32,7 @@ class TorchWorker(worker_loop.Worker):
 
     def start(self, cell, threads):
         global torch, variants, files
+        refuse(cell)
         isa = cell["axes"].get("isa", "auto")
         need(isa == "auto" or isa in ISAS, f"PyTorch cannot be held to isa={isa}, only to {', '.join(ISAS)}", "unsupported")
         if torch is None:
@@ -57,15 +58,11 @@ class TorchWorker(worker_loop.Worker):
     def bind(self, cell, path):
         axes, variant, engine = cell["axes"], cell["variant"], cell["engine"]
         make = variants.VARIANTS[engine].get(variant)
-        need(make and variant in CASES, f"{variant} is not written for {engine}", "unsupported")
+        need(make, f"{variant} is not written for {engine}", "unsupported")
         raw = files.read_tensors(path, files.BITS)
         files.expect_type(raw, PRECISIONS[axes["precision"]], axes["precision"], path)
         tensors = {name: tensor_of(array) for name, array in raw.items()}
         case = CASES[variant](tensors, axes)
-        smooth = variant == "linear/dense" and axes["activation"] not in ("none", "relu")
-        need(not (engine == "torch" and smooth and axes["precision"] in ("bf16", "f16")),
-             f"eager operators round the sums to {axes['precision']} before the activation, for which a fused layer has no room: "
-             "take ffn/dense, or activation = none", "unsupported")
         began = time.perf_counter_ns()
         try:
             call = variants.bind(engine, make, case, tensors, axes)
@@ -105,6 +102,18 @@ class TorchWorker(worker_loop.Worker):
         lines = [line.split(",") for line in processes.printed_by(verbose).splitlines() if line.startswith("onednn_verbose")]
         kernels = {f"{line[5]} {line[6]}" for line in lines if len(line) > 6 and line[3] == "exec" and line[5] != "reorder"}
         return "; ".join([vectors, *sorted(f"onednn {kernel}" for kernel in kernels)])
+
+
+def refuse(cell):
+    """What needs no PyTorch to be refused: to import it takes seconds."""
+    variant, engine, axes = cell["variant"], cell["engine"], cell["axes"]
+    need(variant in CASES, f"{variant} is not written for the peers", "unsupported")
+    flexible = variant.startswith("attention/") and variant.split("/")[1] not in ("dense", "causal", "decode", "decode-gqa")
+    need(engine != "torch-flex" or flexible, f"{variant} is no attention over a pattern of keys, all that torch-flex has", "unsupported")
+    smooth = variant == "linear/dense" and axes.get("activation") not in ("none", "relu")
+    need(not (engine == "torch" and smooth and axes["precision"] in ("bf16", "f16")),
+         f"eager operators round the sums to {axes['precision']} before the activation, for which a fused layer has no room: "
+         "take ffn/dense, or activation = none", "unsupported")
 
 
 def tensor_of(array):

@@ -27,7 +27,10 @@ pub fn with_peers() -> Option<PathBuf> {
     if can(&python, "import numpy") {
         return Some(python);
     }
-    eprintln!("skipped: there is no {}, which `just peers-installed` makes: PyTorch, OpenVINO and ONNX Runtime are not tried", python.display());
+    eprintln!(
+        "skipped: there is no {}, which `just peers-installed` makes: PyTorch, OpenVINO and ONNX Runtime are not tried",
+        python.display()
+    );
     None
 }
 
