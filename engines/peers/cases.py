@@ -214,3 +214,11 @@ CASES = {
     "softmax/stable": softmax,
     "softmax/naive": softmax,
 }
+
+
+def case_of(variant, tensors, axes):
+    """The cell in figures."""
+    case = CASES[variant](tensors, axes)
+    if axes["precision"] in ("int8", "int8-weight") and not case.weights:
+        raise NotImplementedError(f"there is no weight that {axes['precision']} could be about: it would be f32 under another name")
+    return case

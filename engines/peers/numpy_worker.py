@@ -11,7 +11,7 @@ import time
 sys.dont_write_bytecode = True  # No cache files among the sources.
 
 import worker_loop
-from cases import CASES
+from cases import case_of
 from worker_loop import Bound, need
 
 PRECISIONS = {"f64": "<f8", "f32": "<f4"}
@@ -42,7 +42,7 @@ class NumpyWorker(worker_loop.Worker):
         need(variant in variants.VARIANTS, f"{variant} is not written for NumPy", "unsupported")
         tensors = files.read_tensors(path)
         files.expect_type(tensors, PRECISIONS[axes["precision"]], axes["precision"], path)
-        case = CASES[variant](tensors, axes)
+        case = case_of(variant, tensors, axes)
         began = time.perf_counter_ns()
         call = variants.VARIANTS[variant](tensors, axes)
         prepare_ns = time.perf_counter_ns() - began

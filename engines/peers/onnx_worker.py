@@ -9,7 +9,7 @@ sys.dont_write_bytecode = True  # No cache files among the sources.
 
 import processes
 import worker_loop
-from cases import CASES, ITEM_BYTES
+from cases import CASES, ITEM_BYTES, case_of
 from worker_loop import Bound, need
 
 PRECISIONS = {"f32": "<f4", "int8": "<f4"}
@@ -40,7 +40,7 @@ class OnnxWorker(worker_loop.Worker):
         need(variant in graphs.VARIANTS and variant in CASES, f"{variant} is not written for ONNX Runtime", "unsupported")
         tensors = files.read_tensors(path)
         files.expect_type(tensors, PRECISIONS[precision], precision, path)
-        case = CASES[variant](tensors, axes)
+        case = case_of(variant, tensors, axes)
         began = time.perf_counter_ns()
         graph = graphs.build(variant, tensors, axes, case, processes.multiplies("int8", flags))
         session = ort.InferenceSession(graph.bytes(), self.options(), providers=["CPUExecutionProvider"],

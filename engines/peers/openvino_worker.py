@@ -11,7 +11,7 @@ sys.dont_write_bytecode = True  # No cache files among the sources.
 
 import processes
 import worker_loop
-from cases import CASES, ITEM_BYTES
+from cases import CASES, ITEM_BYTES, case_of
 from worker_loop import Bound, need
 
 PRECISIONS = {"f32": "<f4", "bf16": "<u2", "f16": "<f2", "int8": "<f4", "int8-weight": "<f4"}
@@ -49,7 +49,7 @@ class OpenvinoWorker(worker_loop.Worker):
              "(that is precision int8-weight)", "unsupported")
         tensors = files.read_tensors(path, files.BITS)
         files.expect_type(tensors, PRECISIONS[precision], precision, path)
-        case = CASES[variant](tensors, axes)
+        case = case_of(variant, tensors, axes)
         began = time.perf_counter_ns()
         # Where there is no bf16, the plugin cuts f32 off to make it, and does not round: the result then stays f32 until it is written.
         cut = precision == "bf16" and not (processes.multiplies("bf16", processes.processor_flags()) and self.isa == "auto")

@@ -67,6 +67,10 @@ class Counts(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, reason):
                 cases.CASES[variant](tensors, axes)
 
+    def test_a_precision_of_weights_wants_weights(self):
+        with self.assertRaisesRegex(NotImplementedError, "f32 under another name"):
+            cases.case_of("softmax/stable", shaped(logits=(3, 8)), {"precision": "int8"})
+
     def test_a_swapped_component_and_tokens_that_a_file_cannot_tell_apart_are_no_promise_of_a_peer(self):
         axes = {**cases.ORIGINAL, "precision": "bf16", "vocabulary": 257}
         with self.assertRaisesRegex(NotImplementedError, "no token from its neighbour above 256"):

@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True  # No cache files among the sources.
 
 import processes
 import worker_loop
-from cases import CASES, ITEM_BYTES
+from cases import CASES, ITEM_BYTES, case_of
 from worker_loop import Bound, Fault, need
 
 PRECISIONS = {"f64": "<f8", "f32": "<f4", "bf16": "<u2", "f16": "<f2", "int8": "<f4"}
@@ -62,7 +62,7 @@ class TorchWorker(worker_loop.Worker):
         raw = files.read_tensors(path, files.BITS)
         files.expect_type(raw, PRECISIONS[axes["precision"]], axes["precision"], path)
         tensors = {name: tensor_of(array) for name, array in raw.items()}
-        case = CASES[variant](tensors, axes)
+        case = case_of(variant, tensors, axes)
         began = time.perf_counter_ns()
         try:
             call = variants.bind(engine, make, case, tensors, axes)
