@@ -7,10 +7,11 @@ use polars::prelude::*;
 
 use crate::error::Result;
 use crate::frames::order::{AxisRoles, axis_roles, sorted};
+use crate::frames::peers::Peers;
 use crate::frames::published::Published;
 use crate::frames::series::{Series, series};
 use crate::frames::{
-    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, published, scaling, speed, strong, unprofitable,
+    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, peers, published, scaling, speed, strong, unprofitable,
 };
 use crate::runs::{self, Run};
 use crate::scan;
@@ -20,6 +21,7 @@ const CROSSOVERS: &str = "crossovers.csv";
 pub(crate) const FRONTIER: &str = "frontier.csv";
 pub(crate) const SCALING: &str = "scaling.csv";
 pub(crate) const ENGINES: &str = "engines.csv";
+pub(crate) const PEERS: &str = "peers.csv";
 pub(crate) const UNPROFITABLE: &str = "unprofitable.csv";
 pub(crate) const PUBLISHED: &str = "published.csv";
 pub(crate) const PUBLISHED_ORDER: &str = "published-order.csv";
@@ -44,6 +46,8 @@ pub(crate) struct Answers<'a> {
     pub(crate) scaling: DataFrame,
     /// Which engine is fastest.
     pub(crate) engines: DataFrame,
+    /// Every engine beside the fastest of other programs, where a run has such.
+    pub(crate) peers: Peers,
     /// Variants that do not pay.
     pub(crate) unprofitable: DataFrame,
     /// What the papers say, where a run measured one of their tables.
@@ -66,6 +70,9 @@ impl Answers<'_> {
             (ENGINES, self.engines.clone()),
             (UNPROFITABLE, self.unprofitable.clone()),
         ];
+        if !self.peers.is_empty() {
+            tables.push((PEERS, peers::table(&self.peers, &self.rows)?));
+        }
         if self.published.comparisons.height() > 0 {
             tables.push((PUBLISHED, self.published.comparisons.clone()));
             tables.push((PUBLISHED_ORDER, self.published.ranks.clone()));
@@ -98,6 +105,7 @@ pub(crate) fn of_cells(runs: &[Run], cells: DataFrame) -> Result<Answers<'_>> {
         crossovers: crossover::crossovers(&rows, &curves, &floors)?,
         scaling: scaling::scaling(&rows, &roles, &curves)?,
         engines: engines::engines(&rows)?,
+        peers: peers::peers(&rows, &roles, runs)?,
         unprofitable: unprofitable::unprofitable(&rows, &floors)?,
         overview: overview::overview(cells.clone().lazy()).collect()?,
         headline: headline::headline(rows.clone().lazy(), &roles).collect()?,

@@ -31,6 +31,10 @@ pub(crate) struct Cell {
     pub(crate) error: Option<f64>,
     pub(crate) error_ratio: Option<f64>,
     pub(crate) rank: Option<i64>,
+    /// Of its worker.
+    pub(crate) build: &'static str,
+    /// When it was finished.
+    pub(crate) finished: i64,
 }
 
 impl Default for Cell {
@@ -53,6 +57,8 @@ impl Default for Cell {
             error: None,
             error_ratio: None,
             rank: None,
+            build: "own",
+            finished: 0,
         }
     }
 }
@@ -106,6 +112,8 @@ fn without_rank(cells: &[Cell]) -> DataFrame {
         "baseline" => cells.iter().map(|cell| cell.baseline).collect::<Vec<_>>(),
         "status" => column(|cell| cell.status),
         "reason" => cells.iter().map(|cell| cell.reason).collect::<Vec<_>>(),
+        "build" => column(|cell| cell.build),
+        "finished_unix_ms" => cells.iter().map(|cell| cell.finished).collect::<Vec<_>>(),
         "median_ns" => time(100),
         "ci_low_ns" => time(90),
         "ci_high_ns" => time(110),

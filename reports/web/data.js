@@ -99,6 +99,7 @@
     /** By standing how many variants a first screen has. */
     listed: data.listed,
     trend: data.trend,
+    peers: data.peers,
     /** The engine that one would use, by family and machine. */
     fastest: new Map(data.fastest.map(({ family, machine, engine }) => [`${machine}/${family}`, engine])),
     rowOf: new Map(Array.from({ length: cells.rows }, (_, row) => [`${cells.number("run", row)}/${cells.text("id", row)}`, row])),

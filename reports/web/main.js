@@ -16,7 +16,7 @@
     const warnings = runs.flatMap((run) => [...run.warnings, ...run.notes].map((text) => `${whose(run)}${text}.`));
     byId("warnings").hidden = warnings.length === 0;
     replace("warnings", ...warnings.map((text) => el("li", {}, text)));
-    const parts = [["answer", "Answer"], ["explore", "Explore"], ["cells", "Cells"], ["failures", "Failures"], ...(report.trend.isThere ? [["trend", "Trend"]] : []), ["about", "Machines and runs"]];
+    const parts = [["answer", "Answer"], ["explore", "Explore"], ["cells", "Cells"], ["failures", "Failures"], ...(report.peers.isThere ? [["peers", "Peers"]] : []), ...(report.trend.isThere ? [["trend", "Trend"]] : []), ["about", "Machines and runs"]];
     const jump = ([id, title]) => el("button", { type: "button", class: "link", on: { click: () => byId(id).scrollIntoView() } }, title);
     const machines = report.data.machines.map((one) => `${one.cpu_model ?? "unknown processor"}, ${one.usable_cores ?? "?"} of ${one.logical_cores ?? "?"} cores`);
     if (machines.length === 1) byId("summary").append(` ${machines[0]}.`);
@@ -58,6 +58,7 @@
 
   function begin() {
     head();
+    report.peers.begin();
     report.trend.begin();
     report.theme.apply();
     report.theme.build(() => { draw(); report.detail.redraw(); });

@@ -114,6 +114,15 @@ pub struct SelectionArgs {
     pub shard: Option<Shard>,
 }
 
+/// Engines of somebody's own.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EngineArgs {
+    /// An engine of your own, in every sweep of the experiment: a .toml file with its name, its command and what it supports
+    /// (engines/peers/TUTORIAL.md); may be given several times
+    #[arg(long = "engine-file", value_name = "FILE")]
+    pub engine_files: Vec<PathBuf>,
+}
+
 impl SelectionArgs {
     /// With the filters read.
     pub fn selection(&self) -> Result<Selection, FilterError> {
@@ -148,6 +157,9 @@ pub struct PlanArgs {
     /// Which cells.
     #[command(flatten)]
     pub selection: SelectionArgs,
+    /// Beside which engines.
+    #[command(flatten)]
+    pub engines: EngineArgs,
     /// Print only how many groups and cells there are
     #[arg(long)]
     pub count: bool,
@@ -162,6 +174,7 @@ pub struct PlanArgs {
   crossover run standard --filter 'family == \"attention\"' --threads 2 --out results/runs/attention
   crossover run standard --time-budget 10m
   crossover run --filter 'family == \"attention\"' --set n=256,1024
+  crossover run quick --engine-file my-engine.toml
   crossover run standard --resume"))]
 pub struct RunArgs {
     /// Name of an experiment, or path of a .toml file [default: every-variant, where none is resumed]
@@ -173,6 +186,9 @@ pub struct RunArgs {
     /// Which cells.
     #[command(flatten)]
     pub selection: SelectionArgs,
+    /// Beside which engines.
+    #[command(flatten)]
+    pub engines: EngineArgs,
     /// Start no cell that this time (90s, 10m, 2h) has no room for. Groups are run in an order that thins the plan evenly; what is
     /// left is recorded as over-budget, and --resume runs it
     #[arg(long, value_name = "TIME", value_parser = duration)]

@@ -249,3 +249,61 @@ fn an_empty_plan_is_bad_input() {
     assert_eq!(code(&output), Some(2), "{}", said(&output));
     assert!(!bench.run_folder().exists());
 }
+
+/// An engine file of the fake worker, which is called as it is told, beside the bench's experiment.
+fn engine_file(bench: &Bench, more: &str) -> std::path::PathBuf {
+    let file = bench.folder.path().join("mine.toml");
+    let command = format!("name = \"mine\"\ncommand = [{:?}, \"mine\"]\n{more}\n", common::WORKER);
+    std::fs::write(&file, command).unwrap();
+    file
+}
+
+#[test]
+fn a_run_with_an_engine_file_goes_on_with_its_own_copy() {
+    let bench = Bench::new(DEFINITION);
+    let file = engine_file(&bench, "variants = ['softmax/online']\nwhen = 'n <= 2'");
+    let with = ["--engine-file", file.to_str().unwrap()];
+    let output = bench.command(&[&with[..], &["--time-budget", "0.001s"]].concat()).output().unwrap();
+    assert_eq!(code(&output), Some(1), "{}", said(&output));
+    let mine = || bench.records().into_values().filter(|record| record.engine == "mine").collect::<Vec<_>>();
+    assert_eq!((bench.records().len(), mine().len()), (8 + 2, 2));
+    let manifest = Manifest::read(&bench.run_folder().join("manifest.json")).unwrap();
+    let excluded: Vec<(&str, u64)> = manifest.excluded.iter().map(|(because, cells)| (because.as_str(), *cells)).collect();
+    assert_eq!(excluded, [("mine does not support it (`variants` in mine.toml)", 4), ("mine does not support it (`when` in mine.toml)", 2)]);
+    // The file as it was and the copy are one; another one, or none where there was one, is not.
+    let refused = |more: &[&str]| {
+        let output = bench.command(&[&["--resume"][..], more].concat()).output().unwrap();
+        assert_eq!(code(&output), Some(2), "{}", said(&output));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    engine_file(&bench, "variants = ['softmax/online']\nwhen = 'n <= 2'\nenv = { A = 'b' }");
+    assert!(refused(&with).contains("mine.toml has changed since the run was started; leave the option out"), "{}", refused(&with));
+    assert!(refused(&["--set", "n=1"]).contains("it was started with --engine-file"), "{}", refused(&["--set", "n=1"]));
+    let other = bench.folder.path().join("other.toml");
+    std::fs::copy(&file, &other).unwrap();
+    assert!(refused(&["--engine-file", other.to_str().unwrap()]).contains("other.toml; leave the options out"));
+    std::fs::remove_file(&file).unwrap();
+    let output = bench.resume().current_dir("/").output().unwrap();
+    assert_eq!(code(&output), Some(0), "{}", said(&output));
+    assert!(mine().iter().all(|record| record.status == Status::Ok), "it goes on with the copy, from any folder");
+}
+
+#[test]
+fn an_engine_that_cannot_start_or_is_too_slow_is_a_row() {
+    let bench = Bench::new(DEFINITION);
+    let folder = bench.folder.path().join("there");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("mine.toml");
+    let run = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let _ = std::fs::remove_dir_all(bench.run_folder());
+        let output = bench.command(&["--set", "n=1", "--engine-file", file.to_str().unwrap()]).output().unwrap();
+        assert_eq!(code(&output), Some(1), "{}", said(&output));
+        let mine = bench.records().into_values().filter(|record| record.engine == "mine");
+        mine.map(|record| (record.status, record.reason.unwrap())).next().unwrap()
+    };
+    let (status, reason) = run("name = 'mine'\ncommand = ['./is-not-there']\nvariants = ['softmax/stable']\n");
+    assert_eq!(status, Status::Crashed, "{reason}");
+    let (status, reason) = run("name = 'mine'\ncommand = ['sleep', '600']\nvariants = ['softmax/stable']\nstep_timeout_s = 1\n");
+    assert!(status == Status::Timeout && reason.contains("no answer within 1 s"), "{reason}");
+}

@@ -9,6 +9,7 @@ use crossover_protocol::text::tell as told;
 
 use crate::error::Result;
 use crate::report::{Format, Outcome, write_with_trend};
+use crate::splice::Part;
 use crate::text::markdown::counted;
 use crate::trend::{self, Page};
 
@@ -28,9 +29,13 @@ pub(super) struct Arguments {
     /// Where the report goes [default: a folder `report` in the first run's].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A document, such as a README, that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`; wants the format md.
+    /// A document, such as a README, that gets the answer between its lines `<!-- crossover: answer -->` and `<!-- /crossover -->`, and what is said of
+    /// peers between `<!-- crossover: peers -->` and `<!-- /crossover: peers -->`, where it has these and the runs have peers; wants the format md.
     #[arg(long, value_name = "FILE")]
     splice: Option<PathBuf>,
+    /// Only these parts of the document.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,..", default_value = "answer,peers", requires = "splice")]
+    splice_parts: Vec<Part>,
     /// The history of commits, for the page on its trend [default: results/history.csv of the project, where there is one].
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -62,7 +67,8 @@ fn make(arguments: &Arguments) -> Result<Outcome> {
     let out = arguments.out.clone().unwrap_or_else(|| arguments.runs.first().map_or_else(PathBuf::new, |run| run.join("report")));
     let formats: Vec<Format> = arguments.format.iter().copied().map(Format::from).collect();
     let (page, warning) = trend_page(arguments)?;
-    let mut outcome = write_with_trend(&arguments.runs, &out, &formats, arguments.splice.as_deref(), page.as_ref())?;
+    let splice = arguments.splice.as_deref().map(|document| (document, &arguments.splice_parts[..]));
+    let mut outcome = write_with_trend(&arguments.runs, &out, &formats, splice, page.as_ref())?;
     outcome.warnings.extend(warning);
     Ok(outcome)
 }

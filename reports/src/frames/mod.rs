@@ -12,6 +12,7 @@ pub(crate) mod memory;
 pub(crate) mod order;
 pub(crate) mod overview;
 pub(crate) mod pareto;
+pub(crate) mod peers;
 pub(crate) mod published;
 pub(crate) mod scaling;
 pub(crate) mod series;

@@ -23,7 +23,7 @@ use super::baseline::base;
 use crate::columns::{PRECISION, RUN, THREADS, axis_columns};
 
 /// Rounding in another order may double an error; every approximation among the variants is an order of magnitude beyond.
-const EXACT: f64 = 2.0;
+pub(super) const EXACT: f64 = 2.0;
 
 /// Adds to rows of the speed frame: `function` (the exact function that the error is measured against: empty where all of a task share it),
 /// `own_function`, `exact`, `strong:id`, `strong:variant`, `strong_apart`, and `strong_ratio`, `strong_low`, `strong_high`, the time over that of the

@@ -30,6 +30,7 @@
 
 mod columns;
 mod facts;
+mod peers;
 mod samples;
 mod template;
 mod trend;
@@ -41,12 +42,13 @@ use crate::error::Result;
 use crate::frames::series::Series;
 use crate::frames::standing::{Standing, with_standing};
 use crate::render::answer::fastest_engines;
+use crate::pictures::Picture;
 use crate::text::document::Document;
 use columns::{columns, shown};
 
-/// The page. `links` are the other files of the report.
-pub(crate) fn page(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>) -> Result<String> {
-    Ok(template::page(&facts::title(answers), &page_data(answers, links, trend)?))
+/// The page. `links` are the other files of the report, `peers` what is told of other programs.
+pub(crate) fn page(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>, peers: Option<(&Document, &[Picture])>) -> Result<String> {
+    Ok(template::page(&facts::title(answers), &page_data(answers, links, trend, peers)?))
 }
 
 /// The object that the page starts from:
@@ -60,9 +62,15 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str], trend: Option<&Documen
 /// | `curves` | `{axis, setting, rows}`: cells that are points of one curve |
 /// | `fastest` | `{family, machine, engine}`: the engine that one would use |
 /// | `samples` | `{most, cells}`: at most so many samples a cell, and for each row `[taken, ns a call, ..]`, rejected ones negative; or `null` |
+/// | `peers` | ours beside other programs: `{blocks, pictures}` (see the modules `trend` and `peers`), or `null` |
 /// | `trend` | what the history of commits says, as blocks (see the module `trend`), or `null` |
 /// | `runs`, `machines`, `links` | what the manifests say, and the report's other files |
-fn page_data(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>) -> Result<String> {
+fn page_data(
+    answers: &Answers<'_>,
+    links: &[&str],
+    trend: Option<&Document>,
+    peers: Option<(&Document, &[Picture])>,
+) -> Result<String> {
     let mut out = format!("{{\"cells\":{}", columns(&answers.rows, is_shown)?);
     out += &format!(",\"crossovers\":{}", columns(&with_standing(&answers.crossovers)?, |_| true)?);
     out += &format!(",\"curves\":{}", curves(answers));
@@ -74,6 +82,7 @@ fn page_data(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>) ->
     out += &format!(",\"fastest\":{}", fastest.collect::<Value>());
     let listed: Value = Standing::ALL.into_iter().map(|standing| json!([standing.name(), standing.listed()])).collect();
     out += &format!(",\"listed\":{listed}");
+    out += &format!(",\"peers\":{}", peers::peers(peers));
     out += &format!(",\"trend\":{}", trend::blocks(trend));
     let facts = facts::facts(answers, links)?;
     for (name, value) in &facts {

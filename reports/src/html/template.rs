@@ -25,6 +25,8 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("../../web/table.js"),
     include_str!("../../web/detail.js"),
     include_str!("../../web/about.js"),
+    include_str!("../../web/blocks.js"),
+    include_str!("../../web/peers.js"),
     include_str!("../../web/trend.js"),
     include_str!("../../web/main.js"),
 ];

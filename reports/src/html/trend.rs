@@ -1,4 +1,4 @@
-//! What the history of commits says, for the page: the blocks of the very document that is `trend.md`.
+//! What the history of commits says, for the page: the blocks of the very document that is `trend.md`. Other documents come by the same way.
 //!
 //! A block is `{heading}`, `{text}`, `{item}`, or `{columns, figures, rows}` with the places of columns that are figures.
 

@@ -12,6 +12,7 @@
 //! | [`heatmap`] | how do two sizes act together? | `rows` |
 //! | [`roofline`] | how near does it come to what the machine can? | `rows`, the runs' ceilings |
 //! | [`engines`] | which engine is fastest? | `engines` |
+//! | [`peers`] | how fast is ours beside other programs? | `peers` |
 //! | [`trend`] | how did the ratios go over the commits? | the history |
 //!
 //! Pictures answer with few marks; what they leave out is counted in them, and is in the tables. One picture is about one machine.
@@ -31,6 +32,7 @@ mod heatmap;
 mod lines;
 mod panel;
 mod pareto;
+mod peers;
 mod precision;
 mod roofline;
 mod scale;
@@ -79,6 +81,11 @@ pub(crate) fn of(answers: &Answers<'_>, family: &str) -> Result<Vec<Picture>> {
 /// The pictures of engines, which are about all families.
 pub(crate) fn of_engines(answers: &Answers<'_>) -> Result<Vec<Picture>> {
     engines::pictures(answers)
+}
+
+/// The pictures of ours beside other programs.
+pub(crate) fn of_peers(answers: &Answers<'_>) -> Result<Vec<Picture>> {
+    peers::pictures(answers)
 }
 
 /// The pictures of the history.

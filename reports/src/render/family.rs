@@ -15,7 +15,7 @@ pub(crate) fn files(cells: &DataFrame) -> PolarsResult<Vec<(String, String)>> {
     let families: BTreeSet<&str> = cells.texts("family")?.iter().flatten().collect();
     let plain = |family: &str| !family.is_empty() && family.len() <= 40 && family.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     // Names of documents that are no family's.
-    let is_taken = |file: &str| file == "summary.md" || file == crate::trend::FILE;
+    let is_taken = |file: &str| ["summary.md", crate::trend::FILE, super::peers::FILE].contains(&file);
     let file = |(place, family): (usize, &str)| match plain(family) && !is_taken(&format!("{family}.md")) {
         true => (family.to_owned(), format!("{family}.md")),
         // Digits are in no plain name, so that the two kinds never meet.
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn a_family_that_is_no_file_name_gets_one() {
-        let frame = df!("family" => ["attention", "../x", "summary", "a\u{202e}b", "attention", ""]).unwrap();
+        let frame = df!("family" => ["attention", "../x", "summary", "a\u{202e}b", "attention", "", "peers"]).unwrap();
         let files: Vec<String> = files(&frame).unwrap().into_iter().map(|(_, file)| file).collect();
-        assert_eq!(files, ["family-1.md", "family-2.md", "attention.md", "family-4.md", "family-5.md"]);
+        assert_eq!(files, ["family-1.md", "family-2.md", "attention.md", "family-4.md", "family-5.md", "family-6.md"]);
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod headline;
 pub(crate) mod listing;
 pub(crate) mod memory;
 pub(crate) mod pareto;
+pub(crate) mod peers;
 pub(crate) mod published;
 pub(crate) mod ratio;
 pub(crate) mod regime;

@@ -8,7 +8,7 @@ use polars::prelude::*;
 
 use super::Context;
 use super::speed::{OverCeiling, warning};
-use super::{answer, engines, equal_cost, failures, headline, published, ratio, unprofitable};
+use super::{answer, engines, equal_cost, failures, headline, peers, published, ratio, unprofitable};
 use crate::answers::Answers;
 use crate::columns::{RUN, Typed};
 use crate::pictures::{Picture, embedded};
@@ -22,7 +22,12 @@ pub(crate) struct Shown<'p> {
     pub(crate) crossovers: Vec<&'p Picture>,
     /// Beside the ranking of engines.
     pub(crate) engines: &'p [Picture],
+    /// Below the section on the peers.
+    pub(crate) peers: &'p [Picture],
 }
+
+/// Rows that fall short beside the peers.
+const PEERS_SHORT: usize = 10;
 
 /// The whole file; `links` are the other files of the report.
 pub(crate) fn document(
@@ -47,6 +52,8 @@ pub(crate) fn document(
         out += &unprofitable::section(&answers.unprofitable, context)?;
         out += &engines::section(&answers.engines, context)?;
         out += &embedded(shown.engines, "");
+        out += &peers::section(answers, "", PEERS_SHORT)?;
+        out += &embedded(shown.peers, "");
         out += &published::section(&answers.published, context)?;
         out += &equal_cost::section(cells)?;
         out += &failures::section(&answers.failures)?;

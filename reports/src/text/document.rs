@@ -66,14 +66,19 @@ impl Document {
 
     /// As Markdown, under a title.
     pub(crate) fn markdown(&self, title: &str) -> String {
-        let mut out = format!("# {}\n", markdown::name(title));
+        format!("# {}\n{}", markdown::name(title), self.body(2))
+    }
+
+    /// The same without a title; its headings are of that level.
+    pub(crate) fn body(&self, level: usize) -> String {
+        let (mut out, marks) = (String::new(), "#".repeat(level));
         let mut is_list = false;
         for block in &self.blocks {
             let goes_on = is_list && matches!(block, Block::Item(_));
             out += if goes_on { "" } else { "\n" };
             is_list = matches!(block, Block::Item(_));
             match block {
-                Block::Heading(text) => out += &format!("## {}\n", markdown::name(text)),
+                Block::Heading(text) => out += &format!("{marks} {}\n", markdown::name(text)),
                 Block::Text(text) => out += &format!("{}\n", markdown::paragraph(text)),
                 Block::Item(text) => out += &format!("* {}\n", markdown::paragraph(text)),
                 Block::Grid(grid) => out += &grid.markdown(),

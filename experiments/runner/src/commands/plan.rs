@@ -10,7 +10,7 @@ use crossover_variants::matching::NEAR;
 use serde_json::json;
 
 use crate::cli::PlanArgs;
-use crate::definition::{self, Measure};
+use crate::definition::{self, EngineFile, Measure};
 use crate::paths;
 use crate::plan::{Group, Match, Plan, PlannedCell};
 use crate::progress::{Estimate, WEIGHED, Weight, rough};
@@ -21,7 +21,10 @@ use super::{expect_cells, expect_files, own_worker, print, print_json, processor
 /// Runs the command.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode> {
     let selection = args.selection.selection()?;
-    let definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
+    let mut definition = definition::load(&paths::experiment_file(&args.experiment)?)?;
+    for file in &args.engines.engine_files {
+        definition = definition.with_engine(&EngineFile::load(file)?)?;
+    }
     let plan = Plan::new(&definition, &own_worker::engine_names()?, selection)?;
     expect_cells(&plan)?;
     expect_files(&plan)?;

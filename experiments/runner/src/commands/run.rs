@@ -62,9 +62,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     // A filter that cannot be read is one mistake, and not one for each experiment.
     args.selection.selection()?;
+    request::Options::of(&args.selection, &args.engines)?;
     let mut code = ExitCode::SUCCESS;
     for experiment in Project::find()?.experiments()? {
-        let request = match Request::new(&experiment.file, &args.selection) {
+        let request = match Request::new(&experiment.file, &args.selection, &args.engines) {
             Ok(request) => request,
             // One that cannot begin, for want of its weights for example, is no reason not to run the others.
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::time::Duration;
 
 use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
@@ -12,7 +13,7 @@ use toml::Spanned;
 
 use super::bases::{Bases, check_bases, find_base};
 use super::error::{DefinitionError, Source};
-use super::model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Sweep, WorkerCommand};
+use super::model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Measure, Rule, Sweep, WorkerCommand};
 use super::reader::MAX_NAME;
 use super::wire::{WireAxis, WireDefinition, WireExclude, WireSweep, WireWorker};
 use crate::filter::Filter;
@@ -47,13 +48,18 @@ pub(super) fn check(source: Source<'_>, wire: WireDefinition) -> Result<Definiti
         seed: wire.seed,
         defaults,
         sweeps,
-        measure: wire.measure,
+        measure: Measure { engine_timeouts: timeouts(&workers), ..wire.measure },
         workers,
     })
 }
 
+/// The limits of those that have one of their own.
+pub(super) fn timeouts(workers: &BTreeMap<String, WorkerCommand>) -> BTreeMap<String, Duration> {
+    workers.iter().filter_map(|(engine, worker)| Some((engine.clone(), worker.step_timeout?))).collect()
+}
+
 /// A filter in the file, with its complaints at their place.
-fn check_filter(source: Source<'_>, text: &Spanned<String>) -> Result<Filter> {
+pub(super) fn check_filter(source: Source<'_>, text: &Spanned<String>) -> Result<Filter> {
     Filter::parse(text.get_ref()).map_err(|error| {
         let (message, help) = error.told();
         source.error(text.span(), message, if help.is_empty() { "the language is that of --filter" } else { help })
@@ -67,7 +73,7 @@ fn check_excludes(source: Source<'_>, wire: Vec<WireExclude>) -> Result<Vec<Excl
             let help = r#"write for example: because = "plain loops need minutes""#;
             return Err(source.error(exclude.because.span(), "what is left out needs a reason in plain words", help));
         }
-        Ok(Exclude { when: check_filter(source, &exclude.when)?, because: because.to_owned() })
+        Ok(Exclude { rule: Rule::When(check_filter(source, &exclude.when)?), because: because.to_owned() })
     };
     wire.into_iter().map(read).collect()
 }
@@ -160,7 +166,7 @@ fn check_matching(source: Source<'_>, wire: &WireSweep) -> Result<Option<Matchin
 }
 
 /// The variants that a name or `family/*` stands for.
-fn look_up(source: Source<'_>, all: &[&'static Descriptor], pattern: &Spanned<String>) -> Result<Vec<&'static Descriptor>> {
+pub(super) fn look_up(source: Source<'_>, all: &[&'static Descriptor], pattern: &Spanned<String>) -> Result<Vec<&'static Descriptor>> {
     let name = pattern.get_ref().as_str();
     let family = name.strip_suffix("/*");
     let found: Vec<_> = all
@@ -320,7 +326,7 @@ fn unknown_axis(
     source.error(axis.span(), format!("unknown axis {name:?}"), format!("{nearest}{all}"))
 }
 
-fn check_worker(source: Source<'_>, wire: WireWorker) -> Result<(String, WorkerCommand)> {
+pub(super) fn check_worker(source: Source<'_>, wire: WireWorker) -> Result<(String, WorkerCommand)> {
     check_name(source, "an engine's name", &wire.engine)?;
     if let Some(program) = wire.command.first().filter(|program| program.get_ref().is_empty()) {
         return Err(source.error(program.span(), "the command is empty", "write the program first, then its arguments"));
@@ -338,7 +344,8 @@ fn check_worker(source: Source<'_>, wire: WireWorker) -> Result<(String, WorkerC
     }
     let command = wire.command.into_iter().map(Spanned::into_inner).collect();
     let env = wire.env.into_iter().map(|(name, value)| (name.into_inner(), value.into_inner())).collect();
-    Ok((wire.engine.into_inner(), WorkerCommand { command, env }))
+    let place = source.place(wire.engine.span().start).to_string();
+    Ok((wire.engine.into_inner(), WorkerCommand { command, env, folder: None, step_timeout: wire.step_timeout, place }))
 }
 
 /// Letters, digits, '-' and '_': names become folders and columns.
@@ -353,7 +360,7 @@ pub(super) fn check_name(source: Source<'_>, called: &str, name: &Spanned<String
     Err(source.error(name.span(), message, format!("use 1 to {MAX_NAME} letters, digits, '-' and '_'")))
 }
 
-fn no_duplicates(source: Source<'_>, called: &str, names: &[Spanned<String>]) -> Result<()> {
+pub(super) fn no_duplicates(source: Source<'_>, called: &str, names: &[Spanned<String>]) -> Result<()> {
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| !seen.insert(name.get_ref())) {
         None => Ok(()),

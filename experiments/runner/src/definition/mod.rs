@@ -2,10 +2,11 @@
 //!
 //! Three steps, one file each: `reader` walks the TOML tree and knows places, `wire` gives it its shape, `check` looks up names and
 //! weighs values against each other. What comes out can be planned; whether the axis values fit each variant is the plan's affair,
-//! as `--set` and `--filter` may still change them. It trades serde's brevity for errors that say where, what and what instead.
+//! as `--set` and `--filter` may still change them. An engine of somebody's own (`--engine-file`) comes in at the end, by `engine_file`. It trades serde's brevity for errors that say where, what and what instead.
 
 mod bases;
 mod check;
+mod engine_file;
 mod error;
 mod model;
 mod reader;
@@ -15,8 +16,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use engine_file::EngineFile;
 pub use error::{Complaint, DefinitionError};
-pub use model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Measure, Sweep, WorkerCommand};
+pub use model::{AxisSetting, Definition, EngineChoice, Exclude, Matching, Measure, Rule, Support, Sweep, WorkerCommand};
 
 use error::Source;
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crossover_core::axes::AxisValue;
 use crossover_variants::descriptor::Descriptor;
 use crossover_variants::matching::MatchMode;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, Row};
 use crate::series::Wanted;
 
 /// One experiment.
@@ -58,9 +59,69 @@ pub struct Sweep {
 #[derive(Debug, Clone)]
 pub struct Exclude {
     /// Which.
-    pub when: Filter,
+    pub rule: Rule,
     /// Why, for people.
     pub because: String,
+}
+
+/// Which cells are left out.
+#[derive(Debug, Clone)]
+pub enum Rule {
+    /// Those for which this holds.
+    When(Filter),
+    /// Those of these engines that are beyond what their file says they support.
+    Beyond {
+        /// The engines of the file.
+        engines: Vec<String>,
+        /// What they support.
+        support: Support,
+    },
+}
+
+/// One thing that an engine file says of what its engines support.
+#[derive(Debug, Clone)]
+pub enum Support {
+    /// These variants.
+    Variants(Vec<&'static str>),
+    /// These precisions, as cells spell them.
+    Precisions(Vec<String>),
+    /// Cells for which this holds, or that lack an axis which it looks at.
+    When(Filter),
+}
+
+impl Exclude {
+    /// Is this cell left out?
+    pub fn takes(&self, row: &Row<'_>) -> bool {
+        match &self.rule {
+            Rule::When(filter) => filter.keeps(row),
+            Rule::Beyond { engines, support } => engines.iter().any(|engine| engine == row.engine) && !support.has(row),
+        }
+    }
+
+    /// The condition that somebody wrote.
+    pub fn condition(&self) -> Option<&Filter> {
+        match &self.rule {
+            Rule::When(filter) | Rule::Beyond { support: Support::When(filter), .. } => Some(filter),
+            Rule::Beyond { .. } => None,
+        }
+    }
+
+    /// Does an engine file leave it out, and not the experiment?
+    pub fn is_of_engine(&self) -> bool {
+        matches!(self.rule, Rule::Beyond { .. })
+    }
+}
+
+impl Support {
+    fn has(&self, row: &Row<'_>) -> bool {
+        match self {
+            Self::Variants(names) => names.contains(&row.variant),
+            Self::Precisions(names) => {
+                row.axes.get("precision").and_then(AxisValue::as_text).is_some_and(|precision| names.iter().any(|name| name == precision))
+            }
+            Self::When(filter) => filter.admits(row),
+        }
+    }
 }
 
 /// Variants of one sweep compared at equal cost.
@@ -157,6 +218,8 @@ pub struct Measure {
     pub sample_time: Duration,
     /// A worker that needs longer for one answer is killed.
     pub step_timeout: Duration,
+    /// The same for the engines that have a limit of their own.
+    pub engine_timeouts: BTreeMap<String, Duration>,
     /// Workers that are kept alive at once: enough for a whole group, so that all of its cells are measured in turns with each other and with
     /// the baseline that they are compared with. Memory may allow fewer.
     pub live_workers: usize,
@@ -168,6 +231,13 @@ pub struct Measure {
     pub pin: bool,
 }
 
+impl Measure {
+    /// How long the worker of an engine may take for one answer.
+    pub fn deadline(&self, engine: &str) -> Duration {
+        self.engine_timeouts.get(engine).copied().unwrap_or(self.step_timeout)
+    }
+}
+
 impl Default for Measure {
     fn default() -> Self {
         Self {
@@ -176,6 +246,7 @@ impl Default for Measure {
             cell_budget: Duration::from_secs(1),
             sample_time: Duration::from_micros(100),
             step_timeout: Duration::from_secs(60),
+            engine_timeouts: BTreeMap::new(),
             live_workers: 128,
             memory_limit: None,
             memory_budget: None,
@@ -191,4 +262,10 @@ pub struct WorkerCommand {
     pub command: Vec<String>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
+    /// The folder that it is started in, where that is not the runner's own.
+    pub folder: Option<PathBuf>,
+    /// How long it may take for one answer, where that is not what the experiment says.
+    pub step_timeout: Option<Duration>,
+    /// Where it was named, for messages.
+    pub place: String,
 }

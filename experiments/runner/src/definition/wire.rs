@@ -57,6 +57,7 @@ pub(super) struct WireWorker {
     pub(super) engine: Spanned<String>,
     pub(super) command: Vec<Spanned<String>>,
     pub(super) env: Vec<(Spanned<String>, Spanned<String>)>,
+    pub(super) step_timeout: Option<Duration>,
 }
 
 const ROOT: &[Key] = &[
@@ -99,6 +100,7 @@ const MEASURE: &[Key] = &[
 const WORKER: &[Key] = &[
     Key { name: "command", example: r#"command = ["python3", "engines/peers/numpy_worker.py"]"# },
     Key { name: "env", example: r#"env = { PYTHONDONTWRITEBYTECODE = "1" }"# },
+    Key { name: "step_timeout_s", example: "step_timeout_s = 60" },
 ];
 const DAY_S: u64 = 86_400;
 
@@ -177,6 +179,7 @@ fn measure(value: Value<'_>) -> Result<Measure> {
         cell_budget: whole("cell_budget_ms", DAY_S * 1_000)?.map_or(default.cell_budget, Duration::from_millis),
         sample_time: whole("sample_us", DAY_S * 1_000_000)?.map_or(default.sample_time, Duration::from_micros),
         step_timeout: whole("step_timeout_s", DAY_S)?.map_or(default.step_timeout, Duration::from_secs),
+        engine_timeouts: default.engine_timeouts,
         live_workers: whole("live_workers", 1_024)?.map_or(default.live_workers, |count| count as usize),
         memory_limit: whole("memory_limit_mb", 1 << 30)?.map(megabytes),
         memory_budget: whole("memory_budget_mb", 1 << 30)?.map(megabytes),
@@ -190,15 +193,20 @@ fn megabytes(count: u64) -> u64 {
 
 fn workers(value: Value<'_>) -> Result<Vec<WireWorker>> {
     let read = |(engine, value): (Spanned<String>, Value<'_>)| {
-        let table = value.table("a [workers.NAME]", WORKER)?;
-        let env = table.get("env").map(Value::entries).transpose()?.unwrap_or_default();
-        Ok(WireWorker {
-            engine,
-            command: table.require("command")?.texts()?,
-            env: env.into_iter().map(|(name, value)| Ok((name, value.text()?))).collect::<Result<_>>()?,
-        })
+        worker(engine, &value.table("a [workers.NAME]", WORKER)?)
     };
     value.entries()?.into_iter().map(read).collect()
+}
+
+/// How an engine is started, as a table says.
+pub(super) fn worker(engine: Spanned<String>, table: &Table<'_>) -> Result<WireWorker> {
+    let env = table.get("env").map(Value::entries).transpose()?.unwrap_or_default();
+    Ok(WireWorker {
+        engine,
+        command: table.require("command")?.texts()?,
+        env: env.into_iter().map(|(name, value)| Ok((name, value.text()?))).collect::<Result<_>>()?,
+        step_timeout: table.get("step_timeout_s").map(|value| value.whole(1, DAY_S)).transpose()?.map(Duration::from_secs),
+    })
 }
 
 /// The TOML crate's own complaints, at their place.

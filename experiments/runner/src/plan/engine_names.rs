@@ -3,7 +3,7 @@
 use crossover_variants::resolve::closest;
 use strsim::osa_distance;
 
-use crate::definition::{Definition, EngineChoice, Sweep};
+use crate::definition::{Definition, EngineChoice, Exclude, Sweep};
 use crate::filter::Filter;
 
 use super::error::PlanError;
@@ -33,7 +33,7 @@ pub(super) fn of_sweep(definition: &Definition, sweep: &Sweep, ours: &[String]) 
 /// An engine that is none of those known.
 pub(super) fn unknown(place: &str, name: &str, known: &[&str]) -> PlanError {
     let nearest = closest(name, known.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-    let help = format!("{nearest}the engines are {}; give others a worker under [workers.NAME]", known.join(", "));
+    let help = format!("{nearest}the engines are {}; give others a worker under [workers.NAME], or name its file by --engine-file", known.join(", "));
     PlanError::UnknownEngine { place: place.to_owned(), name: name.to_owned(), help }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn check_spelling(grids: &[Grid], filters: &[Filter], known: &[&str])
 
 /// The conditions of a sweep, each with its place.
 fn conditions(grid: &Grid) -> impl Iterator<Item = (&str, &Filter)> {
-    let all = grid.when.iter().chain(&grid.baseline_when).chain(grid.excludes.iter().map(|exclude| &exclude.when));
+    let all = grid.when.iter().chain(&grid.baseline_when).chain(grid.excludes.iter().filter_map(Exclude::condition));
     all.map(|condition| (grid.place.as_str(), condition))
 }
 

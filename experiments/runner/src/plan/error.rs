@@ -16,8 +16,10 @@ pub enum PlanError {
         help: String,
     },
     /// An engine of ours that the definition gives another worker.
-    #[error("[workers.{name}] gives a worker to {name:?}, which is an engine of crossover-worker already: choose another name")]
+    #[error("{place}: {name:?} is given a worker here, and is an engine of crossover-worker already: choose another name")]
     EngineTwice {
+        /// Where it was named.
+        place: String,
         /// The name.
         name: String,
     },

@@ -133,8 +133,8 @@ impl Grid {
 
 pub(super) fn lay_out(definition: &Definition, ours: &[String], set: &[Override]) -> Result<Vec<Grid>, PlanError> {
     check_overrides(definition, ours, set)?;
-    if let Some(name) = definition.workers.keys().find(|name| ours.contains(name)) {
-        return Err(PlanError::EngineTwice { name: name.clone() });
+    if let Some((name, worker)) = definition.workers.iter().find(|(name, _)| ours.contains(name)) {
+        return Err(PlanError::EngineTwice { place: worker.place.clone(), name: name.clone() });
     }
     let mut grids: Vec<Grid> = Vec::new();
     for sweep in &definition.sweeps {

@@ -29,7 +29,7 @@ use crossover_core::axes::{Axes, AxisValue};
 use crossover_protocol::Cell;
 use crossover_variants::registry;
 
-use crate::definition::Definition;
+use crate::definition::{Definition, Exclude};
 use crate::filter::Filter;
 
 pub use error::PlanError;
@@ -178,11 +178,16 @@ impl Plan {
         let parts = [
             took(removed.when, "`when` takes"),
             took(removed.filter, "--filter takes"),
-            took(excluded.values().sum(), "`exclude` takes"),
+            took(excluded.values().sum(), if self.has_engine_files() { "`exclude` and the engine files take" } else { "`exclude` takes" }),
             self.part.as_ref().map(|part| format!("there are fewer groups than the parts of --shard {}", part.shard)),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         Some(format!("no cell is left: {}", parts.join(", ")))
+    }
+
+    /// Does an engine file say what its engines support?
+    fn has_engine_files(&self) -> bool {
+        self.grids.iter().flat_map(|grid| &grid.excludes).any(Exclude::is_of_engine)
     }
 
     /// What is missing where every cell wants a file that is not there: nothing could be run at all.
@@ -197,6 +202,8 @@ impl Plan {
     }
 }
 
+#[cfg(test)]
+mod engine_file_tests;
 #[cfg(test)]
 mod language_tests;
 #[cfg(test)]

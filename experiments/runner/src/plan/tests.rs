@@ -230,7 +230,7 @@ fn two_spellings_of_one_value_are_one_value() {
 fn engines_are_looked_up() {
     insta::assert_snapshot!(complaint("[[sweep]]\nvariants = ['norm/none']\nengines = ['niave']", Selection::default()), @r#"
     x.toml:4:12: unknown engine "niave"
-      did you mean "naive"? the engines are naive, other; give others a worker under [workers.NAME]
+      did you mean "naive"? the engines are naive, other; give others a worker under [workers.NAME], or name its file by --engine-file
     "#);
     let twice =
         complaint("[[sweep]]\nvariants = ['norm/none']\nengines = ['naive']\n[workers.naive]\ncommand = ['x']", Selection::default());

@@ -113,7 +113,8 @@ pub(super) fn group_hashes(plan: &Plan) -> BTreeSet<u64> {
 /// Counts groups and cells of a plan, each cell checked.
 pub(super) fn count_and_check(plan: &Plan) -> Result<Counts, PlanError> {
     // Also the reasons for which nothing is left out in the end.
-    let reasons = plan.grids.iter().flat_map(|grid| grid.excludes.iter()).map(|exclude| (exclude.because.clone(), 0));
+    let reasons = plan.grids.iter().flat_map(|grid| grid.excludes.iter()).filter(|exclude| !exclude.is_of_engine());
+    let reasons = reasons.map(|exclude| (exclude.because.clone(), 0));
     let mut counts = Counts { excluded: reasons.collect(), ..Counts::default() };
     let mut walk = Walk::new(plan);
     let mut chosen = Chosen::default();
@@ -160,7 +161,7 @@ struct Candidate<'a> {
 impl Candidate<'_> {
     /// The reason for which the sweep leaves it out.
     fn excluded(&self, plan: &Plan) -> Option<&Exclude> {
-        self.grid.excludes.iter().find(|exclude| exclude.when.keeps(&self.row(plan)))
+        self.grid.excludes.iter().find(|exclude| exclude.takes(&self.row(plan)))
     }
 
     /// What filters see.
@@ -343,7 +344,7 @@ impl Passed {
         }
         let print = fingerprint(variant, engine, axes);
         // What this sweep leaves out, another one may ask for.
-        let excluded = grid.excludes.iter().any(|exclude| exclude.when.keeps(&row));
+        let excluded = grid.excludes.iter().any(|exclude| exclude.takes(&row));
         let is_new = !member.repeated || if excluded { !self.seen.contains(&print) } else { self.seen.insert(print) };
         if row.baseline {
             if is_new {

@@ -121,7 +121,7 @@ pub struct Estimate {
     /// Most operations in a second that a thread of each engine has shown.
     fastest: BTreeMap<String, f64>,
     cell_budget: f64,
-    step_timeout: Duration,
+    deadlines: Measure,
     /// What one cell can take at most.
     ceiling: f64,
 }
@@ -130,9 +130,10 @@ impl Estimate {
     /// No cells yet.
     pub fn new(measure: &Measure) -> Self {
         // Two preparations, the accounting and the verification at their deadlines, and the samples.
-        let ceiling = (measure.step_timeout * 4 + measure.cell_budget.mul_f64(1.2)).as_secs_f64();
-        let (cell_budget, step_timeout) = (measure.cell_budget.as_secs_f64(), measure.step_timeout);
-        Self { buckets: BTreeMap::new(), fastest: BTreeMap::new(), cell_budget, step_timeout, ceiling }
+        let longest = measure.engine_timeouts.values().copied().fold(measure.step_timeout, Duration::max);
+        let ceiling = (longest * 4 + measure.cell_budget.mul_f64(1.2)).as_secs_f64();
+        let (cell_budget, deadlines) = (measure.cell_budget.as_secs_f64(), measure.clone());
+        Self { buckets: BTreeMap::new(), fastest: BTreeMap::new(), cell_budget, deadlines, ceiling }
     }
 
     /// One more cell is to be run.
@@ -180,7 +181,8 @@ impl Estimate {
     pub fn hopeless(&self, weight: &Weight) -> Option<String> {
         let fastest = self.fastest.get(&weight.engine)?;
         let call = seconds(weight.flops_a_thread() / (fastest * BENEFIT_OF_DOUBT));
-        let (engine, speed, limit) = (&weight.engine, fastest / 1e9, self.step_timeout.as_secs_f64());
+        let deadline = self.deadlines.deadline(&weight.engine);
+        let (engine, speed, limit) = (&weight.engine, fastest / 1e9, deadline.as_secs_f64());
         let text = || {
             format!(
                 "one call is predicted to take {} even at {BENEFIT_OF_DOUBT} times the best speed of engine {engine} in this run \
@@ -188,7 +190,7 @@ impl Estimate {
                 rough(call)
             )
         };
-        (call > self.step_timeout).then(text)
+        (call > deadline).then(text)
     }
 
     fn by_model(&self, weight: &Weight) -> Parts {

@@ -35,7 +35,7 @@ impl Live {
 
     fn take(&mut self, clock: &dyn Clock, measure: &Measure, samples: u32, calls: u32) -> Result<(MeasuredReply, Duration), WorkerFailure> {
         let began = clock.now();
-        let taken = steps::measure(self.conversation.as_mut(), samples, calls, measure.step_timeout);
+        let taken = steps::measure(self.conversation.as_mut(), samples, calls, measure.deadline(&self.draft.cell.engine));
         let passed = clock.now().saturating_sub(began);
         self.draft.elapsed += passed;
         let taken = taken?;

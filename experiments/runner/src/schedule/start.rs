@@ -89,11 +89,11 @@ impl Scheduler<'_> {
             self.memory_pass(draft, &mut files)?;
         }
         let (mut worker, hello) = self.prepared_worker(draft, &mut files)?;
-        let deadline = self.measure.step_timeout;
+        let deadline = self.measure.deadline(&draft.cell.engine);
         let output = (!hello.capabilities.judges).then(|| files.output().to_owned());
         let figures = match steps::verify(worker.as_mut(), output, deadline)? {
             Verified::Judged(figures) => figures,
-            Verified::Written => self.exchange.judge(self.launcher, &draft.cell.wire(), &files, deadline)?,
+            Verified::Written => self.exchange.judge(self.launcher, &draft.cell.wire(), &files, self.measure.step_timeout)?,
         };
         let passed = figures.passed;
         draft.accuracy = Some(figures);
@@ -106,13 +106,13 @@ impl Scheduler<'_> {
     /// Memory in a process that does nothing else: its high-water mark is this cell's, and counting disturbs no timing.
     fn memory_pass(&mut self, draft: &mut Draft, files: &mut CellFiles) -> Result<(), Trouble> {
         let (mut worker, _) = self.prepared_worker(draft, files)?;
-        draft.memory = Some(steps::account(worker.as_mut(), self.measure.step_timeout)?);
+        draft.memory = Some(steps::account(worker.as_mut(), self.measure.deadline(&draft.cell.engine))?);
         self.farewell(&draft.cell, worker)?;
         Ok(())
     }
 
     fn prepared_worker(&mut self, draft: &mut Draft, files: &mut CellFiles) -> Result<(Box<dyn Conversation>, HelloReply), Trouble> {
-        let deadline = self.measure.step_timeout;
+        let deadline = self.measure.deadline(&draft.cell.engine);
         let Ready { mut conversation, hello } = self.launch(&draft.cell.engine, draft.cell.threads())?;
         draft.build = Some(self.sink.build(&hello)?);
         if is_cold(&draft.cell.axes) && !hello.capabilities.empties_caches {
@@ -122,14 +122,14 @@ impl Scheduler<'_> {
         let cell = draft.cell.wire();
         let inputs = match hello.capabilities.draws_inputs {
             true => None,
-            false => Some(self.exchange.inputs(self.launcher, &cell, files, deadline)?),
+            false => Some(self.exchange.inputs(self.launcher, &cell, files, self.measure.step_timeout)?),
         };
         draft.prepared = Some(steps::prepare(conversation.as_mut(), cell, inputs, deadline)?);
         Ok((conversation, hello))
     }
 
     fn launch(&mut self, engine: &str, threads: u32) -> Result<Ready, Trouble> {
-        match self.launcher.start(engine, threads, self.measure.step_timeout) {
+        match self.launcher.start(engine, threads, self.measure.deadline(engine)) {
             Ok(ready) => {
                 self.reluctance.said_hello(engine);
                 Ok(ready)

@@ -66,7 +66,7 @@ pub enum Cause {
         of_addresses: bool,
     },
     /// It did not answer in time, and was killed for it.
-    #[error("no answer within {} s: the worker was killed (the limit is `step_timeout_s` of the experiment)", .0.as_secs_f64())]
+    #[error("no answer within {} s: the worker was killed (the limit is `step_timeout_s` of the experiment, or of the engine)", .0.as_secs_f64())]
     Deadline(Duration),
     /// It wrote something that is no message, closed its stdin or stdout, or spoke without being asked.
     #[error("the worker broke the protocol: {0}")]

@@ -66,15 +66,21 @@ impl ProcessLauncher {
         }
         // A library that sizes its pool by the environment, once for the process, would take every core: candle does.
         let mut environment = BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), threads.to_string())]);
+        let (mut program, mut folder) = (self.own.clone(), None);
         if let Some(foreign) = self.foreign.get(engine) {
             arguments.push("exec".into());
             arguments.push("--".into());
             arguments.extend(foreign.command.iter().map(OsString::from));
             environment.extend(foreign.env.clone());
+            if foreign.folder.is_some() {
+                folder.clone_from(&foreign.folder);
+                // A relative path would begin there.
+                program = std::path::absolute(&program).unwrap_or(program);
+            }
         }
         // What is said of memory there may be about the device's, which no limit of ours is on.
         let memory_limit = self.bounds.memory.filter(|_| !has_own_memory(engine));
-        WorkerCommandLine { program: self.own.clone().into(), arguments, environment, memory_limit }
+        WorkerCommandLine { program: program.into(), arguments, environment, folder, memory_limit }
     }
 
     fn greet(&self, command: &WorkerCommandLine, limit: Option<u64>, deadline: Duration) -> Result<Ready, WorkerFailure> {
@@ -102,8 +108,8 @@ impl Launcher for ProcessLauncher {
 
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
         // Without the limit: it is there for the cells, and the references are larger than they.
-        let command =
-            WorkerCommandLine { program: self.own.clone().into(), arguments: Vec::new(), environment: BTreeMap::new(), memory_limit: None };
+        let (program, arguments, environment) = (self.own.clone().into(), Vec::new(), BTreeMap::new());
+        let command = WorkerCommandLine { program, arguments, environment, folder: None, memory_limit: None };
         self.greet(&command, None, deadline)
     }
 }
@@ -114,16 +120,23 @@ mod tests {
 
     #[test]
     fn others_are_started_through_our_worker() {
-        let foreign =
-            WorkerCommand { command: vec!["python3".into(), "w.py".into()], env: BTreeMap::from([("A".to_owned(), "b".to_owned())]) };
-        let foreign = BTreeMap::from([("numpy".to_owned(), foreign)]);
+        let foreign = WorkerCommand {
+            command: vec!["python3".into(), "w.py".into()],
+            env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
+            folder: None,
+            step_timeout: None,
+            place: String::new(),
+        };
+        let elsewhere = WorkerCommand { folder: Some("/there".into()), ..foreign.clone() };
+        let foreign = BTreeMap::from([("numpy".to_owned(), foreign), ("mine".to_owned(), elsewhere)]);
         let (own, interrupt) = ("/x/worker".into(), Arc::default());
         let bounds = Bounds { memory: Some(77), pin: false };
         let mut launcher = ProcessLauncher { own, foreign, bounds, groups: None, interrupt };
         let numpy = launcher.command_line("numpy", 2);
         assert_eq!(numpy.program, "/x/worker");
         assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);
-        assert_eq!(numpy.environment["A"], "b");
+        assert_eq!((numpy.environment["A"].as_str(), numpy.folder), ("b", None));
+        assert_eq!(launcher.command_line("mine", 2).folder, Some("/there".into()));
         let own = launcher.command_line("naive", 3);
         assert_eq!((own.arguments, own.memory_limit), (vec!["--memory-limit".into(), "77".into()], Some(77)));
         assert_eq!(own.environment, BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "3".to_owned())]));

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,8 @@ pub struct WorkerCommandLine {
     pub arguments: Vec<OsString>,
     /// Variables set in addition to the runner's own.
     pub environment: BTreeMap<String, String>,
+    /// The folder that it is started in, where that is not the runner's own.
+    pub folder: Option<PathBuf>,
     /// The limit on its memory, where its last words about memory are put down to that.
     pub memory_limit: Option<u64>,
 }
@@ -93,14 +96,18 @@ impl WorkerProcess {
     pub fn start(command: &WorkerCommandLine, interrupt: Arc<AtomicBool>) -> Result<Self, WorkerFailure> {
         let spawn_failure = |error: io::Error| WorkerFailure {
             step: "start",
-            cause: Cause::Spawn(format!("{}: {error}{}", command.program.to_string_lossy(), advice(&error))),
+            cause: Cause::Spawn(match &command.folder {
+                // The system's message is the same for both.
+                Some(folder) if !folder.is_dir() => format!("there is no folder {}, in which it is to be started", folder.display()),
+                _ => format!("{}: {error}{}", command.program.to_string_lossy(), advice(&error)),
+            }),
             stderr_tail: None,
         };
         let kills_before = kills_for_memory();
-        let mut child = Command::new(&command.program)
-            .args(&command.arguments)
-            .envs(&command.environment)
-            .process_group(0)
+        let mut start = Command::new(&command.program);
+        start.args(&command.arguments).envs(&command.environment).process_group(0);
+        command.folder.iter().for_each(|folder| drop(start.current_dir(folder)));
+        let mut child = start
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -66,7 +66,7 @@ pub(super) fn choose(args: &RunArgs) -> Result<OpenRun> {
         return resume(args);
     }
     let file = paths::experiment_file(args.experiment.as_deref().unwrap_or(EVERY_VARIANT))?;
-    start(Request::new(&file, &args.selection)?, args.out.as_deref())
+    start(Request::new(&file, &args.selection, &args.engines)?, args.out.as_deref())
 }
 
 /// A new run.
@@ -132,7 +132,7 @@ fn resume(args: &RunArgs) -> Result<OpenRun> {
     let lock = folder.lock().map_err(blame)?;
     let mut manifest = Manifest::read(&folder.manifest_path()).map_err(blame)?;
     let request = Request::from_copy(&folder.definition_path())?;
-    refuse_another_plan(&path, &manifest, &request, asked.as_ref(), &Options::of(&args.selection))?;
+    refuse_another_plan(&path, &manifest, &request, asked.as_ref(), &Options::of(&args.selection, &args.engines)?)?;
     sweep(&folder);
     let (journal, index) = folder.open_journal(&lock).map_err(blame)?;
     // What is appended from here on is of this layout, whatever the run was begun with.
@@ -160,6 +160,10 @@ fn refuse_another_plan(
             let advice = format!("go on with the run's own copy by `crossover run --resume --out {}`, or start a new run", path.display());
             return refuse(format!("{} has changed since the run was started; {advice}", file.display()));
         }
+    }
+    if let Some(file) = options.changed_engine(&request.options) {
+        let advice = "leave the option out to go on with the run's own copy, or start a new run";
+        return refuse(format!("{} has changed since the run was started; {advice}", file.display()));
     }
     if *options != Options::default() && *options != request.options {
         return refuse(format!("it was started with {}, now it is {options}; leave the options out", request.options));
