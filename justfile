@@ -28,6 +28,11 @@ splice RUN:
     {{ build }}
     {{ crossover }} report "{{ RUN }}" --out reports/latest --splice README.md
 
+# Put what RUN says of peers into README.md (a run with engines of other programs; its report goes to reports/peers)
+splice-peers RUN:
+    {{ build }}
+    {{ crossover }} report "{{ RUN }}" --out reports/peers --splice README.md --splice-parts peers
+
 # Run part I of N of an experiment, for several machines or evenings; join the parts with `crossover merge` (exit 1: as bench-all)
 bench-shard I N EXPERIMENT="quick" *FLAGS:
     {{ build }}

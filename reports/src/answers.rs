@@ -11,7 +11,8 @@ use crate::frames::peers::Peers;
 use crate::frames::published::Published;
 use crate::frames::series::{Series, series};
 use crate::frames::{
-    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, peers, published, scaling, speed, strong, unprofitable,
+    accuracy, baseline, crossover, engines, failures, headline, memory, overview, pareto, peers, published, scaling, speed, strong,
+    unprofitable,
 };
 use crate::runs::{self, Run};
 use crate::scan;

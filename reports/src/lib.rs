@@ -4,7 +4,7 @@
 //!
 //! `runs` opens the run folders (and makes the tables again where a run was killed) → `scan` makes one lazy frame of all cells,
 //! whatever their runs' axes are → `frames` answers one question a module (speed, memory, accuracy, crossovers, growth with the size, the
-//! frontier, engines, what never pays, the papers' figures, failures, ..), each from frame to frame, sorted, without a look at files or
+//! frontier, engines, peers, what never pays, the papers' figures, failures, ..), each from frame to frame, sorted, without a look at files or
 //! formats → `render` turns answers into Markdown, `pictures` into SVG, `html` into a page → `text` knows units, escaping and CSV →
 //! `report` writes the files.
 //!
@@ -22,6 +22,7 @@
 //! | `pictures/*.svg` | the answers as pictures, each with its regime and a text for screen readers; the documents show them |
 //! | `cells.csv` | every column of every cell: RFC 4180 with CRLF line ends, UTF-8, the header first; empty means absent |
 //! | `crossovers.csv`, `frontier.csv`, `scaling.csv`, `engines.csv`, `unprofitable.csv` | the answers of these sections, all lines |
+//! | `peers.md`, `peers.csv` | every engine beside the fastest of other programs, where a run has such |
 //! | `trend.md` | where the history of commits changed, where the project has one of two commits at least |
 //! | `published.csv`, `published-order.csv`, `published-crossings.csv` | figures, orders and crossings beside the papers', where a run measured one of their tables |
 //!

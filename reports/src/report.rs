@@ -104,7 +104,8 @@ pub(crate) fn write_with_trend(
     if formats.contains(&Format::Markdown) {
         files.extend(beside.iter().map(|beside| (render::peers::FILE.to_owned(), beside.markdown())));
         files.extend(trend.map(|page| (trend::FILE.to_owned(), page.markdown.clone())));
-        let shown = Shown { crossovers: foremost.clone(), engines: &engines, peers: beside.as_ref().map_or(&[], |beside| &beside.pictures) };
+        let shown =
+            Shown { crossovers: foremost.clone(), engines: &engines, peers: beside.as_ref().map_or(&[], |beside| &beside.pictures) };
         // Last, so that where it is, what it links to is too.
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links, &shown)?));
@@ -113,9 +114,18 @@ pub(crate) fn write_with_trend(
     let page = formats.contains(&Format::Html).then(|| out.join(PAGE));
     if page.is_some() {
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
-        files.push((PAGE.to_owned(), html::page(&answers, &links, trend.map(|page| &page.document), beside.as_ref().map(|beside| (&beside.document, &beside.pictures[..])))?));
+        files.push((
+            PAGE.to_owned(),
+            html::page(
+                &answers,
+                &links,
+                trend.map(|page| &page.document),
+                beside.as_ref().map(|beside| (&beside.document, &beside.pictures[..])),
+            )?,
+        ));
     }
-    let removed = OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines).chain(shown_peers).chain(trend_pictures)))?;
+    let removed =
+        OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines).chain(shown_peers).chain(trend_pictures)))?;
     if let Some(splice) = splice {
         splice.write(out, (&answers, &context), &foremost, beside.as_ref().map_or(&[], |beside| &beside.pictures))?;
     }

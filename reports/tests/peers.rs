@@ -89,15 +89,20 @@ fn the_table_has_a_line_for_every_engine_of_every_row() {
     // The longest problem has no peer.
     assert_eq!(rows.len(), 3 * 3 - 1);
     let of = |engine: &str, n: &str, precision: &str| {
-        let is = |row: &&std::collections::BTreeMap<String, String>| (row["engine"].as_str(), row["n"].as_str(), row["precision"].as_str()) == (engine, n, precision);
+        let is = |row: &&std::collections::BTreeMap<String, String>| {
+            (row["engine"].as_str(), row["n"].as_str(), row["precision"].as_str()) == (engine, n, precision)
+        };
         rows.iter().find(is).unwrap()
     };
     let flash = of("simd", "128", "f32");
-    let told = ["run", "op", "variant", "is_peer", "fastest_peer", "fastest_peer_status", "speed", "verdict", "apart"].map(|column| flash[column].as_str());
+    let told = ["run", "op", "variant", "is_peer", "fastest_peer", "fastest_peer_status", "speed", "verdict", "apart"]
+        .map(|column| flash[column].as_str());
     assert_eq!(told, ["run-1", "attention/dense", "attention/flash", "false", "torch", "ok", "2.5", "at least as fast", "false"]);
     // By hand from the two intervals: 98 to 105 % of the medians, crosswise.
     let ends = ["speed_low", "speed_high"].map(|column| flash[column].parse::<f64>().unwrap());
-    let spread = |record: &Record| (record.speed.as_ref().unwrap().ci_low_ns.unwrap() as f64, record.speed.as_ref().unwrap().ci_high_ns.unwrap() as f64);
+    let spread = |record: &Record| {
+        (record.speed.as_ref().unwrap().ci_low_ns.unwrap() as f64, record.speed.as_ref().unwrap().ci_high_ns.unwrap() as f64)
+    };
     let (ours, theirs) = (spread(&cell("simd", "flash", (128, "f32"), 40_000)), spread(&cell("torch", "dense", (128, "f32"), 100_000)));
     assert!((ends[0] - theirs.0 / ours.1).abs() < 1e-9 && (ends[1] - theirs.1 / ours.0).abs() < 1e-9, "{ends:?}");
     let torch = of("torch", "128", "f32");
@@ -140,7 +145,15 @@ fn spliced(cells: &[Record], readme: &str, more: &[&str]) -> (u8, String) {
     let (run, file) = (run(folder.path(), cells), folder.path().join("README.md"));
     fs::write(&file, readme).unwrap();
     let out = folder.path().join("docs/report");
-    let fixed = ["crossover-report".as_ref(), "report".as_ref(), run.as_os_str(), "--out".as_ref(), out.as_os_str(), "--splice".as_ref(), file.as_os_str()];
+    let fixed = [
+        "crossover-report".as_ref(),
+        "report".as_ref(),
+        run.as_os_str(),
+        "--out".as_ref(),
+        out.as_os_str(),
+        "--splice".as_ref(),
+        file.as_os_str(),
+    ];
     let arguments = fixed.into_iter().map(ToOwned::to_owned).chain(more.iter().map(|text| (*text).into()));
     let code = run_command(arguments);
     let code = (0..=255).find(|known| std::process::ExitCode::from(*known) == code).unwrap();
@@ -154,7 +167,10 @@ fn a_readme_gets_what_it_has_a_place_for() {
     let (_, peers) = both.split_once("<!-- crossover: peers -->\n").unwrap();
     assert!(peers.starts_with("\nA peer is an engine in another program's worker."), "{peers}");
     assert!(peers.contains("simd is at least as fast as the fastest peer, by the lower end of the interval, in 2 of 3 rows."), "{peers}");
-    assert!(peers.contains("[docs/report/peers.md](docs/report/peers.md)") && peers.contains("](docs/report/pictures/peers.svg)"), "{peers}");
+    assert!(
+        peers.contains("[docs/report/peers.md](docs/report/peers.md)") && peers.contains("](docs/report/pictures/peers.svg)"),
+        "{peers}"
+    );
     assert!(peers.ends_with("\n\n<!-- /crossover: peers -->\nend\n"), "{peers}");
     let (code, only) = spliced(&cells(), README, &["--splice-parts", "peers"]);
     assert!(code == 0 && only.contains("old answer") && !only.contains("old peers"), "{only}");

@@ -269,7 +269,10 @@ fn a_run_with_an_engine_file_goes_on_with_its_own_copy() {
     assert_eq!((bench.records().len(), mine().len()), (8 + 2, 2));
     let manifest = Manifest::read(&bench.run_folder().join("manifest.json")).unwrap();
     let excluded: Vec<(&str, u64)> = manifest.excluded.iter().map(|(because, cells)| (because.as_str(), *cells)).collect();
-    assert_eq!(excluded, [("mine does not support it (`variants` in mine.toml)", 4), ("mine does not support it (`when` in mine.toml)", 2)]);
+    assert_eq!(
+        excluded,
+        [("mine does not support it (`variants` in mine.toml)", 4), ("mine does not support it (`when` in mine.toml)", 2)]
+    );
     // The file as it was and the copy are one; another one, or none where there was one, is not.
     let refused = |more: &[&str]| {
         let output = bench.command(&[&["--resume"][..], more].concat()).output().unwrap();

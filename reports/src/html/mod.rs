@@ -41,13 +41,18 @@ use crate::answers::Answers;
 use crate::error::Result;
 use crate::frames::series::Series;
 use crate::frames::standing::{Standing, with_standing};
-use crate::render::answer::fastest_engines;
 use crate::pictures::Picture;
+use crate::render::answer::fastest_engines;
 use crate::text::document::Document;
 use columns::{columns, shown};
 
 /// The page. `links` are the other files of the report, `peers` what is told of other programs.
-pub(crate) fn page(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>, peers: Option<(&Document, &[Picture])>) -> Result<String> {
+pub(crate) fn page(
+    answers: &Answers<'_>,
+    links: &[&str],
+    trend: Option<&Document>,
+    peers: Option<(&Document, &[Picture])>,
+) -> Result<String> {
     Ok(template::page(&facts::title(answers), &page_data(answers, links, trend, peers)?))
 }
 
@@ -65,12 +70,7 @@ pub(crate) fn page(answers: &Answers<'_>, links: &[&str], trend: Option<&Documen
 /// | `peers` | ours beside other programs: `{blocks, pictures}` (see the modules `trend` and `peers`), or `null` |
 /// | `trend` | what the history of commits says, as blocks (see the module `trend`), or `null` |
 /// | `runs`, `machines`, `links` | what the manifests say, and the report's other files |
-fn page_data(
-    answers: &Answers<'_>,
-    links: &[&str],
-    trend: Option<&Document>,
-    peers: Option<(&Document, &[Picture])>,
-) -> Result<String> {
+fn page_data(answers: &Answers<'_>, links: &[&str], trend: Option<&Document>, peers: Option<(&Document, &[Picture])>) -> Result<String> {
     let mut out = format!("{{\"cells\":{}", columns(&answers.rows, is_shown)?);
     out += &format!(",\"crossovers\":{}", columns(&with_standing(&answers.crossovers)?, |_| true)?);
     out += &format!(",\"curves\":{}", curves(answers));

@@ -100,7 +100,8 @@ fn picture(answers: &Answers<'_>, (fingerprint, engine): (&str, &str), lines: &[
     let card = Card {
         kind: KIND,
         file,
-        reading: "The fastest peer's median time over ours, a dot for each problem: right of 1 is faster than every peer. 95 % intervals.".to_owned(),
+        reading: "The fastest peer's median time over ours, a dot for each problem: right of 1 is faster than every peer. 95 % intervals."
+            .to_owned(),
         height: AROUND + lines.len() as i32 * height(lines),
         key,
         regime: format!("Peers: {}. {}", peers.join(", "), machine(answers, fingerprint)),

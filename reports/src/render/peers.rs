@@ -105,7 +105,9 @@ fn answer(document: &mut Document, answers: &Answers<'_>, machine: &str, most: u
         return Ok(());
     }
     document.heading(on("Rows that fall short", answers, machine));
-    document.text(format!("Of {engine}, the slowest first. Slower is where the whole interval is below 1, and the speed by more than the noise floor."));
+    document.text(format!(
+        "Of {engine}, the slowest first. Slower is where the whole interval is below 1, and the speed by more than the noise floor."
+    ));
     document.grid(shortfalls(&answers.rows, peers, &short[..short.len().min(most)], &answers.roles.problem)?);
     if short.len() > most {
         document.text(format!("And {}: see {FILE}.", counted((short.len() - most) as u64, "more row")));
@@ -205,14 +207,15 @@ fn table(document: &mut Document, frame: &DataFrame, context: &Context<'_>, rows
         document.text(format!("Regime: {}.", spelled.join(", ")));
     }
     let several_runs = rows.iter().any(|row| row.run != rows[0].run);
-    let mut engines: Vec<(bool, &str)> = rows.iter().flat_map(|row| &row.entries).map(|entry| (entry.is_peer, entry.engine.as_str())).collect();
+    let mut engines: Vec<(bool, &str)> =
+        rows.iter().flat_map(|row| &row.entries).map(|entry| (entry.is_peer, entry.engine.as_str())).collect();
     engines.sort_unstable();
     engines.dedup();
     let mut columns: Vec<(String, Align)> = several_runs.then(|| (RUN.to_owned(), Align::Left)).into_iter().collect();
     columns.extend(regime.varying.iter().map(|axis| (axis_name(axis).to_owned(), Align::Right)));
-    columns.extend(engines.iter().map(|(is_peer, engine)| {
-        (if *is_peer { format!("{engine} (peer)") } else { (*engine).to_owned() }, Align::Right)
-    }));
+    columns.extend(
+        engines.iter().map(|(is_peer, engine)| (if *is_peer { format!("{engine} (peer)") } else { (*engine).to_owned() }, Align::Right)),
+    );
     let mut grid = Grid { columns, rows: Vec::new() };
     for row in rows {
         let label = || usize::try_from(row.run).ok().and_then(|run| context.labels.get(run)).map_or("?", |label| *label);

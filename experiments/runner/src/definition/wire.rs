@@ -192,9 +192,7 @@ fn megabytes(count: u64) -> u64 {
 }
 
 fn workers(value: Value<'_>) -> Result<Vec<WireWorker>> {
-    let read = |(engine, value): (Spanned<String>, Value<'_>)| {
-        worker(engine, &value.table("a [workers.NAME]", WORKER)?)
-    };
+    let read = |(engine, value): (Spanned<String>, Value<'_>)| worker(engine, &value.table("a [workers.NAME]", WORKER)?);
     value.entries()?.into_iter().map(read).collect()
 }
 

@@ -38,8 +38,7 @@ fn it_gets_what_it_supports_and_the_others_keep_theirs() {
     assert_eq!(of_mine(&plan), ["softmax/stable 2 f32", "softmax/stable 4 f32"]);
     assert_eq!(plan.cell_count(), 2 * 8 + 3 + 2);
     let excluded: Vec<(&str, u64)> = plan.excluded().iter().map(|(because, cells)| (because.as_str(), *cells)).collect();
-    let expected =
-        [("mine does not support it (`precisions` in mine.toml)", 2), ("mine does not support it (`variants` in mine.toml)", 7)];
+    let expected = [("mine does not support it (`precisions` in mine.toml)", 2), ("mine does not support it (`variants` in mine.toml)", 7)];
     assert_eq!(excluded, expected);
 }
 

@@ -33,7 +33,10 @@ pub(super) fn of_sweep(definition: &Definition, sweep: &Sweep, ours: &[String]) 
 /// An engine that is none of those known.
 pub(super) fn unknown(place: &str, name: &str, known: &[&str]) -> PlanError {
     let nearest = closest(name, known.iter().copied()).map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-    let help = format!("{nearest}the engines are {}; give others a worker under [workers.NAME], or name its file by --engine-file", known.join(", "));
+    let help = format!(
+        "{nearest}the engines are {}; give others a worker under [workers.NAME], or name its file by --engine-file",
+        known.join(", ")
+    );
     PlanError::UnknownEngine { place: place.to_owned(), name: name.to_owned(), help }
 }
 

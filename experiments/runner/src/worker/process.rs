@@ -107,12 +107,7 @@ impl WorkerProcess {
         let mut start = Command::new(&command.program);
         start.args(&command.arguments).envs(&command.environment).process_group(0);
         command.folder.iter().for_each(|folder| drop(start.current_dir(folder)));
-        let mut child = start
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(spawn_failure)?;
+        let mut child = start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(spawn_failure)?;
         let group = Pid::from_child(&child);
         match Self::listen(&mut child, group) {
             Ok((events, stderr)) => {

@@ -25,10 +25,8 @@ pub(crate) fn peers(rows: &DataFrame, roles: &AxisRoles, runs: &[Run]) -> Polars
         let builds = run.manifest.builds.iter().filter(|build| build.worker != OWN);
         builds.map(|build| build.fingerprint.clone()).collect()
     };
-    let told: Vec<Told> = runs
-        .iter()
-        .map(|run| Told { foreign: foreign(run), resumed: run.manifest.resumed_unix_ms.clone(), floor: run.floor() })
-        .collect();
+    let told: Vec<Told> =
+        runs.iter().map(|run| Told { foreign: foreign(run), resumed: run.manifest.resumed_unix_ms.clone(), floor: run.floor() }).collect();
     rows_of(rows, roles, &told)
 }
 
@@ -82,7 +80,9 @@ fn exact(frame: &DataFrame) -> PolarsResult<BTreeSet<(&str, String)>> {
     let mut all = BTreeSet::new();
     for row in 0..frame.height() {
         let emulates = statuses.get(row) == Some(Status::Emulated.name()) && ratios.get(row).is_some_and(|ratio| ratio <= EXACT);
-        if let Some(variant) = variants.get(row).filter(|variant| (exact.get(row) == Some(true) || emulates) && !NO_SUBSTITUTE.contains(variant)) {
+        if let Some(variant) =
+            variants.get(row).filter(|variant| (exact.get(row) == Some(true) || emulates) && !NO_SUBSTITUTE.contains(variant))
+        {
             all.insert((variant, precision(frame, row)?));
         }
     }
@@ -199,7 +199,8 @@ fn preference(entry: &Entry) -> Preference {
 
 /// The time of the row `rival` over that of the row `own`.
 fn speed(frame: &DataFrame, own: usize, rival: usize, told: Option<&Told>) -> PolarsResult<Option<Speed>> {
-    let int = |column: &str, row: usize| Ok::<_, PolarsError>(frame.ints(column)?.get(row).filter(|value| *value > 0).map(|value| value as f64));
+    let int =
+        |column: &str, row: usize| Ok::<_, PolarsError>(frame.ints(column)?.get(row).filter(|value| *value > 0).map(|value| value as f64));
     let (Some(median), Some(of_rival)) = (int("median_ns", own)?, int("median_ns", rival)?) else { return Ok(None) };
     let ends = [int("ci_low_ns", rival)?, int("ci_high_ns", own)?, int("ci_high_ns", rival)?, int("ci_low_ns", own)?];
     let ends = match ends {

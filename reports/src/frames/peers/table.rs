@@ -9,8 +9,23 @@ use crate::frames::taken;
 /// One line for every engine of every row: the table that is written.
 pub(crate) fn table(peers: &Peers, frame: &DataFrame) -> PolarsResult<DataFrame> {
     const COLUMNS: [&str; 17] = [
-        RUN, "machine", "family", "group", "id", "engine", "variant", "status", "reason", "median_ns", "ci_low_ns", "ci_high_ns", "samples",
-        "threads_used", "isa", "flops", "share",
+        RUN,
+        "machine",
+        "family",
+        "group",
+        "id",
+        "engine",
+        "variant",
+        "status",
+        "reason",
+        "median_ns",
+        "ci_low_ns",
+        "ci_high_ns",
+        "samples",
+        "threads_used",
+        "isa",
+        "flops",
+        "share",
     ];
     let axes = axis_columns(frame.schema());
     let columns: Vec<&str> = COLUMNS.into_iter().chain(axes.iter().map(String::as_str)).collect();

@@ -122,7 +122,8 @@ fn a_time_of_other_rounds_has_no_verdict() {
     // Both beside the one baseline, which was half as fast beside the other.
     let beside = |median| Some(("naive-attention/dense-g", median));
     let shared = |median| {
-        let [simd, torch] = ["simd", "torch"].map(|engine| cell(engine, "attention/flash", "g", if engine == "simd" { 1000 } else { 5000 }));
+        let [simd, torch] =
+            ["simd", "torch"].map(|engine| cell(engine, "attention/flash", "g", if engine == "simd" { 1000 } else { 5000 }));
         [dense("naive", "g", 9000), Cell { beside: beside(9000), ..simd }, Cell { beside: beside(median), ..torch }]
     };
     assert_eq!((verdict(&shared(9000), &[]), verdict(&shared(18_000), &[])), (Verdict::Ahead, Verdict::Apart));
@@ -162,6 +163,7 @@ fn a_difference_within_the_noise_is_no_slowness() {
 
 #[test]
 fn without_simd_the_one_that_is_first_of_ours_speaks() {
-    let cells = [dense("naive", "g", 9000), dense("faer", "g", 1000), dense("numpy", "g", 500), dense("naive", "h", 1), dense("numpy", "h", 5)];
+    let cells =
+        [dense("naive", "g", 9000), dense("faer", "g", 1000), dense("numpy", "g", 500), dense("naive", "h", 1), dense("numpy", "h", 5)];
     assert_eq!(found(&cells, &[]).foremost("m"), Some("faer"));
 }

@@ -130,9 +130,9 @@ impl Options {
 
     /// The experiment with the engines of the files.
     fn with_engines(&self, definition: Definition) -> Result<Definition> {
-        self.engines.iter().try_fold(definition, |definition, engine| {
-            Ok(definition.with_engine(&EngineFile::parse(&engine.file, engine.text.clone())?)?)
-        })
+        self.engines
+            .iter()
+            .try_fold(definition, |definition, engine| Ok(definition.with_engine(&EngineFile::parse(&engine.file, engine.text.clone())?)?))
     }
 
     /// The first engine file that has another text than that of the same path among the others.
