@@ -93,7 +93,7 @@ pub(crate) fn write_with_trend(
         engines = pictures::of_engines(&answers)?;
     }
     let trend_pictures = trend.filter(|_| formats.contains(&Format::Markdown)).map_or(&[][..], |page| &page.pictures);
-    let shown_peers = beside.iter().filter(|_| formats.contains(&Format::Markdown)).flat_map(|beside| &beside.pictures);
+    let of_peers = beside.as_ref().filter(|_| formats.contains(&Format::Markdown)).map_or(&[][..], |beside| &beside.pictures);
     let foremost = pictures::foremost(&answers, &drawn)?;
     if formats.contains(&Format::Csv) {
         files.push((CELLS.to_owned(), cells_csv(&answers.rows, &context.labels)?));
@@ -104,8 +104,7 @@ pub(crate) fn write_with_trend(
     if formats.contains(&Format::Markdown) {
         files.extend(beside.iter().map(|beside| (render::peers::FILE.to_owned(), beside.markdown())));
         files.extend(trend.map(|page| (trend::FILE.to_owned(), page.markdown.clone())));
-        let shown =
-            Shown { crossovers: foremost.clone(), engines: &engines, peers: beside.as_ref().map_or(&[], |beside| &beside.pictures) };
+        let shown = Shown { crossovers: foremost.clone(), engines: &engines, peers: of_peers };
         // Last, so that where it is, what it links to is too.
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
         files.push((SUMMARY.to_owned(), render::summary::document(&answers, &context, &over, &links, &shown)?));
@@ -114,20 +113,12 @@ pub(crate) fn write_with_trend(
     let page = formats.contains(&Format::Html).then(|| out.join(PAGE));
     if page.is_some() {
         let links: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
-        files.push((
-            PAGE.to_owned(),
-            html::page(
-                &answers,
-                &links,
-                trend.map(|page| &page.document),
-                beside.as_ref().map(|beside| (&beside.document, &beside.pictures[..])),
-            )?,
-        ));
+        let told = beside.as_ref().map(|beside| (&beside.document, &beside.pictures[..]));
+        files.push((PAGE.to_owned(), html::page(&answers, &links, trend.map(|page| &page.document), told)?));
     }
-    let removed =
-        OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines).chain(shown_peers).chain(trend_pictures)))?;
+    let removed = OutFolder::at(out).write(&all(&files, drawn.values().flatten().chain(&engines).chain(of_peers).chain(trend_pictures)))?;
     if let Some(splice) = splice {
-        splice.write(out, (&answers, &context), &foremost, beside.as_ref().map_or(&[], |beside| &beside.pictures))?;
+        splice.write(out, (&answers, &context), &foremost, of_peers)?;
     }
     let mut warnings: Vec<String> =
         runs.iter().flat_map(|run| run.notes.iter().map(move |note| format!("run {}: {note}", run.label))).collect();

@@ -12,8 +12,8 @@ use std::process::Command;
 use crossover_core::axes::AxisValue;
 use crossover_core::testing::slow_tier;
 use crossover_reports::{Format, write_report};
-use crossover_results::Manifest;
 use crossover_results::schema::{Record, Sample};
+use crossover_results::{Build, Manifest};
 use support::{beside, failed, manifest, measured, run_of, twenty_cells};
 
 const FAMILIES: [&str; 3] = ["attention", "ffn", "linear"];
@@ -163,6 +163,19 @@ fn pages(folder: &Path) {
     write_report(&[run], &folder.join("stopped"), &[Format::Html], None).unwrap();
 }
 
+/// The usual page's sweep with one of its engines in another program's worker.
+fn beside_a_peer(folder: &Path) {
+    let theirs =
+        |cell: Record| if cell.engine == "candle" { Record { engine: "torch".into(), build: "theirs".into(), ..cell } } else { cell };
+    page(folder, "peers", &[sweep(1500, &RANKS[..2]).into_iter().map(theirs).collect()]);
+    let run = folder.join("runs/peers-0");
+    let mut told = manifest();
+    let build = Build { fingerprint: "theirs".into(), worker: "torch-worker".into(), ..told.builds[0].clone() };
+    told.builds.push(build);
+    told.write(&run.join("manifest.json")).unwrap();
+    write_report(&[run], &folder.join("peers"), &[Format::Html], None).unwrap();
+}
+
 /// What the page starts from.
 fn data(page: &Path) -> serde_json::Value {
     let text = fs::read_to_string(page).unwrap();
@@ -206,6 +219,7 @@ fn the_page_works_in_a_browser() {
     };
     let folder = tempfile::tempdir().unwrap();
     pages(folder.path());
+    beside_a_peer(folder.path());
     let pictures = std::env::var_os("CROSSOVER_SCREENSHOTS").map_or_else(|| folder.path().join("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures).unwrap();
     // The page's own aim is 100 ms; a machine that does other work may take three times as long.

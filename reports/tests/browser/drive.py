@@ -341,6 +341,29 @@ def machines_are_never_mixed(page):
     assert page.shown() == 20 and window.run(ids) == ["machine2"] and page.fragment() == {"machine": ["machine2"]}
 
 
+def peers_stand_with_their_picture(page, pictures):
+    window = page.window
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
+        window.prefer(scheme)
+        window.size(width, 900)
+        page.open()
+        text = window.text("#peers-body")
+        assert "at least as fast as the fastest peer" in text and "torch (peer)" in text, text[:500]
+        loaded = "const one = document.querySelector('#peers-body img'); return one.complete && one.naturalWidth > 0 && one.alt.length > 40"
+        assert window.run(loaded)
+        assert window.run("return document.documentElement.scrollWidth <= innerWidth"), width
+        window.run("document.querySelector('#peers').scrollIntoView()")
+        window.screenshot(pictures / f"peers-{scheme}-{width}.png")
+    window.prefer("light")
+    window.size(1280, 900)
+
+
+def nothing_of_peers_without_any(page):
+    page.open()
+    assert page.window.run("return document.querySelector('#peers').hidden")
+    assert page.window.run("return ![...document.querySelectorAll('#links button')].some((one) => one.textContent === 'Peers')")
+
+
 def light_dark_narrow_and_paper(page, pictures):
     window = page.window
     ground = "return getComputedStyle(document.body).backgroundColor"
@@ -381,6 +404,7 @@ def main():
             ("usual", a_link_restores_the_view), ("usual", back_and_forward_go_through_the_views), ("usual", a_point_leads_to_its_row_and_samples),
             ("usual", the_table_sorts_and_turns_pages), ("usual", all_can_be_done_by_keyboard), ("hostile", hostile_names_stay_text),
             ("older", an_older_layout_says_what_it_lacks), ("machines", machines_are_never_mixed),
+            ("peers", partial(peers_stand_with_their_picture, pictures=pictures)), ("usual", nothing_of_peers_without_any),
             ("large", partial(ten_thousand_cells_stay_fluid, most_ms=float(most_ms))), ("usual", partial(light_dark_narrow_and_paper, pictures=pictures)),
         ]
         for name, check in checks:

@@ -9,7 +9,7 @@
 //!
 //! The **speed** is the fastest peer's median time over the engine's: above 1 is faster than all peers. Its interval divides the ends of both
 //! medians' intervals crosswise, as for all ratios of a report. Both were measured in turns; where that is not so (the run was gone on with in
-//! between, a baseline had no room beside one of the two, or the baseline that both share showed another time beside the one than beside the
+//! between, a baseline that has a time had no room beside one of the two, or the baseline that both share showed another time beside the one than beside the
 //! other), the speed is marked `apart`, has no verdict and goes into no mean.
 //!
 //! A peer that computes in another precision than asked (`emulated`) counts, and is marked: it is what its user gets. An engine of ours that

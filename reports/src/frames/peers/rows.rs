@@ -48,8 +48,11 @@ pub(super) fn rows_of(frame: &DataFrame, roles: &AxisRoles, runs: &[Told]) -> Po
     let [groups, engines, variants, statuses] = ["group", "engine", "variant", "status"].map(|column| frame.texts(column));
     let (groups, engines, variants, statuses) = (groups?, engines?, variants?, statuses?);
     let (places, exact) = (frame.ints(RUN)?, exact(frame)?);
-    let is_peer = |row: usize| Some(peers.contains(&(places.get(row)?, engines.get(row)?.to_owned()))) == Some(true);
-    let mut sets: BTreeMap<(i64, &str, Option<String>), Vec<usize>> = BTreeMap::new();
+    let is_peer = |row: usize| match (places.get(row), engines.get(row)) {
+        (Some(run), Some(engine)) => peers.contains(&(run, engine.to_owned())),
+        _ => false,
+    };
+    let mut sets: BTreeMap<(i64, &str, String, Option<String>), Vec<usize>> = BTreeMap::new();
     let contested: BTreeSet<(Option<i64>, Option<&str>)> =
         (0..frame.height()).filter(|row| is_peer(*row)).map(|row| (places.get(row), groups.get(row))).collect();
     for row in 0..frame.height() {
@@ -58,14 +61,15 @@ pub(super) fn rows_of(frame: &DataFrame, roles: &AxisRoles, runs: &[Told]) -> Po
             continue;
         }
         let precision = precision(frame, row)?;
-        let function = if exact.contains(&(variant, precision)) { None } else { Some(with_parameters(frame, roles, row, variant)?) };
-        sets.entry((run, group, function)).or_default().push(row);
+        let function =
+            if exact.contains(&(variant, precision.clone())) { None } else { Some(with_parameters(frame, roles, row, variant)?) };
+        sets.entry((run, group, precision, function)).or_default().push(row);
     }
     let mut all = Vec::new();
-    for ((run, group, function), rows) in sets {
+    for ((run, group, precision, function), rows) in sets {
         if rows.iter().any(|row| is_peer(*row)) {
             let told = usize::try_from(run).ok().and_then(|run| runs.get(run));
-            all.push(row(frame, (run, group, function), &rows, &is_peer, told)?);
+            all.push(row(frame, (run, group, precision, function), &rows, &is_peer, told)?);
         }
     }
     all.sort_by_key(|row| row.at);
@@ -134,7 +138,7 @@ fn with_parameters(frame: &DataFrame, roles: &AxisRoles, row: usize, variant: &s
 
 fn row(
     frame: &DataFrame,
-    (run, group, function): (i64, &str, Option<String>),
+    (run, group, precision, function): (i64, &str, String, Option<String>),
     rows: &[usize],
     is_peer: &dyn Fn(usize) -> bool,
     told: Option<&Told>,
@@ -164,7 +168,6 @@ fn row(
         None => frame.shown("base:variant", at)?.unwrap_or(text("variant", at)?),
     };
     let (machine, family) = (text("machine", at)?, text("family", at)?);
-    let precision = precision(frame, at)?;
     Ok(Row { run, machine, family, op, at, group: group.to_owned(), precision, entries, fastest })
 }
 
@@ -215,8 +218,9 @@ fn speed(frame: &DataFrame, own: usize, rival: usize, told: Option<&Told>) -> Po
 
 /// Is anything known that speaks against the two having been measured in turns?
 fn is_apart(frame: &DataFrame, one: usize, other: usize, resumed: &[u64], floor: f64) -> PolarsResult<bool> {
-    let apart = frame.flags("apart")?;
-    if [one, other].iter().any(|row| apart.get(*row) == Some(true)) {
+    // A baseline that has no time at all could not be beside anything.
+    let (apart, of_base) = (frame.flags("apart")?, frame.ints("base:median_ns")?);
+    if [one, other].iter().any(|row| apart.get(*row) == Some(true) && of_base.get(*row).is_some()) {
         return Ok(true);
     }
     let finished = if frame.schema().contains("finished_unix_ms") { Some(frame.ints("finished_unix_ms")?) } else { None };
