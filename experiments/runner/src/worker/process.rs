@@ -106,7 +106,9 @@ impl WorkerProcess {
         let kills_before = kills_for_memory();
         let mut start = Command::new(&command.program);
         start.args(&command.arguments).envs(&command.environment).process_group(0);
-        command.folder.iter().for_each(|folder| drop(start.current_dir(folder)));
+        if let Some(folder) = &command.folder {
+            start.current_dir(folder);
+        }
         let mut child = start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(spawn_failure)?;
         let group = Pid::from_child(&child);
         match Self::listen(&mut child, group) {

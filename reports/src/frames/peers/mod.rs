@@ -182,7 +182,7 @@ impl Peers {
     }
 
     /// The engine of ours that is told of: `simd`, else the one that is first of ours in the most rows of this machine.
-    pub(crate) fn foremost(&self, machine: &str) -> Option<&str> {
+    pub(crate) fn foremost<'p>(&'p self, machine: &'p str) -> Option<&'p str> {
         let mut firsts: BTreeMap<&str, usize> = BTreeMap::new();
         for row in self.on(machine) {
             let ours = row.entries.iter().filter(|entry| !entry.is_peer);
