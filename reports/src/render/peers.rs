@@ -3,6 +3,7 @@
 //! Both are made as a [`Document`], so that the page shows the very same words.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map;
 
 use polars::prelude::*;
 
@@ -156,9 +157,9 @@ fn shortfalls(frame: &DataFrame, peers: &Peers, short: &[(&Row, &Entry, Speed)],
     let mut varying: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
     for (row, ..) in short {
         let key = (row.machine.as_str(), row.op.as_str());
-        if !varying.contains_key(&key) {
+        if let btree_map::Entry::Vacant(place) = varying.entry(key) {
             let same: Vec<usize> = peers.on(&row.machine).filter(|other| other.op == row.op).map(|other| other.at).collect();
-            varying.insert(key, regime(frame, &same, problem)?.varying);
+            place.insert(regime(frame, &same, problem)?.varying);
         }
     }
     let mut grid = Grid::new([

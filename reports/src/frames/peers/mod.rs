@@ -149,6 +149,9 @@ impl Row {
     }
 }
 
+/// Some rows, each with an engine's speed there.
+type Speeds<'p> = Vec<(&'p Row, Speed)>;
+
 /// One engine's speeds over the rows of a family and a precision.
 #[derive(Debug)]
 pub(crate) struct Class {
@@ -163,6 +166,21 @@ pub(crate) struct Class {
     pub(crate) ahead: usize,
     /// Those whose fastest peer computes in another precision.
     pub(crate) emulated: usize,
+}
+
+impl Class {
+    fn of(family: Option<&str>, precision: &str, rows: &[(&Row, Speed)]) -> Option<Self> {
+        let mut logs: BTreeMap<(i64, &str), Vec<f64>> = BTreeMap::new();
+        rows.iter().for_each(|(row, speed)| logs.entry((row.run, &row.group)).or_default().push(speed.ratio.ln()));
+        Some(Self {
+            family: family.map(str::to_owned),
+            precision: precision.to_owned(),
+            mean: mean(&logs.into_values().collect::<Vec<_>>())?,
+            rows: rows.len(),
+            ahead: rows.iter().filter(|(_, speed)| speed.verdict == Verdict::Ahead).count(),
+            emulated: rows.iter().filter(|(row, _)| row.rival_emulates()).count(),
+        })
+    }
 }
 
 impl Peers {
@@ -199,8 +217,8 @@ impl Peers {
 
     /// The speeds of an engine by family and precision; behind them those of all families, where there are several.
     pub(crate) fn classes(&self, machine: &str, engine: &str) -> Vec<Class> {
-        let mut by: BTreeMap<(Option<&str>, &str), Vec<(&Row, Speed)>> = BTreeMap::new();
-        for row in self.on(machine) {
+        let mut by: BTreeMap<(Option<&str>, &str), Speeds<'_>> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| row.machine == machine) {
             if let Some(speed) = row.of(engine).and_then(Entry::counts) {
                 for family in [Some(row.family.as_str()), None] {
                     by.entry((family, &row.precision)).or_default().push((row, speed));
@@ -208,19 +226,8 @@ impl Peers {
             }
         }
         let several = by.keys().filter_map(|(family, _)| *family).collect::<BTreeSet<_>>().len() > 1;
-        let class = |((family, precision), rows): (&(Option<&str>, &str), &Vec<(&Row, Speed)>)| {
-            let mut logs: BTreeMap<(i64, &str), Vec<f64>> = BTreeMap::new();
-            rows.iter().for_each(|(row, speed)| logs.entry((row.run, &row.group)).or_default().push(speed.ratio.ln()));
-            Some(Class {
-                family: family.map(str::to_owned),
-                precision: (*precision).to_owned(),
-                mean: mean(&logs.into_values().collect::<Vec<_>>())?,
-                rows: rows.len(),
-                ahead: rows.iter().filter(|(_, speed)| speed.verdict == Verdict::Ahead).count(),
-                emulated: rows.iter().filter(|(row, _)| row.rival_emulates()).count(),
-            })
-        };
-        let (all, single): (Vec<Class>, Vec<Class>) = by.iter().filter_map(class).partition(|class| class.family.is_none());
+        let classes = by.into_iter().filter_map(|((family, precision), rows)| Class::of(family, precision, &rows));
+        let (all, single): (Vec<Class>, Vec<Class>) = classes.partition(|class| class.family.is_none());
         single.into_iter().chain(all.into_iter().filter(|_| several)).collect()
     }
 
