@@ -88,9 +88,9 @@ mod tests {
         let (begin, end) = Part::Peers.marks();
         let document = format!("{BEGIN}\na\n{END}\n\n{begin}\nb\n{end}\n");
         let new = spliced(&document, Part::Peers, "c").unwrap();
-        assert_eq!(new, format!("{BEGIN}\na\n{END}\n\n{begin}\n\nc\n\n{end}\n"));
+        assert_eq!(new, format!("{BEGIN}\na\n{END}\n\n{begin}\nc\n\n{end}\n"));
         let new = spliced(&new, Part::Answer, "d").unwrap();
-        assert_eq!(new, format!("{BEGIN}\n\nd\n\n{END}\n\n{begin}\n\nc\n\n{end}\n"));
+        assert_eq!(new, format!("{BEGIN}\nd\n\n{END}\n\n{begin}\nc\n\n{end}\n"));
         assert_eq!(Part::ALL.map(|part| part.is_in(&format!("{BEGIN}{END}"))), [true, false]);
     }
 

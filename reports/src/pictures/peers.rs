@@ -3,12 +3,12 @@
 //! Fed by [`crate::frames::peers`]. Of ours one engine is shown, as in the document; each machine has a picture of its own. Rows whose two times are
 //! not known to be of the same rounds, and those in which ours computes in another precision, are counted and not drawn.
 
-use plotters::prelude::{Color, PathElement};
+use plotters::prelude::{Color, PathElement, Rectangle};
 
 use super::card::{Area, Card, Drawn, Sign, name};
 use super::panel::{Below, Frame, Panel, RADIUS};
 use super::scale::Scale;
-use super::style::{Anchor, BACKGROUND, INK, MARKS, Mark, SMALL, text};
+use super::style::{Anchor, BACKGROUND, INK, MARKS, Mark, PAPER, SMALL, text, width};
 use super::{Picture, machine};
 use crate::answers::Answers;
 use crate::error::Result;
@@ -79,7 +79,7 @@ fn picture(answers: &Answers<'_>, (fingerprint, engine): (&str, &str), lines: &[
     let heading = format!("{} beside the fastest peer: at least as fast in {} of {}", name(engine), count(Verdict::Ahead), rows(all));
     let shown = [
         (Verdict::Ahead, "at least as fast: the whole interval is above 1"),
-        (Verdict::Open, "not decided: the interval holds 1, or the noise does"),
+        (Verdict::Open, "not decided: the interval holds 1, or the noise does, or the samples are too few"),
         (Verdict::Behind, "slower: the whole interval is below 1"),
     ];
     let mut key: Vec<(Sign, String)> = Vec::new();
@@ -148,7 +148,11 @@ fn height(lines: &[Line<'_>]) -> i32 {
 fn draw(panel: &Panel<'_, '_>, area: &Area<'_>, (place, height): (usize, i32), line: &Line<'_>) -> Drawn {
     let (left, middle) = panel.at(panel.left(), place as f64);
     let top = middle - height / 2;
-    area.draw_text(&line.label(), &text(SMALL, INK, Anchor::TopLeft), (left + 8, top + 4))?;
+    let label = line.label();
+    // Over the line at 1.
+    let (right, bottom) = (left + 12 + width(&label, SMALL), top + 4 + SMALL * 5 / 4);
+    area.draw(&Rectangle::new([(left + 4, top + 4), (right, bottom)], PAPER.filled()))?;
+    area.draw_text(&label, &text(SMALL, INK, Anchor::TopLeft), (left + 8, top + 4))?;
     let across = |ratio: f64| panel.at(ratio, 0.0).0;
     let first = top + LABEL + LANE / 2;
     let last = first + LANE * (lanes(line) as i32 - 1);

@@ -165,7 +165,12 @@ fn row(
     let at = rows[0];
     let op = match function {
         Some(function) => function,
-        None => frame.shown("base:variant", at)?.unwrap_or(text("variant", at)?),
+        // Without a declared baseline, what the peer was asked for.
+        None => {
+            let of_peer = entries.iter().enumerate().find(|(place, entry)| fastest.map_or(entry.is_peer, |fastest| fastest == *place));
+            let of_peer = of_peer.map_or_else(String::new, |(_, entry)| entry.variant.clone());
+            frame.shown("base:variant", at)?.unwrap_or(of_peer)
+        }
     };
     let (machine, family) = (text("machine", at)?, text("family", at)?);
     Ok(Row { run, machine, family, op, at, group: group.to_owned(), precision, entries, fastest })
