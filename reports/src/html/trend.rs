@@ -23,7 +23,7 @@ fn block(block: &Block) -> Value {
 }
 
 fn table(grid: &Grid) -> Value {
-    let columns: Vec<&str> = grid.columns.iter().map(|(heading, _)| heading.as_str()).collect();
+    let columns: Vec<String> = grid.columns.iter().map(|(heading, _)| shown(heading)).collect();
     let figures: Vec<usize> = (0..grid.columns.len()).filter(|column| grid.columns[*column].1 == Align::Right).collect();
     let rows: Vec<Vec<String>> = grid.rows.iter().map(|row| row.iter().map(|cell| shown(&cell.text)).collect()).collect();
     json!({ "columns": columns, "figures": figures, "rows": rows })

@@ -99,10 +99,16 @@ impl Grid {
     }
 
     fn markdown(&self) -> String {
-        let mut table = Table::new(self.columns.clone());
+        let mut table = Table::new(self.columns.iter().map(|(heading, align)| (disarmed(heading), *align)).collect());
         self.rows.iter().for_each(|row| table.push(row.iter().map(|cell| markdown::sentence(&cell.text)).collect()));
         table.render()
     }
+}
+
+/// A heading is ours, and may hold a name that is not. Brackets around an interval stay as they are; before a parenthesis they would be a link.
+fn disarmed(heading: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " %.,:()[]/+-".contains(c);
+    if heading.chars().all(is_plain) && !heading.contains("](") { heading.to_owned() } else { markdown::sentence(heading) }
 }
 
 impl Cell {
@@ -125,8 +131,8 @@ mod tests {
         document.text("runs <script> and [x](y)");
         document.item("one");
         document.item("two");
-        let mut grid = Grid::new([("cell", Align::Left)]);
-        grid.push([Cell::plain("a|b\n# c")]);
+        let mut grid = Grid::new([("cell", Align::Left), ("ratio [95 % CI]", Align::Left), ("<b>|[l](x)", Align::Left)]);
+        grid.push([Cell::plain("a|b\n# c"), Cell::plain("1"), Cell::plain("2")]);
         document.grid(grid);
         document.grid(Grid::new([("none", Align::Left)]));
         insta::assert_snapshot!(document.markdown("A against *B*"), @r"
@@ -137,9 +143,9 @@ mod tests {
         * one
         * two
 
-        | cell      |
-        | --------- |
-        | a\|b \# c |
+        | cell      | ratio [95 % CI] | &lt;b&gt;\|\[l\](x) |
+        | --------- | --------------- | -------------------- |
+        | a\|b \# c | 1               | 2                    |
         ");
     }
 }
