@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::Vector;
-use super::narrow::narrow_512;
+use super::narrow::{narrow_256, narrow_512};
 use super::transpose_x86;
 
 /// Lane masks for partial 256-bit loads: `count` set lanes start `8 - count` entries into it.
@@ -235,6 +235,7 @@ impl Vector for Avx2F32 {
         _mm256_min_ps,
         _mm256_fmadd_ps
     );
+    narrow_256!();
     #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self {
         // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
