@@ -242,7 +242,7 @@ fn the_experiments_of_the_project_can_be_planned() {
     let load = |name: &str| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../definitions").join(format!("{name}.toml"));
         let definition = definition::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let engines = ["naive", "simd"].map(str::to_owned);
+        let engines = ["naive", "faer", "simd", "candle"].map(str::to_owned);
         let plan = Plan::new(&definition, &engines, Selection::default()).unwrap_or_else(|error| panic!("{error}"));
         println!("{name}: {} cells in {} groups", plan.cell_count(), plan.group_count());
         plan
