@@ -11,7 +11,7 @@ use super::blocking::KC;
 use super::{Epilogue, Source, Target};
 use crate::activation::activate;
 use crate::element::Real;
-use crate::vector::{Lanes, MOST_LANES, Vector};
+use crate::vector::{Lanes, MOST_LANES, Vector, Walk};
 
 /// Vectors beside each other in a tile.
 pub(crate) const COLUMN_VECTORS: usize = 2;
@@ -206,6 +206,10 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
     let [row, step] = if STEP == 0 { panels.a_strides } else { [ROW, STEP] };
     let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
     let (mut a, mut b) = (panels.a, panels.b);
+    // SAFETY: inside A and B by the caller's promise.
+    if !EDGE && unsafe { V::run_along(&Walk { steps: panels.k, a, row, step, b, b_step: panels.b_step }, &mut sums) } {
+        return sums;
+    }
     for _ in 0..panels.k {
         if !EDGE {
             for vector in 0..COLUMN_VECTORS {

@@ -14,6 +14,8 @@
 //! Every method is `#[inline(always)]` and must only be called from a [`Kernel`](crate::isa::Kernel) that runs on its instruction set;
 //! that is why no method is `unsafe` for the instruction's sake. Those that take pointers are, for the pointer's.
 
+#[cfg(target_arch = "x86_64")]
+mod along_x86;
 mod choose;
 mod coefficients;
 mod exponential;
@@ -100,6 +102,19 @@ impl Lanes for f64 {
     }
 }
 
+/// The steps of a product of some rows of A with two vectors of B; distances in elements.
+pub(crate) struct Walk<E> {
+    pub(crate) steps: usize,
+    pub(crate) a: *const E,
+    /// From a row of A to the next.
+    pub(crate) row: usize,
+    /// From a step of A to the next.
+    pub(crate) step: usize,
+    pub(crate) b: *const E,
+    /// From a step of B to the next.
+    pub(crate) b_step: usize,
+}
+
 /// A vector of `LANES` elements.
 #[allow(dead_code, reason = "the set is complete, whichever of it today's kernels use")]
 pub(crate) trait Vector: Choose {
@@ -137,6 +152,15 @@ pub(crate) trait Vector: Choose {
     /// # Safety
     /// The first `count` must be writable.
     unsafe fn store_first(self, to: *mut Self::Element, count: usize);
+    /// Adds to each row's sums the products of its elements of A with two vectors of B, all steps along, where the instruction set has a loop of its
+    /// own for so many rows. Else it leaves them, and the answer is false.
+    ///
+    /// # Safety
+    /// In each step an element of every row of A and two vectors of B must be readable.
+    #[inline(always)]
+    unsafe fn run_along(_walk: &Walk<Self::Element>, _sums: &mut [[Self; 2]]) -> bool {
+        false
+    }
     /// self + other.
     fn add(self, other: Self) -> Self;
     /// self - other.

@@ -2,9 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::Vector;
+use super::along_x86;
 use super::narrow::{narrow_256, narrow_512};
 use super::transpose_x86;
+use super::{Vector, Walk};
 
 /// Lane masks for partial 256-bit loads: `count` set lanes start `8 - count` entries into it.
 static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -237,6 +238,13 @@ impl Vector for Avx2F32 {
     );
     narrow_256!();
     #[inline(always)]
+    unsafe fn run_along(walk: &Walk<f32>, sums: &mut [[Self; 2]]) -> bool {
+        let Ok(sums) = sums.try_into() else { return false };
+        // SAFETY: the caller's code runs where these instructions are; the rest by its promise.
+        unsafe { along_x86::six_rows_f32(walk, sums) }
+        true
+    }
+    #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self {
         // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
         Self(unsafe { _mm256_maskload_ps(from, Self::first(count)) })
@@ -315,6 +323,13 @@ impl Vector for Avx2F64 {
         _mm256_min_pd,
         _mm256_fmadd_pd
     );
+    #[inline(always)]
+    unsafe fn run_along(walk: &Walk<f64>, sums: &mut [[Self; 2]]) -> bool {
+        let Ok(sums) = sums.try_into() else { return false };
+        // SAFETY: the caller's code runs where these instructions are; the rest by its promise.
+        unsafe { along_x86::six_rows_f64(walk, sums) }
+        true
+    }
     #[inline(always)]
     unsafe fn load_first(from: *const f64, count: usize) -> Self {
         // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
