@@ -349,7 +349,7 @@ pub struct GateArgs {
     /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind
     #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget", "min_effect", "seed"])]
     pub instructions: bool,
-    /// Write the exact baseline anew; the reason is kept beside it
+    /// Write the exact baseline anew, or with --filter these cells of it; the reason is kept beside it
     #[arg(long, value_name = "REASON", requires = "exact")]
     pub accept: Option<String>,
     /// Whose cells: a name from `crossover list experiments`, or a file [default: gate; exact or instructions with these options]

@@ -228,3 +228,17 @@ fn baselines_that_are_missing_damaged_or_of_another_machine() {
     with(&baseline);
     expect(&exact(&["--filter", "engine == \"nobody\""]), 2, &["nobody"]);
 }
+
+#[test]
+fn some_cells_are_accepted_and_the_others_stay() {
+    let repository = Repository::new("");
+    let exact = |arguments: &[&str]| repository.gate(&[&["--exact"], arguments].concat());
+    expect(&exact(&["--accept", "the first"]), 0, &["has 2 cells now"]);
+    let baseline = repository.path("results/baselines/exact.csv");
+    let first = fs::read_to_string(&baseline).unwrap();
+    fs::write(&baseline, first.replace(",4096,", ",4000,")).unwrap();
+    expect(&exact(&["--accept", "meant", "--filter", "engine == \"ok\""]), 0, &["has 2 cells now"]);
+    let half = fs::read_to_string(&baseline).unwrap();
+    assert_eq!((half.matches(",4096,").count(), half.matches(",4000,").count()), (1, 1), "{half}");
+    expect(&exact(&["--accept", "meant", "--set", "n=3"]), 2, &["leave out --set"]);
+}

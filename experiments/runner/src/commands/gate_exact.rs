@@ -45,8 +45,8 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
         return Err(bad_input("--accept needs a reason in plain words: it is kept beside the baseline"));
     }
     let is_whole = args.selection.filter.is_empty() && args.selection.set.is_empty();
-    if args.accept.is_some() && !is_whole {
-        return Err(bad_input("--accept writes the whole baseline: leave out --filter and --set"));
+    if args.accept.is_some() && !args.selection.set.is_empty() {
+        return Err(bad_input("--accept writes the baseline's own cells: leave out --set"));
     }
     // Before a minute's work.
     let baseline = if args.accept.is_some() && !path.exists() { Vec::new() } else { read(&path)? };
@@ -66,7 +66,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let rows = rows.context("a worker could not be asked")?;
     // Of a part of the cells, the others are not gone.
     let asked = |row: &&Row| is_whole || rows.iter().any(|now| now.id == row.id);
-    let baseline: Vec<Row> = baseline.iter().filter(asked).cloned().collect();
+    let (baseline, others): (Vec<Row>, Vec<Row>) = baseline.into_iter().partition(|row| asked(&row));
     let mut changes = compare(&baseline, &rows);
     let sizes_path = path.with_file_name(format!("{name}-size.csv"));
     let sizes = size::read(&sizes_path)?;
@@ -82,10 +82,12 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
                 "no baseline is made of a cell without a right output: {variant} on {engine}, {setting}, {support}: {why}"
             )));
         }
-        write(&path, &rows)?;
+        // Cells that were not asked for stay as they are: of another machine's instruction set, say, which this one cannot have looked at.
+        let all: Vec<Row> = others.into_iter().chain(rows).collect();
+        write(&path, &all)?;
         size::write(&sizes_path, sizes, size)?;
         keep_reason(&path, reason, &changes)?;
-        tell(&format!("{} has {} now", path.display(), counted(rows.len() as u64, "cell")));
+        tell(&format!("{} has {} now", path.display(), counted(all.len() as u64, "cell")));
         return Ok(ExitCode::SUCCESS);
     }
     say(args, &rows, &changes)?;
