@@ -239,17 +239,19 @@ fn engines_are_looked_up() {
 
 #[test]
 fn the_experiments_of_the_project_can_be_planned() {
-    let load = |name: &str| {
+    let load_with = |engines: &[&str], name: &str| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../definitions").join(format!("{name}.toml"));
         let definition = definition::load(&file).unwrap_or_else(|error| panic!("{error}"));
-        let engines = ["naive", "faer", "simd", "candle"].map(str::to_owned);
+        let engines: Vec<String> = engines.iter().map(|engine| (*engine).to_owned()).collect();
         let plan = Plan::new(&definition, &engines, Selection::default()).unwrap_or_else(|error| panic!("{error}"));
         println!("{name}: {} cells in {} groups", plan.cell_count(), plan.group_count());
         plan
     };
     for experiment in Project::find().unwrap().experiments().unwrap() {
-        assert!(load(&experiment.name).cell_count() > 0, "{}", experiment.name);
+        // Some name engines that not every build has.
+        assert!(load_with(&["naive", "faer", "simd", "candle"], &experiment.name).cell_count() > 0, "{}", experiment.name);
     }
+    let load = |name: &str| load_with(&["naive", "simd"], name);
     let smoke = load("smoke");
     assert!((10..=15).contains(&smoke.cell_count()), "{}", smoke.cell_count());
     let quick: BTreeSet<String> = cells(&load("quick")).into_iter().map(|cell| cell.variant).collect();
