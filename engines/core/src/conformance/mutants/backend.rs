@@ -215,7 +215,7 @@ impl<B: TransformerBackend> TransformerBackend for Mutant<B> {
         out: Out<'_, B>,
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
-        mixture::mixture(self, spec, x, (routes, experts), out, scratch)
+        mixture::mixture(self, spec, x, routes, experts, out, scratch)
     }
 
     fn cross_entropy(

@@ -15,7 +15,8 @@ pub(super) fn mixture<B: TransformerBackend>(
     m: &Mutant<B>,
     spec: LinearSpec,
     x: View<'_, B::Buffer>,
-    (routes, experts): (Routes<'_, B::Buffer>, Experts<'_, B::Weight, B::Buffer>),
+    routes: Routes<'_, B::Buffer>,
+    experts: Experts<'_, B::Weight, B::Buffer>,
     out: ViewMut<'_, B::Buffer>,
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
