@@ -6,22 +6,19 @@ It needs Linux, for the memory figure and the number of CPUs.
 """
 import os
 import sys
-import time
 
 sys.dont_write_bytecode = True  # No cache files among the sources.
 
 import worker_loop
-from cases import case_of
-from worker_loop import Bound, need
+from worker_loop import Bound, Told, need
 
-PRECISIONS = {"f64": "<f8", "f32": "<f4"}
 np = variants = files = None  # Imported by `start`: the number of threads must be in the environment before.
 
 
 class NumpyWorker(worker_loop.Worker):
     name = "numpy-worker"
     engines = {"numpy": "NumPy with the BLAS it comes with"}
-    precisions = list(PRECISIONS)
+    precisions = {"f64": "<f8", "f32": "<f4"}
     packages = ["numpy"]
 
     def start(self, cell, threads):
@@ -37,21 +34,17 @@ class NumpyWorker(worker_loop.Worker):
         import safetensors_file as files
         np.seterr(all="ignore")  # An overflow shows in the output; a warning for each call would cost time.
 
-    def bind(self, cell, path):
-        axes, variant = cell["axes"], cell["variant"]
-        need(variant in variants.VARIANTS, f"{variant} is not written for NumPy", "unsupported")
-        tensors = files.read_tensors(path)
-        files.expect_type(tensors, PRECISIONS[axes["precision"]], axes["precision"], path)
-        case = case_of(variant, tensors, axes)
-        began = time.perf_counter_ns()
-        call = variants.VARIANTS[variant](tensors, axes)
-        prepare_ns = time.perf_counter_ns() - began
-        weight_bytes, activation_bytes, _ = case.bytes(tensors, axes["precision"])
+    def variants(self, engine):
+        return variants.VARIANTS
+
+    def bind(self, cell, tensors, case):
+        call = variants.VARIANTS[cell["variant"]](tensors, cell["axes"])
+        return Bound(call, write=lambda out, path: files.write_tensor(path, "out", out))
+
+    def tell(self, cell, bound):
         simd = np.show_config(mode="dicts")["SIMD Extensions"]
         # "composed", the default: a chain of NumPy's own functions in the asked precision.
-        return Bound(call, write=lambda out, path: files.write_tensor(path, "out", out), flops=case.flops, threads_used=self.threads,
-                     isa=(simd.get("found") or simd["baseline"])[-1].lower(), weight_bytes=weight_bytes,
-                     activation_bytes=activation_bytes), prepare_ns
+        return Told(isa=(simd.get("found") or simd["baseline"])[-1].lower(), threads_used=self.threads)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import struct
 
 import numpy as np
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # NumPy has no BF16.
-BITS = {**DTYPES, "BF16": "<u2"}  # For libraries that have it: the bits, to be taken for what they are.
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+BITS = {**DTYPES, "BF16": "<u2"}  # NumPy has no BF16: its bits, for libraries that have it.
 
 
-def read_tensors(path, dtypes=DTYPES):
+def read_tensors(path):
     """All tensors of the file by name."""
     tensors = {}
     with open(path, "rb") as file:
@@ -28,13 +28,13 @@ def read_tensors(path, dtypes=DTYPES):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} has a malformed header: {error!r}") from error
         for name, (dtype, shape, begin, end) in fields.items():
-            if dtype not in dtypes:
-                raise NotImplementedError(f"{path}: {name} is {dtype}, which NumPy does not have")
-            count, width = math.prod(shape), np.dtype(dtypes[dtype]).itemsize
+            if dtype not in BITS:
+                raise NotImplementedError(f"{path}: {name} is {dtype}, which no worker here reads")
+            count, width = math.prod(shape), np.dtype(BITS[dtype]).itemsize
             if min([begin, *shape]) < 0 or data + end > size or end - begin != count * width:
                 raise ValueError(f"{path}: {name}: its shape, its offsets and the file do not fit together")
             file.seek(data + begin)
-            tensors[name] = np.fromfile(file, dtypes[dtype], count).reshape(shape)
+            tensors[name] = np.fromfile(file, BITS[dtype], count).reshape(shape)
     return tensors
 
 

@@ -27,7 +27,7 @@ class Problem(torch.nn.Module):
         return self.function(self, *inputs)
 
 
-def bind(engine, make, case, tensors, axes):
+def bind(engine, make, tensors, axes):
     """A call over the activations as they lie."""
     weights, inputs, function = make(tensors, axes)
     problem = Problem(weights, function).eval()
@@ -90,8 +90,6 @@ def no_norm(t, axes):
 
 def softmax(t, axes):
     return {}, [t["logits"]], lambda own, logits: torch.softmax(logits, -1)
-
-
 
 
 DENSE = {

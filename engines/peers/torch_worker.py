@@ -6,19 +6,18 @@ as they share tensors, threads and everything but the last step before the call.
 """
 import os
 import sys
-import time
 
 sys.dont_write_bytecode = True  # No cache files among the sources.
 
 import processes
 import worker_loop
-from cases import CASES, ITEM_BYTES, case_of
-from worker_loop import Bound, Fault, need
+from worker_loop import Bound, Fault, Told, need
 
-PRECISIONS = {"f64": "<f8", "f32": "<f4", "bf16": "<u2", "f16": "<f2", "int8": "<f4"}
 # Names of the same instructions for ATen, oneDNN and MKL, which take them before they are loaded.
 ISAS = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
         "avx512": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_ENABLE_INSTRUCTIONS": "AVX512"}}
+# What oneDNN asks of the processor for a fused layer of the type, in the kernel's names: any of them.
+FUSED_BY = {"bf16": {"avx512bw"}, "f16": {"avx512_fp16", "amx_fp16"}}
 torch = variants = files = None  # Imported by `start`: threads and instructions must be in the environment before.
 
 
@@ -27,7 +26,7 @@ class TorchWorker(worker_loop.Worker):
     engines = {"torch": "PyTorch's eager operators on the CPU",
                "torch-compile": "torch.compile (Inductor) with frozen weights",
                "torch-flex": "FlexAttention of PyTorch, compiled"}
-    precisions = list(PRECISIONS)
+    precisions = {"f64": "<f8", "f32": "<f4", "bf16": "<u2", "f16": "<f2", "int8": "<f4"}
     packages = ["torch"]
 
     def start(self, cell, threads):
@@ -55,41 +54,32 @@ class TorchWorker(worker_loop.Worker):
         told = (torch.get_num_threads(), torch.get_num_interop_threads())
         need(told == (threads, 1), f"PyTorch has {told[0]} + {told[1]} threads where {threads} + 1 were set", "internal")
 
-    def bind(self, cell, path):
-        axes, variant, engine = cell["axes"], cell["variant"], cell["engine"]
-        make = variants.VARIANTS[engine].get(variant)
-        need(make, f"{variant} is not written for {engine}", "unsupported")
-        raw = files.read_tensors(path, files.BITS)
-        files.expect_type(raw, PRECISIONS[axes["precision"]], axes["precision"], path)
-        tensors = {name: tensor_of(array) for name, array in raw.items()}
-        case = case_of(variant, tensors, axes)
-        began = time.perf_counter_ns()
-        try:
-            call = variants.bind(engine, make, case, tensors, axes)
-            call()
-        except torch._dynamo.exc.TorchDynamoException as error:
-            raise Fault("unsupported", not_compiled(error)) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error):
-                raise Fault("out-of-memory", str(error).splitlines()[0]) from error
-            raise
-        call()
-        prepare_ns = time.perf_counter_ns() - began
-        busy = processes.busy_threads(call)
-        need(busy <= self.threads, f"{busy} threads ran where {self.threads} were set", "internal")
-        weight_bytes, activation_bytes, state_bytes = case.bytes(tensors, axes["precision"])
-        support, reason = self.support(variant, axes["precision"])
-        return Bound(call, write, case.flops, self.threads, self.instructions(call), weight_bytes, activation_bytes, state_bytes,
-                     unread_bytes=case.unread * ITEM_BYTES[axes["precision"]], support=support, reason=reason), prepare_ns
+    def variants(self, engine):
+        return variants.VARIANTS[engine]
 
-    def support(self, variant, precision):
+    def bind(self, cell, tensors, case):
+        make = variants.VARIANTS[cell["engine"]][cell["variant"]]
+        tensors = {name: tensor_of(array) for name, array in tensors.items()}
+        return Bound(variants.bind(cell["engine"], make, tensors, cell["axes"]), write)
+
+    def explained(self, cell, error):
+        dynamo = sys.modules.get("torch._dynamo")  # Loaded by what compiles, and by nothing else.
+        if dynamo and isinstance(error, dynamo.exc.TorchDynamoException):
+            return Fault("unsupported", not_compiled(error))
+        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+            return Fault("out-of-memory", str(error).splitlines()[0])
+        return super().explained(cell, error)
+
+    def tell(self, cell, bound):
         """A chain of PyTorch's own operators; no product of 16 bits is taken for one where the processor has none."""
-        flags = processes.processor_flags()
+        variant, precision, flags = cell["variant"], cell["axes"]["precision"], processes.processor_flags()
         if self.isa != "auto":
             flags = {flag for flag in flags if "bf16" not in flag and "fp16" not in flag and "vnni" not in flag and "amx" not in flag}
+        told = Told(self.instructions(bound.call), torch.get_num_threads())
         if variants.has_products(variant) and precision in ("bf16", "f16") and not processes.multiplies(precision, flags):
-            return "emulated", f"{precision} operands are widened and multiplied as f32: no such products here (isa={self.isa})"
-        return "composed", None
+            told.support = "emulated"
+            told.reason = f"{precision} operands are widened and multiplied as f32: no such products here (isa={self.isa})"
+        return told
 
     def instructions(self, call):
         """ATen's, and those of oneDNN's kernels as they tell while they run; products of other types are MKL's, which tells nothing."""
@@ -107,13 +97,13 @@ class TorchWorker(worker_loop.Worker):
 def refuse(cell):
     """What needs no PyTorch to be refused: to import it takes seconds."""
     variant, engine, axes = cell["variant"], cell["engine"], cell["axes"]
-    need(variant in CASES, f"{variant} is not written for the peers", "unsupported")
     flexible = variant.startswith("attention/") and variant.split("/")[1] not in ("dense", "causal", "decode", "decode-gqa")
     need(engine != "torch-flex" or flexible, f"{variant} is no attention over a pattern of keys, all that torch-flex has", "unsupported")
     smooth = variant == "linear/dense" and axes.get("activation") not in ("none", "relu")
-    need(not (engine == "torch" and smooth and axes["precision"] in ("bf16", "f16")),
-         f"eager operators round the sums to {axes['precision']} before the activation, for which a fused layer has no room: "
-         "take ffn/dense, or activation = none", "unsupported")
+    rounds = engine == "torch" or axes.get("isa") == "avx2" or not FUSED_BY.get(axes["precision"], set()) & processes.processor_flags()
+    need(not (smooth and rounds and axes["precision"] in FUSED_BY),
+         f"the sums are rounded to {axes['precision']} before the activation (eagerly always, compiled where oneDNN has no layer of this "
+         "type for the processor), for which a fused layer has no room: take ffn/dense, or activation = none", "unsupported")
 
 
 def tensor_of(array):

@@ -3,7 +3,7 @@
 experiments/PROTOCOL.md describes the messages. One JSON request a line comes in on stdin, one JSON answer a line goes out on
 stdout; tensors travel in files (safetensors_file.py). Such a worker draws no inputs and judges no outputs: the runner brings
 the inputs in one file and compares the output that is left in another. What is an engine's own, its worker adds: who it is, how
-its library is started, and how a cell is bound to a call. numpy_worker.py is the smallest.
+its library is started, how a cell is bound to a call, and how that runs. numpy_worker.py is the smallest.
 """
 import importlib.metadata
 import json
@@ -16,6 +16,9 @@ import time
 import traceback
 from dataclasses import dataclass
 from typing import Any, Callable
+
+import processes
+from cases import CASES, ITEM_BYTES, case_of
 
 PROTOCOL, MAX_LINE_BYTES = 1, 4 << 20
 FIELDS = {"hello": {"protocol"}, "prepare": {"cell", "inputs"}, "verify": {"output"}, "measure": {"samples", "calls"},
@@ -42,14 +45,14 @@ class Bound:
 
     call: Callable[[], Any]  # Computes the whole result.
     write: Callable[[Any, str], None]  # Leaves the result of a call in a file, under the name `out`.
-    flops: int
-    threads_used: int
+
+
+@dataclass
+class Told:
+    """What an engine says of how it runs a cell."""
+
     isa: str
-    weight_bytes: int
-    activation_bytes: int  # Inputs and output.
-    state_bytes: int = 0
-    scratch_bytes: int = 0
-    unread_bytes: int = 0  # Of a table that is read by index.
+    threads_used: int
     support: str = "composed"
     reason: str | None = None
 
@@ -59,7 +62,7 @@ class Worker:
 
     name = "worker"
     engines = {}  # Name: one line about it.
-    precisions = []  # Those that the library has kernels for.
+    precisions = {}  # Those that the library has kernels for: the type of the tensors in a file, by NumPy's name (bf16: its bits).
     packages = []  # Whose versions `build` tells. The first one is the library.
     threads = bound = None
 
@@ -67,9 +70,23 @@ class Worker:
         """Imports the library with this many threads; may come again with the same number."""
         raise NotImplementedError
 
-    def bind(self, cell, path):
-        """Reads the inputs, packs, compiles and warms up whatever the call needs: a `Bound`, and the nanoseconds without the reading."""
+    def variants(self, engine):
+        """Names of what is written for an engine."""
         raise NotImplementedError
+
+    def bind(self, cell, tensors, case):
+        """Packs, compiles and allocates whatever the call needs: a `Bound`."""
+        raise NotImplementedError
+
+    def tell(self, cell, bound):
+        """How the cell runs, as seen: a `Told`. No part of preparing."""
+        raise NotImplementedError
+
+    def explained(self, cell, error):
+        """An exception of the library as an answer; itself, where nobody can do anything about it."""
+        kinds = {ValueError: "bad-request", NotImplementedError: "unsupported"}
+        kind = next((kind for cause, kind in kinds.items() if isinstance(error, cause)), None)
+        return error if kind is None else Fault(kind, f"{cell['variant']}: {error}")
 
     def hello(self, protocol):
         # A runner of another protocol sees ours in the answer and ends the conversation. Nothing is imported here: a library that
@@ -87,27 +104,49 @@ class Worker:
         axes = cell["axes"]
         precision, threads, engine = axes.get("precision"), axes.get("threads"), cell["engine"]
         need(engine in self.engines, f"there is no engine {engine} here, only {', '.join(self.engines)}")
-        need(precision in self.precisions, f"{engine} has no kernels for precision {precision}, only for {self.precisions}", "unsupported")
+        native = list(self.precisions)
+        need(precision in native, f"{engine} has no kernels for precision {precision}, only for {native}", "unsupported")
         need(isinstance(threads, int) and threads > 0, f"axis threads is {threads}, expected a count")
         need(threads <= len(os.sched_getaffinity(0)),
              f"{threads} threads on {len(os.sched_getaffinity(0))} processors would take turns", "unsupported")
         need(self.threads in (None, threads), f"{engine} runs on {self.threads} threads already; a fresh worker is needed for {threads}")
         need(inputs is not None, "this worker draws no inputs: `inputs` must name a file")
+        # Before the library is imported, which may take seconds.
+        need(cell["variant"] in CASES, f"{cell['variant']} is not written for the peers", "unsupported")
         try:
             self.start(cell, threads)
         except ImportError as error:
             raise Fault("unsupported", not_installed(self.packages, error)) from error
         self.threads = threads
+        need(cell["variant"] in self.variants(engine), f"{cell['variant']} is not written for {engine}", "unsupported")
         try:
-            self.bound, prepare_ns = self.bind(cell, inputs)
-        except ValueError as error:
-            raise Fault("bad-request", f"{cell['variant']}: {error}") from error
-        except NotImplementedError as error:
-            raise Fault("unsupported", f"{cell['variant']}: {error}") from error
-        bound = self.bound
-        return {"type": "prepared", "support": bound.support, "reason": bound.reason, "prepare_ns": prepare_ns, "flops": bound.flops,
-                "bytes": bound.weight_bytes + bound.activation_bytes + bound.state_bytes - bound.unread_bytes,
-                "threads_used": bound.threads_used, "isa": bound.isa}
+            return self.prepared(cell, inputs)
+        except Fault:
+            raise
+        except Exception as error:
+            fault = self.explained(cell, error)
+            if fault is error:
+                raise
+            raise fault from error
+
+    def prepared(self, cell, path):
+        import safetensors_file as files  # Imports NumPy, whose threads `start` has set.
+        precision = cell["axes"]["precision"]
+        tensors = files.read_tensors(path)
+        files.expect_type(tensors, self.precisions[precision], precision, path)
+        case = case_of(cell["variant"], tensors, cell["axes"])
+        began = time.perf_counter_ns()
+        bound = self.bind(cell, tensors, case)
+        for _ in range(2):
+            bound.call()
+        prepare_ns = time.perf_counter_ns() - began
+        busy = processes.busy_threads(bound.call)
+        need(busy <= self.threads, f"{busy} threads ran where {self.threads} were set", "internal")
+        told = self.tell(cell, bound)
+        self.bytes = case.bytes(tensors, precision)
+        self.bound = bound
+        return {"type": "prepared", "support": told.support, "reason": told.reason, "prepare_ns": prepare_ns, "flops": case.flops,
+                "bytes": sum(self.bytes) - case.unread * ITEM_BYTES[precision], "threads_used": told.threads_used, "isa": told.isa}
 
     def verify(self, output):
         need(output is not None, "this worker does not judge: `output` must name a file")
@@ -134,10 +173,9 @@ class Worker:
         # VmHWM, not ru_maxrss: a child's ru_maxrss begins at the high-water mark of the process that started it.
         with open("/proc/self/status") as status:
             high_water = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-        bound = self.bound
-        return {"type": "accounted", "weight_bytes": bound.weight_bytes, "activation_bytes": bound.activation_bytes,
-                "scratch_bytes": bound.scratch_bytes, "state_bytes": bound.state_bytes, "allocator_peak_bytes": None,
-                "warm_allocations": None, "high_water_bytes": high_water}
+        weight_bytes, activation_bytes, state_bytes = self.bytes
+        return {"type": "accounted", "weight_bytes": weight_bytes, "activation_bytes": activation_bytes, "scratch_bytes": 0,
+                "state_bytes": state_bytes, "allocator_peak_bytes": None, "warm_allocations": None, "high_water_bytes": high_water}
 
     def quit(self):
         return {"type": "bye"}

@@ -90,8 +90,8 @@ fn numpy_with(fault: &str) -> Option<Outcome> {
     let python = with_numpy()?;
     let text = format!(
         "import os, sys\nsys.path.insert(0, {peers:?})\nimport numpy_worker, worker_loop\n\nclass Planted(numpy_worker.NumpyWorker):\n    \
-         def bind(self, cell, path):\n        bound, ns = super().bind(cell, path)\n        right = bound.call\n{fault}        \
-         bound.call = call\n        return bound, ns\n\nworker_loop.main(Planted())\n",
+         def bind(self, cell, tensors, case):\n        bound = super().bind(cell, tensors, case)\n        right = bound.call\n{fault}        \
+         bound.call = call\n        return bound\n\nworker_loop.main(Planted())\n",
         peers = root().join("engines/peers"),
     );
     let folder = tempfile::tempdir().unwrap();
