@@ -5,7 +5,7 @@
 //! 1.7 GB a second. Elsewhere it is a checksum of the file.
 
 use std::fs::File;
-use std::io::{Read, Result};
+use std::io::{Read, Result, Seek};
 
 use object::elf::{ELF_NOTE_GNU, FileHeader64, NT_GNU_BUILD_ID};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -24,12 +24,13 @@ pub fn build() -> String {
 
 /// The size stands beside it, as a program without its symbols has the same build id.
 fn identity() -> Result<String> {
-    let path = std::env::current_exe()?;
-    let size = File::open(&path)?.metadata()?.len();
-    match build_id(&ReadCache::new(File::open(&path)?)) {
-        Some(id) => Ok(format!("{id}-{size}")),
-        None => Ok(format!("{:08x}-{size}", checksum(File::open(&path)?)?)),
+    let mut program = File::open(std::env::current_exe()?)?;
+    let size = program.metadata()?.len();
+    if let Some(id) = build_id(&ReadCache::new(&program)) {
+        return Ok(format!("{id}-{size}"));
     }
+    program.rewind()?;
+    Ok(format!("{:08x}-{size}", checksum(program)?))
 }
 
 /// What the linker wrote into the program's notes, in hexadecimal digits; of no program, and of one without, there is none.
