@@ -48,9 +48,10 @@ repeat EXPERIMENT="quick" *FLAGS:
     done; \
     python3 experiments/repeatability.py "$folder-first" "$folder-second"
 
-# Build, and judge this build beside BASE's (default: the merge base with main): exit 1 regressed, 4 inconclusive
+# Not the whole workspace: the gate builds by itself what it times, and nobody should wait for the data frames of the reports.
+# Judge HEAD beside BASE (default: the merge base with main); the gate builds the workers of both: exit 1 regressed, 4 inconclusive
 gate BASE="" *FLAGS:
-    {{ build }}
+    cargo build --release -p crossover -p crossover-worker
     {{ crossover }} gate {{ if BASE == "" { "" } else { "--base " + BASE } }} {{ FLAGS }}
 
 # Try the gate on builds of which it is known what it should say (an hour; exit 1: it is wrong too often), and write METHODOLOGY's table
@@ -89,10 +90,13 @@ test: peers-environment
 test-engines: peers-environment
     cargo test --release --workspace --exclude crossover-reports
 
-# Run the tests that take long: 1,000 kills, ten million rows, 10,000 random cases an engine, all mutants, each benchmark once, planted faults, address sanitizer
+# Run the tests that take long: 1,000 kills, ten million rows, 10,000 random cases an engine, all mutants, each benchmark once, the gate's trials in their short form, planted faults, address sanitizer
 test-slow: peers-environment && test-planted test-sanitized
     CROSSOVER_SLOW=1 cargo test --release --workspace
     cargo bench --profile release --workspace --bench primitives -- --test
+    cargo build --release --workspace --features crossover-worker/planted --bin crossover-worker-planted
+    {{ build }}
+    python3 experiments/gate_trials.py "${CARGO_TARGET_DIR:-target}/release" --short
 
 # Plant faults in a copy of the vector engine's kernels: its tests must notice 95 % of them (PARTS: of a fault's file or description)
 test-planted *PARTS:

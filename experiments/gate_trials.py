@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tries the regression gate on builds of which it is known what it should say, and counts how often it does.
 
-    gate_trials.py PROGRAMS [--trials same,hogs,..] [--comparisons N] [--write METHODOLOGY.md]
+    gate_trials.py PROGRAMS [--trials same,hogs,..] [--comparisons N] [--short | --write METHODOLOGY.md]
 
 PROGRAMS is the folder of `crossover`, `crossover-worker` and `crossover-worker-planted` (`just gate-trials` builds them). A comparison is one cell
 in one gate; gates with other seeds follow each other until a trial has N comparisons, or its own number. Trials:
@@ -13,14 +13,19 @@ in one gate; gates with other seeds follow each other until a trial has N compar
     slower-5   beside a worker whose calls do 5 % more work
     slower-10  beside one that does 10 % more
     faults     the exact gate, with each mistake of the conformance suite in the engine `naive`: a comparison is one mistake
+    whole      one gate over the whole experiment: how long it takes
+    exact      one exact gate: how long it takes
 
-An alarm is a verdict other than pass or inconclusive, a gain as well as a loss. With --write the table's rows are put into that file, between its
-markers. Exits with 1 where a trial finds less than is asked of it, with 2 where a gate does not run.
+An alarm is a verdict other than pass or inconclusive, a gain as well as a loss, and a cell that head is said to have lost, which no planted work is. A
+cell that neither worker has is an error. With --write the table's rows are put into that file, between its markers. With --short there are few
+comparisons of the engine `simd`, of which one in ten may come out otherwise: that finds a gate which is broken, and not one which errs a little more
+often. Exits with 1 where a trial finds less than is asked of it, with 2 where a gate does not run; what was measured by then is printed.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import pathlib
 import platform
@@ -35,37 +40,49 @@ MARKERS = "<!-- gate trials: written by experiments/gate_trials.py -->", "<!-- e
 HEAD = ["| trial | asked | alarms | inconclusive | passed | of | seconds a cell | load |", "|---|---|--:|--:|--:|--:|--:|--:|"]
 
 
-FAULTS = "faults"
+FAULTS, WHOLE, EXACT = "faults", "whole", "exact"
+# The most that a gate may take, after the builds.
+WHOLE_S, EXACT_S, WHOLE_CELLS = 600, 60, 40
+SHORT_COMPARISONS, SHORT_FILTER = 20, 'engine == "simd"'
 
 
 class Trial:
     """What is compared with the plain worker, beside how many busy processes, and what should come out."""
 
-    def __init__(self, words, asked, good, comparisons, head="crossover-worker", hogs=0, work=None, least_s=None):
-        self.words, self.asked, self.good, self.comparisons = words, asked, good, comparisons
+    def __init__(self, words, asked, misses, allowed, comparisons, head="crossover-worker", hogs=0, work=None, least_s=None):
+        self.words, self.asked, self.misses, self.allowed, self.comparisons = words, asked, misses, allowed, comparisons
         self.head, self.hogs, self.work, self.least_s = head, hogs, work, least_s
 
+    def is_good(self, counts, is_short):
+        """Are there no more misses than may be? The short form has one comparison in ten to spare."""
+        comparisons = sum(counts.values())
+        spare = max(1, comparisons // 10) if is_short else 0
+        return self.misses(counts) <= self.allowed(comparisons) + spare
 
-def quiet(counts):
-    """At most one alarm in 500, and none in fewer."""
-    return counts["regressed"] + counts["improved"] <= sum(counts.values()) // 500
+
+def alarms(counts):
+    return counts["regressed"] + counts["improved"] + counts["lost"]
 
 
-def found(share):
-    return lambda counts: counts["regressed"] >= share * sum(counts.values())
+def not_found(counts):
+    return sum(counts.values()) - counts["regressed"]
+
+
+def share(most):
+    return lambda comparisons: math.floor(most * comparisons + 1e-9)
 
 
 PROCESSORS = len(os.sched_getaffinity(0))
+RARE, NONE = share(1 / 500), share(0)
 TRIALS = {
-    "same": Trial("a worker beside its copy", "<= 1 alarm in 500", quiet, 500),
-    "hogs": Trial("the same, two busy processes", "<= 1 alarm in 500", quiet, 500, hogs=2),
-    "relinked": Trial("the same code, linked anew with padding", "<= 1 alarm in 500", quiet, 500, head="crossover-worker-planted"),
-    "overload": Trial("a copy, four busy processes a processor", "no alarm", lambda counts: counts["regressed"] + counts["improved"] == 0, 100,
-                      hogs=4 * PROCESSORS),
-    "slower-5": Trial("5 % more work", ">= 95 % regressed", found(0.95), 200, head="crossover-worker-planted", work=0.05, least_s=15),
-    "slower-10": Trial("10 % more work", ">= 99 % regressed", found(0.99), 200, head="crossover-worker-planted", work=0.1, least_s=15),
+    "same": Trial("a worker beside its copy", "<= 1 alarm in 500", alarms, RARE, 500),
+    "hogs": Trial("the same, two busy processes", "<= 1 alarm in 500", alarms, RARE, 500, hogs=2),
+    "relinked": Trial("the same code, linked anew with padding", "<= 1 alarm in 500", alarms, RARE, 500, head="crossover-worker-planted"),
+    "overload": Trial("a copy, four busy processes a processor", "no alarm", alarms, NONE, 100, hogs=4 * PROCESSORS),
+    "slower-5": Trial("5 % more work", ">= 95 % regressed", not_found, share(0.05), 200, head="crossover-worker-planted", work=0.05, least_s=15),
+    "slower-10": Trial("10 % more work", ">= 99 % regressed", not_found, share(0.01), 200, head="crossover-worker-planted", work=0.1, least_s=15),
 }
-NAMES = [*TRIALS, FAULTS]
+NAMES = [*TRIALS, FAULTS, WHOLE, EXACT]
 
 
 def clean_environment():
@@ -131,15 +148,27 @@ def gate(programs, head, trial, seed, filters):
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1, 4):
         raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}")
-    cells = json.loads(done.stdout)["cells"]
-    for cell in cells:
-        # One that is not timed in both builds is no comparison, and nobody planted that.
-        if "ratio" not in cell:
-            raise RuntimeError(f"{cell['variant']} on {cell['engine']} was not compared: {cell.get('reason')}")
-    return cells
+    return json.loads(done.stdout)["cells"]
 
 
-def attempt(programs, name, trial, comparisons, filters):
+def counted_as(cell):
+    """What a cell counts as. One that passes without a pair, or was not compared, is no comparison, and nobody planted that."""
+    if "ratio" in cell or cell["verdict"] == "inconclusive":
+        return cell["verdict"]
+    if cell["verdict"] == "regressed":
+        return "lost"
+    raise RuntimeError(f"{cell['variant']} on {cell['engine']} was not compared: {cell.get('reason')}")
+
+
+def shown(cell):
+    """A cell with its evidence, or why there is none."""
+    words = f"{cell['variant']} on {cell['engine']} {cell['axes'].get('precision', '')}: {cell['verdict']}, "
+    if "ratio" not in cell:
+        return words + str(cell.get("reason"))
+    return words + f"{cell['ratio']:.3f} [{cell['ratio_low'] or 0:.3f}, {cell['ratio_high'] or 0:.3f}], {cell['pairs']} pairs"
+
+
+def attempt(programs, name, trial, comparisons, filters, is_short):
     counts, cells, took, loads, seed = Counter(), 0, 0.0, [], 0
     misses = Counter()
     with tempfile.TemporaryDirectory() as folder, busy(trial.hogs):
@@ -152,22 +181,49 @@ def attempt(programs, name, trial, comparisons, filters):
             took += time.monotonic() - began
             loads.append(os.getloadavg()[0])
             cells += len(judged)
-            counts.update(cell["verdict"] for cell in judged)
-            wanted = "regressed" if trial.work else None
             for cell in judged:
-                is_alarm = cell["verdict"] in ("regressed", "improved")
-                if cell["verdict"] != wanted if wanted else is_alarm:
-                    misses[f"{cell['variant']} on {cell['engine']} {cell['axes'].get('precision', '')}: {cell['verdict']}, "
-                           f"{cell['ratio']:.3f} [{cell['ratio_low'] or 0:.3f}, {cell['ratio_high'] or 0:.3f}], {cell['pairs']} pairs"] += 1
+                kind = counted_as(cell)
+                counts[kind] += 1
+                if trial.misses(Counter([kind])):
+                    misses[shown(cell)] += 1
             print(f"{name}: {cells} of {comparisons}, {dict(counts)}", file=sys.stderr, flush=True)
     seconds = took / cells
-    good = trial.good(counts) and (trial.least_s is None or seconds <= trial.least_s)
+    good = trial.is_good(counts, is_short) and (trial.least_s is None or seconds <= trial.least_s)
     for text in misses:
         print(f"  {text}", file=sys.stderr)
-    alarms = counts["regressed"] + counts["improved"]
-    row = (f"| {name}: {trial.words} | {trial.asked} | {alarms} | {counts['inconclusive']} | {counts['pass']} | {cells} | {seconds:.1f} "
+    row = (f"| {name}: {trial.words} | {trial.asked} | {alarms(counts)} | {counts['inconclusive']} | {counts['pass']} | {cells} | {seconds:.1f} "
            f"| {sum(loads) / len(loads):.1f} |")
     return row, good
+
+
+def attempt_whole(programs):
+    """How long a gate takes over the experiment, all of it."""
+    trial = TRIALS["same"]
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        judged = gate(programs, shutil.copy(programs / trial.head, folder), trial, 1, [])
+        took = time.monotonic() - began
+    counts, cells = Counter(map(counted_as, judged)), len(judged)
+    if cells < WHOLE_CELLS:
+        raise RuntimeError(f"the experiment of the gate has {cells} cells, and the trial is of {WHOLE_CELLS}")
+    row = (f"| {WHOLE}: a gate over the whole experiment, {took:.0f} s | <= {WHOLE_S} s for {WHOLE_CELLS} cells | {alarms(counts)} "
+           f"| {counts['inconclusive']} | {counts['pass']} | {cells} | {took / cells:.1f} | {os.getloadavg()[0]:.1f} |")
+    return row, took * WHOLE_CELLS <= WHOLE_S * cells
+
+
+def attempt_exact(programs):
+    """How long the exact gate takes, and that it has nothing against the build."""
+    command = [programs / "crossover", "gate", "--exact", "--json"]
+    began = time.monotonic()
+    done = subprocess.run(command, env=clean_environment(), stdout=subprocess.PIPE, text=True, check=False)
+    took = time.monotonic() - began
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}")
+    told = json.loads(done.stdout)
+    worse = sum(change["verdict"] == "regressed" for change in told["changes"])
+    row = (f"| {EXACT}: the exact gate, {took:.0f} s | <= {EXACT_S} s | {worse} | | {told['cells'] - worse} | {told['cells']} "
+           f"| {took / told['cells']:.2f} | {os.getloadavg()[0]:.1f} |")
+    return row, took <= EXACT_S and worse == 0
 
 
 def machine():
@@ -178,45 +234,70 @@ def machine():
     return f"{model}, {PROCESSORS} processors"
 
 
-def splice(path, rows):
-    """Rows of these trials take the places of earlier ones; others stay."""
+def table(path):
+    """The text of the file, and where the table stands in it; an error where no rows of this machine can be put there."""
     text = path.read_text(encoding="utf-8")
     begin, end = (text.find(marker) for marker in MARKERS)
     if begin < 0 or end < begin:
         raise RuntimeError(f"{path} has not the markers {MARKERS[0]} and {MARKERS[1]}")
-    old = [line for line in text[begin:end].splitlines() if line.startswith("| ") and line != HEAD[0]]
-    kept = {line[2:].split(":", 1)[0]: line for line in old + rows}
-    measured = f"Measured on {machine()}."
-    if old and measured not in text[begin:end]:
-        raise RuntimeError(f"{path} has rows of another machine: measure all trials, with the old table removed")
-    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in NAMES if name in kept), "", measured, ""]
+    if rows_of(text[begin:end]) and f"Measured on {machine()}." not in text[begin:end]:
+        raise RuntimeError(f"{path} has rows of another machine than {machine()}: measure all trials, with the old table removed")
+    return text, begin, end
+
+
+def rows_of(text):
+    return [line for line in text.splitlines() if line.startswith("| ") and line != HEAD[0]]
+
+
+def splice(path, rows):
+    """Rows of these trials take the places of earlier ones; others stay."""
+    text, begin, end = table(path)
+    kept = {line[2:].split(":", 1)[0]: line for line in rows_of(text[begin:end]) + rows}
+    lines = [MARKERS[0], "", *HEAD, *(kept[name] for name in NAMES if name in kept), "", f"Measured on {machine()}.", ""]
     unfinished = path.with_name(f".{path.name}.unfinished")
     unfinished.write_text(text[:begin] + "\n".join(lines) + text[end:], encoding="utf-8")
     unfinished.replace(path)
 
 
-def main():
+def tried(name, arguments):
+    """One trial: its row, and whether it found what is asked of it."""
+    programs = arguments.programs.resolve()
+    special = {FAULTS: attempt_faults, WHOLE: attempt_whole, EXACT: attempt_exact}
+    if name in special:
+        return special[name](programs)
+    trial, filters = TRIALS[name], arguments.filter + [SHORT_FILTER] * arguments.short
+    comparisons = arguments.comparisons or (SHORT_COMPARISONS if arguments.short else trial.comparisons)
+    return attempt(programs, name, trial, comparisons, filters, arguments.short)
+
+
+def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("programs", type=pathlib.Path)
     parser.add_argument("--trials", default=",".join(NAMES), help="which, separated by commas")
     parser.add_argument("--comparisons", type=int, help="how many in each trial, instead of its own number")
     parser.add_argument("--filter", action="append", default=[], help="which cells of the experiment `gate`")
-    parser.add_argument("--write", type=pathlib.Path, help="the file whose table gets the rows")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--short", action="store_true", help="few comparisons, which may err in one of ten")
+    form.add_argument("--write", type=pathlib.Path, help="the file whose table gets the rows")
     arguments = parser.parse_args()
     if arguments.comparisons is not None and arguments.comparisons < 1:
         parser.error("--comparisons: at least one")
-    names = arguments.trials.split(",")
-    for name in names:
+    arguments.trials = arguments.trials.split(",")
+    for name in arguments.trials:
         if name not in NAMES:
             parser.error(f"there is no trial {name!r}; there are {', '.join(NAMES)}")
+    return arguments
+
+
+def main():
+    arguments = read_arguments()
     rows, bad = [], []
     try:
-        for name in names:
-            programs = arguments.programs.resolve()
-            if name == FAULTS:
-                row, good = attempt_faults(programs)
-            else:
-                row, good = attempt(programs, name, TRIALS[name], arguments.comparisons or TRIALS[name].comparisons, arguments.filter)
+        if arguments.write:
+            # Before an hour's work.
+            table(arguments.write)
+        for name in arguments.trials:
+            row, good = tried(name, arguments)
             rows.append(row)
             if not good:
                 bad.append(name)
@@ -225,7 +306,9 @@ def main():
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n".join(HEAD + rows))
+    finally:
+        if rows:
+            print("\n".join(HEAD + rows))
     for name in bad:
         print(f"{name}: less than was asked")
     return 1 if bad else 0
