@@ -1,14 +1,18 @@
 //! The command line: what can be asked, and the help for it. What each command does is in [`crate::commands`].
 
+mod commits;
+mod handed_over;
 mod import;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crossover_core::axes::AxisValue;
 
+pub use self::commits::{GateArgs, RecordArgs};
+pub use self::handed_over::HandedOver;
+use self::handed_over::{ADVISE_EXAMPLE, COMPARE_EXAMPLE, REPORT_EXAMPLE, TREND_EXAMPLE};
 pub use self::import::{CriterionArgs, ImportArgs, Imported};
 use crate::filter::{Filter, FilterError};
 use crate::plan::{Override, Selection, Shard};
@@ -124,6 +128,18 @@ pub struct EngineArgs {
 }
 
 impl SelectionArgs {
+    /// Is nothing said, so that the experiment is meant as it stands, with all of its cells?
+    pub fn is_whole(&self) -> bool {
+        // Every field by its name: one that is added has to be thought of here.
+        let Self { set, filter, threads, shard } = self;
+        set.is_empty() && filter.is_empty() && threads.is_none() && shard.is_none()
+    }
+
+    /// Do its cells have other values than the file's?
+    pub fn sets(&self) -> bool {
+        !self.set.is_empty() || self.threads.is_some()
+    }
+
     /// With the filters read.
     pub fn selection(&self) -> Result<Selection, FilterError> {
         let mut set = self.set.clone();
@@ -263,121 +279,6 @@ pub struct ProbeArgs {
     pub json: bool,
 }
 
-/// The commands that another program reads and runs, which has the help for them too.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-pub struct HandedOver {
-    /// As `--help` shows them
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
-    pub arguments: Vec<OsString>,
-}
-
-const REPORT_EXAMPLE: &str = "\
-Example:
-  crossover report results/runs/quick-20260101-120000
-
-crossover report --help shows the arguments";
-
-const COMPARE_EXAMPLE: &str = "\
-Example:
-  crossover compare results/runs/before results/runs/after
-
-crossover compare --help shows the arguments";
-
-const ADVISE_EXAMPLE: &str = "\
-Example:
-  crossover advise --seq 4096 --d-model 768 --heads 12 --max-error 1e-2
-
-crossover advise --help shows the arguments";
-
-const TREND_EXAMPLE: &str = "\
-Example:
-  crossover trend
-
-crossover trend --help shows the arguments";
-
-/// `crossover record`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Only what can be compared over weeks is kept: times over those of the baseline in the same run, and figures that need no clock.
-A run that is there already is left alone.
-
-Examples:
-  crossover record results/runs/gate-20260101-120000
-  crossover record results/runs/gate-20260101-120000 --commit HEAD~1")]
-pub struct RecordArgs {
-    /// Folder of the run, with its journal
-    #[arg(value_name = "RUN")]
-    pub run: PathBuf,
-    /// The history, a CSV file [default: results/history.csv of the project]
-    #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
-    /// The revision that the run's build was made of [default: HEAD, where nothing speaks against it]
-    #[arg(long, value_name = "REV")]
-    pub commit: Option<String>,
-}
-
-/// `crossover gate`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Pairs of fresh processes of both builds take turns on every cell. Nothing is compared with earlier runs.
-
-Examples:
-  crossover gate
-  crossover gate --base HEAD~1 --filter 'engine == \"simd\"' --time-budget 5m
-  crossover gate --exact
-  crossover gate --base-worker old/crossover-worker --markdown gate.md
-
-Exit codes: 0 pass or improved, 1 regressed, 2 bad input, 3 the environment,
-4 inconclusive")]
-pub struct GateArgs {
-    /// The revision to compare with; its worker is built beside, once [default: the merge base with main]
-    #[arg(long, value_name = "REV")]
-    pub base: Option<String>,
-    /// A worker to compare with, instead of a revision
-    #[arg(long, value_name = "FILE", conflicts_with = "base")]
-    pub base_worker: Option<PathBuf>,
-    /// The worker to judge [default: the one beside this program]
-    #[arg(long, value_name = "FILE")]
-    pub head_worker: Option<PathBuf>,
-    /// A flag for building the base, such as --build=--no-default-features
-    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
-    pub build: Vec<String>,
-    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines; as text or --json
-    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget", "min_effect", "seed"])]
-    pub exact: bool,
-    /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind
-    #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget", "min_effect", "seed"])]
-    pub instructions: bool,
-    /// Write the exact baseline anew, or with --filter these cells of it; the reason is kept beside it
-    #[arg(long, value_name = "REASON", requires = "exact")]
-    pub accept: Option<String>,
-    /// Whose cells: a name from `crossover list experiments`, or a file [default: gate; exact or instructions with these options]
-    #[arg(long, value_name = "EXPERIMENT")]
-    pub experiment: Option<String>,
-    /// Which of its cells, and with which values
-    #[command(flatten)]
-    pub selection: SelectionArgs,
-    /// The smallest change that is worth a failed build, as a share
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
-    pub min_effect: f64,
-    /// Stop measuring after this long; what is not judged by then is inconclusive
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub time_budget: Option<Duration>,
-    /// Decides the order of the pairs
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON; its fields are stable
-    #[arg(long)]
-    pub json: bool,
-    /// Write a comment for a pull request
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
-    /// Write JUnit's XML
-    #[arg(long, value_name = "FILE")]
-    pub junit: Option<PathBuf>,
-}
-
 /// `crossover merge`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -429,6 +330,20 @@ mod tests {
         for sub in command.get_subcommands_mut() {
             let help = sub.render_long_help().to_string();
             assert!(help.contains("Example"), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_selection_is_whole_where_nothing_is_said() {
+        let of = |given: &[&str]| match Cli::try_parse_from([&["crossover", "plan"], given].concat()).unwrap().command {
+            Command::Plan(args) => (args.selection.is_whole(), args.selection.sets()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(&[]), (true, false));
+        for (given, sets) in
+            [(["--set", "n=3"], true), (["--threads", "2"], true), (["--filter", "n == 3"], false), (["--shard", "1/2"], false)]
+        {
+            assert_eq!(of(&given), (false, sets), "{given:?}");
         }
     }
 

@@ -1,38 +1,38 @@
 //! `crossover gate`: is this build slower than that one? Exit codes: 0 pass or improved, 1 regressed, 2 bad input, 3 the environment, 4 inconclusive.
 
+mod sides;
+
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use crossover_protocol::text::tell;
 use crossover_results::write_atomically;
 
 use crate::cli::GateArgs;
-use crate::definition;
-use crate::errors::{bad_input, environment};
-use crate::gate::builds::{Repository, WORKER};
+use crate::definition::{self, Definition};
+use crate::errors::{StdoutClosed, bad_input};
+use crate::gate::builds::WORKER;
 use crate::gate::pair::Builds;
-use crate::gate::stages::{Asked, Outcome, Stage, Watch, judge};
-use crate::gate::{Findings, outputs};
-use crate::paths::{self, Project};
+use crate::gate::stages::{Asked, Judged, Outcome, Stage, Watch, judge};
+use crate::gate::{Findings, left_out, outputs};
+use crate::paths;
 use crate::plan::{Plan, PlannedCell};
 use crate::schedule::SystemClock;
-use crate::worker::conversation::Launcher;
-use crate::worker::launcher::{Bounds, ProcessLauncher};
+use crate::worker::launcher::Bounds;
 use crate::worker::process::adopt_orphans;
 
 use super::run::Interrupt;
-use super::{expect_cells, gate_exact, gate_instructions, own_worker, print, print_json};
+use super::text::counted;
+use super::{expect_cells, gate_exact, gate_instructions, print, print_json};
+
+pub(super) use sides::{Side, engines, sides};
 
 /// Whose cells are timed where no experiment is named.
 const TIMED: &str = "gate";
-
-/// How long a worker may take to say who it is.
-pub(super) const HELLO: Duration = Duration::from_secs(30);
 
 /// Runs the command.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
@@ -45,80 +45,99 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     if !(args.min_effect > 0.0 && args.min_effect < 1.0) {
         return Err(bad_input(format!("--min-effect {}: write a share between 0 and 1, such as 0.05 for 5 %", args.min_effect)));
     }
+    let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(TIMED))?)?;
+    // A filter that cannot be read must not cost two builds.
+    args.selection.selection()?;
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
-    let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(TIMED))?)?;
-    let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
+    let [base, head] = sides(args, &[WORKER])?;
+    let bounds = Bounds::of(&definition.measure);
+    let (mut base_launcher, mut head_launcher) = (base.launcher(bounds, &interrupt.flag), head.launcher(bounds, &interrupt.flag));
+    let hellos = [head.greet(&mut head_launcher, "head")?, base.greet(&mut base_launcher, "base")?];
+    let plan = Plan::new(&definition, &engines(&hellos), args.selection.selection()?)?;
     expect_cells(&plan)?;
-    let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).filter(|cell| cell.unfit.is_none()).collect();
-    let mut notes = Vec::new();
-    let head = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
-    let (base, told) = base_worker(args, &[WORKER], &mut notes)?;
-    let launcher = |worker: &Path| {
-        ProcessLauncher::new(worker.to_owned(), definition.workers.clone(), Bounds::of(&definition.measure), Arc::clone(&interrupt.flag))
-    };
-    let (mut base_launcher, mut head_launcher) = (launcher(&base), launcher(&head));
-    greet(&mut base_launcher, "base", &base)?;
-    greet(&mut head_launcher, "head", &head)?;
-    let asked = Asked { min_effect: args.min_effect, budget: args.time_budget, seed: args.seed, ..Asked::default() };
+    let all: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).collect();
+    let asked = asked(args, &definition);
+    let cells: Vec<PlannedCell> = all.iter().filter(|cell| left_out(cell, &definition).is_none()).cloned().collect();
+    expect_time(&asked, cells.len())?;
     let mut progress = Progress::new(Arc::clone(&interrupt.flag));
     let judged = interrupt.gently(|| {
         let mut builds = Builds { base: &mut base_launcher, head: &mut head_launcher };
         judge(&mut builds, &cells, &asked, &SystemClock::start(), &mut progress)
     });
     progress.end();
-    if judged.iter().all(|judged| matches!(judged.outcome, Outcome::New { .. } | Outcome::Neither { .. })) {
-        return Err(bad_input(format!("base and head have no cell of {} in common: there is nothing to compare", definition.name)));
-    }
+    let judged = with_left_out(all, judged, &definition);
+    expect_comparison(&definition.name, &judged)?;
+    let mut notes: Vec<String> =
+        judged.iter().filter_map(|judged| Some(format!("{}: {}", outputs::name(&judged.cell), judged.failed.as_ref()?))).collect();
     if let Some(signal) = interrupt.signal() {
         notes.push(format!("stopped by signal {signal}: what was not measured by then is inconclusive"));
     }
-    let head_told = args.head_worker.as_ref().map_or_else(|| "this build".to_owned(), |path| path.display().to_string());
-    let findings = Findings { base: told, head: head_told, experiment: definition.name, min_effect: args.min_effect, judged, notes };
+    let findings = Findings { base: base.told, head: head.told, experiment: definition.name, min_effect: args.min_effect, judged, notes };
     write(args, &findings)?;
     Ok(if interrupt.signal().is_some() { interrupt.exit_code() } else { ExitCode::from(findings.overall().exit_code()) })
 }
 
-/// The worker to compare with, which has all these programs beside it where it is built here, and what to call it.
-pub(super) fn base_worker(args: &GateArgs, programs: &[&str], notes: &mut Vec<String>) -> Result<(PathBuf, String)> {
-    if let Some(worker) = &args.base_worker {
-        return match worker.is_file() {
-            true => Ok((worker.clone(), worker.display().to_string())),
-            false => Err(bad_input(format!("--base-worker {} is no file", worker.display()))),
-        };
-    }
-    let project = Project::find()?;
-    let repository = Repository::of(project.root(), "so there is no base revision: name a worker of it by --base-worker FILE")?;
-    let revision = repository.resolve(args.base.as_deref())?;
-    if repository.is_dirty()? {
-        notes.push("the working tree has changes that no commit has: head is what was built last, with or without them".to_owned());
-    }
-    let worker = repository.worker(&revision, programs, &args.build, &mut |text| tell(text))?;
-    let short = revision.commit.get(..12).unwrap_or(&revision.commit).to_owned();
-    Ok((worker, format!("{} ({short})", revision.name)))
+fn asked(args: &GateArgs, definition: &Definition) -> Asked {
+    let measure = definition.measure.clone();
+    Asked { min_effect: args.min_effect, budget: args.time_budget, measure, seed: args.seed, ..Asked::default() }
 }
 
-/// A worker of another protocol, or none at all, is better told before the first pair than after it.
-fn greet(launcher: &mut ProcessLauncher, side: &str, worker: &Path) -> Result<()> {
-    let ready = launcher
-        .start_clerk(HELLO)
-        .map_err(|failure| environment(format!("the worker of {side}, {}, cannot be used: {failure}", worker.display())))?;
-    ready.conversation.quit();
-    Ok(())
+/// Refuses a time in which no cell could be judged, before any of it is spent.
+fn expect_time(asked: &Asked, cells: usize) -> Result<()> {
+    let Some(budget) = asked.budget else { return Ok(()) };
+    let least = asked.least_budget(cells);
+    if budget >= least {
+        return Ok(());
+    }
+    let each = asked.least_budget(1).as_secs_f64();
+    Err(bad_input(format!(
+        "--time-budget {}s is too short for any verdict: {} take {} s at least, {each:.1} s each; give it more, or fewer cells (--filter)",
+        budget.as_secs_f64(),
+        counted(cells as u64, "cell"),
+        least.as_secs_f64().ceil()
+    )))
 }
 
+/// Those that were judged and those that were left out, in the order of the plan.
+fn with_left_out(all: Vec<PlannedCell>, judged: Vec<Judged>, definition: &Definition) -> Vec<Judged> {
+    let mut judged = judged.into_iter();
+    let of = |cell: PlannedCell| match left_out(&cell, definition) {
+        Some(why) => Some(Judged { cell, outcome: Outcome::LeftOut { why }, failed: None }),
+        None => judged.next(),
+    };
+    all.into_iter().filter_map(of).collect()
+}
+
+/// Refuses to call it a pass where nothing was compared.
+fn expect_comparison(experiment: &str, judged: &[Judged]) -> Result<()> {
+    if judged.iter().any(|judged| judged.outcome.was_compared()) {
+        return Ok(());
+    }
+    let cells = counted(judged.len() as u64, "cell");
+    let first = judged.first().map(|judged| outputs::words(judged)).unwrap_or_default();
+    Err(bad_input(format!(
+        "base and head have no cell of {experiment} in common: there is nothing to compare. Of {cells} the first: {first}"
+    )))
+}
+
+/// Of what is printed: a reader that has gone (`| head`) takes nothing from the verdict.
+pub(super) fn unless_closed(printed: Result<()>) -> Result<()> {
+    printed.or_else(|error| if error.is::<StdoutClosed>() { Ok(()) } else { Err(error) })
+}
+
+/// The files first, as somebody may have gone who should read the rest; but a file that cannot be written must not cost the verdict.
 fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
     let file = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
         Some(path) => write_atomically(path, text().as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
         None => Ok(()),
     };
-    // First where somebody looks: a file that cannot be written must not cost the verdict.
-    match args.json {
-        true => print_json(&outputs::json(findings))?,
-        false => print(|out| out.write_all(outputs::text(findings).as_bytes()))?,
-    }
-    file(&args.markdown, &|| outputs::markdown(findings))?;
-    file(&args.junit, &|| outputs::junit(findings))
+    let files = [file(&args.markdown, &|| outputs::markdown(findings)), file(&args.junit, &|| outputs::junit(findings))];
+    unless_closed(match args.json {
+        true => print_json(&outputs::json(findings)),
+        false => print(|out| out.write_all(outputs::text(findings).as_bytes())),
+    })?;
+    files.into_iter().collect()
 }
 
 /// A line on standard error now and then.

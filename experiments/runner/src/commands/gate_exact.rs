@@ -1,97 +1,117 @@
 //! `crossover gate --exact`: what must not change, against the committed baseline.
+//!
+//! Exit codes: 0 pass, 1 regressed, 2 bad input, which a baseline of other machines is (nothing regressed, but most cells have no row of this one's
+//! instruction sets), 3 the environment.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
+use crossover_protocol::HelloReply;
 use crossover_protocol::text::tell;
 use serde_json::json;
 
 use crate::cli::GateArgs;
-use crate::definition;
-use crate::errors::{bad_input, environment, finding};
-use crate::gate::exact::{Change, Row, compare, look, read, write};
-use crate::gate::pair::Design;
+use crate::definition::{self, Definition};
+use crate::errors::{bad_input, finding};
+use crate::gate::exact::compare::{Change, Compared, compare};
+use crate::gate::exact::table::{accept, read, write};
+use crate::gate::exact::{Row, look};
+use crate::gate::left_out;
 use crate::gate::size::{self, Size};
 use crate::gate::verdict::Verdict;
 use crate::outcome::unix_ms;
 use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
-use crate::worker::conversation::Launcher;
 use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
-use super::gate::HELLO;
+use super::gate::{Side, engines, unless_closed};
 use super::run::Interrupt;
 use super::text::{counted, wrap};
-use super::{expect_cells, own_worker, print, print_json};
+use super::{expect_cells, print, print_json};
 
 /// The experiment whose cells are looked at where none is named; a baseline is called like its experiment.
 const EXACT: &str = "exact";
 /// Changes that are listed; all are in the JSON.
 const LISTED: usize = 40;
 
+/// What was looked at, and what came of it.
+struct Seen {
+    rows: Vec<Row>,
+    /// Cells of the experiment that no build of ours computes.
+    left_out: usize,
+    compared: Compared,
+}
+
 /// Runs the command.
 pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let project = Project::find()?;
-    let experiment = args.experiment.as_deref().unwrap_or(EXACT);
-    let file = paths::experiment_file(experiment)?;
+    let file = paths::experiment_file(args.experiment.as_deref().unwrap_or(EXACT))?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let path = project.root().join("results/baselines").join(format!("{name}.csv"));
-    if args.accept.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
-        return Err(bad_input("--accept needs a reason in plain words: it is kept beside the baseline"));
-    }
-    let is_whole = args.selection.filter.is_empty() && args.selection.set.is_empty();
-    if args.accept.is_some() && !args.selection.set.is_empty() {
-        return Err(bad_input("--accept writes the baseline's own cells: leave out --set"));
-    }
+    expect_acceptable(args)?;
     // Before a minute's work.
     let baseline = if args.accept.is_some() && !path.exists() { Vec::new() } else { read(&path)? };
+    let sizes_path = path.with_file_name(format!("{name}-size.csv"));
+    let sizes = size::read(&sizes_path)?;
+    let definition = definition::load(&file)?;
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
-    let definition = definition::load(&file)?;
-    let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
+    let worker = Side::head(args)?;
+    let mut launcher = worker.launcher(Bounds::default(), &interrupt.flag);
+    let hello = worker.greet(&mut launcher, "head")?;
+    let plan = Plan::new(&definition, &engines(std::slice::from_ref(&hello)), args.selection.selection()?)?;
     expect_cells(&plan)?;
-    let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).collect();
-    let worker = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
-    let mut launcher = ProcessLauncher::new(worker.clone(), definition.workers.clone(), Bounds::default(), Arc::clone(&interrupt.flag));
-    let design = Design { deadline: definition.measure.step_timeout, ..Design::default() };
-    let rows = interrupt.gently(|| cells.iter().map(|cell| look(&mut launcher, cell, &design)).collect::<Result<Vec<Row>, _>>());
+    let (left, cells): (Vec<PlannedCell>, Vec<PlannedCell>) =
+        plan.groups().flat_map(|group| group.cells).partition(|cell| left_out(cell, &definition).is_some());
+    let rows = interrupt.gently(|| look_at(&cells, &mut launcher, &hello, &definition));
     if interrupt.flag.load(Ordering::Relaxed) {
         return Ok(interrupt.exit_code());
     }
-    let rows = rows.context("a worker could not be asked")?;
+    let rows = rows?;
     // Of a part of the cells, the others are not gone.
-    let asked = |row: &&Row| is_whole || rows.iter().any(|now| now.id == row.id);
-    let (baseline, others): (Vec<Row>, Vec<Row>) = baseline.into_iter().partition(|row| asked(&row));
-    let mut changes = compare(&baseline, &rows);
-    let sizes_path = path.with_file_name(format!("{name}-size.csv"));
-    let sizes = size::read(&sizes_path)?;
-    let ready = launcher.start_clerk(HELLO).map_err(|failure| environment(format!("the worker cannot be asked who it is: {failure}")))?;
-    let size = Size::of(&worker, &ready.hello)?;
-    ready.conversation.quit();
-    changes.extend(size::compare(&sizes, &size));
-    if let Some(reason) = &args.accept {
-        if let Some(bad) = rows.iter().find(|row| ["failed", "wrong"].contains(&row.support.as_str())) {
-            let why = bad.why.as_deref().unwrap_or("it does not say why");
-            let Row { variant, engine, setting, support, .. } = bad;
-            return Err(bad_input(format!(
-                "no baseline is made of a cell without a right output: {variant} on {engine}, {setting}, {support}: {why}"
-            )));
-        }
-        // Cells that were not asked for stay as they are: of another machine's instruction set, say, which this one cannot have looked at.
-        let all: Vec<Row> = others.into_iter().chain(rows).collect();
-        write(&path, &all)?;
-        size::write(&sizes_path, sizes, size)?;
-        keep_reason(&path, reason, &changes)?;
-        tell(&format!("{} has {} now", path.display(), counted(all.len() as u64, "cell")));
-        return Ok(ExitCode::SUCCESS);
+    let asked = |row: &&Row| args.selection.is_whole() || rows.iter().any(|now| now.id == row.id);
+    let (asked, others): (Vec<Row>, Vec<Row>) = baseline.into_iter().partition(|row| asked(&row));
+    let mut compared = compare(&asked, &rows);
+    let size = Size::of(&worker.worker, &hello)?;
+    compared.changes.extend(size::compare(&sizes, &size));
+    let seen = Seen { rows, left_out: left.len(), compared };
+    let Some(reason) = &args.accept else { return judge(args, &path, &seen) };
+    expect_right(&seen.rows)?;
+    // Cells that were not asked for stay as they are.
+    let all: Vec<Row> = others.into_iter().chain(accept(asked, &seen.rows, args.selection.is_whole())).collect();
+    write(&path, &all)?;
+    size::write(&sizes_path, sizes, size)?;
+    keep_reason(&path, reason, &seen.compared.changes)?;
+    tell(&format!("{} has {} now, {} of them new or replaced", path.display(), counted(all.len() as u64, "row"), seen.rows.len()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn expect_acceptable(args: &GateArgs) -> Result<()> {
+    let Some(reason) = &args.accept else { return Ok(()) };
+    if reason.trim().is_empty() {
+        return Err(bad_input("--accept needs a reason in plain words: it is kept beside the baseline"));
     }
-    say(args, &rows, &changes)?;
-    Ok(if changes.iter().any(|change| change.verdict == Verdict::Regressed) { finding() } else { ExitCode::SUCCESS })
+    if args.selection.sets() {
+        return Err(bad_input("--accept writes the baseline's own cells: leave out --set and --threads"));
+    }
+    Ok(())
+}
+
+fn look_at(cells: &[PlannedCell], launcher: &mut ProcessLauncher, hello: &HelloReply, definition: &Definition) -> Result<Vec<Row>> {
+    let isas: BTreeMap<String, String> = hello.engines.iter().map(|engine| (engine.name.clone(), engine.isa.clone())).collect();
+    let rows = cells.iter().map(|cell| look(launcher, cell, &isas, definition.measure.deadline(&cell.engine)));
+    rows.collect::<Result<_, _>>().context("a worker could not be asked")
+}
+
+fn expect_right(rows: &[Row]) -> Result<()> {
+    let Some(bad) = rows.iter().find(|row| !row.is_right()) else { return Ok(()) };
+    let why = bad.why.as_deref().unwrap_or("it does not say why");
+    Err(bad_input(format!("no baseline is made of a cell without a right output: {}, {}: {why}", bad.told(), bad.support)))
 }
 
 /// A line behind those of earlier changes: when, how much, why.
@@ -115,16 +135,43 @@ fn keep_reason(baseline: &Path, reason: &str, changes: &[Change]) -> Result<()> 
     file.write_all(&bytes).with_context(|| format!("{} cannot be written", path.display()))
 }
 
-fn say(args: &GateArgs, rows: &[Row], changes: &[Change]) -> Result<()> {
-    let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count();
-    let (regressed, improved, told) = (count(Verdict::Regressed), count(Verdict::Improved), count(Verdict::Pass));
-    let overall = if regressed > 0 { "regressed" } else { "pass" };
+/// Says what was found, and what follows from it.
+fn judge(args: &GateArgs, path: &Path, seen: &Seen) -> Result<ExitCode> {
+    let Seen { rows, compared, .. } = seen;
+    let has_regressed = compared.changes.iter().any(|change| change.verdict == Verdict::Regressed);
+    let is_elsewhere = compared.is_of_another_machine(rows.len());
+    let verdict = match (has_regressed, is_elsewhere) {
+        (true, _) => Verdict::Regressed,
+        (false, true) => Verdict::Inconclusive,
+        (false, false) => Verdict::Pass,
+    };
+    unless_closed(say(args, seen, verdict))?;
+    match verdict {
+        Verdict::Regressed => Ok(finding()),
+        Verdict::Inconclusive => Err(bad_input(format!(
+            "{} is of other machines: {} of {} have no row of their instruction set here ({}). What does not depend on it was compared, and holds. On a \
+             commit that is known to be good, `crossover gate --exact --accept \"REASON\"` puts rows of this machine beside the others",
+            path.display(),
+            rows.len() - compared.known,
+            counted(rows.len() as u64, "cell"),
+            compared.unknown_isas.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+        ))),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn say(args: &GateArgs, seen: &Seen, verdict: Verdict) -> Result<()> {
+    let Seen { rows, left_out, compared } = seen;
+    let Compared { changes, known, unknown_isas } = compared;
     if args.json {
         let one = |change: &Change| json!({ "cell": change.cell, "verdict": change.verdict.name(), "what": change.what });
         return print_json(&json!({
-            "verdict": overall, "cells": rows.len(), "changes": changes.iter().map(one).collect::<Vec<_>>(),
+            "verdict": verdict.name(), "cells": rows.len(), "with_row": known, "unknown_isas": unknown_isas, "not_compared": left_out,
+            "changes": changes.iter().map(one).collect::<Vec<_>>(),
         }));
     }
+    let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count();
+    let (regressed, improved, told) = (count(Verdict::Regressed), count(Verdict::Improved), count(Verdict::Pass));
     print(|out| {
         for change in changes.iter().take(LISTED) {
             let words = format!("{}: {}", change.cell, change.what);
@@ -134,8 +181,12 @@ fn say(args: &GateArgs, rows: &[Row], changes: &[Change]) -> Result<()> {
         if changes.len() > LISTED {
             writeln!(out, "and {} more: --json has all", changes.len() - LISTED)?;
         }
+        if *left_out > 0 {
+            writeln!(out, "not compared: {} that no build of ours computes", counted(*left_out as u64, "cell"))?;
+        }
         let cells = counted(rows.len() as u64, "cell");
-        writeln!(out, "{overall}: {cells}, {regressed} worse, {improved} better, {told} to be told")?;
+        writeln!(out, "{}: {cells}, {regressed} worse, {improved} better, {told} to be told", verdict.name())?;
+        writeln!(out, "{known} of {cells} with a row of this machine's instruction sets")?;
         if regressed > 0 {
             let advice = "What is meant to change is accepted by `crossover gate --exact --accept \"REASON\"`, to be committed with it.";
             out.write_all(wrap("", advice.split(' ')).as_bytes())?;

@@ -14,16 +14,17 @@ use crate::definition;
 use crate::errors::bad_input;
 use crate::gate::builds::{COMMAND, WORKER};
 use crate::gate::instructions::{self, Command, Counted, Limits, Programs};
-use crate::gate::outputs;
-use crate::gate::verdict::{Verdict, overall};
+use crate::gate::verdict::{self, Verdict, overall};
+use crate::gate::{left_out, outputs};
 use crate::paths;
 use crate::plan::{Plan, PlannedCell};
+use crate::worker::launcher::Bounds;
 use crate::worker::process::adopt_orphans;
 
-use super::gate::base_worker;
+use super::gate::{Side, engines, sides, unless_closed};
 use super::run::Interrupt;
 use super::text::{counted, wrap};
-use super::{expect_cells, own_worker, print, print_json};
+use super::{expect_cells, print, print_json};
 
 /// The experiment whose cells are counted where none is named.
 const COUNTED: &str = "instructions";
@@ -35,33 +36,38 @@ pub(super) fn instructions(args: &GateArgs) -> Result<ExitCode> {
     if let Some(why) = instructions::missing() {
         // Nothing was judged: that is no pass.
         let words = format!("inconclusive: nothing was counted: {why}");
-        match args.json {
-            true => print_json(&json!({ "verdict": Verdict::Inconclusive.name(), "reason": why, "paths": [] }))?,
-            false => print(|out| out.write_all(wrap("", words.split(' ')).as_bytes()))?,
-        }
+        unless_closed(match args.json {
+            true => print_json(&json!({ "verdict": Verdict::Inconclusive.name(), "reason": why, "paths": [] })),
+            false => print(|out| out.write_all(wrap("", words.split(' ')).as_bytes())),
+        })?;
         return Ok(ExitCode::from(Verdict::Inconclusive.exit_code()));
     }
     let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(COUNTED))?)?;
-    let plan = Plan::new(&definition, &own_worker::engine_names()?, args.selection.selection()?)?;
-    expect_cells(&plan)?;
-    let cells: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).filter(|cell| cell.unfit.is_none()).collect();
+    // A filter that cannot be read must not cost two builds.
+    args.selection.selection()?;
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
+    let [base, head] = sides(args, &[WORKER, COMMAND])?;
+    let hello = |side: &Side, name| side.greet(&mut side.launcher(Bounds::default(), &interrupt.flag), name);
+    let plan = Plan::new(&definition, &engines(&[hello(&head, "head")?, hello(&base, "base")?]), args.selection.selection()?)?;
+    expect_cells(&plan)?;
+    let (left, cells): (Vec<PlannedCell>, Vec<PlannedCell>) =
+        plan.groups().flat_map(|group| group.cells).partition(|cell| left_out(cell, &definition).is_some());
     let mut notes = Vec::new();
-    let head = args.head_worker.clone().map_or_else(paths::worker_binary, Ok)?;
-    let (base, base_told) = base_worker(args, &[WORKER, COMMAND], &mut notes)?;
-    let builds = [Programs::beside(base), Programs::beside(head)];
+    let builds = [&base, &head].map(|side| Programs::beside(side.worker.clone()));
     let limits = Limits { deadline: DEADLINE, stops: &|| interrupt.flag.load(Ordering::Relaxed) };
     // Cells that were chosen are meant alone.
-    let is_whole = args.experiment.is_none() && args.selection.filter.is_empty() && args.selection.set.is_empty();
-    let paths = interrupt.gently(|| count(&cells, is_whole, &builds, &limits, &mut notes))?;
+    let is_whole = args.experiment.is_none() && args.selection.is_whole();
+    let mut paths = interrupt.gently(|| count(&cells, is_whole, &builds, &limits, &mut notes))?;
     if (limits.stops)() {
         return Ok(interrupt.exit_code());
     }
-    if paths.iter().all(|path| path.ratio().is_none() && path.verdict() == Verdict::Pass) {
+    paths.extend(left.iter().map(|cell| Counted::left_out(name(cell), &left_out(cell, &definition).unwrap_or_default())));
+    if paths.iter().all(|path| path.ratio().is_none() && [Verdict::Pass, Verdict::NotCompared].contains(&path.verdict())) {
         return Err(bad_input(format!("base and head have no cell of {} in common that can be counted", definition.name)));
     }
-    say(args, &base_told, &paths, &notes)
+    unless_closed(say(args, &base.told, &paths, &notes))?;
+    Ok(ExitCode::from(overall(paths.iter().map(Counted::verdict)).exit_code()))
 }
 
 fn count(
@@ -124,9 +130,9 @@ fn small_run(programs: &Programs, out: &Path, limits: &Limits<'_>) -> Result<()>
     }
 }
 
-fn say(args: &GateArgs, base: &str, paths: &[Counted], notes: &[String]) -> Result<ExitCode> {
-    let overall = overall(paths.iter().map(Counted::verdict));
-    let count = |verdict: Verdict| paths.iter().filter(|path| path.verdict() == verdict).count();
+fn say(args: &GateArgs, base: &str, paths: &[Counted], notes: &[String]) -> Result<()> {
+    let verdicts: Vec<Verdict> = paths.iter().map(Counted::verdict).collect();
+    let overall = overall(verdicts.iter().copied());
     if args.json {
         let path = |path: &Counted| {
             let [base, head] = path.counts.each_ref().map(|count| count.as_ref().ok());
@@ -137,23 +143,17 @@ fn say(args: &GateArgs, base: &str, paths: &[Counted], notes: &[String]) -> Resu
             })
         };
         let paths = paths.iter().map(path).collect::<Vec<_>>();
-        print_json(&json!({ "verdict": overall.name(), "base": base, "notes": notes, "paths": paths }))?;
-    } else {
-        print(|out| {
-            out.write_all(wrap("", format!("instructions against {base}").split(' ')).as_bytes())?;
-            for path in paths.iter().filter(|path| path.verdict() != Verdict::Pass || path.ratio().is_none()) {
-                let words = format!("{}: {}", path.name, path.said());
-                out.write_all(wrap(&format!("{:<13}", path.verdict().name()), words.split(' ')).as_bytes())?;
-            }
-            for note in notes {
-                out.write_all(wrap("note: ", note.split(' ')).as_bytes())?;
-            }
-            let told = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved, Verdict::Pass]
-                .map(|verdict| (count(verdict), verdict.name()));
-            let told: Vec<String> =
-                told.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
-            writeln!(out, "{}: {} of {}", overall.name(), told.join(", "), counted(paths.len() as u64, "path"))
-        })?;
+        return print_json(&json!({ "verdict": overall.name(), "base": base, "notes": notes, "paths": paths }));
     }
-    Ok(ExitCode::from(overall.exit_code()))
+    print(|out| {
+        out.write_all(wrap("", format!("instructions against {base}").split(' ')).as_bytes())?;
+        for path in paths.iter().filter(|path| path.verdict() != Verdict::Pass || path.ratio().is_none()) {
+            let words = format!("{}: {}", path.name, path.said());
+            out.write_all(wrap(&format!("{:<13}", path.verdict().name()), words.split(' ')).as_bytes())?;
+        }
+        for note in notes {
+            out.write_all(wrap("note: ", note.split(' ')).as_bytes())?;
+        }
+        writeln!(out, "{}: {}", overall.name(), verdict::counts(&verdicts, "path"))
+    })
 }

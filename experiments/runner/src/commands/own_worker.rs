@@ -14,7 +14,7 @@ use crate::worker::failure::{Cause, WorkerFailure};
 use crate::worker::launcher::{Bounds, ProcessLauncher};
 
 /// A worker says hello in milliseconds; this is for machines under load.
-const HELLO: Duration = Duration::from_secs(30);
+pub(super) const HELLO: Duration = Duration::from_secs(30);
 
 /// Starts the worker and exchanges hellos.
 pub(super) fn start() -> Result<Ready> {

@@ -109,6 +109,12 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// A cell that no build of ours computes.
+    pub fn left_out(name: String, why: &str) -> Self {
+        let absent = || Err(Uncounted::Absent(why.to_owned()));
+        Self { name, counts: [absent(), absent()], tolerated: CELL_TOLERATED }
+    }
+
     /// Head's count over base's, where both can be compared.
     pub fn ratio(&self) -> Option<f64> {
         match &self.counts {
@@ -126,8 +132,9 @@ impl Counted {
             (Some(ratio), _) if ratio < 1.0 - self.tolerated => Verdict::Improved,
             (Some(_), _) => Verdict::Pass,
             (None, [Ok(_), Err(Uncounted::Absent(_))]) => Verdict::Regressed,
-            // New in head, or in neither.
-            (None, [Err(Uncounted::Absent(_)), Ok(_) | Err(Uncounted::Absent(_))]) => Verdict::Pass,
+            // New in head.
+            (None, [Err(Uncounted::Absent(_)), Ok(_)]) => Verdict::Pass,
+            (None, [Err(Uncounted::Absent(_)), Err(Uncounted::Absent(_))]) => Verdict::NotCompared,
             (None, _) => Verdict::Inconclusive,
         }
     }
@@ -328,7 +335,7 @@ mod tests {
             (Ok((1000, "avx2")), failed("late"), Verdict::Inconclusive, "head cannot: late"),
             (absent("not there"), Ok((1, "avx2")), Verdict::Pass, "new: base does not have it (not there)"),
             (failed("late"), Ok((1, "avx2")), Verdict::Inconclusive, "head can be counted, base cannot: late"),
-            (absent("a"), absent("b"), Verdict::Pass, "neither can be counted: b"),
+            (absent("a"), absent("b"), Verdict::NotCompared, "neither can be counted: b"),
             (failed("a"), failed("b"), Verdict::Inconclusive, "neither can be counted: b"),
         ] {
             let counted = counted(base, head);

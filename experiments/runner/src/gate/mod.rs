@@ -1,12 +1,14 @@
 //! The regression gate: is this build slower than that one?
 //!
-//! Two builds run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two stages ([`stages`], [`verdict`]);
-//! the worker of the revision to compare with is built beside ([`builds`]); what needs no clock is held against a committed table ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]); the verdicts go to people and machines ([`outputs`]).
+//! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two
+//! stages ([`stages`], [`verdict`]), and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
+//! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]). The verdicts go to people and machines ([`outputs`]).
 //!
 //! Nothing of an earlier run is used for times: on a shared machine last week's figures say more about last week than about the code.
 
 pub mod builds;
 pub mod exact;
+pub mod failures;
 pub mod instructions;
 pub mod outputs;
 pub mod pair;
@@ -16,8 +18,19 @@ pub mod stages;
 mod tests;
 pub mod verdict;
 
+use crate::definition::Definition;
+use crate::plan::PlannedCell;
+
 use stages::Judged;
 use verdict::{Verdict, overall};
+
+/// Why a cell is not compared, although the plan has it; none of one that the two builds compute.
+pub fn left_out(cell: &PlannedCell, definition: &Definition) -> Option<String> {
+    if definition.workers.contains_key(&cell.engine) {
+        return Some(format!("{} is another program ([workers.{}]), the same beside both builds", cell.engine, cell.engine));
+    }
+    cell.unfit.clone()
+}
 
 /// All that a gate found.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! What a gate found, for a terminal, a pull request, a program and a test report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -9,20 +10,23 @@ use crate::plan::PlannedCell;
 
 use super::Findings;
 use super::stages::{Judged, Outcome};
-use super::verdict::{Evidence, Verdict};
+use super::verdict::{self, Evidence, Verdict};
 
-/// Verdicts in the order in which they are told.
-const ORDER: [Verdict; 4] = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved, Verdict::Pass];
-
-/// For a terminal of 80 columns: what did not simply pass, and the counts.
+/// For a terminal of 80 columns: what did not simply pass, what was not compared by its reasons, and the counts.
 pub fn text(findings: &Findings) -> String {
     let mut out = wrap("", format!("{} against {}, changes from {} on", findings.head, findings.base, percent(findings)).split(' '));
-    for verdict in ORDER {
-        let told = findings.judged.iter().filter(|judged| judged.outcome.verdict() == verdict && is_told(&judged.outcome));
-        for judged in told {
+    for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::NotCompared) {
+        for judged in of_verdict(findings, verdict).filter(|judged| is_told(&judged.outcome)) {
             let words = format!("{}: {}", name(&judged.cell), said(&judged.outcome, findings.min_effect));
-            out += &wrap(&format!("{:<13}", verdict.name()), words.split(' '));
+            out += &line(verdict, &words);
         }
+    }
+    for (why, cells) in not_compared(findings) {
+        let others = match cells.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {}", counted(others as u64, "other cell")),
+        };
+        out += &line(Verdict::NotCompared, &format!("{}{others}: {why}", name(cells[0])));
     }
     for note in &findings.notes {
         out += &wrap("note: ", note.split(' '));
@@ -32,6 +36,19 @@ pub fn text(findings: &Findings) -> String {
         out += &wrap("", advice.split(' '));
     }
     out
+}
+
+fn line(verdict: Verdict, words: &str) -> String {
+    wrap(&format!("{:<13}", verdict.name()), words.split(' '))
+}
+
+/// The cells that were not compared, by the reason.
+fn not_compared(findings: &Findings) -> BTreeMap<String, Vec<&PlannedCell>> {
+    let mut found: BTreeMap<String, Vec<&PlannedCell>> = BTreeMap::new();
+    for judged in of_verdict(findings, Verdict::NotCompared) {
+        found.entry(said(&judged.outcome, findings.min_effect)).or_default().push(&judged.cell);
+    }
+    found
 }
 
 /// For a comment on a pull request.
@@ -54,17 +71,20 @@ pub fn markdown(findings: &Findings) -> String {
         format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")).join(" | "))
     };
     const HEAD: &str = "\n| verdict | cell | time, head over base [95 % CI] | pairs | |\n|---|---|--:|--:|---|\n";
-    let of = |told: bool| {
-        ORDER.into_iter().flat_map(move |verdict| of_verdict(findings, verdict).filter(move |judged| is_told(&judged.outcome) == told))
-    };
-    if of(true).next().is_some() {
+    let all = Verdict::ALL.into_iter().flat_map(|verdict| of_verdict(findings, verdict));
+    let (told, others): (Vec<&Judged>, Vec<&Judged>) = all.partition(|judged| is_told(&judged.outcome));
+    if !told.is_empty() {
         out += HEAD;
-        out.extend(of(true).map(row));
+        out.extend(told.into_iter().map(row));
     }
-    if of(false).next().is_some() {
-        out += &format!("\n<details><summary>{} passed</summary>\n{HEAD}", counted(of(false).count() as u64, "cell"));
-        out.extend(of(false).map(row));
-        out += "\n</details>\n";
+    let (passed, others): (Vec<&Judged>, Vec<&Judged>) =
+        others.into_iter().partition(|judged| judged.outcome.verdict() != Verdict::NotCompared);
+    for (cells, what) in [(passed, "passed"), (others, "not compared")] {
+        if !cells.is_empty() {
+            out += &format!("\n<details><summary>{} {what}</summary>\n{HEAD}", counted(cells.len() as u64, "cell"));
+            out.extend(cells.into_iter().map(row));
+            out += "\n</details>\n";
+        }
     }
     for note in findings.notes.iter().chain(&advice(findings)) {
         out += &format!("\n{note}\n");
@@ -94,13 +114,14 @@ pub fn json(findings: &Findings) -> Value {
     };
     json!({
         "verdict": findings.overall().name(), "base": findings.base, "head": findings.head, "experiment": findings.experiment,
-        "min_effect": findings.min_effect, "notes": findings.notes, "cells": findings.judged.iter().map(cell).collect::<Vec<_>>(),
+        "min_effect": findings.min_effect, "not_compared": findings.count(Verdict::NotCompared), "notes": findings.notes, "cells": findings.judged.iter().map(cell).collect::<Vec<_>>(),
     })
 }
 
-/// As test runners have it: a regression is a failure, what could not be told is skipped.
+/// As test runners have it: a regression is a failure; what could not be told, or was not compared, is skipped.
 pub fn junit(findings: &Findings) -> String {
-    let (failures, skipped) = (findings.count(Verdict::Regressed), findings.count(Verdict::Inconclusive));
+    let failures = findings.count(Verdict::Regressed);
+    let skipped = findings.count(Verdict::Inconclusive) + findings.count(Verdict::NotCompared);
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"crossover gate\" tests=\"{}\" failures=\"{failures}\" skipped=\"{skipped}\">\n",
         findings.judged.len()
@@ -109,7 +130,7 @@ pub fn junit(findings: &Findings) -> String {
         let words = xml(&said(&judged.outcome, findings.min_effect));
         let inner = match judged.outcome.verdict() {
             Verdict::Regressed => format!("<failure message=\"{words}\"/>"),
-            Verdict::Inconclusive => format!("<skipped message=\"{words}\"/>"),
+            Verdict::Inconclusive | Verdict::NotCompared => format!("<skipped message=\"{words}\"/>"),
             Verdict::Pass | Verdict::Improved => format!("<system-out>{words}</system-out>"),
         };
         let (class, cell) = (xml(&judged.cell.variant), xml(&name(&judged.cell)));
@@ -122,15 +143,14 @@ fn of_verdict(findings: &Findings, verdict: Verdict) -> impl Iterator<Item = &Ju
     findings.judged.iter().filter(move |judged| judged.outcome.verdict() == verdict)
 }
 
-/// A cell that was timed and passed needs no line of its own.
+/// A cell that was timed and passed needs no line of its own, nor does each that was not compared: these are told by their reasons.
 fn is_told(outcome: &Outcome) -> bool {
-    !matches!(outcome, Outcome::Timed { verdict: Verdict::Pass, .. } | Outcome::Neither { .. })
+    !matches!(outcome, Outcome::Timed { verdict: Verdict::Pass, .. }) && outcome.verdict() != Verdict::NotCompared
 }
 
 fn counts(findings: &Findings) -> String {
-    let told = ORDER.into_iter().map(|verdict| (findings.count(verdict), verdict.name())).filter(|(count, _)| *count > 0);
-    let told: Vec<String> = told.map(|(count, name)| format!("{count} {name}")).collect();
-    format!("{} of {}", told.join(", "), counted(findings.judged.len() as u64, "cell"))
+    let verdicts: Vec<Verdict> = findings.judged.iter().map(|judged| judged.outcome.verdict()).collect();
+    verdict::counts(&verdicts, "cell")
 }
 
 fn percent(findings: &Findings) -> String {
@@ -152,6 +172,11 @@ pub fn name(cell: &PlannedCell) -> String {
     parts.join(" ")
 }
 
+/// A cell that was not timed, with the reason.
+pub fn words(judged: &Judged) -> String {
+    format!("{}: {}", name(&judged.cell), said(&judged.outcome, 0.0))
+}
+
 fn said(outcome: &Outcome, min_effect: f64) -> String {
     match outcome {
         Outcome::Timed { evidence, corrected, verdict, .. } => {
@@ -166,7 +191,7 @@ fn said(outcome: &Outcome, min_effect: f64) -> String {
                     100.0 * evidence.seen(),
                     100.0 * min_effect
                 ),
-                Verdict::Pass => format!("{share:+.1} % {ends} over {pairs}"),
+                Verdict::Pass | Verdict::NotCompared => format!("{share:+.1} % {ends} over {pairs}"),
                 Verdict::Improved | Verdict::Regressed => {
                     format!("{share:+.1} % {ends} over {pairs}, p = {corrected:.1e} over all suspects")
                 }
@@ -175,6 +200,7 @@ fn said(outcome: &Outcome, min_effect: f64) -> String {
         Outcome::Lost { why } => format!("base has a time for it, head does not: {why}"),
         Outcome::New { why } => format!("new: base has no time for it ({why})"),
         Outcome::Neither { why } => format!("no time in either build: {why}"),
+        Outcome::Failed { why, .. } | Outcome::LeftOut { why } => why.clone(),
         Outcome::NoTime => "the time was spent before it was measured".to_owned(),
     }
 }

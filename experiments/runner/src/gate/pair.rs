@@ -24,6 +24,8 @@ use crate::worker::conversation::{Conversation, Launcher};
 use crate::worker::failure::WorkerFailure;
 use crate::worker::steps::{self, Verified};
 
+use super::failures::{Attempt, Lack};
+
 /// How a pair is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Design {
@@ -32,14 +34,19 @@ pub struct Design {
     /// How long a turn is to last.
     pub turn: Duration,
     /// How often both take two turns.
-    pub rounds: usize,
-    /// How long a step may take.
-    pub deadline: Duration,
+    pub rounds: u32,
 }
 
 impl Default for Design {
     fn default() -> Self {
-        Self { sample: Duration::from_micros(500), turn: Duration::from_millis(5), rounds: 8, deadline: Duration::from_secs(60) }
+        Self { sample: Duration::from_micros(500), turn: Duration::from_millis(5), rounds: 8 }
+    }
+}
+
+impl Design {
+    /// What the turns of a pair take; to start two processes comes on top.
+    pub fn least(&self) -> Duration {
+        self.turn * 4 * self.rounds
     }
 }
 
@@ -55,12 +62,8 @@ pub enum Side {
 /// Why there is no figure of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// Base has no time for the cell.
-    Base(String),
-    /// Head has none.
-    Head(String),
-    /// Neither has; what is said is head's reason.
-    Both(String),
+    /// A build had no time for the cell, or both.
+    Failed(Attempt),
     /// The user wants to stop.
     Interrupted,
 }
@@ -81,13 +84,11 @@ impl From<WorkerFailure> for Untimed {
 }
 
 impl Untimed {
-    /// In words; nothing where the user wants to stop.
-    fn told(self) -> Option<String> {
+    fn lack(self) -> Result<Lack, Trouble> {
         match self {
-            Self::Worker(failure) if failure.is_interruption() => None,
-            Self::Worker(failure) => Some(failure.to_string()),
-            Self::Wrong(why) => Some(format!("its output is wrong: {why}")),
-            Self::Emulated => Some("it is computed in another precision than asked".to_owned()),
+            Self::Worker(failure) => Lack::of(&failure).ok_or(Trouble::Interrupted),
+            Self::Wrong(why) => Ok(Lack::Absent(format!("its output is wrong: {why}"))),
+            Self::Emulated => Ok(Lack::Absent("it is computed in another precision than asked".to_owned())),
         }
     }
 }
@@ -118,38 +119,48 @@ struct Warm {
     times: Vec<f64>,
 }
 
-/// The logarithm of head's time over base's, from two fresh processes. With `verified`, both outputs are checked before.
-pub fn measure(
-    builds: &mut Builds<'_>,
-    cell: &PlannedCell,
-    design: &Design,
-    clock: &dyn Clock,
-    random: &mut Random,
-    verified: bool,
-) -> Result<f64, Trouble> {
-    let first = draw_order(random);
+/// A cell, and on what terms it is asked for.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// The cell.
+    pub cell: &'a PlannedCell,
+    /// How it is measured.
+    pub design: &'a Design,
+    /// How long an answer may take.
+    pub deadline: Duration,
+    /// Are both outputs checked before?
+    pub verified: bool,
+}
+
+/// A pair at work: what both sides are asked, and how long they took to answer.
+struct Pair<'a> {
+    terms: Terms<'a>,
+    clock: &'a dyn Clock,
+    longest: [Duration; 2],
+}
+
+/// The logarithm of head's time over base's, from two fresh processes.
+pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, random: &mut Random) -> Result<f64, Trouble> {
+    let mut pair = Pair { terms, clock, longest: [Duration::ZERO; 2] };
     let mut warm = Vec::with_capacity(2);
-    let mut without: [Option<String>; 2] = [None, None];
-    for side in first {
-        match start(builds, cell, design, clock, side, verified) {
+    let mut lacks = [None, None];
+    for side in draw_order(random) {
+        match pair.start(builds.of(side), side) {
             Ok(one) => warm.push((side, one)),
-            Err(untimed) => without[side as usize] = Some(untimed.told().ok_or(Trouble::Interrupted)?),
+            Err(untimed) => lacks[side as usize] = Some(untimed.lack()?),
         }
     }
-    match without {
-        [None, None] => {}
-        [Some(why), None] => return Err(Trouble::Base(why)),
-        [None, Some(why)] => return Err(Trouble::Head(why)),
-        [Some(_), Some(why)] => return Err(Trouble::Both(why)),
+    if lacks.iter().any(Option::is_some) {
+        return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
+    }
+    for side in (0..terms.design.rounds).flat_map(|_| there_and_back(draw_order(random))) {
+        let Some((_, one)) = warm.iter_mut().find(|(own, _)| *own == side) else { continue };
+        if let Err(failure) = pair.turn(one, side) {
+            lacks[side as usize] = Some(Untimed::from(failure).lack()?);
+            return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
+        }
     }
     let mut logs = [0.0; 2];
-    for side in (0..design.rounds).flat_map(|_| there_and_back(draw_order(random))) {
-        let Some((_, one)) = warm.iter_mut().find(|(own, _)| *own == side) else { continue };
-        if let Err(failure) = turn(one, design, clock) {
-            let why = Untimed::from(failure).told().ok_or(Trouble::Interrupted)?;
-            return Err(if side == Side::Head { Trouble::Head(why) } else { Trouble::Base(why) });
-        }
-    }
     for (side, one) in warm {
         logs[side as usize] = undisturbed(one.times).ln();
         one.worker.quit();
@@ -172,52 +183,58 @@ fn undisturbed(mut times: Vec<f64>) -> f64 {
     Summary::of(times).map_or(f64::NAN, |summary| summary.median)
 }
 
-fn start(
-    builds: &mut Builds<'_>,
-    cell: &PlannedCell,
-    design: &Design,
-    clock: &dyn Clock,
-    side: Side,
-    verified: bool,
-) -> Result<Warm, Untimed> {
-    let ready = builds.of(side).start(&cell.engine, cell.threads(), design.deadline)?;
-    let mut worker = ready.conversation;
-    let prepared = steps::prepare(worker.as_mut(), cell.wire(), None, design.deadline)?;
-    if prepared.support == SupportLevel::Emulated {
-        return Err(Untimed::Emulated);
+impl Pair<'_> {
+    /// The longest answer counts, whether it came in time or not.
+    fn ask<T>(&mut self, side: Side, question: impl FnOnce() -> T) -> (T, Duration) {
+        let asked = self.clock.now();
+        let answer = question();
+        let passed = self.clock.now().saturating_sub(asked);
+        let longest = &mut self.longest[side as usize];
+        *longest = passed.max(*longest);
+        (answer, passed)
     }
-    if verified
-        && let Verified::Judged(figures) = steps::verify(worker.as_mut(), None, design.deadline)?
-        && !figures.passed
-    {
-        return Err(Untimed::Wrong(figures.complaint.unwrap_or_default()));
-    }
-    let mut warm = Warm { worker, call_ns: 0.0, times: Vec::new() };
-    // The first call pays for what no later one does; the second says how long one takes.
-    for _ in 0..2 {
-        take(&mut warm, 1, 1, design, clock)?;
-    }
-    let calls = calls_per_sample(warm.call_ns, design.sample);
-    take(&mut warm, 2, calls, design, clock)?;
-    warm.times.clear();
-    Ok(warm)
-}
 
-fn turn(warm: &mut Warm, design: &Design, clock: &dyn Clock) -> Result<(), WorkerFailure> {
-    let calls = calls_per_sample(warm.call_ns, design.sample);
-    let sample_ns = (warm.call_ns * f64::from(calls)).max(1.0);
-    let samples = ((design.turn.as_nanos() as f64 / sample_ns) as u32).clamp(1, 256);
-    take(warm, samples, calls, design, clock)
-}
+    fn start(&mut self, launcher: &mut dyn Launcher, side: Side) -> Result<Warm, Untimed> {
+        let Terms { cell, deadline, verified, .. } = self.terms;
+        let mut worker = self.ask(side, || launcher.start(&cell.engine, cell.threads(), deadline)).0?.conversation;
+        let prepared = self.ask(side, || steps::prepare(worker.as_mut(), cell.wire(), None, deadline)).0?;
+        if prepared.support == SupportLevel::Emulated {
+            return Err(Untimed::Emulated);
+        }
+        if verified
+            && let Verified::Judged(figures) = self.ask(side, || steps::verify(worker.as_mut(), None, deadline)).0?
+            && !figures.passed
+        {
+            return Err(Untimed::Wrong(figures.complaint.unwrap_or_default()));
+        }
+        let mut warm = Warm { worker, call_ns: 0.0, times: Vec::new() };
+        // The first call pays for what no later one does; the second says how long one takes.
+        for _ in 0..2 {
+            self.take(&mut warm, side, 1, 1)?;
+        }
+        let calls = calls_per_sample(warm.call_ns, self.terms.design.sample);
+        self.take(&mut warm, side, 2, calls)?;
+        warm.times.clear();
+        Ok(warm)
+    }
 
-fn take(warm: &mut Warm, samples: u32, calls: u32, design: &Design, clock: &dyn Clock) -> Result<(), WorkerFailure> {
-    let asked = clock.now();
-    let taken = steps::measure(warm.worker.as_mut(), samples, calls, design.deadline)?;
-    let passed = clock.now().saturating_sub(asked);
-    steps::check_claimed_time(warm.worker.as_mut(), &taken.samples, passed)?;
-    let per_call = |sample: &MeasuredSample| sample.ns as f64 / f64::from(sample.calls);
-    // Disturbed ones too: the fastest quarter is taken of all, on either side, and a side that is stalled by itself has slow ones throughout.
-    warm.times.extend(taken.samples.iter().map(per_call));
-    warm.call_ns = Summary::of(taken.samples.iter().map(per_call)).map_or(warm.call_ns, |summary| summary.median);
-    Ok(())
+    fn turn(&mut self, warm: &mut Warm, side: Side) -> Result<(), WorkerFailure> {
+        let Design { sample, turn, .. } = *self.terms.design;
+        let calls = calls_per_sample(warm.call_ns, sample);
+        let sample_ns = (warm.call_ns * f64::from(calls)).max(1.0);
+        let samples = ((turn.as_nanos() as f64 / sample_ns) as u32).clamp(1, 256);
+        self.take(warm, side, samples, calls)
+    }
+
+    fn take(&mut self, warm: &mut Warm, side: Side, samples: u32, calls: u32) -> Result<(), WorkerFailure> {
+        let deadline = self.terms.deadline;
+        let (taken, passed) = self.ask(side, || steps::measure(warm.worker.as_mut(), samples, calls, deadline));
+        let taken = taken?;
+        steps::check_claimed_time(warm.worker.as_mut(), &taken.samples, passed)?;
+        let per_call = |sample: &MeasuredSample| sample.ns as f64 / f64::from(sample.calls);
+        // Disturbed ones too: the fastest quarter is taken of all, on either side, and a side that is stalled by itself has slow ones throughout.
+        warm.times.extend(taken.samples.iter().map(per_call));
+        warm.call_ns = Summary::of(taken.samples.iter().map(per_call)).map_or(warm.call_ns, |summary| summary.median);
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::errors::bad_input;
 
-use super::exact::Change;
+use super::exact::compare::Change;
 use super::verdict::Verdict;
 
 /// Growth beyond this share is a regression.

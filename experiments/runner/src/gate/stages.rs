@@ -6,21 +6,23 @@
 //!
 //! Within a stage the cells take turns, pair by pair in random order: a disturbance of a minute meets one pair of many cells and not all pairs of
 //! one. All suspects get the same number of pairs: to stop when an interval happens to be narrow would make it narrower than it is. A time budget ends the
-//! stages early; what was not measured by then is inconclusive, never passed.
+//! stages early; what was not measured by then is inconclusive, never passed. What a pair without a figure means is in [`super::failures`].
 
 use std::time::Duration;
 
 use crossover_results::statistics::holm;
 
+use crate::definition::Measure;
 use crate::plan::PlannedCell;
 use crate::schedule::Clock;
 use crate::schedule::random::Random;
 
-use super::pair::{Builds, Design, Trouble, measure};
+use super::failures::{Attempt, Decided, Failures};
+use super::pair::{Builds, Design, Terms, Trouble, measure};
 use super::verdict::{Evidence, MOST_PAIRS, Verdict};
 
 /// How much is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     /// A change of this share is worth a failed build.
     pub min_effect: f64,
@@ -32,13 +34,30 @@ pub struct Asked {
     pub budget: Option<Duration>,
     /// How a pair is measured.
     pub design: Design,
+    /// What the experiment says of deadlines.
+    pub measure: Measure,
     /// Decides the order of everything.
     pub seed: u64,
 }
 
 impl Default for Asked {
     fn default() -> Self {
-        Self { min_effect: 0.05, screening: 5, confirmation: MOST_PAIRS, budget: None, design: Design::default(), seed: 1 }
+        Self {
+            min_effect: 0.05,
+            screening: 5,
+            confirmation: MOST_PAIRS,
+            budget: None,
+            design: Design::default(),
+            measure: Measure::default(),
+            seed: 1,
+        }
+    }
+}
+
+impl Asked {
+    /// With less than this no cell of so many can be judged: they take turns, and the screening comes first.
+    pub fn least_budget(&self, cells: usize) -> Duration {
+        self.design.least() * u32::try_from(self.screening * cells).unwrap_or(u32::MAX)
     }
 }
 
@@ -68,6 +87,8 @@ pub struct Judged {
     pub cell: PlannedCell,
     /// The verdict.
     pub outcome: Outcome,
+    /// What happened in pairs that fresh ones took the place of.
+    pub failed: Option<String>,
 }
 
 /// A verdict with its evidence, or why there is none.
@@ -99,6 +120,18 @@ pub enum Outcome {
         /// Why head has none.
         why: String,
     },
+    /// Pairs failed again and again.
+    Failed {
+        /// What follows.
+        verdict: Verdict,
+        /// Who failed, how often and how.
+        why: String,
+    },
+    /// It was not tried: no build of the project decides its time.
+    LeftOut {
+        /// Why.
+        why: String,
+    },
     /// The time was spent before.
     NoTime,
 }
@@ -107,19 +140,63 @@ impl Outcome {
     /// The verdict.
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Timed { verdict, .. } => *verdict,
+            Self::Timed { verdict, .. } | Self::Failed { verdict, .. } => *verdict,
             Self::Lost { .. } => Verdict::Regressed,
-            Self::New { .. } | Self::Neither { .. } => Verdict::Pass,
+            Self::New { .. } => Verdict::Pass,
+            Self::Neither { .. } | Self::LeftOut { .. } => Verdict::NotCompared,
             Self::NoTime => Verdict::Inconclusive,
+        }
+    }
+
+    /// Were two builds held against each other, or was there not even time to try?
+    pub fn was_compared(&self) -> bool {
+        !matches!(self, Self::New { .. } | Self::Neither { .. } | Self::LeftOut { .. })
+    }
+}
+
+impl From<Decided> for Outcome {
+    fn from(decided: Decided) -> Self {
+        match decided {
+            Decided::Lost(why) => Self::Lost { why },
+            Decided::New(why) => Self::New { why },
+            Decided::Neither(why) => Self::Neither { why },
         }
     }
 }
 
 /// A cell on its way.
+#[derive(Default)]
 struct Running {
     at: usize,
+    /// Figures of this stage.
     logs: Vec<f64>,
+    /// Pairs that were tried, in both stages.
+    tried: usize,
+    /// Both builds had a time for it once, and their outputs were right.
+    was_timed: bool,
+    failures: Failures,
     outcome: Option<Outcome>,
+}
+
+impl Running {
+    fn is_open(&self, pairs: usize) -> bool {
+        self.outcome.is_none() && self.logs.len() < pairs
+    }
+
+    fn failed(&mut self, attempt: &Attempt, deadline: Duration) {
+        if let Some(decided) = attempt.decides(self.was_timed) {
+            self.outcome = Some(decided.into());
+            return;
+        }
+        self.failures.add(attempt, deadline);
+        self.outcome = self.failures.conclusion(self.tried).map(|(verdict, why)| Outcome::Failed { verdict, why });
+    }
+
+    fn judged(self, cells: &[PlannedCell]) -> Judged {
+        let outcome = self.outcome.unwrap_or(Outcome::NoTime);
+        let failed = self.failures.told().filter(|_| !matches!(outcome, Outcome::Failed { .. }));
+        Judged { cell: cells[self.at].clone(), outcome, failed }
+    }
 }
 
 /// Whoever watches: is told the stage, pairs done and pairs to do, and may end it.
@@ -145,7 +222,7 @@ struct Gate<'a, 'b> {
 /// Judges the cells. What there is no time for, or what is stopped, is inconclusive.
 pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, clock: &dyn Clock, watch: &mut dyn Watch) -> Vec<Judged> {
     let mut gate = Gate { builds, cells, asked, clock, began: clock.now(), random: Random::new(asked.seed), watch };
-    let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, logs: Vec::new(), outcome: None }).collect();
+    let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, ..Running::default() }).collect();
     gate.take_pairs(&mut all, Stage::Screening, asked.screening);
     for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() == asked.screening) {
         let evidence = Evidence::of(&one.logs);
@@ -160,7 +237,7 @@ pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, cloc
     conclude(&mut suspects, asked);
     all.extend(suspects);
     all.sort_by_key(|one| one.at);
-    all.into_iter().map(|one| Judged { cell: cells[one.at].clone(), outcome: one.outcome.unwrap_or(Outcome::NoTime) }).collect()
+    all.into_iter().map(|one| one.judged(cells)).collect()
 }
 
 impl Gate<'_, '_> {
@@ -168,32 +245,40 @@ impl Gate<'_, '_> {
         self.watch.stops() || self.asked.budget.is_some_and(|budget| self.clock.now().saturating_sub(self.began) >= budget)
     }
 
-    /// So many pairs of each cell, in random order round by round.
+    /// So many pairs of each cell, in random order round by round; pairs that failed are taken again in later rounds.
     fn take_pairs(&mut self, running: &mut [Running], stage: Stage, pairs: usize) {
-        let (all, mut done) = (running.len() * pairs, 0);
-        for round in 0..pairs {
-            let mut order: Vec<usize> = (0..running.len()).collect();
+        loop {
+            let mut order: Vec<usize> = (0..running.len()).filter(|at| running[*at].is_open(pairs)).collect();
+            if order.is_empty() {
+                return;
+            }
             self.random.shuffle(&mut order);
             for at in order {
-                if self.is_over() {
+                if self.is_over() || self.take_pair(&mut running[at]).is_err() {
                     return;
                 }
-                let one = &mut running[at];
-                if one.outcome.is_none() {
-                    // The outputs are looked at once; later pairs are of the same builds.
-                    let verified = stage == Stage::Screening && round == 0;
-                    match measure(self.builds, &self.cells[one.at], &self.asked.design, self.clock, &mut self.random, verified) {
-                        Ok(log) => one.logs.push(log),
-                        Err(Trouble::Interrupted) => return,
-                        Err(Trouble::Base(why)) => one.outcome = Some(Outcome::New { why }),
-                        Err(Trouble::Head(why)) => one.outcome = Some(Outcome::Lost { why }),
-                        Err(Trouble::Both(why)) => one.outcome = Some(Outcome::Neither { why }),
-                    }
-                }
-                done += 1;
-                self.watch.tell(stage, done, all);
+                let done: usize = running.iter().map(|one| if one.outcome.is_some() { pairs } else { one.logs.len() }).sum();
+                self.watch.tell(stage, done, running.len() * pairs);
             }
         }
+    }
+
+    /// One pair of a cell; an error where the user wants to stop.
+    fn take_pair(&mut self, one: &mut Running) -> Result<(), ()> {
+        let cell = &self.cells[one.at];
+        let deadline = self.asked.measure.deadline(&cell.engine);
+        // The outputs are looked at once; later pairs are of the same builds.
+        let terms = Terms { cell, design: &self.asked.design, deadline, verified: !one.was_timed };
+        one.tried += 1;
+        match measure(self.builds, terms, self.clock, &mut self.random) {
+            Ok(log) => {
+                one.was_timed = true;
+                one.logs.push(log);
+            }
+            Err(Trouble::Failed(attempt)) => one.failed(&attempt, deadline),
+            Err(Trouble::Interrupted) => return Err(()),
+        }
+        Ok(())
     }
 }
 

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crossover_protocol::{Request, Response};
+use crossover_protocol::{FailureKind, Fault, Request, Response};
 
 use super::Findings;
 use super::outputs;
 use super::pair::Builds;
 use super::stages::{Asked, Judged, Outcome, Stage, Watch, judge};
 use super::verdict::Verdict;
+use crate::definition::Measure;
 use crate::plan::PlannedCell;
 use crate::schedule::fakes::{FakeClock, FakeLauncher, Script, World, group};
 use crate::schedule::random::Random;
@@ -23,18 +24,22 @@ struct OneBuild {
     inner: FakeLauncher,
     spread: f64,
     random: Random,
+    /// With which everything is to be asked.
+    deadline: Duration,
 }
 
 impl OneBuild {
     fn of(&mut self, ready: Ready) -> Ready {
         let share = self.spread * self.random.below(1_000_001) as f64 / 1e6;
-        let conversation = Box::new(OneProcess { side: self.side, inner: ready.conversation, factor: 1.0 - share });
+        let conversation =
+            Box::new(OneProcess { side: self.side, inner: ready.conversation, factor: 1.0 - share, deadline: self.deadline });
         Ready { conversation, ..ready }
     }
 }
 
 impl Launcher for OneBuild {
     fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure> {
+        assert_eq!(deadline, self.deadline);
         let ready = self.inner.start(engine, threads, deadline)?;
         Ok(self.of(ready))
     }
@@ -48,10 +53,12 @@ struct OneProcess {
     side: &'static str,
     inner: Box<dyn Conversation>,
     factor: f64,
+    deadline: Duration,
 }
 
 impl Conversation for OneProcess {
     fn request(&mut self, request: &Request, deadline: Duration) -> Result<Response, WorkerFailure> {
+        assert_eq!(deadline, self.deadline);
         let mut request = request.clone();
         if let Request::Prepare { cell, .. } = &mut request {
             cell.id = format!("{}/{}", self.side, cell.id);
@@ -95,7 +102,8 @@ fn gate(cells: &[(&str, f64)], spread: f64, asked: &Asked) -> (Rc<World>, Vec<Ju
 }
 
 fn judged(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Vec<Judged> {
-    let build = |side, seed| OneBuild { side, inner: FakeLauncher(Rc::clone(world)), spread, random: Random::new(seed) };
+    let deadline = asked.measure.deadline("fake");
+    let build = |side, seed| OneBuild { side, inner: FakeLauncher(Rc::clone(world)), spread, random: Random::new(seed), deadline };
     let (mut base, mut head) = (build("base", 3), build("head", 4));
     let cells: Vec<PlannedCell> = group(names).cells;
     let mut builds = Builds { base: &mut base, head: &mut head };
@@ -127,16 +135,77 @@ fn noise_is_inconclusive_and_says_what_it_could_have_seen() {
 
 #[test]
 fn what_one_build_lacks_is_lost_or_new() {
-    let broken = || Script { fails: Some(("prepare", 0, Cause::Garbage("x".into()))), ..Script::default() };
+    let absent = || failing("prepare", Cause::Fault(Fault { kind: FailureKind::Unsupported, message: "not here".into() }));
     let world = Rc::new(World::default());
-    world.script("head/lost", broken());
-    world.script("base/new", broken());
-    world.script("base/neither", broken());
-    world.script("head/neither", broken());
+    world.script("head/lost", absent());
+    world.script("base/new", absent());
+    world.script("base/neither", absent());
+    world.script("head/neither", absent());
     world.script("head/wrong", Script { passed: false, ..Script::default() });
     let judged = judged(&world, &["lost", "new", "neither", "wrong"], 0.0, &Asked::default());
-    assert_eq!(verdicts(&judged), ["regressed", "pass", "pass", "regressed"]);
+    assert_eq!(verdicts(&judged), ["regressed", "pass", "not-compared", "regressed"]);
     assert!(matches!(&judged[3].outcome, Outcome::Lost { why } if why.starts_with("its output is wrong")), "{judged:?}");
+    // One pair of each was enough.
+    assert_eq!(world.starts.get(), 8);
+}
+
+fn failing(step: &'static str, cause: Cause) -> Script {
+    Script { call_ns: 100_000, fails: Some((step, 0, cause)), ..Script::default() }
+}
+
+fn crash() -> Cause {
+    Cause::Signalled { signal: 11 }
+}
+
+#[test]
+fn a_crash_is_no_answer_but_a_crash_of_head_alone_again_and_again_is() {
+    let world = Rc::new(World::default());
+    world.script("head/head", failing("verify", crash()));
+    world.script("base/base", failing("verify", crash()));
+    for side in ["base/both", "head/both"] {
+        world.script(side, failing("measure", crash()));
+    }
+    let judged = judged(&world, &["head", "base", "both", "fine"], 0.0, &Asked::default());
+    assert_eq!(verdicts(&judged), ["regressed", "inconclusive", "inconclusive", "pass"]);
+    for (at, words) in [
+        (0, "head fails where base does not, in 3 of 3 pairs; head: verify: the worker was ended by SIGSEGV"),
+        (1, "base fails where head does not, in 3 of 3 pairs"),
+        (2, "3 of 3 pairs failed; head: measure"),
+    ] {
+        let Outcome::Failed { why, .. } = &judged[at].outcome else { panic!("{judged:?}") };
+        assert!(why.starts_with(words), "{why}");
+    }
+    assert_eq!(world.alive(), 0);
+}
+
+#[test]
+fn a_pair_that_failed_once_is_taken_again_and_told() {
+    let world = Rc::new(World::default());
+    world.broken_starts.set(1);
+    let judged = judged(&world, &["a"], 0.0, &Asked::default());
+    assert_eq!(verdicts(&judged), ["pass"]);
+    let Outcome::Timed { evidence, .. } = judged[0].outcome else { panic!("{judged:?}") };
+    assert_eq!(evidence.pairs, Asked::default().screening, "all pairs are there");
+    let told = judged[0].failed.as_deref().unwrap();
+    assert!(told.starts_with("1 pair failed, in whose place fresh ones were taken (") && told.contains("hello"), "{told}");
+}
+
+#[test]
+fn being_late_is_no_regression_where_base_is_slow_too() {
+    let late = || failing("prepare", Cause::Deadline(Duration::from_secs(60)));
+    let world = Rc::new(World::default());
+    world.script("head/late", late());
+    world.script("head/overload", late());
+    world.script("base/overload", Script { call_ns: 100_000, off_clock: Duration::from_secs(7), ..Script::default() });
+    let judged = judged(&world, &["late", "overload"], 0.0, &Asked::default());
+    assert_eq!(verdicts(&judged), ["regressed", "inconclusive"], "{judged:?}");
+}
+
+#[test]
+fn deadlines_are_the_experiments() {
+    let measure = Measure { step_timeout: Duration::from_secs(7), ..Measure::default() };
+    let (_, judged) = gate(&[("a", 1.0)], 0.0, &Asked { measure, ..Asked::default() });
+    assert_eq!(verdicts(&judged), ["pass"]);
 }
 
 #[test]
@@ -148,7 +217,11 @@ fn without_time_nothing_passes() {
 
 #[test]
 fn the_outputs_say_the_same_in_four_ways() {
-    let (_, judged) = gate(&[("same", 1.0), ("slower|<b>", 1.2), ("faster", 0.8)], 0.01, &Asked::default());
+    let (_, mut judged) = gate(&[("same", 1.0), ("slower|<b>", 1.2), ("faster", 0.8)], 0.01, &Asked::default());
+    for (name, why) in [("x", "another program"), ("y", "another program"), ("z", "no such file")] {
+        let cell = group(&[name]).cells.remove(0);
+        judged.push(Judged { cell, outcome: Outcome::LeftOut { why: why.into() }, failed: None });
+    }
     let findings = Findings {
         base: "main (0123456789ab)".into(),
         head: "this build".into(),
@@ -164,10 +237,19 @@ fn the_outputs_say_the_same_in_four_ways() {
         text.starts_with("this build against main (0123456789ab), changes from 5.0 % on\nregressed    attention/slower|<b> on fake: +"),
         "{text}"
     );
-    assert!(text.contains("\nnote: a note\n") && text.ends_with("regressed: 1 regressed, 1 improved, 1 pass of 3 cells\n"), "{text}");
+    assert!(
+        text.contains("\nnote: a note\n") && text.ends_with("regressed: 1 regressed, 1 improved, 1 pass of 6 cells; not compared: 3\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nnot-compared attention/x on fake and 1 other cell: another program\n"), "{text}");
+    assert!(text.contains("\nnot-compared attention/z on fake: no such file\n"), "{text}");
     let markdown = outputs::markdown(&findings);
     assert!(
         markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.20") && markdown.contains("1 cell passed"),
+        "{markdown}"
+    );
+    assert!(
+        markdown.contains("<summary>3 cells not compared</summary>") && markdown.contains("| not-compared | attention/x on fake |"),
         "{markdown}"
     );
     let json = outputs::json(&findings);
@@ -175,6 +257,9 @@ fn the_outputs_say_the_same_in_four_ways() {
         (&json["verdict"], &json["cells"][1]["verdict"], &json["cells"][0]["stage"]),
         (&"regressed".into(), &"regressed".into(), &"screening".into())
     );
+    assert_eq!((&json["not_compared"], &json["cells"][5]["verdict"]), (&3.into(), &"not-compared".into()));
+    assert_eq!(json["cells"][5]["reason"], "no such file");
     let junit = outputs::junit(&findings);
-    assert!(junit.contains("tests=\"3\" failures=\"1\" skipped=\"0\"") && junit.contains("slower|&lt;b&gt; on fake"), "{junit}");
+    assert!(junit.contains("<skipped message=\"no such file\"/>"), "{junit}");
+    assert!(junit.contains("tests=\"6\" failures=\"1\" skipped=\"3\"") && junit.contains("slower|&lt;b&gt; on fake"), "{junit}");
 }

@@ -1,4 +1,4 @@
-//! What pairs of fresh processes show: a test, an interval, and one of four verdicts a cell.
+//! What pairs of fresh processes show: a test, an interval, and a verdict a cell.
 //!
 //! Evidence is the logarithm of head's time over base's, one figure for each pair of processes. The *test* is the sign-flip test of the
 //! mean: if nothing changed, each figure could as well have the other sign, so the share of all sign patterns with a sum at least as large is
@@ -9,12 +9,15 @@
 //! | regressed, improved | the corrected probability is below [`LEVEL`], the mean beyond half of the minimum effect, and the interval does not exclude the minimum effect |
 //! | pass | the interval excludes the minimum effect on both sides |
 //! | inconclusive | neither: it could have seen no less than `seen` |
+//! | not-compared | there are no two builds to compare: neither has the cell, or it belongs to another program |
 //!
 //! The minimum effect is what a change must have to be worth a failed build. Asking the whole interval to lie beyond it would find a change
 //! of just that size every other time; so it is enough that the interval reaches it, that the change is certain, and that it is no mere shadow
 //! of it. A certain change whose interval stays below the minimum effect passes: that is what the minimum is for.
 
 use crossover_results::statistics::student;
+
+use crate::commands::text::counted;
 
 /// The probability of a false alarm over all cells of a gate together.
 pub const LEVEL: f64 = 0.01;
@@ -33,9 +36,14 @@ pub enum Verdict {
     Regressed,
     /// The pairs do not tell.
     Inconclusive,
+    /// There were no two builds to compare: nothing is known of it.
+    NotCompared,
 }
 
 impl Verdict {
+    /// In the order in which they are told.
+    pub const ALL: [Self; 5] = [Self::Regressed, Self::Inconclusive, Self::Improved, Self::Pass, Self::NotCompared];
+
     /// The name used in outputs.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,23 +51,39 @@ impl Verdict {
             Self::Improved => "improved",
             Self::Regressed => "regressed",
             Self::Inconclusive => "inconclusive",
+            Self::NotCompared => "not-compared",
         }
     }
 
-    /// 0 pass or improved, 1 regressed, 4 inconclusive.
+    /// 0 pass or improved, 1 regressed, 4 where nothing could be told.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Pass | Self::Improved => 0,
             Self::Regressed => 1,
-            Self::Inconclusive => 4,
+            Self::Inconclusive | Self::NotCompared => 4,
         }
     }
 }
 
-/// The verdict over all: a regression before all else, then what could not be told, then a gain.
+/// The verdict over all: a regression before all else, then what could not be told, then a gain. Where nothing was compared nothing is known,
+/// and that is no pass.
 pub fn overall(verdicts: impl Iterator<Item = Verdict> + Clone) -> Verdict {
-    let order = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved];
-    order.into_iter().find(|verdict| verdicts.clone().any(|one| one == *verdict)).unwrap_or(Verdict::Pass)
+    let order = [Verdict::Regressed, Verdict::Inconclusive, Verdict::Improved, Verdict::Pass];
+    order.into_iter().find(|verdict| verdicts.clone().any(|one| one == *verdict)).unwrap_or(Verdict::Inconclusive)
+}
+
+/// How many there are of each, in words: `1 regressed, 2 pass of 3 cells`, and what was not compared behind them.
+pub fn counts(verdicts: &[Verdict], noun: &str) -> String {
+    let count = |verdict: Verdict| verdicts.iter().filter(|one| **one == verdict).count();
+    let told = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::NotCompared);
+    let told = told.map(|verdict| (count(verdict), verdict.name())).filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told.map(|(count, name)| format!("{count} {name}")).collect();
+    let all = counted(verdicts.len() as u64, noun);
+    let told = if told.is_empty() { format!("none of {all}") } else { format!("{} of {all}", told.join(", ")) };
+    match count(Verdict::NotCompared) {
+        0 => told,
+        others => format!("{told}; not compared: {others}"),
+    }
 }
 
 /// What the pairs of one cell show.
@@ -168,6 +192,21 @@ mod tests {
         assert!((evidence.log - 0.05).abs() < 1e-12 && (evidence.half_width - 3.182_446 * 0.005).abs() < 1e-6, "{evidence:?}");
         assert_eq!(Evidence::of(&[0.1]).half_width, f64::INFINITY);
         assert_eq!(Evidence::of(&[]).p_value, 1.0);
+    }
+
+    #[test]
+    fn what_was_not_compared_is_no_pass_and_is_counted_apart() {
+        use Verdict::{Improved, Inconclusive, NotCompared, Pass, Regressed};
+        for (all, verdict, told) in [
+            (&[Pass, NotCompared, Regressed][..], Regressed, "1 regressed, 1 pass of 3 cells; not compared: 1"),
+            (&[Improved, NotCompared], Improved, "1 improved of 2 cells; not compared: 1"),
+            (&[Pass], Pass, "1 pass of 1 cell"),
+            (&[NotCompared, NotCompared], Inconclusive, "none of 2 cells; not compared: 2"),
+            (&[], Inconclusive, "none of 0 cells"),
+        ] {
+            assert_eq!((overall(all.iter().copied()), counts(all, "cell").as_str()), (verdict, told));
+        }
+        assert_eq!(NotCompared.exit_code(), 4);
     }
 
     #[test]

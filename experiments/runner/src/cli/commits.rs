@@ -1,0 +1,92 @@
+//! What can be asked about commits: `crossover gate` compares two, `crossover record` keeps what one showed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{SelectionArgs, duration};
+
+/// `crossover record`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Only what can be compared over weeks is kept: times over those of the baseline in the same run, and figures that need no clock.
+A run that is there already is left alone.
+
+Examples:
+  crossover record results/runs/gate-20260101-120000
+  crossover record results/runs/gate-20260101-120000 --commit HEAD~1")]
+pub struct RecordArgs {
+    /// Folder of the run, with its journal
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The history, a CSV file [default: results/history.csv of the project]
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// The revision that the run's build was made of [default: HEAD, where nothing speaks against it]
+    #[arg(long, value_name = "REV")]
+    pub commit: Option<String>,
+}
+
+/// `crossover gate`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Base and HEAD are built in one way, and pairs of fresh processes of both take turns on every cell. Nothing is
+compared with earlier runs.
+
+Examples:
+  crossover gate
+  crossover gate --base HEAD~1 --filter 'engine == \"simd\"' --time-budget 5m
+  crossover gate --exact
+  crossover gate --base HEAD --head-worker target/release/crossover-worker
+  crossover gate --base-worker old/crossover-worker --markdown gate.md
+
+Exit codes: 0 pass or improved, 1 regressed, 2 bad input, 3 the environment,
+4 inconclusive")]
+pub struct GateArgs {
+    /// The revision to compare with; its worker and HEAD's are built in one way, once [default: the merge base with main]
+    #[arg(long, value_name = "REV")]
+    pub base: Option<String>,
+    /// A worker to compare with, instead of a revision
+    #[arg(long, value_name = "FILE", conflicts_with = "base")]
+    pub base_worker: Option<PathBuf>,
+    /// The worker to judge, of changes without a commit, say [default: HEAD's, or beside --base-worker the one of this program's folder]
+    #[arg(long, value_name = "FILE")]
+    pub head_worker: Option<PathBuf>,
+    /// A flag for building both, such as --build=--no-default-features
+    #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
+    pub build: Vec<String>,
+    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines; as text or --json
+    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget", "min_effect", "seed"])]
+    pub exact: bool,
+    /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind
+    #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget", "min_effect", "seed"])]
+    pub instructions: bool,
+    /// Put this machine's rows into the exact baseline, or with --filter these cells of them; the reason is kept beside it
+    #[arg(long, value_name = "REASON", requires = "exact")]
+    pub accept: Option<String>,
+    /// Whose cells: a name from `crossover list experiments`, or a file [default: gate; exact or instructions with these options]
+    #[arg(long, value_name = "EXPERIMENT")]
+    pub experiment: Option<String>,
+    /// Which of its cells, and with which values
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// The smallest change that is worth a failed build, as a share
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    pub min_effect: f64,
+    /// Stop measuring after this long; what is not judged by then is inconclusive
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub time_budget: Option<Duration>,
+    /// Decides the order of the pairs
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Print JSON; its fields are stable
+    #[arg(long)]
+    pub json: bool,
+    /// Write a comment for a pull request
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Write JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}

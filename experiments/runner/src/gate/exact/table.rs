@@ -1,0 +1,100 @@
+//! The baseline's file: a row for each cell and instruction set, as CSV, so that a change of it reads as what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Result;
+use crossover_results::write_atomically;
+
+use crate::errors::bad_input;
+
+use super::Row;
+
+/// Reads a baseline.
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    let refuse = |what: String| {
+        bad_input(format!("{what}; restore it from the repository, or write it anew by `crossover gate --exact --accept \"REASON\"`"))
+    };
+    let mut reader =
+        csv::Reader::from_path(path).map_err(|error| refuse(format!("the baseline {} cannot be read: {error}", path.display())))?;
+    let rows: std::result::Result<Vec<Row>, csv::Error> = reader.deserialize().collect();
+    let rows = rows.map_err(|error| refuse(format!("the baseline {} is damaged: {error}", path.display())))?;
+    if rows.is_empty() {
+        return Err(refuse(format!("the baseline {} has no cells", path.display())));
+    }
+    let mut known = BTreeSet::new();
+    match rows.iter().find(|row| !known.insert((&row.id, &row.isa))) {
+        Some(row) => Err(refuse(format!("the baseline {} has the cell {} twice for {:?}", path.display(), row.id, row.isa))),
+        None => Ok(rows),
+    }
+}
+
+/// Writes a baseline, sorted.
+pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
+    let mut sorted: Vec<&Row> = rows.iter().collect();
+    sorted.sort_by_key(|row| (&row.variant, &row.engine, &row.setting, &row.id, &row.isa));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in sorted {
+        writer.serialize(row)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    Ok(write_atomically(path, &bytes)?)
+}
+
+/// A baseline into which rows of this machine are put. Those of other instruction sets stay, but for their operations, which are the same on all;
+/// with `is_whole` cells that are gone leave it, whatever their instruction set.
+pub fn accept(baseline: Vec<Row>, now: &[Row], is_whole: bool) -> Vec<Row> {
+    let accepted: BTreeMap<&str, &Row> = now.iter().map(|row| (row.id.as_str(), row)).collect();
+    let kept = |mut row: Row| match accepted.get(row.id.as_str()) {
+        Some(new) if new.isa == row.isa => None,
+        Some(new) => {
+            row.flops = row.flops.and(new.flops.or(row.flops));
+            Some(row)
+        }
+        None => Some(row).filter(|_| !is_whole),
+    };
+    baseline.into_iter().filter_map(kept).chain(now.iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::row;
+    use super::*;
+
+    #[test]
+    fn a_baseline_comes_back_as_written_and_says_where_it_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/exact.csv");
+        let odd = Row { setting: "a, \"quoted\" name".into(), err_impl: None, variant: "attention/a".into(), ..row("b", "avx2") };
+        // The same cell on another instruction set is another row.
+        write(&path, &[row("a", "neon"), row("a", "avx2"), odd.clone()]).unwrap();
+        assert_eq!(read(&path).unwrap(), [odd, row("a", "avx2"), row("a", "neon")]);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("5000", "many")).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("is damaged") && error.contains("line: 2") && error.contains("--accept"), "{error}");
+        std::fs::write(&path, text.lines().next().unwrap()).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("has no cells"));
+        std::fs::write(&path, text.clone() + text.lines().last().unwrap()).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("twice for \"neon\""));
+        assert!(read(&folder.path().join("none.csv")).unwrap_err().to_string().contains("cannot be read"));
+    }
+
+    #[test]
+    fn rows_of_this_machine_are_put_beside_those_of_others() {
+        let bytes = |row: Row, bytes: u64| Row { declared_bytes: Some(bytes), ..row };
+        let baseline = || vec![bytes(row("a", "avx512"), 1), bytes(row("a", "avx2"), 2), row("b", "avx512")];
+        let now = [Row { flops: Some(9), ..bytes(row("a", "avx2"), 3) }];
+        let told = |rows: Vec<Row>| -> Vec<(String, String, Option<u64>, Option<u64>)> {
+            rows.into_iter().map(|row| (row.id, row.isa, row.declared_bytes, row.flops)).collect()
+        };
+        let of = |id: &str, isa: &str, bytes, flops| (id.to_owned(), isa.to_owned(), Some(bytes), Some(flops));
+        let part = told(accept(baseline(), &now, false));
+        assert_eq!(part, [of("a", "avx512", 1, 9), of("b", "avx512", 1000, 5000), of("a", "avx2", 3, 9)]);
+        let whole = told(accept(baseline(), &now, true));
+        assert_eq!(whole, [of("a", "avx512", 1, 9), of("a", "avx2", 3, 9)]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The exact gate: baselines that are missing, damaged or of another machine, and what is accepted into them.
+
+use std::fs;
+
+use super::{Repository, expect};
+
+#[test]
+fn baselines_that_are_missing_damaged_or_of_another_machine() {
+    let repository = Repository::new("");
+    let exact = |arguments: &[&str]| repository.gate(&[&["--exact"], arguments].concat());
+    expect(&exact(&[]), 2, &["results/baselines/exact.csv cannot be read", "--accept"]);
+    expect(&exact(&["--accept", " "]), 2, &["needs a reason"]);
+    expect(&exact(&["--accept", "the first"]), 0, &["has 2 rows now, 2 of them new"]);
+    expect(&exact(&[]), 0, &["pass: 2 cells, 0 worse"]);
+    let reasons = fs::read_to_string(repository.path("results/baselines/exact-accepted.csv")).unwrap();
+    assert!(reasons.contains("the first"), "{reasons}");
+    let baseline = fs::read_to_string(repository.path("results/baselines/exact.csv")).unwrap();
+    let with = |text: &str| repository.write("results/baselines/exact.csv", text);
+    assert!(baseline.contains(",4096,") && baseline.contains(",none,"), "{baseline}");
+    // Fewer bytes than now are a regression here, and told of another instruction set.
+    with(&baseline.replace(",4096,", ",4000,"));
+    expect(&exact(&[]), 1, &["regressed", "declared bytes grew from 4000 to 4096", "--accept"]);
+    // Another machine's is no pass, though nothing speaks against these cells; what does not depend on the instruction set gates.
+    let elsewhere = baseline.replace(",4096,", ",4000,").replace(",none,", ",neon,");
+    with(&elsewhere);
+    let words = [
+        "told",
+        "grew from 4000 to 4096, beside neon",
+        "inconclusive: 2 cells",
+        "0 of 2 cells with a row",
+        "2 of 2 cells have no row",
+        "--accept",
+    ];
+    expect(&exact(&[]), 2, &words);
+    expect(&exact(&["--json"]), 2, &["\"verdict\": \"inconclusive\"", "\"with_row\": 0", "\"none\""]);
+    with(&elsewhere.replace(",1000\n", ",999\n"));
+    expect(&exact(&[]), 1, &["operations grew from 999 to 1000, beside neon", "regressed: 2 cells, 2 worse"]);
+    // Rows of this machine are put beside those of the other, and count from then on.
+    expect(&exact(&["--accept", "rows of this machine"]), 0, &["has 4 rows now, 2 of them new"]);
+    let both = fs::read_to_string(repository.path("results/baselines/exact.csv")).unwrap();
+    assert_eq!([",neon,", ",none,", ",999\n"].map(|text| both.matches(text).count()), [2, 2, 0], "{both}");
+    expect(&exact(&[]), 0, &["pass: 2 cells, 0 worse", "2 of 2 cells with a row"]);
+    // A cell that is gone, and a line that is cut off.
+    with(&format!("{baseline}{}", baseline.lines().last().unwrap().replacen(|c: char| c.is_ascii_hexdigit(), "z", 1)));
+    expect(&exact(&[]), 1, &["it is gone"]);
+    with(&baseline[..baseline.len() - 12]);
+    expect(&exact(&[]), 2, &["is damaged", "restore it from the repository"]);
+    with("");
+    expect(&exact(&[]), 2, &["restore it from the repository"]);
+    with(&baseline);
+    expect(&exact(&["--filter", "engine == \"nobody\""]), 2, &["nobody"]);
+}
+
+#[test]
+fn some_cells_are_accepted_and_the_others_stay() {
+    let repository = Repository::new("");
+    let exact = |arguments: &[&str]| repository.gate(&[&["--exact"], arguments].concat());
+    expect(&exact(&["--accept", "the first"]), 0, &["has 2 rows now, 2 of them new"]);
+    let baseline = repository.path("results/baselines/exact.csv");
+    let first = fs::read_to_string(&baseline).unwrap();
+    fs::write(&baseline, first.replace(",4096,", ",4000,")).unwrap();
+    expect(&exact(&["--accept", "meant", "--filter", "engine == \"ok\""]), 0, &["has 2 rows now, 1 of them new"]);
+    let half = fs::read_to_string(&baseline).unwrap();
+    assert_eq!((half.matches(",4096,").count(), half.matches(",4000,").count()), (1, 1), "{half}");
+    expect(&exact(&["--accept", "meant", "--set", "n=3"]), 2, &["leave out --set and --threads"]);
+    expect(&exact(&["--accept", "meant", "--threads", "2"]), 2, &["leave out --set and --threads"]);
+    // A part of the cells leaves the others where they are, and does not miss them.
+    let of_part = |accept: &[&str]| exact(&[&["--shard", "1/2"], accept].concat());
+    expect(&of_part(&["--accept", "a part"]), 0, &["has 2 rows now"]);
+    expect(&exact(&["--filter", "engine == \"ok\""]), 0, &["pass: 1 cell, 0 worse"]);
+    // With other values nothing was compared.
+    expect(&exact(&["--set", "n=3"]), 2, &["it is new", "2 of 2 cells have no row"]);
+}
+
+#[test]
+fn a_new_cell_must_be_right() {
+    let repository = Repository::new("");
+    expect(&repository.gate(&["--exact", "--accept", "the first"]), 0, &["has 2 rows now"]);
+    let with = |engine: &str| {
+        let sweep = format!("[[sweep]]\nvariants = ['softmax/stable']\nengines = ['ok', 'sleeps', '{engine}']\n");
+        repository.write("experiments/definitions/exact.toml", &format!("name = 'exact'\n{sweep}"));
+        repository.gate(&["--exact"])
+    };
+    expect(&with("emulated"), 0, &["told", "it is new"]);
+    expect(&with("wrong-numbers"), 1, &["it is new, and wrong: out[0] is 1, expected 2"]);
+    expect(&with("segv"), 1, &["it is new, and failed", "SIGSEGV"]);
+}

@@ -1,0 +1,63 @@
+//! `experiments/gate_trials.py` with a gate that says what it is told to.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use super::common::said;
+use super::expect;
+
+/// The trials' script, with a folder of programs whose gate prints this and exits so; none where there is no Python.
+fn trials(gate: &str, code: i32, arguments: &[&str]) -> Option<(Output, bool)> {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: python3 is not there");
+        return None;
+    }
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("crossover-worker"), "").unwrap();
+    fs::write(path("said"), gate).unwrap();
+    let script = format!("#!/bin/sh\ntouch {0:?}/called\ncat {0:?}/said\nexit {code}\n", folder.path());
+    fs::write(path("crossover"), script).unwrap();
+    assert!(Command::new("chmod").arg("755").arg(path("crossover")).status().unwrap().success());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gate_trials.py");
+    let output = Command::new("python3").arg("-B").arg(script).arg(folder.path()).args(arguments).current_dir(folder.path()).output();
+    Some((output.unwrap(), path("called").exists()))
+}
+
+/// A gate's cells by verdict and reason; without a reason it was timed.
+fn cells(cells: &[(&str, Option<&str>)]) -> String {
+    let cell = |(verdict, reason): &(&str, Option<&str>)| {
+        let evidence = match reason {
+            Some(reason) => format!("\"reason\": \"{reason}\""),
+            None => "\"ratio\": 1.0, \"ratio_low\": 0.99, \"ratio_high\": 1.01, \"pairs\": 5".to_owned(),
+        };
+        format!("{{\"variant\": \"v\", \"engine\": \"e\", \"axes\": {{}}, \"verdict\": \"{verdict}\", {evidence}}}")
+    };
+    format!("{{\"cells\": [{}]}}", cells.iter().map(cell).collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn cells_without_pairs_count_as_what_they_are() {
+    let same = ["--trials", "same", "--comparisons", "3"];
+    let lost = [("pass", None), ("regressed", Some("head crashed")), ("inconclusive", Some("no time"))];
+    let Some((output, _)) = trials(&cells(&lost), 1, &same) else { return };
+    expect(&output, 1, &["same: a worker beside its copy | <= 1 alarm in 500 | 1 | 1 | 1 | 3 |", "v on e : regressed, head crashed"]);
+    // What neither has was compared by nobody.
+    let Some((output, _)) = trials(&cells(&[("pass", Some("it is new"))]), 0, &same) else { return };
+    expect(&output, 2, &["v on e was not compared: it is new"]);
+}
+
+#[test]
+fn a_table_that_cannot_take_the_rows_is_told_before_the_first_trial() {
+    let Some((output, called)) = trials(&cells(&[("pass", None)]), 0, &["--trials", "same", "--write", "nowhere.md"]) else { return };
+    expect(&output, 2, &["nowhere.md"]);
+    assert!(!called, "{}", said(&output));
+}
+
+#[test]
+fn what_was_measured_is_shown_though_a_later_trial_fails() {
+    // The second is of forty cells, and this gate has one.
+    let Some((output, _)) = trials(&cells(&[("pass", None)]), 0, &["--trials", "same,whole", "--comparisons", "1"]) else { return };
+    expect(&output, 2, &["same: a worker beside its copy | <= 1 alarm in 500 | 0 | 0 | 1 | 1 |", "has 1 cells"]);
+}
