@@ -4,6 +4,8 @@
 //! count for them is portable; where they dominate (softmax, GELU) the bytes are the better ceiling anyway. Bytes are compulsory
 //! traffic: every operand read once, every result written once.
 
+use crate::activation::Activation;
+use crate::check::{AttentionSizes, MixtureSizes};
 use crate::dtype::{DType, Precision};
 use crate::ops::{NormKind, OpSpec, WeightForm};
 
@@ -19,6 +21,11 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// With so many bytes more to read.
+    fn reading(self, bytes: u64) -> Self {
+        Self { bytes_read: self.bytes_read.saturating_add(bytes), ..self }
+    }
+
     /// Both together, saturating.
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -44,18 +51,7 @@ impl OpSpec {
                 let product = |a: usize, b: usize| wide(batch).saturating_mul(wide(a)).saturating_mul(wide(b));
                 width.cost(product(m, n).saturating_mul(2 * wide(k)), product(m, k).saturating_add(product(k, n)), product(m, n))
             }
-            Self::Linear { rows, inputs, outputs, form, spec, bias } => {
-                let results = wide(rows).saturating_mul(wide(outputs));
-                let extra = spec.activation.flops() + u64::from(bias);
-                let products = wide(rows).saturating_mul(wide(form.products(outputs, inputs)));
-                let mut cost = width.cost(
-                    products.saturating_mul(2).saturating_add(results.saturating_mul(extra)),
-                    wide(rows).saturating_mul(wide(inputs)).saturating_add(if bias { wide(outputs) } else { 0 }),
-                    results,
-                );
-                cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, outputs, inputs));
-                cost
-            }
+            Self::Linear { rows, inputs, outputs, form, spec, bias } => width.linear([rows, inputs, outputs], form, spec.activation, bias),
             Self::Softmax { rows, classes, .. } => width.through(area(rows, classes), SOFTMAX_FLOPS),
             Self::Normalize { rows, width: channels, kind } => width.through(area(rows, channels), norm_flops(kind)),
             Self::AddNorm { rows, width: channels, kind } => {
@@ -79,15 +75,7 @@ impl OpSpec {
             Self::CumulativeSum { rows, width: columns } => width.through(area(rows, columns), 1),
             Self::DepthwiseConv { rows, channels, kernel } => width.through(area(rows, channels), 2 * wide(kernel)),
             Self::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs } => {
-                let all_heads = area(batch, heads);
-                let per_pair = 2 * wide(head_dim) + 2 * wide(value_dim) + SOFTMAX_FLOPS;
-                // Keys and values that several query heads share are read once.
-                let shared = area(batch, key_heads).saturating_mul(area(keys, head_dim).saturating_add(area(keys, value_dim)));
-                width.cost(
-                    all_heads.saturating_mul(pairs).saturating_mul(per_pair),
-                    all_heads.saturating_mul(area(queries, head_dim)).saturating_add(shared),
-                    all_heads.saturating_mul(area(queries, value_dim)),
-                )
+                width.attention(AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim }, pairs)
             }
             Self::LinearAttention { batch_heads, queries, keys, features, value_dim, .. } => {
                 let state = area(features, value_dim + 1);
@@ -99,25 +87,13 @@ impl OpSpec {
                 )
             }
             Self::GatedFfn { rows, width: channels, hidden, activation } => {
-                let products = area(rows, hidden).saturating_mul(6 * wide(channels) + activation.flops() + 1);
-                let mut cost = width.through(area(rows, channels), 0);
-                cost.flops = products;
-                let form = WeightForm::Dense(precision.weight);
-                cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, 3 * hidden, channels));
-                cost
+                let flops = area(rows, hidden).saturating_mul(6 * wide(channels) + activation.flops() + 1);
+                let cost = width.cost(flops, area(rows, channels), area(rows, channels));
+                cost.reading(weight_bytes(WeightForm::Dense(precision.weight), 3 * hidden, channels))
             }
             Self::Mixture { tokens, choices, places, experts, width: channels, hidden, activation, form } => {
-                // Of the rows that find a place, at most: both layers with their biases, the gate and the sum over choices.
-                let rows = wide(tokens).saturating_mul(wide(choices)).min(area(experts, places));
-                let products = wide(form.products(hidden, channels)).saturating_add(wide(form.products(channels, hidden)));
-                let row = products.saturating_mul(2) + wide(hidden).saturating_mul(1 + activation.flops()) + 3 * wide(channels);
-                let mut cost = width.through(area(tokens, channels), 0);
-                cost.flops = rows.saturating_mul(row);
-                let experts = wide(experts).min(rows);
-                let layers = weight_bytes(form, hidden, channels).saturating_add(weight_bytes(form, channels, hidden));
-                let small = width.bytes(experts * (wide(hidden) + wide(channels)) + area(tokens, choices)) + 4 * area(tokens, choices);
-                cost.bytes_read = cost.bytes_read.saturating_add(experts.saturating_mul(layers)).saturating_add(small);
-                cost
+                let sizes = MixtureSizes { tokens, choices, places, experts, width: channels, hidden };
+                width.mixture(sizes, activation, form)
             }
             Self::SoftmaxTopK { rows, classes, k } => {
                 width.cost(area(rows, classes).saturating_mul(SOFTMAX_FLOPS), area(rows, classes), area(rows, 2 * k))
@@ -125,10 +101,8 @@ impl OpSpec {
             Self::CrossEntropy { rows, inputs, classes, form } => {
                 let products = wide(rows).saturating_mul(wide(form.products(classes, inputs)));
                 let flops = products.saturating_mul(2).saturating_add(area(rows, classes).saturating_mul(CROSS_ENTROPY_FLOPS));
-                let mut cost = width.cost(flops, area(rows, inputs), wide(rows));
                 // Targets are indices of four bytes.
-                cost.bytes_read = cost.bytes_read.saturating_add(weight_bytes(form, classes, inputs)).saturating_add(4 * wide(rows));
-                cost
+                width.cost(flops, area(rows, inputs), wide(rows)).reading(weight_bytes(form, classes, inputs)).reading(4 * wide(rows))
             }
             Self::Rotary { rows, width: channels } => width.through(area(rows, channels), 3),
         }
@@ -169,6 +143,43 @@ impl Width {
         Cost { flops, bytes_read: self.bytes(read), bytes_written: self.bytes(written) }
     }
 
+    /// x [rows, inputs] by a weight of this form.
+    fn linear(&self, [rows, inputs, outputs]: [usize; 3], form: WeightForm, activation: Activation, bias: bool) -> Cost {
+        let results = area(rows, outputs);
+        let extra = activation.flops() + u64::from(bias);
+        let products = wide(rows).saturating_mul(wide(form.products(outputs, inputs)));
+        let flops = products.saturating_mul(2).saturating_add(results.saturating_mul(extra));
+        let read = area(rows, inputs).saturating_add(if bias { wide(outputs) } else { 0 });
+        self.cost(flops, read, results).reading(weight_bytes(form, outputs, inputs))
+    }
+
+    /// Of so many visible pairs a head.
+    fn attention(&self, sizes: AttentionSizes, pairs: u64) -> Cost {
+        let AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
+        let all_heads = area(batch, heads);
+        let per_pair = 2 * wide(head_dim) + 2 * wide(value_dim) + SOFTMAX_FLOPS;
+        // Keys and values that several query heads share are read once.
+        let shared = area(batch, key_heads).saturating_mul(area(keys, head_dim).saturating_add(area(keys, value_dim)));
+        self.cost(
+            all_heads.saturating_mul(pairs).saturating_mul(per_pair),
+            all_heads.saturating_mul(area(queries, head_dim)).saturating_add(shared),
+            all_heads.saturating_mul(area(queries, value_dim)),
+        )
+    }
+
+    /// Of the rows that find a place, at most: both layers with their biases, the gate and the sum over choices.
+    fn mixture(&self, sizes: MixtureSizes, activation: Activation, form: WeightForm) -> Cost {
+        let MixtureSizes { tokens, choices, width, hidden, experts, .. } = sizes;
+        let rows = wide(sizes.kept());
+        let products = wide(form.products(hidden, width)).saturating_add(wide(form.products(width, hidden)));
+        let row = products.saturating_mul(2) + wide(hidden).saturating_mul(1 + activation.flops()) + 3 * wide(width);
+        let experts = wide(experts).min(rows);
+        let layers = weight_bytes(form, hidden, width).saturating_add(weight_bytes(form, width, hidden));
+        let small = self.bytes(experts * (wide(hidden) + wide(width)) + area(tokens, choices)) + 4 * area(tokens, choices);
+        let cost = self.cost(rows.saturating_mul(row), area(tokens, width), area(tokens, width));
+        cost.reading(experts.saturating_mul(layers)).reading(small)
+    }
+
     /// Each element read, changed by `flops` operations, and written.
     fn through(&self, elements: u64, flops: u64) -> Cost {
         self.cost(elements.saturating_mul(flops), elements, elements)
@@ -178,7 +189,6 @@ impl Width {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activation::Activation;
     use crate::ops::{LinearSpec, UnaryOp};
     use crate::sparse::Structure;
 
