@@ -19,9 +19,6 @@ use crate::error::During;
 use crate::kernel::{self, Real};
 use crate::weight::{CandleWeight, Held};
 
-/// Most inputs for which a sum of int8 products cannot leave i32.
-pub(crate) const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
-
 pub(crate) fn linear(
     engine: &Engine,
     activation: Activation,

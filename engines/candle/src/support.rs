@@ -9,10 +9,10 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, ReduceOp, UnaryOp, WeightForm};
+use crossover_core::quantize::LONGEST_INT8_SUM;
 use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
 use crate::backend::NAME;
-use crate::linear::LONGEST_INT8_SUM;
 use crate::weight::expect_type;
 
 /// What an answer depends on besides the operation.
@@ -45,20 +45,11 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
         return refusal(format!("isa {}", config.isa), "candle chooses its instructions by itself".into());
     }
     let refused = |reason: String| refusal(format!("precision {precision}"), reason);
-    let (storage, compute) = (precision.storage(), precision.compute());
-    if !matches!(compute, DType::F64 | DType::F32) {
-        return refused(format!("sums are in f64 or f32, not in {compute}"));
-    }
-    let wider = |dtype: DType| dtype.is_float() && dtype.unit_roundoff() < compute.unit_roundoff();
-    if wider(storage) || wider(precision.weight) {
-        return refused(format!("operands wider than the sums would be rounded before they are multiplied; not {compute}"));
-    }
-    let integer_activations = precision.activation == DType::I8;
-    if integer_activations != (precision.accumulate == DType::I32) || (integer_activations && precision.weight != DType::I8) {
-        return refused("int8 activations go with int8 weights and i32 sums, and only with them".into());
-    }
-    if (!precision.activation.is_float() && !integer_activations) || precision.weight == DType::I32 {
-        return refused("activations are f64, f32, bf16, f16 or int8; weights also int4".into());
+    precision.check().or_else(refused)?;
+    // Operands wider than the sums would be rounded before they are multiplied. (Wider activations mean nothing anywhere.)
+    let compute = precision.compute();
+    if precision.weight.is_float() && precision.weight.unit_roundoff() < compute.unit_roundoff() {
+        return refused(format!("weights in {} would be rounded before they are multiplied; not {compute}", precision.weight));
     }
     Ok(())
 }
@@ -126,13 +117,12 @@ fn gpu_kernel_serves(_: Setting, _: &OpSpec) -> bool {
 
 /// An int4 product by the kernel of ours that is there.
 #[cfg(any(feature = "cuda", test))]
-fn int4_by_gpu_kernel(sizes: [usize; 3]) -> Support {
-    use crate::cuda::int4;
-    if int4::fits(sizes) { Support::Native } else { Support::Unsupported(int4::too_many(sizes[0], sizes[2])) }
+fn int4_by_gpu_kernel(sizes: [usize; 4]) -> Support {
+    crate::cuda::int4::blocks(sizes).map_or_else(Support::Unsupported, |_| Support::Native)
 }
 
 #[cfg(not(any(feature = "cuda", test)))]
-fn int4_by_gpu_kernel(_: [usize; 3]) -> Support {
+fn int4_by_gpu_kernel(_: [usize; 4]) -> Support {
     Support::Unsupported("this build has no kernels for a GPU".into())
 }
 
@@ -161,7 +151,7 @@ fn form_of(precision: Precision) -> WeightForm {
 }
 
 /// A product with a weight of this form: rows, inputs, outputs.
-fn linear(setting: Setting, form: WeightForm, sizes @ [_, inputs, _]: [usize; 3]) -> Support {
+fn linear(setting: Setting, form: WeightForm, [rows, inputs, outputs]: [usize; 3]) -> Support {
     let precision = setting.precision;
     let (storage, compute) = (precision.storage(), precision.compute());
     if !precision.activation.is_float() {
@@ -180,7 +170,7 @@ fn linear(setting: Setting, form: WeightForm, sizes @ [_, inputs, _]: [usize; 3]
         WeightForm::Dense(dtype) | WeightForm::Sparse { dtype, .. } if expect_type(dtype, precision).is_err() => {
             Support::Unsupported(format!("weights in {dtype} do not fit {compute}"))
         }
-        WeightForm::Int4Group { .. } if setting.by_gpu_kernel() => int4_by_gpu_kernel(sizes),
+        WeightForm::Int4Group { group } if setting.by_gpu_kernel() => int4_by_gpu_kernel([rows, inputs, outputs, group]),
         WeightForm::Dense(dtype) if dtype == compute && storage == compute => Support::Native,
         WeightForm::Dense(_) if storage != compute => Support::Emulated(widened(storage, compute)),
         WeightForm::Dense(dtype) => {
@@ -258,7 +248,15 @@ mod tests {
         let answer = |rows, outputs| linear(setting, WeightForm::Int4Group { group: 32 }, [rows, 64, outputs]);
         assert_eq!(answer(600_000, 4096), Support::Native);
         assert_eq!(answer(1, 1_000_000), Support::Native);
-        let Support::Unsupported(reason) = answer(1 << 30, 1 << 12) else { panic!("{:?}", answer(1 << 30, 1 << 12)) };
-        assert_eq!(reason, "1073741824 rows by 4096 outputs are more than the int4 kernel counts");
+        let refused = |[rows, inputs, outputs, group]: [usize; 4]| {
+            let answer = linear(setting, WeightForm::Int4Group { group }, [rows, inputs, outputs]);
+            let Support::Unsupported(reason) = answer else { panic!("{answer:?}") };
+            reason.strip_suffix(" are more than the int4 kernel counts").map(str::to_owned).unwrap_or(reason)
+        };
+        assert_eq!(refused([1 << 30, 64, 1 << 12, 32]), "1073741824 rows by 4096 outputs");
+        assert_eq!(refused([1, 1 << 31, 1, 32]), "2147483648 inputs");
+        assert_eq!(refused([1, 64, 1 << 31, 32]), "2147483648 outputs");
+        assert_eq!(refused([1 << 31, 64, 1, 32]), "2147483648 rows");
+        assert_eq!(refused([1, 64, 1, 1 << 31]), "2147483648 inputs of a group");
     }
 }

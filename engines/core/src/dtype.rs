@@ -188,31 +188,31 @@ impl FromStr for Precision {
             return Err(format!("unknown precision {text:?}: write one of {}, or weight/activation/accumulate", names.join(", ")));
         };
         let precision = Self::new(weight, activation, accumulate);
-        precision.check().map(|()| precision)
+        precision.check().map(|()| precision).map_err(|reason| format!("precision {precision}: {reason}"))
     }
 }
 
 const ALL_TYPES: [DType; 7] = [DType::F64, DType::F32, DType::Bf16, DType::F16, DType::I8, DType::I4, DType::I32];
 
 impl Precision {
-    /// Refuses triples that no computation could mean.
-    fn check(self) -> Result<(), String> {
+    /// Why no computation could mean this triple, if so: of a precision read from text that is known, of one made in code engines ask.
+    pub fn check(self) -> Result<(), String> {
         let integer_product = self.weight == DType::I8 && self.activation == DType::I8;
         if self.activation == DType::I8 && self.weight != DType::I8 {
-            return Err(format!("precision {self}: int8 activations need int8 weights (write int8/int8/i32)"));
+            return Err("int8 activations need int8 weights (write int8/int8/i32)".into());
         }
         if integer_product != (self.accumulate == DType::I32) {
-            return Err(format!("precision {self}: i32 accumulation goes with int8 weights and activations, and only with them"));
+            return Err("i32 accumulation goes with int8 weights and activations, and only with them".into());
         }
         if matches!(self.activation, DType::I4 | DType::I32) || self.weight == DType::I32 {
-            return Err(format!("precision {self}: activations are f64, f32, bf16, f16 or int8; weights also int4"));
+            return Err("activations are f64, f32, bf16, f16 or int8; weights also int4".into());
         }
         if !integer_product && !matches!(self.accumulate, DType::F64 | DType::F32) {
-            return Err(format!("precision {self}: products accumulate in f64 or f32 (or i32 for int8)"));
+            return Err("products accumulate in f64 or f32 (or i32 for int8)".into());
         }
         let narrower = self.compute().unit_roundoff() > self.storage().unit_roundoff();
         if narrower {
-            return Err(format!("precision {self}: the accumulator is narrower than the activations"));
+            return Err("the accumulator is narrower than the activations".into());
         }
         Ok(())
     }

@@ -66,6 +66,20 @@ impl HostWeight {
         }
     }
 
+    /// Checks what an engine relies on, before it packs it or asks for its extents: the fields are public.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Dense { values, .. } if values.shape().len() != 2 => {
+                Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())))
+            }
+            Self::Dense { .. } => Ok(()),
+            Self::Int8(codes) => codes.check(),
+            Self::Int4(codes) => codes.check(),
+            Self::Sparse(sparse) => sparse.check(),
+            Self::Palette(palette) => palette.check(),
+        }
+    }
+
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
         match self {

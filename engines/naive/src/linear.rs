@@ -17,9 +17,6 @@ use crate::matmul::{Matrix, TILE, accumulate};
 use crate::walk::{Row, last_stride, pieces, rows_of};
 use crate::weight::{Codes, NaiveWeight, dequantized, unpack};
 
-/// Most inputs for which a sum of int8 products cannot leave i32.
-pub(crate) const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
-
 /// The part after the product, the same for every kind of weight.
 struct Epilogue<'a> {
     bias: Option<Row<'a>>,

@@ -34,8 +34,8 @@ pub(crate) struct Coded {
 }
 
 impl Stored {
+    /// Of a weight that was checked.
     pub(crate) fn prepare(weight: &SparseWeight, precision: Precision) -> Result<Self> {
-        weight.check()?;
         expect_type(weight.dtype, precision)?;
         Ok(Self {
             structure: weight.structure,
@@ -86,8 +86,8 @@ impl Stored {
 }
 
 impl Coded {
+    /// Of a palette that was checked.
     pub(crate) fn prepare(palette: &Palette) -> Result<Self> {
-        palette.check()?;
         // The codes are one byte each; the nearest type in words is int8.
         Ok(Self {
             codes: copied(DType::I8, &palette.codes)?,

@@ -8,10 +8,10 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
+use crossover_core::quantize::LONGEST_INT8_SUM;
 use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
 use crate::backend::NAME;
-use crate::linear::LONGEST_INT8_SUM;
 use crate::stored::expect_type;
 
 /// Refuses configurations that the loops do not cover. (A precision read from text is always covered; one made in code may not be.)
@@ -25,22 +25,14 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
         return refusal(format!("isa {}", config.isa), "its loops are scalar".into());
     }
     let refused = |reason: String| refusal(format!("precision {precision}"), reason);
-    let (storage, compute) = (precision.storage(), precision.compute());
-    if !matches!(compute, DType::F64 | DType::F32) {
-        return refused(format!("sums are in f64 or f32, not in {compute}"));
-    }
-    let wider = |dtype: DType| dtype.is_float() && dtype.unit_roundoff() < compute.unit_roundoff();
-    if wider(storage) || wider(precision.weight) {
+    precision.check().or_else(refused)?;
+    // Operands wider than the sums would be rounded before they are multiplied. (Wider activations mean nothing anywhere.)
+    let compute = precision.compute();
+    if precision.weight.is_float() && precision.weight.unit_roundoff() < compute.unit_roundoff() {
         return refused(format!(
-            "operands wider than the sums would be rounded before they are multiplied; accumulate in f64, not {compute}"
+            "weights in {} would be rounded before they are multiplied; accumulate in f64, not {compute}",
+            precision.weight
         ));
-    }
-    let integer_activations = precision.activation == DType::I8;
-    if integer_activations != (precision.accumulate == DType::I32) || (integer_activations && precision.weight != DType::I8) {
-        return refused("int8 activations go with int8 weights and i32 sums, and only with them".into());
-    }
-    if (!precision.activation.is_float() && !integer_activations) || precision.weight == DType::I32 {
-        return refused("activations are f64, f32, bf16, f16 or int8; weights also int4".into());
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crossover_core::backend::PreparedWeight;
 use crossover_core::dtype::{DType, Precision};
-use crossover_core::error::{Result, shape_error};
+use crossover_core::error::Result;
 use crossover_core::ops::WeightForm;
 use crossover_core::tensor::Buffer;
 use crossover_core::weights::HostWeight;
@@ -64,25 +64,16 @@ impl NaiveWeight {
         }
     }
 
-    /// Copies a host weight. Its fields are public, so their lengths are checked here once and relied on ever after.
+    /// Copies a host weight. Its fields are public, so they are checked here once and relied on ever after.
     pub(crate) fn prepare(weight: &HostWeight, precision: Precision) -> Result<Self> {
+        weight.check()?;
         let codes = match weight {
             HostWeight::Dense { values, dtype } => {
-                let &[_, _] = values.shape() else {
-                    return Err(shape_error("weight", format!("{:?} is not [outputs, inputs]", values.shape())));
-                };
                 expect_type(*dtype, precision)?;
                 Codes::Dense(NaiveBuffer::rounded(*dtype, values.values())?)
             }
-            HostWeight::Int8(int8) => {
-                expect_lengths(int8.outputs, int8.inputs, int8.codes.len(), (int8.scales.len(), 1))?;
-                Codes::Int8 { codes: copied(DType::I8, &int8.codes)?, scales: copied(DType::F32, &int8.scales)? }
-            }
+            HostWeight::Int8(int8) => Codes::Int8 { codes: copied(DType::I8, &int8.codes)?, scales: copied(DType::F32, &int8.scales)? },
             HostWeight::Int4(int4) => {
-                if int4.group == 0 {
-                    return Err(shape_error("weight", "an int4 group needs at least one input"));
-                }
-                expect_lengths(int4.outputs, int4.inputs, int4.codes.len(), (int4.scales.len(), int4.inputs.div_ceil(int4.group)))?;
                 Codes::Int4 { packed: pack(&int4.codes)?, scales: copied(DType::F32, &int4.scales)?, group: int4.group }
             }
             HostWeight::Sparse(sparse) => Codes::Sparse(Stored::prepare(sparse, precision)?),
@@ -90,14 +81,6 @@ impl NaiveWeight {
         };
         Ok(Self { outputs: weight.outputs(), inputs: weight.inputs(), codes })
     }
-}
-
-fn expect_lengths(outputs: usize, inputs: usize, codes: usize, (scales, scales_per_row): (usize, usize)) -> Result<()> {
-    if outputs.checked_mul(inputs) == Some(codes) && outputs.checked_mul(scales_per_row) == Some(scales) {
-        return Ok(());
-    }
-    let detail = format!("{codes} codes and {scales} scales for [{outputs}, {inputs}] with {scales_per_row} scales a row");
-    Err(shape_error("weight", detail))
 }
 
 pub(crate) fn copied<T: Copy>(dtype: DType, values: &[T]) -> Result<Vec<T>> {

@@ -95,25 +95,10 @@ impl SimdWeight {
     }
 }
 
-/// What a weight stands for. The fields of host weights are public, so extents are checked before they are relied on.
+/// What a weight stands for. The fields of host weights are public, so they are checked before they are relied on.
 fn checked(weight: &HostWeight) -> Result<HostTensor> {
-    let fits = match weight {
-        HostWeight::Dense { .. } => true,
-        HostWeight::Int8(rows) => rows.codes.len() == rows.outputs.saturating_mul(rows.inputs) && rows.scales.len() == rows.outputs,
-        HostWeight::Int4(codes) => {
-            let groups = codes.outputs.saturating_mul(codes.inputs.div_ceil(codes.group.max(1)));
-            codes.group > 0 && codes.codes.len() == codes.outputs.saturating_mul(codes.inputs) && codes.scales.len() == groups
-        }
-        HostWeight::Sparse(sparse) => {
-            sparse.check()?;
-            true
-        }
-        HostWeight::Palette(palette) => {
-            palette.check()?;
-            true
-        }
-    };
-    if fits { Ok(weight.dequantized()) } else { Err(shape_error("weight", "codes and scales do not fit its extents")) }
+    weight.check()?;
+    Ok(weight.dequantized())
 }
 
 /// The panels of a dense weight, each value rounded once.

@@ -172,21 +172,9 @@ fn attended(
     };
     let kept_logs = logs.then(|| Tensor::zeros((batch, heads, queries), Candle::F32, &engine.device)).transpose()?;
     let log_sum_exp = kept_logs.clone().map(&mut number);
-    let (mut bias, mut distance, mut reach, mut bias_strides) = (None, None, 0, [0; 4]);
-    match &operands.bias {
-        ScoreBias::None => {}
-        ScoreBias::ByPair(view) => {
-            // Narrow first, then repeated: a broadcast has no elements of its own.
-            let values = engine.read(view)?.to_dtype(Candle::F32)?.broadcast_as((batch, heads, queries, keys))?;
-            bias_strides = [0, 1, 2, 3].map(|axis: usize| values.stride()[axis]);
-            bias = Some(number(values));
-        }
-        ScoreBias::ByDistance(view) => {
-            let span = check::distance_bias(view.shape(), heads).map_err(candle_core::Error::wrap)?;
-            reach = span / 2;
-            distance = Some(number(engine.dense_wide(view)?));
-        }
-    }
+    let KernelBias { by_pair, strides: bias_strides, by_distance, reach } = KernelBias::read(engine, &operands.bias, sizes)?;
+    let bias = by_pair.map(&mut number);
+    let distance = by_distance.map(&mut number);
     let key_mask = operands.key_mask.as_ref().map(|view| engine.dense_wide(view)).transpose()?.map(&mut number);
     let buffers = Buffers { out: 0, log_sum_exp, operands: [1, 2, 3], plan: [4, 5, 6], bias, distance, key_mask };
     let (query_offset, scale, soft_cap) = (spec.query_offset, spec.scale, spec.soft_cap);
@@ -215,6 +203,34 @@ fn attended(
     let shape = Shape::from((batch, heads, queries, value_dim));
     let out = Call { launch, tensors: tensors.iter().collect(), dtype, shape }.run()?;
     Ok((out, kept_logs))
+}
+
+/// A bias as the kernels read it: of a pair by its strides, of a distance as a dense table of 2 reach + 1 entries a head.
+#[derive(Default)]
+struct KernelBias {
+    by_pair: Option<Tensor>,
+    strides: [usize; 4],
+    by_distance: Option<Tensor>,
+    reach: usize,
+}
+
+impl KernelBias {
+    fn read(engine: &Engine, bias: &ScoreBias<'_, CandleBuffer>, sizes: AttentionSizes) -> candle_core::Result<Self> {
+        let AttentionSizes { batch, heads, queries, keys, .. } = sizes;
+        match bias {
+            ScoreBias::None => Ok(Self::default()),
+            ScoreBias::ByPair(view) => {
+                // Narrow first, then repeated: a broadcast has no elements of its own.
+                let values = engine.read(view)?.to_dtype(Candle::F32)?.broadcast_as((batch, heads, queries, keys))?;
+                let strides = [0, 1, 2, 3].map(|axis: usize| values.stride()[axis]);
+                Ok(Self { by_pair: Some(values), strides, ..Self::default() })
+            }
+            ScoreBias::ByDistance(view) => {
+                let span = check::distance_bias(view.shape(), heads).map_err(candle_core::Error::wrap)?;
+                Ok(Self { by_distance: Some(engine.dense_wide(view)?), reach: span / 2, ..Self::default() })
+            }
+        }
+    }
 }
 
 /// The kernels step from row to row by any stride, but within a row by one.
@@ -247,7 +263,7 @@ impl PackedInt4 {
         4 * (self.codes.elem_count() + self.scales.elem_count())
     }
 
-    /// x W^T + bias in f32; an error where [`int4::fits`] says no, which `supports` says, too.
+    /// x W^T + bias in f32; an error where [`int4::blocks`] says one, which `supports` says, too.
     pub(crate) fn product(
         &self,
         engine: &Engine,
@@ -261,8 +277,7 @@ impl PackedInt4 {
         let mut tensors = vec![&x, &self.codes, &self.scales];
         tensors.extend(bias.as_ref());
         let buffers = int4::Buffers { out: 0, x: 1, codes: 2, scales: 3, bias: bias.as_ref().map(|_| 4) };
-        let launch = int4::launch(element, buffers, [rows, inputs, outputs, self.group])
-            .ok_or_else(|| candle_core::Error::Msg(int4::too_many(rows, outputs)))?;
+        let launch = int4::launch(element, buffers, [rows, inputs, outputs, self.group]).map_err(candle_core::Error::Msg)?;
         Call { launch, tensors, dtype: Candle::F32, shape: Shape::from((rows, outputs)) }.run()
     }
 }

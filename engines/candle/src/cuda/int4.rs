@@ -28,32 +28,26 @@ pub(crate) struct Buffers {
     pub(crate) bias: Option<usize>,
 }
 
-/// Blocks of a call; `None` where a size is beyond what the kernel counts.
-fn blocks([rows, inputs, outputs]: [usize; 3]) -> Option<usize> {
-    [rows, inputs, outputs].into_iter().try_for_each(|size| int(size).map(|_| ()))?;
-    let blocks = outputs.div_ceil(WARPS).checked_mul(rows.div_ceil(ROWS))?;
-    int(blocks).map(|_| blocks)
-}
-
-/// Does the kernel count so many?
-pub(crate) fn fits(sizes: [usize; 3]) -> bool {
-    blocks(sizes).is_some()
-}
-
-/// Why not, where it does not.
-pub(crate) fn too_many(rows: usize, outputs: usize) -> String {
-    format!("{rows} rows by {outputs} outputs are more than the int4 kernel counts")
-}
-
-/// x [rows, inputs] times the weight [outputs, inputs], transposed; `None` where [`fits`] says no.
-pub(crate) fn launch(element: Element, buffers: Buffers, [rows, inputs, outputs, group]: [usize; 4]) -> Option<Launch> {
-    let Buffers { out, x, codes, scales, bias } = buffers;
-    let mut parameters = [Some(out), Some(x), Some(codes), Some(scales), bias].into_iter().fold(Parameters::default(), Parameters::buffer);
-    for size in [rows, inputs, outputs, group] {
-        parameters = parameters.int(int(size)?);
+/// Blocks of a call, or which of its sizes is beyond what the kernel counts.
+pub(crate) fn blocks([rows, inputs, outputs, group]: [usize; 4]) -> Result<usize, String> {
+    let beyond = |what: String| format!("{what} are more than the int4 kernel counts");
+    for (size, what) in [(rows, "rows"), (inputs, "inputs"), (outputs, "outputs"), (group, "inputs of a group")] {
+        if int(size).is_none() {
+            return Err(beyond(format!("{size} {what}")));
+        }
     }
-    let grid = [blocks([rows, inputs, outputs])?, 1, 1];
-    Some(Launch { program: program(element), grid, threads: 32 * WARPS, shared: 0, parameters })
+    let blocks = outputs.div_ceil(WARPS).checked_mul(rows.div_ceil(ROWS));
+    blocks.filter(|&blocks| int(blocks).is_some()).ok_or_else(|| beyond(format!("{rows} rows by {outputs} outputs")))
+}
+
+/// x [rows, inputs] times the weight [outputs, inputs], transposed; an error where [`blocks`] says one.
+pub(crate) fn launch(element: Element, buffers: Buffers, sizes: [usize; 4]) -> Result<Launch, String> {
+    let Buffers { out, x, codes, scales, bias } = buffers;
+    let grid = [blocks(sizes)?, 1, 1];
+    let parameters = [Some(out), Some(x), Some(codes), Some(scales), bias].into_iter().fold(Parameters::default(), Parameters::buffer);
+    // Each of them is a number of i32: that was asked before.
+    let parameters = sizes.into_iter().fold(parameters, |parameters, size| parameters.int(size as i32));
+    Ok(Launch { program: program(element), grid, threads: 32 * WARPS, shared: 0, parameters })
 }
 
 pub(crate) fn program(element: Element) -> Program {

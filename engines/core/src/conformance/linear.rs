@@ -18,7 +18,12 @@ use super::trial::{Outcome, Stop, Trial, fail};
 
 pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     let linear = |name, check| Property { name, operation: "linear", check };
-    vec![linear("linear", componentwise), linear("linear-exact", exact), linear("linear-nan", nan_stays_in_its_row)]
+    vec![
+        linear("linear", componentwise),
+        linear("linear-exact", exact),
+        linear("linear-nan", nan_stays_in_its_row),
+        linear("linear-not-finite", what_is_not_finite_reaches_its_output),
+    ]
 }
 
 /// A weight as the precision holds it, or in any other form.
@@ -184,5 +189,26 @@ fn nan_stays_in_its_row<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome 
     match found.iter().enumerate().find(|(at, value)| value.is_nan() != (at / outputs == row)) {
         None => Ok(()),
         Some((at, value)) => fail(format!("a NaN in row {row} of x, but element {at} of [{rows}, {outputs}] is {value}")),
+    }
+}
+
+/// A NaN or an infinity among the weights of an output shows in that output of every row, in codes too, and in no other.
+fn what_is_not_finite_reaches_its_output<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
+    let [rows, outputs, inputs] = t.source.sizes([1, 1, 1]);
+    let (output, input) = (t.source.below(outputs), t.source.below(inputs));
+    let mut values = spread_rows(t, outputs, inputs);
+    values[output * inputs + input] = t.source.choose(&[f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
+    let own = t.source.one_in(2);
+    let host = weight(t, &HostTensor::new(&[outputs, inputs], values)?, own)?;
+    let x = t.input(t.storage(), &[rows, inputs], Fill::Normal(1.0))?;
+    let found = layer(t, LinearSpec { activation: Activation::None }, &x, &host, None, t.storage())?;
+    match found.iter().enumerate().find(|(at, value)| value.is_finite() == (at % outputs == output)) {
+        None => Ok(()),
+        Some((at, value)) => {
+            let form = host.form();
+            fail(format!(
+                "{form:?} with a weight of output {output} that is not finite, but element {at} of [{rows}, {outputs}] is {value}"
+            ))
+        }
     }
 }

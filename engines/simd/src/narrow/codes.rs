@@ -171,7 +171,7 @@ impl Coded {
     /// int8 codes with one scale an output.
     pub(crate) fn int8(rows: &Int8Rows, width: usize) -> Result<Self> {
         let (n, k) = (rows.outputs, rows.inputs);
-        fits("int8 weight", rows.codes.len() == n.saturating_mul(k) && rows.scales.len() == n)?;
+        rows.check()?;
         let coded = Self::new(Code::Int8, [n, k], width)?.packed(width, |output, input| u32::from(rows.codes[output * k + input] as u8));
         let mut coded = coded.scaled(width, k, |output, _| rows.scales[output])?;
         // Also where k is 0: the sums of nothing are taken off and scaled like any others.
@@ -188,9 +188,9 @@ impl Coded {
 
     /// int4 codes, one scale a group of inputs.
     pub(crate) fn int4(codes: &Int4Groups, width: usize) -> Result<Self> {
+        codes.check()?;
         let (n, k, group) = (codes.outputs, codes.inputs, codes.group);
-        let groups = k.div_ceil(group.max(1));
-        fits("int4 weight", group > 0 && codes.codes.len() == n.saturating_mul(k) && codes.scales.len() == n.saturating_mul(groups))?;
+        let groups = k.div_ceil(group);
         let code = |output: usize, input: usize| u32::from(codes.codes[output * k + input] as u8 & 15);
         let coded = Self::new(Code::Nibble, [n, k], width)?.packed(width, code);
         let coded = coded.scaled(width, group, |output, at| codes.scales[output * groups + at])?;
@@ -224,10 +224,6 @@ impl Coded {
             corrections: &self.corrections,
         }
     }
-}
-
-fn fits(operation: &'static str, fits: bool) -> Result<()> {
-    if fits { Ok(()) } else { Err(shape_error(operation, "codes and scales do not fit its extents")) }
 }
 
 #[cfg(test)]
