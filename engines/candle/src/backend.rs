@@ -10,7 +10,7 @@
 //! | `elementwise.rs` | functions of one and two arguments, masks, selections |
 //! | `rows.rs`, `sort.rs`, `transfer.rs` | gather, scatter, argsort, top-k; copies between host and device |
 //! | `kernel.rs` | kernels of ours as candle operations |
-//! | `support.rs`, `operands.rs`, `error.rs` | what is possible, what is allowed, what went wrong |
+//! | `support.rs`, `error.rs` | what is possible, what went wrong |
 //! | `training.rs` | the same with everything recorded, and gradients |
 
 use std::borrow::Cow;
@@ -30,9 +30,8 @@ use crossover_core::dtype::DType;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
-use crossover_core::ops::{
-    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
-};
+use crossover_core::operands::{Types, indices, indices_out};
+use crossover_core::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -42,7 +41,6 @@ use crate::buffer::CandleBuffer;
 use crate::cache::Cache;
 use crate::device::Workers;
 use crate::error::During;
-use crate::operands::{Types, indexable, indices};
 use crate::place::{Cpu, Place};
 use crate::support::{Setting, check_configuration, supports};
 use crate::weight::CandleWeight;
@@ -135,7 +133,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
     }
 
     fn fill(&self, out: ViewMut<'_, CandleBuffer>, value: f64) -> Result<()> {
-        check::inside("fill", out.buffer, &out.layout)?;
+        check::output("fill", out.buffer, &out.layout)?;
         store::fill(self, out, value)
     }
 
@@ -146,7 +144,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
     fn copy(&self, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
         check::inside("copy", x.buffer, &x.layout)?;
-        check::inside("copy", out.buffer, &out.layout)?;
+        check::output("copy", out.buffer, &out.layout)?;
         // A copy is its own storage, also where the types are the same.
         let own = self.read(&x).and_then(|x| if x.dtype() == out.buffer.tensor.dtype() { x.force_contiguous() } else { Ok(x) });
         self.write("copy", &own.during("copy")?, out)
@@ -165,8 +163,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
     fn matmul(&self, spec: MatmulSpec, a: View<'_, CandleBuffer>, b: View<'_, CandleBuffer>, c: ViewMut<'_, CandleBuffer>) -> Result<()> {
         let sizes = check::matmul(&a.layout, &b.layout, &c.layout)?;
         self.expect(|| OpSpec::Matmul { batch: sizes.batch, m: sizes.m, n: sizes.n, k: sizes.k })?;
-        self.inputs("matmul", [&a, &b])?;
-        self.output("matmul", &c)?;
+        self.types.inputs("matmul", [&a, &b])?;
+        self.types.output("matmul", &c)?;
         matmul::matmul(self, spec, sizes, a, b, c)
     }
 
@@ -181,14 +179,14 @@ impl<P: Place> TransformerBackend for Backend<P> {
         let rows = check::linear(&x.layout, weight, bias.as_ref().map(|bias| &bias.layout), &out.layout)?;
         let (inputs, outputs, form) = (weight.inputs(), weight.outputs(), weight.form);
         self.expect(|| OpSpec::Linear { rows, inputs, outputs, form, spec, bias: bias.is_some() })?;
-        self.inputs("linear", [&x, bias.as_ref().unwrap_or(&x)])?;
-        self.output("linear", &out)?;
+        self.types.inputs("linear", [&x, bias.as_ref().unwrap_or(&x)])?;
+        self.types.output("linear", &out)?;
         linear::linear(self, spec.activation, x, weight, bias, out)
     }
 
     fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::rows("softmax", &out.layout)?;
-        self.like_output("softmax", &x, &out)?;
+        self.types.like_output("softmax", &x, &out)?;
         softmax::softmax(self, algorithm, &x, out)
     }
 
@@ -199,15 +197,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
         weights: NormWeights<'_, CandleBuffer>,
         out: ViewMut<'_, CandleBuffer>,
     ) -> Result<()> {
-        let (_, width) = check::rows("normalize", &out.layout)?;
-        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
-        if let NormKind::Group { groups } = spec.kind {
-            check::norm_groups(width, groups)?;
-        }
-        for weight in [&weights.gamma, &weights.beta].into_iter().flatten() {
-            self.inputs("normalize", [weight])?;
-        }
-        self.like_output("normalize", &x, &out)?;
+        self.types.norm(spec, &weights, &out)?;
+        self.types.like_output("normalize", &x, &out)?;
         normalize::normalize(self, spec, &x, weights, out)
     }
 
@@ -226,7 +217,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn unary(&self, op: UnaryOp, x: Operand<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
-        self.like_output("unary", &x, &out)?;
+        self.types.like_output("unary", &x, &out)?;
         if out.layout.is_empty() {
             return Ok(());
         }
@@ -241,8 +232,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
             Operand::InPlace => Operand::InPlace,
         };
         let b = View { layout: stretched(b)?, ..b };
-        self.inputs("binary", [&b])?;
-        self.like_output("binary", &a, &out)?;
+        self.types.inputs("binary", [&b])?;
+        self.types.like_output("binary", &a, &out)?;
         if out.layout.is_empty() {
             return Ok(());
         }
@@ -252,18 +243,17 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn reduce(&self, op: ReduceOp, x: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         let (_, width) = check::reduce(&x.layout, &out.layout)?;
-        self.inputs("reduce", [&x])?;
+        self.types.inputs("reduce", [&x])?;
         if op == ReduceOp::ArgMax {
-            indices("argmax", out.buffer, &out.layout)?;
-            indexable("argmax", width)?;
+            indices_out("argmax", &out, width)?;
         } else {
-            self.output("reduce", &out)?;
+            self.types.output("reduce", &out)?;
         }
         reduce::reduce(self, op, &x, out)
     }
 
     fn mask(&self, pattern: &AttentionPattern, query_offset: usize, key_offset: usize, scores: ViewMut<'_, CandleBuffer>) -> Result<()> {
-        self.output("mask", &scores)?;
+        self.types.output("mask", &scores)?;
         if scores.layout.rank() < 2 {
             return Err(shape_error("mask", format!("{:?} is not [.., queries, keys]", scores.shape())));
         }
@@ -280,7 +270,7 @@ impl<P: Place> TransformerBackend for Backend<P> {
 
     fn select(&self, condition: View<'_, CandleBuffer>, otherwise: f64, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::inside("select", condition.buffer, &condition.layout)?;
-        self.output("select", &out)?;
+        self.types.output("select", &out)?;
         let condition = View { layout: condition.layout.broadcast(out.shape())?, ..condition };
         if out.layout.is_empty() {
             return Ok(());
@@ -295,34 +285,32 @@ impl<P: Place> TransformerBackend for Backend<P> {
     fn gather_rows(&self, table: View<'_, CandleBuffer>, index: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
         check::inside("gather", table.buffer, &table.layout)?;
-        check::inside("gather", out.buffer, &out.layout)?;
-        indices("gather", index.buffer, &index.layout)?;
+        check::output("gather", out.buffer, &out.layout)?;
+        indices("gather", &index)?;
         rows::gather_rows(self, &table, &index, out)
     }
 
     fn scatter_add_rows(&self, x: View<'_, CandleBuffer>, index: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         check::gather("scatter", &out.layout, &index.layout, &x.layout)?;
-        self.inputs("scatter", [&x])?;
-        self.output("scatter", &out)?;
-        indices("scatter", index.buffer, &index.layout)?;
+        self.types.inputs("scatter", [&x])?;
+        self.types.output("scatter", &out)?;
+        indices("scatter", &index)?;
         rows::scatter_add_rows(self, &x, &index, out)
     }
 
     fn stable_argsort(&self, keys: View<'_, CandleBuffer>, out: ViewMut<'_, CandleBuffer>) -> Result<()> {
         let (_, width) = check::rows("argsort", &keys.layout)?;
         check::same_shape("argsort", &keys.layout, &out.layout)?;
-        indices("argsort", keys.buffer, &keys.layout)?;
-        indices("argsort", out.buffer, &out.layout)?;
-        indexable("argsort", width)?;
+        indices("argsort", &keys)?;
+        indices_out("argsort", &out, width)?;
         sort::stable_argsort(self, &keys, out)
     }
 
     fn top_k(&self, x: View<'_, CandleBuffer>, values: ViewMut<'_, CandleBuffer>, index: ViewMut<'_, CandleBuffer>) -> Result<()> {
         let (_, width, k) = check::top_k(&x.layout, &values.layout, &index.layout)?;
-        self.inputs("top-k", [&x])?;
-        self.output("top-k", &values)?;
-        indices("top-k", index.buffer, &index.layout)?;
-        indexable("top-k", width)?;
+        self.types.inputs("top-k", [&x])?;
+        self.types.output("top-k", &values)?;
+        indices_out("top-k", &index, width)?;
         sort::top_k(self, &x, k, values, index)
     }
 
@@ -330,11 +318,11 @@ impl<P: Place> TransformerBackend for Backend<P> {
         check::rows("cumulative sum", &x.layout)?;
         check::same_shape("cumulative sum", &x.layout, &out.layout)?;
         if x.dtype() == DType::I32 {
-            indices("cumulative sum", x.buffer, &x.layout)?;
-            indices("cumulative sum", out.buffer, &out.layout)?;
+            indices("cumulative sum", &x)?;
+            indices_out("cumulative sum", &out, 0)?;
         } else {
-            self.inputs("cumulative sum", [&x])?;
-            self.output("cumulative sum", &out)?;
+            self.types.inputs("cumulative sum", [&x])?;
+            self.types.output("cumulative sum", &out)?;
         }
         reduce::cumulative_sum(self, &x, out)
     }
@@ -347,8 +335,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
         out: ViewMut<'_, CandleBuffer>,
     ) -> Result<()> {
         let sizes = check::depthwise_conv(&x.layout, &filter.layout, &out.layout)?;
-        self.inputs("depthwise convolution", [&x, &filter])?;
-        self.output("depthwise convolution", &out)?;
+        self.types.inputs("depthwise convolution", [&x, &filter])?;
+        self.types.output("depthwise convolution", &out)?;
         conv::depthwise_conv(self, sizes, &x, &filter, causal, out)
     }
 
@@ -372,6 +360,8 @@ impl<P: Place> TransformerBackend for Backend<P> {
             // Counting them would be timed, and the answer does not depend on it.
             pairs: 0,
         })?;
+        // What the kernels of a GPU rely on; the composition asks once more.
+        self.types.attention(spec, sizes, &operands, &outputs)?;
         #[cfg(feature = "cuda")]
         let mut outputs = outputs;
         #[cfg(feature = "cuda")]

@@ -17,11 +17,11 @@ use candle_core::Device;
 use candle_core::utils::{barrier_pool, get_num_threads};
 use crossover_core::backend::EngineConfig;
 use crossover_core::error::{EngineError, Result};
+use crossover_core::operands::Types;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::backend::{Engine, NAME};
 use crate::buffer::candle_type;
-use crate::operands::Types;
 
 /// The threads of one engine.
 #[derive(Debug)]

@@ -31,7 +31,6 @@ mod kernel;
 mod linear;
 mod matmul;
 mod normalize;
-mod operands;
 mod reduce;
 mod rows;
 mod softmax;

@@ -52,9 +52,9 @@ pub(crate) fn add_norm<P: crate::place::Place>(
             check::norm_groups(width, groups)?;
         }
         for view in [&weights.gamma, &weights.beta].into_iter().flatten().chain([&x, &residual]) {
-            engine.inputs("add+norm", [view])?;
+            engine.types.inputs("add+norm", [view])?;
         }
-        [Some(&out), sum.as_ref()].into_iter().flatten().try_for_each(|view| engine.output("add+norm", view))?;
+        [Some(&out), sum.as_ref()].into_iter().flatten().try_for_each(|view| engine.types.output("add+norm", view))?;
         let made = crate::cuda::engine::add_norm(engine, spec, &Operand::Of(x), Some(&residual), weights, sum.is_some(), &out);
         if let Some((normal, total)) = made.during("add+norm")? {
             if let (Some(total), Some(target)) = (total, &mut sum) {

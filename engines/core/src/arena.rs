@@ -57,6 +57,17 @@ impl<S: Buffer> Arena<S> {
         self.free.push(tensor.buffer);
     }
 
+    /// Runs work that takes scratch. What failing work had taken and not given back goes with it, and is no longer counted as out, so
+    /// that an error keeps no scratch wherever it comes from. Work that succeeds gives everything back by itself: what it keeps, shows.
+    pub fn scope<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = (self.outstanding, self.outstanding_bytes);
+        let done = work(self);
+        if done.is_err() {
+            (self.outstanding, self.outstanding_bytes) = before;
+        }
+        done
+    }
+
     /// Most bytes that were out at the same time.
     pub fn peak_bytes(&self) -> usize {
         self.peak_bytes

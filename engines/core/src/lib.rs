@@ -28,6 +28,7 @@ pub mod layout;
 pub mod load;
 pub mod memory;
 pub mod number;
+pub mod operands;
 pub mod ops;
 pub mod palette;
 pub mod pattern;

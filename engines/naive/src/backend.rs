@@ -12,17 +12,16 @@ use std::borrow::Cow;
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, ScoreBias,
-    TransformerBackend, unsupported,
+    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, NormWeights, Operand, PreparedWeight, TransformerBackend,
+    unsupported,
 };
 use crossover_core::check;
 use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::{EngineError, Result, shape_error};
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
-use crossover_core::ops::{
-    AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
-};
+use crossover_core::operands::Types;
+use crossover_core::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
 use crossover_core::tensor::{Tensor, View, ViewMut};
@@ -30,7 +29,7 @@ use crossover_core::weights::HostWeight;
 
 use crate::buffer::{NaiveBuffer, reserved};
 use crate::element::Held;
-use crate::operands::{Types, indices, indices_mut};
+use crate::operands::{indices, indices_mut};
 use crate::walk::rows_of;
 use crate::weight::{Codes, NaiveWeight};
 use crate::{attention, conv, elementwise, linear, matmul, normalize, reduce, rows, softmax, sort, support};
@@ -113,7 +112,7 @@ impl TransformerBackend for NaiveBackend {
     }
 
     fn fill(&self, out: ViewMut<'_, NaiveBuffer>, value: f64) -> Result<()> {
-        check::inside("fill", out.buffer, &out.layout)?;
+        check::output("fill", out.buffer, &out.layout)?;
         elementwise::fill(out, value);
         Ok(())
     }
@@ -125,7 +124,7 @@ impl TransformerBackend for NaiveBackend {
     fn copy(&self, x: View<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
         check::same_shape("copy", &x.layout, &out.layout)?;
         check::inside("copy", x.buffer, &x.layout)?;
-        check::inside("copy", out.buffer, &out.layout)?;
+        check::output("copy", out.buffer, &out.layout)?;
         elementwise::copy(x, out);
         Ok(())
     }
@@ -164,7 +163,7 @@ impl TransformerBackend for NaiveBackend {
 
     fn softmax(&self, algorithm: SoftmaxAlgorithm, x: Operand<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
         check::rows("softmax", &out.layout)?;
-        let x = self.like_output("softmax", x, &out)?;
+        self.types.like_output("softmax", &x, &out)?;
         in_compute_type!(self, R => softmax::softmax::<R>(algorithm, &x, out));
         Ok(())
     }
@@ -176,22 +175,15 @@ impl TransformerBackend for NaiveBackend {
         weights: NormWeights<'_, NaiveBuffer>,
         out: ViewMut<'_, NaiveBuffer>,
     ) -> Result<()> {
-        let (_, width) = check::rows("normalize", &out.layout)?;
-        check::norm_weights(width, [&weights.gamma, &weights.beta].map(|weight| weight.as_ref().map(|view| &view.layout)))?;
-        if let NormKind::Group { groups } = spec.kind {
-            check::norm_groups(width, groups)?;
-        }
-        for weight in [&weights.gamma, &weights.beta].into_iter().flatten() {
-            self.types.inputs("normalize", [weight])?;
-        }
-        let x = self.like_output("normalize", x, &out)?;
+        self.types.norm(spec, &weights, &out)?;
+        self.types.like_output("normalize", &x, &out)?;
         in_compute_type!(self, R => normalize::normalize::<R>(spec, &x, weights, out));
         Ok(())
     }
 
     fn unary(&self, op: UnaryOp, x: Operand<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
         self.expect(|| OpSpec::Unary { elements: out.layout.len(), op })?;
-        let x = self.like_output("unary", x, &out)?;
+        self.types.like_output("unary", &x, &out)?;
         in_compute_type!(self, R => elementwise::unary::<R>(op, &x, out));
         Ok(())
     }
@@ -204,7 +196,7 @@ impl TransformerBackend for NaiveBackend {
         };
         let b = View { layout: stretched(b)?, ..b };
         self.types.inputs("binary", [&b])?;
-        let a = self.like_output("binary", a, &out)?;
+        self.types.like_output("binary", &a, &out)?;
         in_compute_type!(self, R => elementwise::binary::<R>(op, &a, b, out));
         Ok(())
     }
@@ -244,7 +236,7 @@ impl TransformerBackend for NaiveBackend {
     fn gather_rows(&self, table: View<'_, NaiveBuffer>, index: View<'_, NaiveBuffer>, out: ViewMut<'_, NaiveBuffer>) -> Result<()> {
         check::gather("gather", &table.layout, &index.layout, &out.layout)?;
         check::inside("gather", table.buffer, &table.layout)?;
-        check::inside("gather", out.buffer, &out.layout)?;
+        check::output("gather", out.buffer, &out.layout)?;
         rows::gather_rows(table, indices("gather", &index)?, index, out)
     }
 
@@ -324,21 +316,6 @@ impl NaiveBackend {
         }
     }
 
-    /// Checks an operand that has the output's shape, and the output.
-    fn like_output<'a>(
-        &self,
-        operation: &'static str,
-        x: Operand<'a, NaiveBuffer>,
-        out: &ViewMut<'_, NaiveBuffer>,
-    ) -> Result<Operand<'a, NaiveBuffer>> {
-        self.types.output(operation, out)?;
-        if let Operand::Of(x) = &x {
-            check::same_shape(operation, &x.layout, &out.layout)?;
-            self.types.inputs(operation, [x])?;
-        }
-        Ok(x)
-    }
-
     fn attention_in<R: Held>(
         &self,
         spec: &AttentionSpec,
@@ -349,26 +326,17 @@ impl NaiveBackend {
         let sizes = check::attention(&operands, &outputs)?;
         let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
         self.expect(|| OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs: 0 })?;
-        check::positions("attention", spec.query_offset, queries)?;
-        self.types.inputs("attention", [&operands.q, &operands.k, &operands.v])?;
-        self.types.output("attention", &outputs.out)?;
-        if let Some(log_sum_exp) = &outputs.log_sum_exp {
-            self.types.output("attention", log_sum_exp)?;
-        }
-        if let ScoreBias::ByPair(bias) | ScoreBias::ByDistance(bias) = &operands.bias {
-            self.types.inputs("attention", [bias])?;
-        }
-        if let Some(mask) = &operands.key_mask {
-            check::inside("attention", mask.buffer, &mask.layout)?;
-        }
-        let mut q = scratch.take(self, self.compute(), &[head_dim])?;
-        let mut output = scratch.take(self, self.compute(), &[value_dim])?;
-        let done = match (R::slice_of(&mut q.buffer), R::slice_of(&mut output.buffer)) {
-            (Some(q), Some(output)) => attention::attention(spec, sizes, operands, outputs, [q, output]),
-            _ => Err(EngineError::ElementType { operation: "attention", expected: self.compute(), found: q.dtype() }),
-        };
-        scratch.give(output);
-        scratch.give(q);
-        done
+        self.types.attention(spec, sizes, &operands, &outputs)?;
+        scratch.scope(|scratch| {
+            let mut q = scratch.take(self, self.compute(), &[head_dim])?;
+            let mut output = scratch.take(self, self.compute(), &[value_dim])?;
+            match (R::slice_of(&mut q.buffer), R::slice_of(&mut output.buffer)) {
+                (Some(q), Some(output)) => attention::attention(spec, sizes, operands, outputs, [q, output])?,
+                _ => return Err(EngineError::ElementType { operation: "attention", expected: self.compute(), found: q.dtype() }),
+            }
+            scratch.give(output);
+            scratch.give(q);
+            Ok(())
+        })
     }
 }

@@ -1,59 +1,24 @@
-//! What every operation checks of its operands before it touches them: their types, and that views stay inside their buffers.
+//! The slices of operands of indices, checked as the core checks them.
 
-use crossover_core::check;
-use crossover_core::dtype::{DType, Precision};
-use crossover_core::error::{EngineError, Result, shape_error};
-use crossover_core::layout::Layout;
+use crossover_core::dtype::DType;
+use crossover_core::error::{EngineError, Result};
+use crossover_core::operands;
 use crossover_core::tensor::{Buffer, View, ViewMut};
 
 use crate::buffer::NaiveBuffer;
 
-/// The floating types that operands may have: the storage type of the precision, or its compute type.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Types {
-    storage: DType,
-    compute: DType,
-}
-
-impl Types {
-    pub(crate) fn of(precision: Precision) -> Self {
-        Self { storage: precision.storage(), compute: precision.compute() }
-    }
-
-    /// Floating operands that are read.
-    pub(crate) fn inputs<const N: usize>(self, operation: &'static str, views: [&View<'_, NaiveBuffer>; N]) -> Result<()> {
-        views.into_iter().try_for_each(|view| self.floating(operation, view.buffer, &view.layout))
-    }
-
-    /// A floating operand that is written.
-    pub(crate) fn output(self, operation: &'static str, view: &ViewMut<'_, NaiveBuffer>) -> Result<()> {
-        self.floating(operation, view.buffer, &view.layout)
-    }
-
-    fn floating(self, operation: &'static str, buffer: &NaiveBuffer, layout: &Layout) -> Result<()> {
-        let found = buffer.dtype();
-        if found != self.storage && found != self.compute {
-            return Err(EngineError::ElementType { operation, expected: self.storage, found });
-        }
-        check::inside(operation, buffer, layout)
-    }
-}
-
-/// The slice of an operand of indices.
+/// Of indices that are read.
 pub(crate) fn indices<'a>(operation: &'static str, view: &View<'a, NaiveBuffer>) -> Result<&'a [i32]> {
-    check::inside(operation, view.buffer, &view.layout)?;
+    operands::indices(operation, view)?;
     match view.buffer {
         NaiveBuffer::I32(values) => Ok(values),
         other => Err(EngineError::ElementType { operation, expected: DType::I32, found: other.dtype() }),
     }
 }
 
-/// The slice of an output of indices into rows of `width`.
+/// Of indices that are written, into rows of `width`.
 pub(crate) fn indices_mut<'a>(operation: &'static str, view: ViewMut<'a, NaiveBuffer>, width: usize) -> Result<&'a mut [i32]> {
-    check::inside(operation, view.buffer, &view.layout)?;
-    if i32::try_from(width).is_err() {
-        return Err(shape_error(operation, format!("rows of {width} elements are too long for i32 indices")));
-    }
+    operands::indices_out(operation, &view, width)?;
     match view.buffer {
         NaiveBuffer::I32(values) => Ok(values),
         other => Err(EngineError::ElementType { operation, expected: DType::I32, found: other.dtype() }),

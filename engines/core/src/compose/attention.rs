@@ -20,8 +20,9 @@
 use crate::arena::Arena;
 use crate::backend::{AttentionOperands, AttentionOutputs, Operand, ScoreBias, TransformerBackend};
 use crate::check::{self, AttentionSizes};
-use crate::error::{Result, shape_error};
+use crate::error::Result;
 use crate::layout::Layout;
+use crate::operands::Types;
 use crate::ops::{AttentionSpec, BinaryOp, MatmulSpec, ReduceOp, UnaryOp};
 use crate::pattern::TileState;
 use crate::tensor::{Tensor, View};
@@ -47,21 +48,24 @@ pub fn streamed<B: TransformerBackend>(
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
     let sizes = check::attention(&operands, &outputs)?;
-    for start in (0..sizes.queries).step_by(QUERY_TILE) {
-        let rows = QUERY_TILE.min(sizes.queries - start);
-        let tile = QueryTile { sizes, start, rows };
-        let mut running = tile.begin(backend, scratch)?;
-        for key_start in (0..sizes.keys).step_by(KEY_TILE) {
-            let columns = KEY_TILE.min(sizes.keys - key_start);
-            let queries = spec.query_offset + start..spec.query_offset + start + rows;
-            let state = spec.pattern.tile(queries, key_start..key_start + columns);
-            if state != TileState::Skip {
-                tile.absorb(backend, spec, operands, (key_start, columns), state, &mut running, scratch)?;
+    Types::of(backend.config().precision).attention(spec, sizes, &operands, &outputs)?;
+    scratch.scope(|scratch| {
+        for start in (0..sizes.queries).step_by(QUERY_TILE) {
+            let rows = QUERY_TILE.min(sizes.queries - start);
+            let tile = QueryTile { sizes, start, rows };
+            let mut running = tile.begin(backend, scratch)?;
+            for key_start in (0..sizes.keys).step_by(KEY_TILE) {
+                let columns = KEY_TILE.min(sizes.keys - key_start);
+                let queries = spec.query_offset + start..spec.query_offset + start + rows;
+                let state = spec.pattern.tile(queries, key_start..key_start + columns);
+                if state != TileState::Skip {
+                    tile.absorb(backend, spec, operands, (key_start, columns), state, &mut running, scratch)?;
+                }
             }
+            tile.finish(backend, running, &mut outputs, scratch)?;
         }
-        tile.finish(backend, running, &mut outputs, scratch)?;
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -251,12 +255,7 @@ impl QueryTile {
         scores: &mut Tensor<B::Buffer>,
     ) -> Result<()> {
         let columns = scores.layout.dim_from_end(0);
-        let &[heads, span] = table.shape() else {
-            return Err(shape_error("attention", format!("the distance bias is {:?}, expected [heads, 2 reach + 1]", table.shape())));
-        };
-        if heads != self.sizes.heads || span % 2 == 0 {
-            return Err(shape_error("attention", format!("the distance bias is {:?} for {} heads", table.shape(), self.sizes.heads)));
-        }
+        let span = check::distance_bias(table.shape(), self.sizes.heads)?;
         let reach = span / 2;
         for row in 0..self.rows {
             let query = spec.query_offset + self.start + row;

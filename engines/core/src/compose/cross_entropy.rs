@@ -64,38 +64,40 @@ pub fn tiled<B: TransformerBackend>(
     let sizes = check::cross_entropy(&x.layout, tiles, [&targets.layout, &logits.layout, &out.layout])?;
     check::of_type("cross-entropy", backend.compute(), logits.dtype())?;
     indices::below(backend, "cross-entropy", targets, sizes.classes, scratch)?;
-    let last = logits.layout.rank() - 1;
-    let like = logits.layout;
-    let targets = numbers(backend, targets, like.shape(), scratch)?;
-    let numbers = places(backend, sizes.widest.min(COMPARED), scratch)?;
-    let mut picker = Picker::new(backend, &numbers, like.shape(), scratch)?;
-    scratch.give(numbers);
-    let mut running = Running {
-        maximum: column(backend, like.shape(), scratch)?,
-        sum: column(backend, like.shape(), scratch)?,
-        spare: column(backend, like.shape(), scratch)?,
-    };
-    let mut start = 0;
-    for (at, tile) in tiles.iter().enumerate() {
-        let words = tile.outputs();
-        let mut logits = logits.reborrow().narrow(last, 0, words)?;
-        backend.linear(LinearSpec { activation: Activation::None }, x, tile, None, logits.reborrow())?;
-        for first in (0..words).step_by(COMPARED) {
-            let part = logits.as_view().narrow(last, first, COMPARED.min(words - first))?;
-            picker.look(start + first, part, targets.view(), scratch)?;
+    scratch.scope(|scratch| {
+        let last = logits.layout.rank() - 1;
+        let like = logits.layout;
+        let targets = numbers(backend, targets, like.shape(), scratch)?;
+        let numbers = places(backend, sizes.widest.min(COMPARED), scratch)?;
+        let mut picker = Picker::new(backend, &numbers, like.shape(), scratch)?;
+        scratch.give(numbers);
+        let mut running = Running {
+            maximum: column(backend, like.shape(), scratch)?,
+            sum: column(backend, like.shape(), scratch)?,
+            spare: column(backend, like.shape(), scratch)?,
+        };
+        let mut start = 0;
+        for (at, tile) in tiles.iter().enumerate() {
+            let words = tile.outputs();
+            let mut logits = logits.reborrow().narrow(last, 0, words)?;
+            backend.linear(LinearSpec { activation: Activation::None }, x, tile, None, logits.reborrow())?;
+            for first in (0..words).step_by(COMPARED) {
+                let part = logits.as_view().narrow(last, first, COMPARED.min(words - first))?;
+                picker.look(start + first, part, targets.view(), scratch)?;
+            }
+            running.absorb(backend, at == 0, logits)?;
+            start += words;
         }
-        running.absorb(backend, at == 0, logits)?;
-        start += words;
-    }
-    let picked = picker.finish(scratch);
-    let Running { mut maximum, mut sum, spare } = running;
-    backend.unary(UnaryOp::Log, Operand::InPlace, sum.view_mut())?;
-    backend.binary(BinaryOp::Subtract, Operand::InPlace, picked.view(), maximum.view_mut())?;
-    let flat = |tensor: &Tensor<B::Buffer>| tensor.layout.reshape(out.shape());
-    let (log, behind) = (View { buffer: &sum.buffer, layout: flat(&sum)? }, View { buffer: &maximum.buffer, layout: flat(&maximum)? });
-    backend.binary(BinaryOp::Add, Operand::Of(log), behind, out)?;
-    for done in [targets, maximum, sum, spare, picked] {
-        scratch.give(done);
-    }
-    Ok(())
+        let picked = picker.finish(scratch);
+        let Running { mut maximum, mut sum, spare } = running;
+        backend.unary(UnaryOp::Log, Operand::InPlace, sum.view_mut())?;
+        backend.binary(BinaryOp::Subtract, Operand::InPlace, picked.view(), maximum.view_mut())?;
+        let flat = |tensor: &Tensor<B::Buffer>| tensor.layout.reshape(out.shape());
+        let (log, behind) = (View { buffer: &sum.buffer, layout: flat(&sum)? }, View { buffer: &maximum.buffer, layout: flat(&maximum)? });
+        backend.binary(BinaryOp::Add, Operand::Of(log), behind, out)?;
+        for done in [targets, maximum, sum, spare, picked] {
+            scratch.give(done);
+        }
+        Ok(())
+    })
 }

@@ -46,15 +46,17 @@ pub fn gated_ffn<B: TransformerBackend>(
     shape[lead] = gate.outputs();
     let shape = &shape[..=lead];
     let plain = LinearSpec { activation: Activation::None };
-    let mut hidden = scratch.take(backend, x.dtype(), shape)?;
-    let mut linear = scratch.take(backend, x.dtype(), shape)?;
-    backend.linear(spec, x, gate, None, hidden.view_mut())?;
-    backend.linear(plain, x, up, None, linear.view_mut())?;
-    backend.binary(BinaryOp::Multiply, Operand::InPlace, linear.view(), hidden.view_mut())?;
-    backend.linear(plain, hidden.view(), down, None, out)?;
-    scratch.give(linear);
-    scratch.give(hidden);
-    Ok(())
+    scratch.scope(|scratch| {
+        let mut hidden = scratch.take(backend, x.dtype(), shape)?;
+        let mut linear = scratch.take(backend, x.dtype(), shape)?;
+        backend.linear(spec, x, gate, None, hidden.view_mut())?;
+        backend.linear(plain, x, up, None, linear.view_mut())?;
+        backend.binary(BinaryOp::Multiply, Operand::InPlace, linear.view(), hidden.view_mut())?;
+        backend.linear(plain, hidden.view(), down, None, out)?;
+        scratch.give(linear);
+        scratch.give(hidden);
+        Ok(())
+    })
 }
 
 /// Softmax of whole rows, then the k largest.
@@ -65,11 +67,13 @@ pub fn softmax_top_k<B: TransformerBackend>(
     indices: ViewMut<'_, B::Buffer>,
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
-    let mut probabilities = scratch.take(backend, x.dtype(), x.shape())?;
-    backend.softmax(SoftmaxAlgorithm::Stable, Operand::Of(x), probabilities.view_mut())?;
-    backend.top_k(probabilities.view(), values, indices)?;
-    scratch.give(probabilities);
-    Ok(())
+    scratch.scope(|scratch| {
+        let mut probabilities = scratch.take(backend, x.dtype(), x.shape())?;
+        backend.softmax(SoftmaxAlgorithm::Stable, Operand::Of(x), probabilities.view_mut())?;
+        backend.top_k(probabilities.view(), values, indices)?;
+        scratch.give(probabilities);
+        Ok(())
+    })
 }
 
 /// first' = first cos - second sin, second' = second cos + first sin, over the two halves of the last dimension.
@@ -90,13 +94,15 @@ pub fn rotary<B: TransformerBackend>(
     let wide = |table: View<'_, B::Buffer>| -> Result<crate::layout::Layout> { table.layout.broadcast(first.shape()) };
     let cosines = View { layout: wide(cosines)?, ..cosines };
     let sines = View { layout: wide(sines)?, ..sines };
-    let mut crossed = scratch.take(backend, x.dtype(), first.shape())?;
-    for (own, other, start, sign) in [(first, second, 0, BinaryOp::Subtract), (second, first, half, BinaryOp::Add)] {
-        backend.binary(BinaryOp::Multiply, Operand::Of(other), sines, crossed.view_mut())?;
-        let mut target = out.reborrow().narrow(last, start, half)?;
-        backend.binary(BinaryOp::Multiply, Operand::Of(own), cosines, target.reborrow())?;
-        backend.binary(sign, Operand::InPlace, crossed.view(), target)?;
-    }
-    scratch.give(crossed);
-    Ok(())
+    scratch.scope(|scratch| {
+        let mut crossed = scratch.take(backend, x.dtype(), first.shape())?;
+        for (own, other, start, sign) in [(first, second, 0, BinaryOp::Subtract), (second, first, half, BinaryOp::Add)] {
+            backend.binary(BinaryOp::Multiply, Operand::Of(other), sines, crossed.view_mut())?;
+            let mut target = out.reborrow().narrow(last, start, half)?;
+            backend.binary(BinaryOp::Multiply, Operand::Of(own), cosines, target.reborrow())?;
+            backend.binary(sign, Operand::InPlace, crossed.view(), target)?;
+        }
+        scratch.give(crossed);
+        Ok(())
+    })
 }

@@ -17,17 +17,20 @@ pub fn below<B: TransformerBackend>(
 ) -> Result<()> {
     check::of_type(operation, DType::I32, indices.dtype())?;
     let count = indices.layout.len();
-    let mut flat = scratch.take(backend, DType::I32, &[count])?;
-    let mut rows = scratch.take(backend, backend.compute(), &[count, 1])?;
-    let mut row = scratch.take(backend, backend.compute(), &[1, 1])?;
-    backend.fill(row.view_mut(), 0.0)?;
-    backend.copy(indices, flat.view_mut().with(|layout| layout.reshape(indices.shape()))?)?;
-    // One row that stands for all.
-    let table = row.view().with(|layout| layout.broadcast(&[bound, 1]))?;
-    let found = backend.gather_rows(table, flat.view(), rows.view_mut());
-    for done in [row, rows, flat] {
-        scratch.give(done);
-    }
+    let found = scratch.scope(|scratch| {
+        let mut flat = scratch.take(backend, DType::I32, &[count])?;
+        let mut rows = scratch.take(backend, backend.compute(), &[count, 1])?;
+        let mut row = scratch.take(backend, backend.compute(), &[1, 1])?;
+        backend.fill(row.view_mut(), 0.0)?;
+        backend.copy(indices, flat.view_mut().with(|layout| layout.reshape(indices.shape()))?)?;
+        // One row that stands for all.
+        let table = row.view().with(|layout| layout.broadcast(&[bound, 1]))?;
+        let found = backend.gather_rows(table, flat.view(), rows.view_mut());
+        for done in [row, rows, flat] {
+            scratch.give(done);
+        }
+        found
+    });
     found.map_err(|error| match error {
         EngineError::Index { index, position, bound, .. } => EngineError::Index { operation, index, position, bound },
         other => other,

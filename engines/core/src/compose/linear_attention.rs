@@ -65,26 +65,28 @@ pub fn chunked<B: TransformerBackend>(
     let Sizes { batch, key_heads, queries, features, value_dim, .. } =
         Sizes::checked(spec, [&q.layout, &k.layout, &v.layout, &out.layout])?;
     let compute = backend.compute();
-    let mut state = State {
-        product: scratch.take(backend, compute, &[batch, key_heads, features, value_dim])?,
-        normaliser: scratch.take(backend, compute, &[batch, key_heads, features, 1])?,
-    };
-    backend.fill(state.product.view_mut(), 0.0)?;
-    backend.fill(state.normaliser.view_mut(), 0.0)?;
-    if spec.causal {
-        for start in (0..queries).step_by(spec.chunk) {
-            let rows = spec.chunk.min(queries - start);
-            let part = [q.narrow(2, start, rows)?, k.narrow(2, start, rows)?, v.narrow(2, start, rows)?];
-            read_out(backend, spec, part[0], Some((part[1], part[2])), &state, out.reborrow().narrow(2, start, rows)?, scratch)?;
-            absorb(backend, part[1], part[2], &mut state, scratch)?;
+    scratch.scope(|scratch| {
+        let mut state = State {
+            product: scratch.take(backend, compute, &[batch, key_heads, features, value_dim])?,
+            normaliser: scratch.take(backend, compute, &[batch, key_heads, features, 1])?,
+        };
+        backend.fill(state.product.view_mut(), 0.0)?;
+        backend.fill(state.normaliser.view_mut(), 0.0)?;
+        if spec.causal {
+            for start in (0..queries).step_by(spec.chunk) {
+                let rows = spec.chunk.min(queries - start);
+                let part = [q.narrow(2, start, rows)?, k.narrow(2, start, rows)?, v.narrow(2, start, rows)?];
+                read_out(backend, spec, part[0], Some((part[1], part[2])), &state, out.reborrow().narrow(2, start, rows)?, scratch)?;
+                absorb(backend, part[1], part[2], &mut state, scratch)?;
+            }
+        } else {
+            absorb(backend, k, v, &mut state, scratch)?;
+            read_out(backend, spec, q, None, &state, out, scratch)?;
         }
-    } else {
-        absorb(backend, k, v, &mut state, scratch)?;
-        read_out(backend, spec, q, None, &state, out, scratch)?;
-    }
-    scratch.give(state.normaliser);
-    scratch.give(state.product);
-    Ok(())
+        scratch.give(state.normaliser);
+        scratch.give(state.product);
+        Ok(())
+    })
 }
 
 /// Adds keys and values to the state.

@@ -42,12 +42,14 @@ pub fn composed<B: TransformerBackend>(
         return Ok(());
     }
     let mixture = Mixture { backend, sizes };
-    let rows = mixture.rows(routes.chosen, scratch)?;
-    let outputs = mixture.run(spec, x, rows.view(), experts, scratch)?;
-    mixture.combine(outputs.view(), rows.view(), routes.gates, out, scratch)?;
-    scratch.give(outputs);
-    scratch.give(rows);
-    Ok(())
+    scratch.scope(|scratch| {
+        let rows = mixture.rows(routes.chosen, scratch)?;
+        let outputs = mixture.run(spec, x, rows.view(), experts, scratch)?;
+        mixture.combine(outputs.view(), rows.view(), routes.gates, out, scratch)?;
+        scratch.give(outputs);
+        scratch.give(rows);
+        Ok(())
+    })
 }
 
 struct Mixture<'b, B> {

@@ -37,6 +37,7 @@
 //! | `fused.rs`, `cross_entropy.rs`, `mixture.rs`, `norm.rs` | 18, 19, and the compositions |
 //! | `elementwise.rs`, `exponentials.rs`, `rows.rs` | the small operations |
 //! | `determinism.rs` | 20, and warm calls |
+//! | `refusals.rs`, `attention/refusals.rs` | what must be a typed error, the same on every engine |
 //! | `place.rs`, `cases.rs` | 4 and 5, under all of the others |
 //!
 //! # What it leaves out
@@ -60,6 +61,7 @@ pub mod mutants;
 mod norm;
 mod options;
 mod place;
+mod refusals;
 mod report;
 mod rows;
 mod softmax;
@@ -109,6 +111,7 @@ fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     all.extend(cross_entropy::properties());
     all.extend(mixture::properties());
     all.extend(determinism::properties());
+    all.extend(refusals::properties());
     all
 }
 

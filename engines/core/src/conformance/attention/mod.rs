@@ -3,6 +3,7 @@
 mod cache;
 mod invariance;
 mod problem;
+mod refusals;
 
 use crate::backend::TransformerBackend;
 
@@ -23,6 +24,8 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
         attention("attention-shared", invariance::shared_heads_and_wide_windows),
         attention("attention-decode", cache::decode_steps_continue_a_prefill),
         attention("attention-split", cache::split_keys_merge),
+        Property { name: "attention-positions", operation: "refusals", check: refusals::positions_are_numbers },
+        Property { name: "attention-types", operation: "refusals", check: refusals::types_are_of_the_precision },
     ]
 }
 

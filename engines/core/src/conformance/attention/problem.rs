@@ -153,6 +153,14 @@ impl Problem {
         self.run_by(t, |t, operands, outputs| t.engine.attention(&self.spec, operands, outputs, &mut t.scratch))
     }
 
+    /// The answer alone, with queries of this type: of a call that must be refused.
+    pub(super) fn answer<B: TransformerBackend>(&self, t: &mut Trial<'_, B>, q_type: DType) -> Outcome<crate::error::Result<()>> {
+        let (result, written) =
+            self.called(t, q_type, |t, operands, outputs| t.engine.attention(&self.spec, operands, outputs, &mut t.scratch))?;
+        written.iter().try_for_each(|placed| t.read(placed).map(drop))?;
+        Ok(result)
+    }
+
     /// By the engine's primitives, whatever it has of its own.
     pub(super) fn run_composed<B: TransformerBackend>(&self, t: &mut Trial<'_, B>) -> Outcome<Found> {
         self.run_by(t, |t, operands, outputs| compose::attention::streamed(t.engine, &self.spec, operands, outputs, &mut t.scratch))
@@ -163,10 +171,23 @@ impl Problem {
         t: &mut Trial<'_, B>,
         call: impl FnOnce(&mut Trial<'_, B>, AttentionOperands<'_, B::Buffer>, AttentionOutputs<'_, B::Buffer>) -> crate::error::Result<()>,
     ) -> Outcome<Found> {
+        let storage = t.storage();
+        let (result, [out, logs]) = self.called(t, storage, call)?;
+        t.done(&self.operation(), result)?;
+        Ok(Found { dtype: self.out_type, out: t.read(&out)?, log_sum_exp: t.read(&logs)? })
+    }
+
+    /// What a call answers, and its output and log-sum-exp.
+    fn called<B: TransformerBackend>(
+        &self,
+        t: &mut Trial<'_, B>,
+        q_type: DType,
+        call: impl FnOnce(&mut Trial<'_, B>, AttentionOperands<'_, B::Buffer>, AttentionOutputs<'_, B::Buffer>) -> crate::error::Result<()>,
+    ) -> Outcome<(crate::error::Result<()>, [Placed<B::Buffer>; 2])> {
         let AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = self.sizes;
         t.restart_layouts(self.layouts);
         let (storage, compute) = (t.storage(), t.compute());
-        let q = t.given(storage, &[batch, heads, queries, head_dim], &self.q)?;
+        let q = t.given(q_type, &[batch, heads, queries, head_dim], &self.q)?;
         let k = t.given(storage, &[batch, key_heads, keys, head_dim], &self.k)?;
         let v = t.given(storage, &[batch, key_heads, keys, value_dim], &self.v)?;
         let bias = match &self.bias {
@@ -185,8 +206,7 @@ impl Problem {
         let operands = AttentionOperands { q: q.view(), k: k.view(), v: v.view(), bias, key_mask: mask.as_ref().map(Placed::view) };
         let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs.view_mut()) };
         let result = call(t, operands, outputs);
-        t.done(&self.operation(), result)?;
-        Ok(Found { dtype: self.out_type, out: t.read(&out)?, log_sum_exp: t.read(&logs)? })
+        Ok((result, [out, logs]))
     }
 
     /// First row of the keys that a head reads, counted over all of k.

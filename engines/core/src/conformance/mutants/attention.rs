@@ -6,6 +6,7 @@ use crate::check::{self, AttentionSizes};
 use crate::compose;
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::operands::Types;
 use crate::ops::AttentionSpec;
 use crate::pattern::{AttentionPattern, TileState};
 
@@ -23,6 +24,14 @@ pub(super) fn attention<B: TransformerBackend>(
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<()> {
     let mut spec = spec.clone();
+    let sizes = check::attention(&operands, &outputs)?;
+    // Also where the rest is done on the host.
+    match Types::of(m.inner.config().precision).attention(&spec, sizes, &operands, &outputs) {
+        Err(_) if fault == Fault::PositionsWrap && check::positions("attention", spec.query_offset, sizes.queries).is_err() => {
+            return Ok(());
+        }
+        checked => checked?,
+    }
     match (fault, spec.pattern.clone()) {
         (Fault::AttentionDropsPattern, _) => spec.pattern = AttentionPattern::Full,
         (Fault::AttentionCausalSeesNext, AttentionPattern::Causal) => {

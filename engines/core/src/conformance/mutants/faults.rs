@@ -2,11 +2,11 @@
 
 /// Declares the faults with the operation at fault and what is wrong.
 macro_rules! faults {
-    ($($operation:literal { $($(#[doc = $text:literal])+ $name:ident,)+ })+) => {
+    ($($operation:literal { $($name:ident: $text:literal,)+ })+) => {
         /// What a mutant does wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Fault {
-            $($($(#[doc = $text])+ $name,)+)+
+            $($(#[doc = $text] $name,)+)+
         }
 
         impl Fault {
@@ -24,402 +24,237 @@ macro_rules! faults {
 
 faults! {
     "matmul" {
-        /// Right, on the host.
-        HarmlessMatmul,
-        /// A square B is read transposed.
-        MatmulTransposesSquare,
-        /// The last row is not written where rows do not fill a tile of four.
-        MatmulSkipsLastRow,
-        /// The last column is not written where columns do not fill a tile of eight.
-        MatmulSkipsLastColumn,
-        /// The last product is left out where the length is odd.
-        MatmulSkipsLastProduct,
-        /// Sums are kept in f16.
-        MatmulSumsInF16,
-        /// Sums are kept in bf16.
-        MatmulSumsInBf16,
-        /// What stands in C is added although beta is 0.
-        MatmulKeepsStaleOutput,
-        /// beta counts as 0.
-        MatmulIgnoresBeta,
-        /// alpha counts as 1.
-        MatmulIgnoresAlpha,
-        /// Zeros of A are skipped, with the NaN that they meet.
-        MatmulSkipsZeros,
-        /// Every batch is multiplied by the first B.
-        MatmulReusesFirstBatch,
-        /// A is read as if it were dense.
-        MatmulIgnoresStrides,
-        /// A is read from the start of its buffer.
-        MatmulIgnoresOffset,
-        /// One element after C is written, too.
-        MatmulWritesPastTheEnd,
-        /// Without products, C is left as it is.
-        MatmulForgetsBetaWithoutProducts,
-        /// Results are cut off, not rounded, where they are stored.
-        MatmulTruncates,
-        /// NaN in A becomes 0.
-        MatmulDropsNan,
-        /// Every 64th product is left out.
-        MatmulDropsOneOf64,
+        HarmlessMatmul: "Right, on the host.",
+        MatmulTransposesSquare: "A square B is read transposed.",
+        MatmulSkipsLastRow: "The last row is not written where rows do not fill a tile of four.",
+        MatmulSkipsLastColumn: "The last column is not written where columns do not fill a tile of eight.",
+        MatmulSkipsLastProduct: "The last product is left out where the length is odd.",
+        MatmulSumsInF16: "Sums are kept in f16.",
+        MatmulSumsInBf16: "Sums are kept in bf16.",
+        MatmulKeepsStaleOutput: "What stands in C is added although beta is 0.",
+        MatmulIgnoresBeta: "beta counts as 0.",
+        MatmulIgnoresAlpha: "alpha counts as 1.",
+        MatmulSkipsZeros: "Zeros of A are skipped, with the NaN that they meet.",
+        MatmulReusesFirstBatch: "Every batch is multiplied by the first B.",
+        MatmulIgnoresStrides: "A is read as if it were dense.",
+        MatmulIgnoresOffset: "A is read from the start of its buffer.",
+        MatmulWritesPastTheEnd: "One element after C is written, too.",
+        MatmulForgetsBetaWithoutProducts: "Without products, C is left as it is.",
+        MatmulTruncates: "Results are cut off, not rounded, where they are stored.",
+        MatmulDropsNan: "NaN in A becomes 0.",
+        MatmulDropsOneOf64: "Every 64th product is left out.",
     }
     "linear" {
-        /// Right, on the host.
-        HarmlessLinear,
-        /// The bias is not added.
-        LinearDropsBias,
-        /// The activation comes before the bias.
-        LinearActivatesBeforeBias,
-        /// Every output has the scale of the first.
-        LinearSharesInt8Scale,
-        /// Codes end at 126.
-        LinearClampsInt8At126,
-        /// Codes of the input are cut off, not rounded.
-        LinearTruncatesInt8,
-        /// All rows of the input share a scale.
-        LinearSharesRowScale,
-        /// Each int4 group has the scale of the next.
-        LinearShiftsInt4Groups,
-        /// The two int4 codes of a byte change places.
-        LinearSwapsInt4Halves,
-        /// A square weight is read transposed.
-        LinearTransposesSquare,
-        /// GELU is the tanh form.
-        LinearApproximatesGelu,
-        /// The last output is not written where outputs do not fill a tile of eight.
-        LinearSkipsLastOutput,
-        /// NaN in the input becomes 0.
-        LinearDropsNan,
-        /// The last stored entry of a row is left out.
-        LinearDropsLastStored,
-        /// The values of a block are read by columns.
-        LinearSwapsBlockSides,
-        /// The second block row begins one block early.
-        LinearStartsBlockRowEarly,
-        /// Every N:M group has its values where the first of its row has them.
-        LinearRepeatsFirstGroup,
-        /// A palette's levels are not scaled.
-        LinearIgnoresPaletteScale,
-        /// A palette's codes are one level off.
-        LinearShiftsLevels,
+        HarmlessLinear: "Right, on the host.",
+        LinearDropsBias: "The bias is not added.",
+        LinearActivatesBeforeBias: "The activation comes before the bias.",
+        LinearSharesInt8Scale: "Every output has the scale of the first.",
+        LinearClampsInt8At126: "Codes end at 126.",
+        LinearTruncatesInt8: "Codes of the input are cut off, not rounded.",
+        LinearSharesRowScale: "All rows of the input share a scale.",
+        LinearShiftsInt4Groups: "Each int4 group has the scale of the next.",
+        LinearSwapsInt4Halves: "The two int4 codes of a byte change places.",
+        LinearTransposesSquare: "A square weight is read transposed.",
+        LinearApproximatesGelu: "GELU is the tanh form.",
+        LinearSkipsLastOutput: "The last output is not written where outputs do not fill a tile of eight.",
+        LinearDropsNan: "NaN in the input becomes 0.",
+        LinearDropsLastStored: "The last stored entry of a row is left out.",
+        LinearSwapsBlockSides: "The values of a block are read by columns.",
+        LinearStartsBlockRowEarly: "The second block row begins one block early.",
+        LinearRepeatsFirstGroup: "Every N:M group has its values where the first of its row has them.",
+        LinearIgnoresPaletteScale: "A palette's levels are not scaled.",
+        LinearShiftsLevels: "A palette's codes are one level off.",
     }
     "softmax" {
-        /// Right, on the host.
-        HarmlessSoftmax,
-        /// Weights are not divided by their sum.
-        SoftmaxIsNotNormalised,
-        /// The maximum is not taken out.
-        SoftmaxIsNotShifted,
-        /// Sums go over the rows.
-        SoftmaxTakesWrongAxis,
-        /// The running sum is not rescaled when the maximum grows.
-        SoftmaxDoesNotRescale,
-        /// A row that is masked as a whole gets equal weights.
-        SoftmaxSpreadsMaskedRows,
-        /// Elements beyond the last full eight are not in the sum.
-        SoftmaxSkipsTail,
-        /// Powers of two, not of e.
-        SoftmaxTakesBaseTwo,
-        /// The search for the maximum starts at 0.
-        SoftmaxStartsMaximumAtZero,
-        /// Exponentials are good to three digits.
-        SoftmaxApproximatesExp,
-        /// Scores above 80 are cut off.
-        SoftmaxClampsScores,
+        HarmlessSoftmax: "Right, on the host.",
+        SoftmaxIsNotNormalised: "Weights are not divided by their sum.",
+        SoftmaxIsNotShifted: "The maximum is not taken out.",
+        SoftmaxTakesWrongAxis: "Sums go over the rows.",
+        SoftmaxDoesNotRescale: "The running sum is not rescaled when the maximum grows.",
+        SoftmaxSpreadsMaskedRows: "A row that is masked as a whole gets equal weights.",
+        SoftmaxSkipsTail: "Elements beyond the last full eight are not in the sum.",
+        SoftmaxTakesBaseTwo: "Powers of two, not of e.",
+        SoftmaxStartsMaximumAtZero: "The search for the maximum starts at 0.",
+        SoftmaxApproximatesExp: "Exponentials are good to three digits.",
+        SoftmaxClampsScores: "Scores above 80 are cut off.",
     }
     "normalize" {
-        /// Right, on the host.
-        HarmlessNorm,
-        /// The variance is divided by n - 1.
-        NormDividesByOneLess,
-        /// Epsilon is added to the root.
-        NormAddsEpsilonOutside,
-        /// There is no epsilon.
-        NormIgnoresEpsilon,
-        /// The variance is the mean square minus the squared mean.
-        NormTakesOnePass,
-        /// Scale and shift change places.
-        NormSwapsWeights,
-        /// The root mean square is taken of centred values.
-        NormCentresRms,
-        /// Groups begin one channel too late.
-        NormShiftsGroups,
-        /// Squares are kept in the storage type.
-        NormSquaresInStorage,
-        /// Elements beyond the last full eight are not in the statistics.
-        NormSkipsTail,
+        HarmlessNorm: "Right, on the host.",
+        NormDividesByOneLess: "The variance is divided by n - 1.",
+        NormAddsEpsilonOutside: "Epsilon is added to the root.",
+        NormIgnoresEpsilon: "There is no epsilon.",
+        NormTakesOnePass: "The variance is the mean square minus the squared mean.",
+        NormSwapsWeights: "Scale and shift change places.",
+        NormCentresRms: "The root mean square is taken of centred values.",
+        NormShiftsGroups: "Groups begin one channel too late.",
+        NormSquaresInStorage: "Squares are kept in the storage type.",
+        NormSkipsTail: "Elements beyond the last full eight are not in the statistics.",
     }
     "copy" {
-        /// Right, on the host.
-        HarmlessCopy,
-        /// Values are cut off, not rounded.
-        CopyTruncates,
-        /// The last element is not copied.
-        CopySkipsLast,
+        HarmlessCopy: "Right, on the host.",
+        CopyTruncates: "Values are cut off, not rounded.",
+        CopySkipsLast: "The last element is not copied.",
     }
     "fill" {
-        /// Rows are filled with what lies between them.
-        FillIgnoresStrides,
+        FillIgnoresStrides: "Rows are filled with what lies between them.",
     }
     "unary" {
-        /// GELU is the tanh form.
-        UnaryApproximatesGelu,
-        /// ReLU turns NaN into 0.
-        UnaryReluDropsNan,
-        /// Exponentials are good to three digits.
-        UnaryApproximatesExp,
-        /// The last element stays as it is.
-        UnarySkipsLast,
-        /// The sigmoid is e^x / (1 + e^x) on both sides.
-        UnarySigmoidOverflows,
-        /// The shift comes before the factor.
-        UnaryShiftsFirst,
-        /// elu(x), without the one.
-        UnaryForgetsOne,
-        /// e^x for 2^x.
-        UnaryTakesExpForExp2,
-        /// The polynomial ends one term early.
-        UnaryPolynomialEndsEarly,
-        /// The next entry of the table.
-        UnaryTableIsOffByOne,
-        /// The entry below, not the nearest.
-        UnaryTableRoundsDown,
-        /// The polynomial is expanded in x, without its reduction.
-        UnaryPolynomialIsNotReduced,
-        /// The Taylor polynomial without factorials.
-        UnaryTaylorForgetsFactorials,
-        /// max(x, 0) without the square.
-        UnaryForgetsSquare,
+        UnaryApproximatesGelu: "GELU is the tanh form.",
+        UnaryReluDropsNan: "ReLU turns NaN into 0.",
+        UnaryApproximatesExp: "Exponentials are good to three digits.",
+        UnarySkipsLast: "The last element stays as it is.",
+        UnarySigmoidOverflows: "The sigmoid is e^x / (1 + e^x) on both sides.",
+        UnaryShiftsFirst: "The shift comes before the factor.",
+        UnaryForgetsOne: "elu(x), without the one.",
+        UnaryTakesExpForExp2: "e^x for 2^x.",
+        UnaryPolynomialEndsEarly: "The polynomial ends one term early.",
+        UnaryTableIsOffByOne: "The next entry of the table.",
+        UnaryTableRoundsDown: "The entry below, not the nearest.",
+        UnaryPolynomialIsNotReduced: "The polynomial is expanded in x, without its reduction.",
+        UnaryTaylorForgetsFactorials: "The Taylor polynomial without factorials.",
+        UnaryForgetsSquare: "max(x, 0) without the square.",
     }
     "binary" {
-        /// The larger of a number and NaN is the number.
-        BinaryMaximumDropsNan,
-        /// b - a.
-        BinarySubtractsBackwards,
-        /// Less or equal.
-        BinaryLessIsLessOrEqual,
-        /// NaN equals NaN.
-        BinaryEqualsNan,
+        BinaryMaximumDropsNan: "The larger of a number and NaN is the number.",
+        BinarySubtractsBackwards: "b - a.",
+        BinaryLessIsLessOrEqual: "Less or equal.",
+        BinaryEqualsNan: "NaN equals NaN.",
     }
     "mask" {
-        /// The query's position is one too large.
-        MaskIsOffByOne,
-        /// The tile is taken for the first.
-        MaskIgnoresKeyOffset,
-        /// Masked scores are only very low.
-        MaskIsFinite,
+        MaskIsOffByOne: "The query's position is one too large.",
+        MaskIgnoresKeyOffset: "The tile is taken for the first.",
+        MaskIsFinite: "Masked scores are only very low.",
     }
     "select" {
-        /// The other way round.
-        SelectIsInverted,
-        /// Positive conditions only.
-        SelectWantsPositive,
+        SelectIsInverted: "The other way round.",
+        SelectWantsPositive: "Positive conditions only.",
     }
     "reduce" {
-        /// The mean is not divided.
-        ReduceMeanIsSum,
-        /// The last of equal values.
-        ReduceArgMaxIsLast,
-        /// The search for the maximum starts at 0.
-        ReduceMaximumStartsAtZero,
-        /// The largest of the numbers.
-        ReduceMaximumDropsNan,
-        /// Sums are kept in the storage type.
-        ReduceSumsInStorage,
+        ReduceMeanIsSum: "The mean is not divided.",
+        ReduceArgMaxIsLast: "The last of equal values.",
+        ReduceMaximumStartsAtZero: "The search for the maximum starts at 0.",
+        ReduceMaximumDropsNan: "The largest of the numbers.",
+        ReduceSumsInStorage: "Sums are kept in the storage type.",
     }
     "cumulative-sum" {
-        /// Right, on the host.
-        HarmlessSum,
-        /// Without the element itself.
-        CumulativeIsExclusive,
-        /// Integers pass through f32.
-        CumulativeCountsInF32,
+        HarmlessSum: "Right, on the host.",
+        CumulativeIsExclusive: "Without the element itself.",
+        CumulativeCountsInF32: "Integers pass through f32.",
     }
     "gather" {
-        /// The next row.
-        GatherIsOffByOne,
-        /// A wrong index is taken for the nearest right one.
-        GatherClamps,
+        GatherIsOffByOne: "The next row.",
+        GatherClamps: "A wrong index is taken for the nearest right one.",
     }
     "scatter" {
-        /// The last row wins.
-        ScatterOverwrites,
-        /// What stands in the output is lost.
-        ScatterStartsAtZero,
+        ScatterOverwrites: "The last row wins.",
+        ScatterStartsAtZero: "What stands in the output is lost.",
     }
     "argsort" {
-        /// Equal keys come in reverse order.
-        SortIsUnstable,
-        /// The largest first.
-        SortDescends,
+        SortIsUnstable: "Equal keys come in reverse order.",
+        SortDescends: "The largest first.",
     }
     "top-k" {
-        /// The smallest of the best first.
-        TopKAscends,
-        /// The last of equal values.
-        TopKPrefersLater,
+        TopKAscends: "The smallest of the best first.",
+        TopKPrefersLater: "The last of equal values.",
     }
     "convolution" {
-        /// Right, on the host.
-        HarmlessConvolution,
-        /// The filter is turned around.
-        ConvolutionFlips,
-        /// Causal padding is on the right.
-        ConvolutionPadsRight,
-        /// An even filter reaches further to the left.
-        ConvolutionCentresLeft,
+        HarmlessConvolution: "Right, on the host.",
+        ConvolutionFlips: "The filter is turned around.",
+        ConvolutionPadsRight: "Causal padding is on the right.",
+        ConvolutionCentresLeft: "An even filter reaches further to the left.",
     }
     "attention" {
-        /// Right, on the host.
-        HarmlessAttention,
-        /// The default composition over the engine's primitives.
-        HarmlessComposition,
-        /// Every pair takes part.
-        AttentionDropsPattern,
-        /// Causal queries see one key too many.
-        AttentionCausalSeesNext,
-        /// Causal queries do not see themselves.
-        AttentionCausalIsStrict,
-        /// Windows reach one too far to the left.
-        AttentionWindowLeftOff,
-        /// Windows reach one too few to the right.
-        AttentionWindowRightOff,
-        /// Scores are not scaled.
-        AttentionForgetsScale,
-        /// 1 / d for 1 / sqrt(d).
-        AttentionSquaresScale,
-        /// No soft cap.
-        AttentionIgnoresSoftCap,
-        /// Masked scores pass through the soft cap.
-        AttentionMasksBeforeSoftCap,
-        /// The bias passes through the soft cap.
-        AttentionCapsBias,
-        /// No key mask.
-        AttentionIgnoresKeyMask,
-        /// Every batch has the key mask of the first.
-        AttentionReusesKeyMask,
-        /// Heads take turns with the key heads.
-        AttentionMixesHeads,
-        /// The maximum is missing from the log-sum-exp.
-        AttentionLogsWithoutMaximum,
-        /// The log-sum-exp is to base two.
-        AttentionLogsToBaseTwo,
-        /// Queries begin at 0.
-        AttentionIgnoresOffset,
-        /// No bias.
-        AttentionIgnoresBias,
-        /// The bias is scaled with the scores.
-        AttentionScalesBias,
-        /// The bias of the neighbouring distance.
-        AttentionShiftsDistance,
-        /// Beyond its reach, the distance bias is 0.
-        AttentionEndsDistance,
-        /// The last key is not seen where keys do not fill a tile of eight.
-        AttentionSkipsLastKey,
-        /// The running output is not rescaled.
-        AttentionKeepsOldOutput,
-        /// The running sum is not rescaled.
-        AttentionKeepsOldSum,
-        /// A row that sees nothing gets the mean of all values.
-        AttentionSpreadsMaskedRows,
-        /// Scores are kept in f16.
-        AttentionScoresInF16,
-        /// Scratch is used as it comes.
-        AttentionTrustsScratch,
-        /// The last value channel is not written where channels do not fill a tile of four.
-        AttentionSkipsLastChannel,
-        /// Tiles that the pattern cuts are skipped.
-        AttentionSkipsPartialTiles,
-        /// Tiles that the pattern cuts are seen as a whole.
-        AttentionFillsPartialTiles,
-        /// Keys are kept from the last call of the same size.
-        AttentionKeepsStaleKeys,
+        HarmlessAttention: "Right, on the host.",
+        HarmlessComposition: "The default composition over the engine's primitives.",
+        AttentionDropsPattern: "Every pair takes part.",
+        AttentionCausalSeesNext: "Causal queries see one key too many.",
+        AttentionCausalIsStrict: "Causal queries do not see themselves.",
+        AttentionWindowLeftOff: "Windows reach one too far to the left.",
+        AttentionWindowRightOff: "Windows reach one too few to the right.",
+        AttentionForgetsScale: "Scores are not scaled.",
+        AttentionSquaresScale: "1 / d for 1 / sqrt(d).",
+        AttentionIgnoresSoftCap: "No soft cap.",
+        AttentionMasksBeforeSoftCap: "Masked scores pass through the soft cap.",
+        AttentionCapsBias: "The bias passes through the soft cap.",
+        AttentionIgnoresKeyMask: "No key mask.",
+        AttentionReusesKeyMask: "Every batch has the key mask of the first.",
+        AttentionMixesHeads: "Heads take turns with the key heads.",
+        AttentionLogsWithoutMaximum: "The maximum is missing from the log-sum-exp.",
+        AttentionLogsToBaseTwo: "The log-sum-exp is to base two.",
+        AttentionIgnoresOffset: "Queries begin at 0.",
+        AttentionIgnoresBias: "No bias.",
+        AttentionScalesBias: "The bias is scaled with the scores.",
+        AttentionShiftsDistance: "The bias of the neighbouring distance.",
+        AttentionEndsDistance: "Beyond its reach, the distance bias is 0.",
+        AttentionSkipsLastKey: "The last key is not seen where keys do not fill a tile of eight.",
+        AttentionKeepsOldOutput: "The running output is not rescaled.",
+        AttentionKeepsOldSum: "The running sum is not rescaled.",
+        AttentionSpreadsMaskedRows: "A row that sees nothing gets the mean of all values.",
+        AttentionScoresInF16: "Scores are kept in f16.",
+        AttentionTrustsScratch: "Scratch is used as it comes.",
+        AttentionSkipsLastChannel: "The last value channel is not written where channels do not fill a tile of four.",
+        AttentionSkipsPartialTiles: "Tiles that the pattern cuts are skipped.",
+        AttentionFillsPartialTiles: "Tiles that the pattern cuts are seen as a whole.",
+        AttentionKeepsStaleKeys: "Keys are kept from the last call of the same size.",
     }
     "arena" {
-        /// Scratch is taken and never given back.
-        ArenaLeaks,
+        ArenaLeaks: "Scratch is taken and never given back.",
     }
     "linear-attention" {
-        /// A query does not see its own key.
-        LinearAttentionIsStrict,
-        /// The normaliser is missing.
-        LinearAttentionIsNotNormalised,
-        /// Later keys are seen.
-        LinearAttentionIsNotCausal,
-        /// There is no epsilon.
-        LinearAttentionIgnoresEpsilon,
+        LinearAttentionIsStrict: "A query does not see its own key.",
+        LinearAttentionIsNotNormalised: "The normaliser is missing.",
+        LinearAttentionIsNotCausal: "Later keys are seen.",
+        LinearAttentionIgnoresEpsilon: "There is no epsilon.",
     }
     "gated-ffn" {
-        /// The activation is on the other branch.
-        GatedFfnSwapsBranches,
-        /// There is no gate.
-        GatedFfnForgetsActivation,
+        GatedFfnSwapsBranches: "The activation is on the other branch.",
+        GatedFfnForgetsActivation: "There is no gate.",
     }
     "add-norm" {
-        /// The residual is not added.
-        AddNormDropsResidual,
-        /// The kept sum is x alone.
-        AddNormKeepsWrongSum,
+        AddNormDropsResidual: "The residual is not added.",
+        AddNormKeepsWrongSum: "The kept sum is x alone.",
     }
     "softmax-top-k" {
-        /// Logits for probabilities.
-        SoftmaxTopKReturnsLogits,
-        /// Probabilities among the chosen only.
-        SoftmaxTopKNormalisesTheChosen,
+        SoftmaxTopKReturnsLogits: "Logits for probabilities.",
+        SoftmaxTopKNormalisesTheChosen: "Probabilities among the chosen only.",
     }
     "mixture" {
-        /// Right, on the host.
-        HarmlessMixture,
-        /// Gates are left out.
-        MixtureForgetsGates,
-        /// Experts take whatever comes.
-        MixtureDropsNothing,
-        /// Places are given token by token, not choice by choice.
-        MixtureServesTokensInTurn,
-        /// The last choice is not added.
-        MixtureForgetsLastChoice,
-        /// Biases are those of the first expert.
-        MixtureSharesBiases,
-        /// A choice that is no expert's number counts 0.
-        MixtureIgnoresWrongChoices,
+        HarmlessMixture: "Right, on the host.",
+        MixtureForgetsGates: "Gates are left out.",
+        MixtureDropsNothing: "Experts take whatever comes.",
+        MixtureServesTokensInTurn: "Places are given token by token, not choice by choice.",
+        MixtureForgetsLastChoice: "The last choice is not added.",
+        MixtureSharesBiases: "Biases are those of the first expert.",
+        MixtureIgnoresWrongChoices: "A choice that is no expert's number counts 0.",
     }
     "cross-entropy" {
-        /// Right, on the host.
-        HarmlessCrossEntropy,
-        /// The next word's logit.
-        CrossEntropyTakesNextWord,
-        /// The words of the last of several tiles are not in the sum.
-        CrossEntropySkipsLastTile,
-        /// The running sum is not rescaled when the maximum grows.
-        CrossEntropyDoesNotRescale,
-        /// Every tile counts its words from 0.
-        CrossEntropyCountsFromEachTile,
-        /// The maximum is not added to the logarithm.
-        CrossEntropyForgetsMaximum,
-        /// A target that is no word's number counts as some word.
-        CrossEntropyTakesAnyTarget,
-        /// Logits may be of any type.
-        CrossEntropyTakesAnyLogits,
+        HarmlessCrossEntropy: "Right, on the host.",
+        CrossEntropyTakesNextWord: "The next word's logit.",
+        CrossEntropySkipsLastTile: "The words of the last of several tiles are not in the sum.",
+        CrossEntropyDoesNotRescale: "The running sum is not rescaled when the maximum grows.",
+        CrossEntropyCountsFromEachTile: "Every tile counts its words from 0.",
+        CrossEntropyForgetsMaximum: "The maximum is not added to the logarithm.",
+        CrossEntropyTakesAnyTarget: "A target that is no word's number counts as some word.",
+        CrossEntropyTakesAnyLogits: "Logits may be of any type.",
     }
     "rotary" {
-        /// Neighbouring channels are paired.
-        RotaryInterleaves,
-        /// The other way round.
-        RotaryTurnsBackwards,
-        /// Positions begin at 1.
-        RotaryIsOffByOne,
+        RotaryInterleaves: "Neighbouring channels are paired.",
+        RotaryTurnsBackwards: "The other way round.",
+        RotaryIsOffByOne: "Positions begin at 1.",
+    }
+    "refusals" {
+        OutputsMayRepeat: "An output that repeats its elements keeps what is copied to each of them last.",
+        PositionsWrap: "Queries beyond the largest number are none.",
+        CodesAreCut: "Codes outside of their range become the nearest inside.",
     }
     "repeat" {
-        /// A sum depends on how often it was asked for.
-        RepeatDrifts,
+        RepeatDrifts: "A sum depends on how often it was asked for.",
     }
     // The remaining two are about `supports` and show at any operation.
     "reduce" {
-        /// What is supported is called unsupported.
-        SupportsTooLittle,
+        SupportsTooLittle: "What is supported is called unsupported.",
     }
     "linear" {
-        /// What is refused is called supported.
-        SupportsTooMuch,
+        SupportsTooMuch: "What is refused is called supported.",
     }
 }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::host::HostTensor;
 use crate::layout::Layout;
 use crate::ops::{BinaryOp, LinearSpec, MatmulSpec, UnaryOp};
+use crate::quantize::{Int4Groups, Int8Rows};
 use crate::sparse::{SparseWeight, Structure};
 use crate::tensor::{Buffer, View, ViewMut};
 use crate::weights::HostWeight;
@@ -128,6 +129,10 @@ pub(super) fn weight(fault: Option<Fault>, weight: &HostWeight) -> Result<HostWe
         }
         (HostWeight::Int8(codes), Some(Fault::LinearClampsInt8At126)) => {
             codes.codes.iter_mut().for_each(|code| *code = (*code).clamp(-126, 126));
+        }
+        (HostWeight::Int8(Int8Rows { codes, .. }), Some(Fault::CodesAreCut)) => codes.iter_mut().for_each(|code| *code = (*code).max(-127)),
+        (HostWeight::Int4(Int4Groups { codes, .. }), Some(Fault::CodesAreCut)) => {
+            codes.iter_mut().for_each(|code| *code = (*code).clamp(-7, 7));
         }
         (HostWeight::Int4(codes), Some(Fault::LinearShiftsInt4Groups)) => {
             let groups = codes.inputs.div_ceil(codes.group);

@@ -14,6 +14,7 @@ use crate::dtype::{DType, PRECISION_PRESETS};
 use crate::error::{Result, shape_error};
 use crate::host::HostTensor;
 use crate::layout::Layout;
+use crate::operands::Types;
 use crate::ops::{AttentionSpec, BinaryOp, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp};
 use crate::pattern::AttentionPattern;
 use crate::support::Support;
@@ -87,11 +88,9 @@ impl TransformerBackend for RunningError {
     }
 
     fn prepare_weight(&self, weight: &HostWeight) -> Result<RunningWeight> {
+        weight.check()?;
         let (outputs, inputs) = (weight.outputs(), weight.inputs());
         let dense = weight.dequantized();
-        if dense.len() != outputs * inputs {
-            return Err(shape_error("weight", format!("{} values for [{outputs}, {inputs}]", dense.len())));
-        }
         let values = dense.values();
         let transposed = (0..inputs).flat_map(|input| (0..outputs).map(move |output| values[output * inputs + input])).collect();
         Ok(RunningWeight { outputs, inputs, transposed, bytes: 8 * values.len() })
@@ -300,8 +299,7 @@ impl TransformerBackend for RunningError {
         _scratch: &mut Arena<RunningBuffer>,
     ) -> Result<()> {
         let sizes = check::attention(&operands, &outputs)?;
-        self.floats("attention", &[operands.q.dtype(), operands.k.dtype(), operands.v.dtype(), outputs.out.dtype()])?;
-        check::positions("attention", spec.query_offset, sizes.queries)?;
+        Types::of(self.config.precision).attention(spec, sizes, &operands, &outputs)?;
         let call = attention::Call::new(spec, sizes, &operands, (self.compute(), self.threads()))?;
         let [out, logs] = call.run();
         let dtype = outputs.out.dtype();

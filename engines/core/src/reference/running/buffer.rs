@@ -149,7 +149,7 @@ pub(super) fn read_operand(operation: &'static str, x: Operand<'_, RunningBuffer
 
 /// Writes results that are already rounded, in row-major order.
 pub(super) fn write(operation: &'static str, out: ViewMut<'_, RunningBuffer>, results: impl IntoIterator<Item = Estimate>) -> Result<()> {
-    check::inside(operation, out.buffer, &out.layout)?;
+    check::output(operation, out.buffer, &out.layout)?;
     for (at, result) in out.layout.leading_offsets(0).zip(results) {
         (out.buffer.values[at], out.buffer.variances[at]) = (result.value, result.variance);
     }
