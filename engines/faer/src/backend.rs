@@ -10,6 +10,7 @@ use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::host::HostTensor;
 use crossover_core::isa::IsaChoice;
+use crossover_core::operands::Types;
 use crossover_core::ops::{BinaryOp, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp, WeightForm};
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
@@ -29,6 +30,7 @@ pub const NAME: &str = "faer";
 pub struct FaerBackend {
     /// Memory, rows, elements and indices.
     rest: SimdBackend,
+    types: Types,
     threads: Threads,
 }
 
@@ -49,14 +51,14 @@ impl TransformerBackend for FaerBackend {
         }
         faer::disable_global_parallelism();
         let threads = Threads::new(config.threads).map_err(|reason| refused(format!("a pool of {} threads", config.threads), reason))?;
-        Ok(Self { rest: SimdBackend::new(config)?, threads })
+        Ok(Self { rest: SimdBackend::new(config)?, types: Types::of(config.precision), threads })
     }
 
     fn describe() -> EngineDescription {
         EngineDescription {
             name: NAME,
             summary: "products by faer, a pass over memory for what is around them (rows by the vector engine)",
-            isa: SimdBackend::describe().isa,
+            isa: of_products_and_rest(),
             native: vec!["f64", "f32"],
         }
     }
@@ -67,10 +69,6 @@ impl TransformerBackend for FaerBackend {
 
     fn threads_used(&self) -> usize {
         self.rest.threads_used()
-    }
-
-    fn isa(&self) -> Cow<'static, str> {
-        self.rest.isa()
     }
 
     fn supports(&self, operation: &OpSpec) -> Support {
@@ -134,6 +132,8 @@ impl TransformerBackend for FaerBackend {
 
     fn linear(&self, spec: LinearSpec, x: V<'_>, weight: &FaerWeight, bias: Option<V<'_>>, mut out: M<'_>) -> Result<()> {
         check::linear(&x.layout, weight, bias.as_ref().map(|bias| &bias.layout), &out.layout)?;
+        self.types.inputs("linear", [&x, bias.as_ref().unwrap_or(&x)])?;
+        self.types.output("linear", &out)?;
         let (from, to) = x.layout.rows_together(out.layout)?;
         if from.dim_from_end(0) == 0 {
             self.fill(out.reborrow(), 0.0)?;
@@ -230,10 +230,27 @@ impl FaerBackend {
     }
 }
 
+/// faer does not say which instructions its products take. The rest is the vector engine's, whose instructions for narrow products (`+bf16`
+/// and the like) no row of f64 or f32 uses.
+fn of_products_and_rest() -> Cow<'static, str> {
+    let rest = SimdBackend::describe().isa;
+    let family = rest.split('+').next().unwrap_or_default();
+    Cow::Owned(format!("faer's choice in products, {family} elsewhere"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crossover_core::sparse::Structure;
+
+    #[test]
+    fn rows_name_the_instructions_that_they_use_and_no_others() {
+        let config = EngineConfig::new(Precision::F32, 1);
+        let (named, rest) = (FaerBackend::new(&config).unwrap().isa(), SimdBackend::new(&config).unwrap().isa());
+        assert_eq!(named, FaerBackend::describe().isa);
+        let family = named.strip_prefix("faer's choice in products, ").and_then(|named| named.strip_suffix(" elsewhere")).unwrap();
+        assert!(rest.starts_with(family) && !family.contains('+'), "{named}, beside {rest}");
+    }
 
     #[test]
     fn a_form_that_is_refused_is_refused_in_the_same_words_at_every_size() {
