@@ -115,7 +115,7 @@ fn expect_comparison(experiment: &str, judged: &[Judged]) -> Result<()> {
         return Ok(());
     }
     let cells = counted(judged.len() as u64, "cell");
-    let first = judged.first().map(|judged| outputs::words(judged)).unwrap_or_default();
+    let first = judged.first().map(outputs::words).unwrap_or_default();
     Err(bad_input(format!(
         "base and head have no cell of {experiment} in common: there is nothing to compare. Of {cells} the first: {first}"
     )))
