@@ -4,6 +4,7 @@ use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::backend::{Experts, NormWeights, Routes, TransformerBackend};
 use crossover_core::dtype::{DType, Precision};
+use crossover_core::error::Result;
 use crossover_core::ops::{LinearAttentionSpec, LinearSpec, NormKind, NormSpec};
 use crossover_core::weights::HostWeight;
 use crossover_naive::NaiveBackend;
@@ -17,6 +18,23 @@ fn poisoned() -> Arena<NaiveBuffer> {
     let mut scratch = Arena::new();
     scratch.set_poison(true);
     scratch
+}
+
+/// Failing work keeps nothing, and what work that succeeds keeps, shows.
+#[test]
+fn an_error_keeps_no_scratch() {
+    let (engine, mut scratch) = (engine("f32"), poisoned());
+    let outer = scratch.take(&engine, DType::F32, &[4]).unwrap();
+    let failed: Result<()> = scratch.scope(|scratch| {
+        let _lost = scratch.take(&engine, DType::F32, &[8])?;
+        scratch.scope(|scratch| scratch.take(&engine, DType::F64, &[usize::MAX]).map(drop))
+    });
+    assert!(failed.is_err());
+    assert_eq!((scratch.outstanding(), scratch.peak_bytes()), (1, 4 * 12));
+    scratch.scope(|scratch| scratch.take(&engine, DType::F32, &[8]).map(drop)).unwrap();
+    assert_eq!((scratch.outstanding(), scratch.peak_bytes()), (2, 4 * 12));
+    scratch.give(outer);
+    assert_eq!(scratch.outstanding(), 1);
 }
 
 fn positive(seed: usize, count: usize) -> Vec<f64> {
