@@ -298,8 +298,9 @@ impl<K, E: Lanes + Plain, const N: usize> Call<'_, K, E, N> {
         (place.offset + self.grid.position(operand, row) + first * place.stride, place.width.saturating_sub(first).min(self.piece))
     }
 
-    /// Where the kernel finds its operands. `loaded` says what the scratch holds already: a row that is the same for all is copied once.
-    fn enter(&self, cut: [usize; 2], loaded: &mut [usize; N], scratch: *mut E) -> [*mut E; N] {
+    /// Where the kernel finds its operands. `loaded` says what the scratch holds already, by its first element and how many there are: a row that
+    /// is the same for all is copied once. The number tells pieces apart where one element stands for all of them.
+    fn enter(&self, cut: [usize; 2], loaded: &mut [(usize, usize); N], scratch: *mut E) -> [*mut E; N] {
         let mut operands = [std::ptr::dangling_mut(); N];
         for (at, place) in self.places.iter().enumerate() {
             operands[at] = match place.kind {
@@ -310,10 +311,10 @@ impl<K, E: Lanes + Plain, const N: usize> Call<'_, K, E, N> {
                 Kind::Copied(buffer) => {
                     let (start, count) = self.extent(at, cut);
                     let copy = scratch.wrapping_add(place.copy);
-                    if if place.written { at == 0 && self.reads_first } else { loaded[at] != start } {
+                    if if place.written { at == 0 && self.reads_first } else { loaded[at] != (start, count) } {
                         // SAFETY: the row is inside of its view, which nobody writes but this task; the scratch has room for it.
                         unsafe { buffer.load(start, place.stride, std::slice::from_raw_parts_mut(copy, count)) };
-                        loaded[at] = start;
+                        loaded[at] = (start, count);
                     }
                     copy
                 }
@@ -347,7 +348,7 @@ impl<E: Lanes + Plain, K: RowKernel<E, N>, const N: usize> Kernel<E> for Task<'_
     #[inline(always)]
     fn run<V: Vector<Element = E>>(self) {
         let Self { call, units, scratch } = self;
-        let (scratch, mut loaded) = (scratch.as_mut_ptr(), [usize::MAX; N]);
+        let (scratch, mut loaded) = (scratch.as_mut_ptr(), [(usize::MAX, 0); N]);
         for unit in units {
             let cut = call.cut(unit);
             let operands = call.enter(cut, &mut loaded, scratch);

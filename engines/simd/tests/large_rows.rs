@@ -101,6 +101,21 @@ fn elements_are_added_and_copied_in_pieces() {
     });
 }
 
+/// One element stands for all, and is loaded once for pieces that are full and once for the shorter last ones: tasks begin with either.
+#[test]
+fn one_element_meets_rows_of_several_pieces() {
+    let [rows, whole, shown] = [16, 6000, 5000];
+    let values = integers(1, rows * whole);
+    let expected: Vec<f64> = values.chunks(whole).flat_map(|row| &row[..shown]).map(|value| 3.0 * value).collect();
+    on_each(|engine| {
+        let x = tensor(engine, engine.storage(), &[rows, whole], values.clone());
+        let three = tensor(engine, engine.storage(), &[1], vec![3.0]);
+        let mut out = engine.tensor(engine.storage(), &[rows, shown]).unwrap();
+        engine.binary(BinaryOp::Multiply, Operand::Of(x.view().narrow(1, 0, shown).unwrap()), three.view(), out.view_mut()).unwrap();
+        assert_same(engine, "times one element", out.view(), &expected);
+    });
+}
+
 #[test]
 fn many_rows_are_gathered_and_scattered() {
     const TABLE: usize = 40;
