@@ -41,8 +41,15 @@ pub struct AttentionSizes {
     pub value_dim: usize,
 }
 
+/// The most elements of an operand: more than memory holds, which only a view that repeats them has. Kernels count on a thousand times as many
+/// still being a number.
+pub const MOST_ELEMENTS: usize = 1 << 48;
+
 /// A view must not reach beyond its buffer. Layouts are plain values, so one can be put on a buffer that it was not made for.
 pub fn inside(operation: &'static str, buffer: &impl Buffer, layout: &Layout) -> Result<()> {
+    if layout.len() > MOST_ELEMENTS {
+        return Err(shape_error(operation, format!("a view {:?} has more than 2^48 elements", layout.shape())));
+    }
     if layout.is_empty() || layout.end() <= buffer.len() {
         return Ok(());
     }

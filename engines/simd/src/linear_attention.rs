@@ -98,7 +98,7 @@ pub(crate) fn linear_attention<E: Lanes + Plain>(
     }
     let rows = if spec.causal { spec.chunk.min(queries) } else { ROWS };
     let counts = piece_counts::<E>(engine, &sizes, rows, spec.causal);
-    let whole: usize = counts.iter().sum();
+    let whole = counts.iter().fold(0, |sum: usize, &count| sum.saturating_add(count));
     let mut pieces = scratch.take(backend, E::DTYPE, &[engine.pool.threads(), whole])?;
     let (found, out_layout) = (out.dtype(), out.layout);
     let (Some(out_values), Some(piece_values)) = (E::slice_mut(out.buffer), E::slice_mut(&mut pieces.buffer)) else {
@@ -124,7 +124,8 @@ fn piece_counts<E: Lanes + Plain>(engine: &Engine, sizes: &Sizes, rows: usize, c
     let products = [[features, value_dim, rows], [rows, value_dim, features], [own, own, features], [own, value_dim, own]];
     let packing = products.map(|extents| Alone::<E>::elements(engine, extents));
     let most = |at: usize| packing.iter().map(|sizes| sizes[at]).max().unwrap_or(0);
-    [features * value_dim, features, own * own, rows, rows, most(0), most(1)].map(|count| count.next_multiple_of(LINE))
+    [features.saturating_mul(value_dim), features, own * own, rows, rows, most(0), most(1)]
+        .map(|count| count.checked_next_multiple_of(LINE).unwrap_or(usize::MAX / LINE))
 }
 
 impl<'a, E> Piece<'a, E> {

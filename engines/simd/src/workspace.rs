@@ -26,7 +26,7 @@ impl Workspace {
     /// Makes sure that every piece holds two slices of so many elements: before threads start, so that they cannot fail.
     pub(crate) fn reserve<T: Plain>(&self, counts: [usize; 2]) -> Result<()> {
         for piece in &self.pieces {
-            let bytes = counts.map(|count| bytes_of::<T>(count)).iter().sum();
+            let bytes = counts.iter().fold(0, |sum: usize, &count| sum.saturating_add(bytes_of::<T>(count)));
             piece.lock().unwrap_or_else(PoisonError::into_inner).at_least(DType::I8, bytes)?;
         }
         Ok(())
@@ -46,13 +46,13 @@ impl Piece<'_> {
     }
 }
 
-/// Whole lines, so that the second slice is aligned too.
+/// Whole lines, so that the second slice is aligned too. What is too large for a number is the largest number, which nobody can reserve.
 fn bytes_of<T>(count: usize) -> usize {
-    (count * size_of::<T>()).next_multiple_of(LINE)
+    count.saturating_mul(size_of::<T>()).checked_next_multiple_of(LINE).unwrap_or(usize::MAX)
 }
 
 fn typed<T: Plain>(bytes: &mut [u8], count: usize) -> &mut [T] {
-    assert!(count * size_of::<T>() <= bytes.len() && bytes.as_ptr().addr().is_multiple_of(align_of::<T>()));
+    assert!(count <= bytes.len() / size_of::<T>() && bytes.as_ptr().addr().is_multiple_of(align_of::<T>()));
     // SAFETY: aligned and long enough, as just checked; every pattern of bits is a value of T.
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) }
 }

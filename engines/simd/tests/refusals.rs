@@ -113,3 +113,23 @@ fn outputs_that_repeat_their_elements_are_refused() {
     let (single, mut out) = (tensor(&engine, &[1, 8]), tensor(&engine, &[4, 8]));
     engine.copy(single.view().with(|layout| layout.broadcast(&[4, 8])).unwrap(), out.view_mut()).unwrap();
 }
+
+/// A view that repeats one element asks for scratch as if it were there. Sizes that wrap around would make that little, and kernels write behind it.
+#[test]
+fn views_larger_than_memory_are_refused() {
+    let engine = engine("f32");
+    let one = tensor(&engine, &[1, 1]);
+    for power in [49, 60, 62] {
+        let wide = one.view().with(|layout| layout.broadcast(&[1, 1 << power])).unwrap();
+        let mut out = tensor(&engine, &[1]);
+        let refused =
+            |done: Result<()>| assert!(matches!(done, Err(EngineError::Shape { .. } | EngineError::Allocation { .. })), "{done:?}");
+        refused(engine.reduce(ReduceOp::Sum, wide, out.view_mut()));
+        let mut product = tensor(&engine, &[1, 1]);
+        let tall = wide.transposed().unwrap();
+        refused(engine.matmul(MatmulSpec::PLAIN, wide, tall, product.view_mut()));
+        let x = one.view().with(|layout| layout.broadcast(&[1, 1, 1])).unwrap();
+        let mut convolved = tensor(&engine, &[1, 1, 1]);
+        refused(engine.depthwise_conv(x, wide, true, convolved.view_mut()));
+    }
+}
