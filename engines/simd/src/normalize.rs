@@ -123,6 +123,9 @@ impl<E: Lanes> RowKernel<E, 4> for Norm {
     }
 }
 
+/// Vectors that are written together.
+const TOGETHER: usize = 2;
+
 /// What is known of a row before its last pass.
 struct Scaling<V: Vector> {
     mean: V,
@@ -136,18 +139,28 @@ impl<V: Vector> Scaling<V> {
         let mut at = 0;
         // SAFETY: all accesses are below `count`, by the caller's promise; weights are only read where there are any.
         unsafe {
-            while at + V::LANES <= count {
-                V::prefetch(self.next.wrapping_add(at));
-                let gamma = if GAMMA { V::load(gamma.add(at)) } else { self.mean };
-                let beta = if BETA { V::load(beta.add(at)) } else { self.mean };
-                self.of::<GAMMA, BETA>(V::load(x.add(at)), gamma, beta).store(out.add(at));
-                at += V::LANES;
+            while at + TOGETHER * V::LANES <= count {
+                let mut normal = [V::zero(); TOGETHER];
+                for (place, normal) in normal.iter_mut().enumerate() {
+                    let at = at + place * V::LANES;
+                    if V::begins_line(place) {
+                        V::prefetch(self.next.wrapping_add(at));
+                    }
+                    let gamma = if GAMMA { V::load(gamma.add(at)) } else { self.mean };
+                    let beta = if BETA { V::load(beta.add(at)) } else { self.mean };
+                    *normal = self.of::<GAMMA, BETA>(V::load(x.add(at)), gamma, beta);
+                }
+                for (place, normal) in normal.into_iter().enumerate() {
+                    normal.store(out.add(at + place * V::LANES));
+                }
+                at += TOGETHER * V::LANES;
             }
-            if at < count {
-                let rest = count - at;
+            while at < count {
+                let rest = V::LANES.min(count - at);
                 let gamma = if GAMMA { V::load_first(gamma.add(at), rest) } else { self.mean };
                 let beta = if BETA { V::load_first(beta.add(at), rest) } else { self.mean };
                 self.of::<GAMMA, BETA>(V::load_first(x.add(at), rest), gamma, beta).store_first(out.add(at), rest);
+                at += rest;
             }
         }
     }
@@ -191,7 +204,9 @@ unsafe fn add<V: Vector>([out, x, y]: [*mut V::Element; 3], ask: *const V::Eleme
         while at + 4 * V::LANES <= count {
             for (chain, total) in totals.iter_mut().enumerate() {
                 let place = at + chain * V::LANES;
-                V::prefetch(ask.wrapping_add(place));
+                if V::begins_line(chain) {
+                    V::prefetch(ask.wrapping_add(place));
+                }
                 let sum = V::load(x.add(place)).add(V::load(y.add(place)));
                 sum.store(out.add(place));
                 *total = total.add(sum);

@@ -27,7 +27,7 @@ use crate::element::Real;
 use crate::gemm::Engine;
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::sweep::{Fold, Largest, fold, fold_and_ask, load_last, map, map_and_ask};
-use crate::vector::{Function, Lanes, Over, Times, Vector, exp, exp_of_negative};
+use crate::vector::{Function, Lanes, Over, Times, Vector, exp, exp_of_negative, exp_of_negatives};
 
 /// Vectors whose maximum is taken together by the online form.
 const BLOCK: usize = 8;
@@ -52,7 +52,7 @@ impl<E: Lanes> RowKernel<E, 3> for Softmax {
                 SoftmaxAlgorithm::Naive => naive::<V>(x, powers, out, width),
                 SoftmaxAlgorithm::Stable => {
                     let maximum = fold_and_ask::<V, _, true>(Largest, x, out, width).largest();
-                    let sum = exponentials::<V>(maximum, x, powers, width);
+                    let sum = shifted::<V>(maximum, x, powers, width);
                     map::<V, _>(Times(share(sum)), powers, out, width);
                 }
                 SoftmaxAlgorithm::Online => {
@@ -107,6 +107,40 @@ pub(crate) unsafe fn exponentials<V: Vector>(shift: V::Element, x: *const V::Ele
         }
     }
     sums[0].add(sums[1]).sum()
+}
+
+/// The same, where no element is above the shift.
+#[inline(always)]
+pub(crate) unsafe fn shifted<V: Vector>(shift: V::Element, x: *const V::Element, out: *mut V::Element, width: usize) -> V::Element {
+    const TOGETHER: usize = 4;
+    let (shift, mut sums, mut at) = (V::splat(shift), [V::zero(); TOGETHER], 0);
+    // SAFETY: all accesses are below `width`, by the caller's promise.
+    unsafe {
+        while at + TOGETHER * V::LANES <= width {
+            let mut powers = [V::zero(); TOGETHER];
+            for (chain, power) in powers.iter_mut().enumerate() {
+                if V::begins_line(chain) {
+                    // The next row, most likely: the processor does not look past this one by itself.
+                    V::prefetch(x.wrapping_add(width + at + chain * V::LANES));
+                }
+                *power = V::load(x.add(at + chain * V::LANES)).sub(shift);
+            }
+            exp_of_negatives(&mut powers);
+            for (chain, (sum, power)) in sums.iter_mut().zip(powers).enumerate() {
+                power.store(out.add(at + chain * V::LANES));
+                *sum = sum.add(power);
+            }
+            at += TOGETHER * V::LANES;
+        }
+        while at < width {
+            let count = V::LANES.min(width - at);
+            let power = exp_of_negative(load_last(x.add(at), count, V::splat(V::Element::NEG_INFINITY)).sub(shift));
+            power.store_first(out.add(at), count);
+            sums[0] = sums[0].add(power);
+            at += count;
+        }
+    }
+    sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
 }
 
 /// Maximum and sum of shifted exponentials in one pass: the sum is rescaled whenever the maximum may have grown. The maximum is at least the

@@ -59,7 +59,7 @@ pub(crate) unsafe fn fold_and_ask<V: Vector, F: Fold<V::Element>, const ASK: boo
     unsafe {
         while at + CHAINS * V::LANES <= width {
             for (chain, state) in states.iter_mut().enumerate() {
-                if ASK {
+                if ASK && V::begins_line(chain) {
                     V::prefetch(ask.wrapping_add(at + chain * V::LANES));
                 }
                 *state = fold.step(*state, V::load(x.add(at + chain * V::LANES)));
@@ -105,7 +105,7 @@ pub(crate) unsafe fn map_and_ask<V: Vector, F: Function<V::Element>, const ASK: 
         while at + TOGETHER * V::LANES <= width {
             let mut results = [V::zero(); TOGETHER];
             for (place, result) in results.iter_mut().enumerate() {
-                if ASK {
+                if ASK && V::begins_line(place) {
                     V::prefetch(ask.wrapping_add(at + place * V::LANES));
                 }
                 *result = function.of(V::load(x.add(at + place * V::LANES)));

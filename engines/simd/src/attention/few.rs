@@ -21,7 +21,7 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::tensor::View;
 
 use super::arithmetic::Number;
-use super::scores::{Bias, Query, add, cap_scores, maximum, weights};
+use super::scores::{Bias, Query, add, cap_scores, maximum, shrink, weights};
 use super::visible::{Segment, Visible, for_each_hidden};
 use super::{SEGMENT, rows as loading, shared, take};
 use crate::SimdBackend;
@@ -30,7 +30,7 @@ use crate::buffer::{SharedBuffer, SimdBuffer};
 use crate::element::Held;
 use crate::gemm::{COLUMN_VECTORS, Engine, MOST_STEPS, PANEL_ROW, RowPanel, Source, Target, dots_with, few_rows_panel};
 use crate::isa::Kernel;
-use crate::vector::{Lanes, Scalar, Vector, exp2};
+use crate::vector::{Lanes, Vector};
 
 /// The most rows that share a key head; the smallest tile of any vectors has as many.
 const FEW_ROWS: usize = 4;
@@ -276,40 +276,76 @@ impl<E: Lanes + Plain> Split<'_, E> {
             let old = self.piece.maxima[at];
             let new = maximum::<V>(scores);
             let new = if new > old { new } else { old };
-            let sum = weights::<Number<V>>(scores, shift_of(new));
+            let sum = weights::<Number<V>>(scores, new);
             let shrink = shrink(old, new);
             self.piece.sums[at] = self.piece.sums[at] * shrink + sum;
             self.piece.maxima[at] = new;
             self.piece.output[at * wide..][..wide].iter_mut().for_each(|value| *value = *value * shrink);
         }
         let values = self.v.widened::<V>(segment.keys.clone(), self.piece.values);
-        for column in (0..self.sizes.value_dim).step_by(V::LANES * COLUMN_VECTORS) {
-            let columns = (V::LANES * COLUMN_VECTORS).min(self.sizes.value_dim - column);
-            let v = values.from(0, column);
-            let c = Target { pointer: self.piece.output[column..].as_mut_ptr(), row: wide, column: 1 };
-            let product =
-                RowPanel { rows: rows_here, columns, k: count, a: self.piece.scores.as_ptr(), b: v.pointer, b_step: v.row, c, adds: true };
-            // SAFETY: a row of weights has the segment's keys, values lie inside their buffer, rows of output are whole tiles.
-            unsafe { few_rows_panel::<V>(&product) };
+        // SAFETY: a row of weights has the segment's keys, values lie inside their buffer, rows of output are whole tiles.
+        unsafe {
+            let done = match rows_here {
+                1 => {
+                    let done = self.add_values::<V, 1, 8>(values, count, 0);
+                    self.add_values::<V, 1, 4>(values, count, done)
+                }
+                2 => self.add_values::<V, 2, 4>(values, count, 0),
+                _ => self.add_values::<V, FEW_ROWS, 2>(values, count, 0),
+            };
+            for column in (done..self.sizes.value_dim).step_by(V::LANES * COLUMN_VECTORS) {
+                let columns = (V::LANES * COLUMN_VECTORS).min(self.sizes.value_dim - column);
+                let (a, v) = (self.piece.scores.as_ptr(), values.from(0, column));
+                let c = Target { pointer: self.piece.output[column..].as_mut_ptr(), row: wide, column: 1 };
+                few_rows_panel::<V>(&RowPanel { rows: rows_here, columns, k: count, a, b: v.pointer, b_step: v.row, c, adds: true });
+            }
         }
     }
-}
 
-/// `log2 e` times a maximum; 0 for a row that has seen nothing, whose scores are all minus infinity.
-#[inline(always)]
-fn shift_of<E: Lanes>(maximum: E) -> E {
-    if maximum == E::LOWEST { E::ZERO } else { maximum * E::LOG2_E }
-}
-
-/// 2^((old - new) log2 e); 0 for a row that had seen nothing.
-#[inline(always)]
-fn shrink<E: Lanes>(old: E, new: E) -> E {
-    if old == new {
-        E::ONE
-    } else if old == E::LOWEST {
-        E::ZERO
-    } else {
-        exp2(Scalar::splat(shift_of(old) - shift_of(new))).sum()
+    /// Adds the weighted values of `count` keys to the output from a column on, as long as so many vectors are left, and returns where that ends.
+    /// So many sums cover the latency of the multiply-add. Rows beyond those there are have any weights, and their output is nobody's.
+    ///
+    /// # Safety
+    /// Values must be readable, and `ROWS` rows of weights and of whole tiles of output be there.
+    #[inline(always)]
+    unsafe fn add_values<V: Vector<Element = E>, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        values: Source<E>,
+        count: usize,
+        mut column: usize,
+    ) -> usize {
+        let (weights, wide) = (self.piece.scores.as_ptr(), self.piece.output.len() / FEW_ROWS);
+        while column + VECTORS * V::LANES <= self.sizes.value_dim {
+            let output = self.piece.output[column..].as_mut_ptr();
+            // SAFETY: the caller's promises.
+            unsafe {
+                let mut sums = [[V::zero(); VECTORS]; ROWS];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        *sum = V::load(output.add(row * wide + vector * V::LANES));
+                    }
+                }
+                for key in 0..count {
+                    let (from, mut value) = (values.from(key, column).pointer, [V::zero(); VECTORS]);
+                    for (vector, value) in value.iter_mut().enumerate() {
+                        *value = V::load(from.add(vector * V::LANES));
+                    }
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let weight = V::splat(*weights.add(row * PANEL_ROW + key));
+                        for (sum, value) in sums.iter_mut().zip(value) {
+                            *sum = weight.mul_add(value, *sum);
+                        }
+                    }
+                }
+                for (row, sums) in sums.into_iter().enumerate() {
+                    for (vector, sum) in sums.into_iter().enumerate() {
+                        sum.store(output.add(row * wide + vector * V::LANES));
+                    }
+                }
+            }
+            column += VECTORS * V::LANES;
+        }
+        column
     }
 }
 

@@ -7,12 +7,15 @@
 use super::SEGMENT;
 use super::arithmetic::{Arithmetic, ByVectors};
 use crate::gemm::tile_rows;
-use crate::vector::Vector;
+use crate::vector::{ROWS_OF_SIXTEEN, Vector};
 
 /// From row to row of queries and of scores, in words: room for a segment and a vector, and an odd number of cache lines.
 pub(super) const DISTANCE: usize = SEGMENT + 16;
 /// Steps by which it reads ahead: the first panel of rows of a block finds it in the third-level cache only.
 const AHEAD: usize = 32;
+
+// The heights of tiles are written out below.
+const _: () = assert!(ROWS_OF_SIXTEEN == 6);
 
 /// Evaluates an expression with a constant bound to as many rows as are made for these: more than asked for, so that few are compiled.
 macro_rules! by_rows {

@@ -11,7 +11,7 @@ use super::arithmetic::Arithmetic;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::sweep::map;
-use crate::vector::{Exponential, Function, Lanes, Vector, exp2_of_negative, tanh};
+use crate::vector::{Exponential, Function, Lanes, Scalar, Vector, exp2, exp2_of_negative, exp2_of_negatives, tanh};
 
 /// Rows of which a panel keeps maxima and sums: at least as many as it has, and whole vectors.
 pub(super) const STATE: usize = 16;
@@ -127,51 +127,107 @@ pub(super) fn maximum<V: Vector>(scores: &[V::Element]) -> V::Element {
     largest[0].max(largest[1]).max(largest[2].max(largest[3])).largest()
 }
 
-/// Turns whole vectors of scores into 2^(s log2 e - shift), in the form in which they meet values; returns their sum. No score is above
-/// the shift.
+/// Does a maximum lie so far out that log2 e times as much may be no number? Neighbours differ by so much there that e to a difference is 1 or 0. A row
+/// that has seen nothing does not.
 #[inline(always)]
-pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
+fn is_far<E: Lanes>(maximum: E) -> bool {
+    let half = E::from_f64(0.5 * E::LOWEST.to_f64());
+    maximum != E::LOWEST && (maximum < half || maximum > E::ZERO - half)
+}
+
+/// `log2 e` times a maximum; 0 for a row that has seen nothing, whose scores are all minus infinity.
+#[inline(always)]
+fn shift_of<E: Lanes>(maximum: E) -> E {
+    if maximum == E::LOWEST { E::ZERO } else { maximum * E::LOG2_E }
+}
+
+/// Turns whole vectors of scores into e^(s - maximum), as 2^(s log2 e - maximum log2 e) in one step, in the form in which they meet values;
+/// returns their sum. No score is above the maximum.
+#[inline(always)]
+pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], maximum: A::E) -> A::E {
+    if is_far(maximum) {
+        lower::<A::V>(scores, maximum);
+        return weights_below::<A>(scores, A::E::ZERO);
+    }
+    weights_below::<A>(scores, shift_of(maximum))
+}
+
+/// Subtracts the maximum from whole vectors of scores.
+#[cold]
+fn lower<V: Vector>(scores: &mut [V::Element], maximum: V::Element) {
+    scores.iter_mut().for_each(|score| *score = *score - maximum);
+}
+
+/// What is left of a sum of weights, or of values by weights, when a maximum has grown.
+#[inline(always)]
+pub(super) fn shrink<E: Lanes>(old: E, new: E) -> E {
+    if old == new {
+        E::ONE
+    } else if old == E::LOWEST || is_far(new) {
+        E::ZERO
+    } else {
+        exp2(Scalar::splat(shift_of(old) - shift_of(new))).sum()
+    }
+}
+
+/// Vectors of weights that are made together.
+const TOGETHER: usize = 4;
+
+/// Turns whole vectors of scores into 2^(s log2 e - shift); no score is above the shift.
+#[inline(always)]
+fn weights_below<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
     let (factor, shift) = (A::V::splat(A::E::LOG2_E), A::V::splat(A::E::ZERO - shift));
-    let mut sums = [A::V::zero(); 2];
+    let mut sums = [A::V::zero(); TOGETHER];
     let (count, row, mut at) = (scores.len(), scores.as_mut_ptr(), 0);
     // Weights may be shorter than scores and stand where these stood, never behind what is still to be read.
     // SAFETY: the length is a multiple of a vector.
     unsafe {
-        while at + 2 * A::V::LANES <= count {
-            let first = exp2_of_negative(A::V::load(row.add(at)).mul_add(factor, shift));
-            let second = exp2_of_negative(A::V::load(row.add(at + A::V::LANES)).mul_add(factor, shift));
-            A::store_weights(first, row, at);
-            A::store_weights(second, row, at + A::V::LANES);
-            sums = [sums[0].add(first), sums[1].add(second)];
-            at += 2 * A::V::LANES;
+        while at + TOGETHER * A::V::LANES <= count {
+            let mut made = [A::V::zero(); TOGETHER];
+            for (vector, made) in made.iter_mut().enumerate() {
+                *made = A::V::load(row.add(at + vector * A::V::LANES)).mul_add(factor, shift);
+            }
+            exp2_of_negatives(&mut made);
+            for (vector, (made, sum)) in made.into_iter().zip(&mut sums).enumerate() {
+                A::store_weights(made, row, at + vector * A::V::LANES);
+                *sum = sum.add(made);
+            }
+            at += TOGETHER * A::V::LANES;
         }
-        if at < count {
+        while at < count {
             let last = exp2_of_negative(A::V::load(row.add(at)).mul_add(factor, shift));
             A::store_weights(last, row, at);
             sums[0] = sums[0].add(last);
+            at += A::V::LANES;
         }
     }
-    sums[0].add(sums[1]).sum()
+    sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
 }
 
-/// What a block's maxima do to running ones: the new maxima, their shifts, and the factors that earlier weights shrink by.
+/// What a block's maxima do to running ones: the new maxima, and the factors that earlier weights shrink by.
 #[inline(always)]
-pub(super) fn advance<V: Vector>(maxima: &mut [V::Element], found: &[V::Element]) -> [[V::Element; STATE]; 2] {
-    let [mut shifts, mut factors] = [[V::Element::ZERO; STATE]; 2];
+pub(super) fn advance<V: Vector>(maxima: &mut [V::Element], found: &[V::Element]) -> [V::Element; STATE] {
+    let mut factors = [V::Element::ZERO; STATE];
     // A row that has seen nothing stands at the lowest number, whose shift is no number; any that is far below all scores does for it.
     let floor = V::splat(V::Element::from_f64(0.5 * V::Element::LOWEST.to_f64()));
     let log2_e = V::splat(V::Element::LOG2_E);
     assert!(maxima.len() == STATE && found.len() == STATE);
+    let mut old = [V::Element::ZERO; STATE];
+    old.copy_from_slice(maxima);
     for at in (0..STATE).step_by(V::LANES) {
         // SAFETY: all of these are as long as the widest vectors.
         unsafe {
-            let old = V::load(maxima.as_ptr().add(at));
+            let old = V::load(old.as_ptr().add(at));
             let new = V::load(found.as_ptr().add(at)).max(old);
             new.store(maxima.as_mut_ptr().add(at));
             let (before, after) = (old.max(floor).mul(log2_e), new.max(floor).mul(log2_e));
-            after.store(shifts.as_mut_ptr().add(at));
             exp2_of_negative(before.sub(after)).store(factors.as_mut_ptr().add(at));
         }
     }
-    [shifts, factors]
+    if maxima.iter().any(|&maximum| is_far(maximum)) {
+        for ((factor, &old), &new) in factors.iter_mut().zip(&old).zip(&*maxima).filter(|(_, new)| is_far(**new)) {
+            *factor = shrink(old, new);
+        }
+    }
+    factors
 }

@@ -219,11 +219,11 @@ impl<E: Lanes + Plain> Panel<'_, E> {
             *found = maximum::<A::V>(&scores[..made.len()]);
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
-        let [shifts, factors] = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
-        let sums = &mut piece.sums[state];
+        let factors = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
+        let (maxima, sums) = (&piece.maxima[state.clone()], &mut piece.sums[state]);
         for at in 0..self.rows.len() {
             let row = &mut piece.scores[at * DISTANCE..][..DISTANCE];
-            let sum = weights::<A>(&mut row[..made.len()], shifts[at]);
+            let sum = weights::<A>(&mut row[..made.len()], maxima[at]);
             if A::MULTIPLE > 1 {
                 // What is left of the scores behind their weights could be read as anything.
                 row[made.len() / A::STEPS..][..A::MULTIPLE].fill(E::ZERO);

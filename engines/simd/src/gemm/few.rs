@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::micro::{COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile};
 use super::{Product, Right, Source};
 use crate::activation::activate;
+use crate::element::Real;
 use crate::isa::Kernel;
 use crate::vector::{Lanes, Scalar, Vector};
 
@@ -208,5 +209,12 @@ unsafe fn dot<V: Vector, const ROWS: usize>(
             at += V::LANES;
         }
     }
-    std::array::from_fn(|row| std::array::from_fn(|column| sums[0][row][column].add(sums[1][row][column]).sum()))
+    let ([first, second], mut dots) = (sums, [[V::Element::ZERO; DOTS]; ROWS]);
+    for ((mut row, second), dots) in first.into_iter().zip(second).zip(&mut dots) {
+        for (sum, second) in row.iter_mut().zip(second) {
+            *sum = sum.add(second);
+        }
+        *dots = V::sums(row);
+    }
+    dots
 }

@@ -4,14 +4,11 @@
 //! kept three of the sums on the stack: each of their additions then waited for a store and a load, and a product of 1024 x 1024 x 1024 in f32 ran at
 //! 39 % of the multiply-add loop's speed on Zen 3. Tiles of fewer rows leave registers free, and are compiled as they are.
 
-use super::Walk;
 use super::x86::{Avx2F32, Avx2F64};
+use super::{ROWS_OF_SIXTEEN, Walk};
 
-/// Bytes by which B is read ahead: sixteen steps of two vectors.
-const AHEAD: usize = 1024;
-
-/// Rows of the loop.
-pub(super) const ROWS: usize = 6;
+/// Steps by which B is read ahead.
+const AHEAD: usize = 16;
 
 /// A function of the loop: its name, vector and element, and the suffixes of instructions on whole vectors and on single numbers.
 macro_rules! six_rows {
@@ -21,7 +18,7 @@ macro_rules! six_rows {
         /// # Safety
         /// As there, and the processor has these instructions.
         #[target_feature(enable = "avx2,fma")]
-        pub(super) unsafe fn $name(walk: &Walk<$element>, sums: &mut [[$vector; 2]; ROWS]) {
+        pub(super) unsafe fn $name(walk: &Walk<$element>, sums: &mut [[$vector; 2]; ROWS_OF_SIXTEEN]) {
             if walk.steps == 0 {
                 return;
             }
@@ -65,7 +62,7 @@ macro_rules! six_rows {
                     row = in(reg) walk.row * size,
                     step = in(reg) walk.step * size,
                     b_step = in(reg) walk.b_step * size,
-                    ahead = const AHEAD,
+                    ahead = in(reg) AHEAD * walk.b_step * size,
                     low = out(ymm_reg) _,
                     high = out(ymm_reg) _,
                     left = out(ymm_reg) _,

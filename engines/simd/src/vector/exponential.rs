@@ -105,9 +105,9 @@ pub(crate) fn exp2<V: Vector>(t: V) -> V {
 /// 2^t for t that is not above the largest exponent, or NaN.
 #[inline(always)]
 pub(crate) fn exp2_of_negative<V: Vector>(t: V) -> V {
-    let t = V::splat(V::Element::LEAST_EXPONENT).max(t);
-    let whole = t.round();
-    two_to(t.sub(whole)).scale_by_power(whole)
+    let mut power = [t];
+    exp2_of_negatives(&mut power);
+    power[0]
 }
 
 /// e^x.
@@ -121,7 +121,50 @@ pub(crate) fn exp<V: Vector>(x: V) -> V {
 /// e^x for x that is not above 0, or NaN.
 #[inline(always)]
 pub(crate) fn exp_of_negative<V: Vector>(x: V) -> V {
-    natural(V::splat(V::Element::NATURAL_RANGE[0]).max(x))
+    let mut power = [x];
+    exp_of_negatives(&mut power);
+    power[0]
+}
+
+/// [`exp_of_negative`] of several vectors, in their place.
+#[inline(always)]
+pub(crate) fn exp_of_negatives<V: Vector, const COUNT: usize>(vectors: &mut [V; COUNT]) {
+    let ([high, low], least) = (V::Element::LN_2, V::splat(V::Element::NATURAL_RANGE[0]));
+    let (high, low) = (V::splat(V::Element::ZERO - high), V::splat(V::Element::ZERO - low));
+    let mut powers = [V::zero(); COUNT];
+    for (x, power) in vectors.iter_mut().zip(&mut powers) {
+        let lowest = least.max(*x);
+        let [whole, nearest] = lowest.nearest_multiple(V::splat(V::Element::LOG2_E));
+        (*x, *power) = (whole.mul_add(low, whole.mul_add(high, lowest)), nearest);
+    }
+    scaled(V::Element::NATURAL, vectors, powers);
+}
+
+/// [`exp2_of_negative`] of several vectors, in their place.
+#[inline(always)]
+pub(crate) fn exp2_of_negatives<V: Vector, const COUNT: usize>(vectors: &mut [V; COUNT]) {
+    let mut powers = [V::zero(); COUNT];
+    for (t, power) in vectors.iter_mut().zip(&mut powers) {
+        let lowest = V::splat(V::Element::LEAST_EXPONENT).max(*t);
+        let [whole, nearest] = lowest.nearest_multiple(V::splat(V::Element::ONE));
+        (*t, *power) = (lowest.sub(whole), nearest);
+    }
+    scaled(V::Element::COEFFICIENTS, vectors, powers);
+}
+
+/// r to (1 + r q(r)) 2^n, step by step for all: each is a chain of instructions too long for the processor to look past it at the next.
+#[inline(always)]
+fn scaled<V: Vector, const COUNT: usize>(coefficients: &[V::Element], rests: &mut [V; COUNT], powers: [V; COUNT]) {
+    let last = coefficients.len() - 1;
+    let mut sums = [V::splat(coefficients[last]); COUNT];
+    for step in (0..last).rev() {
+        for (sum, rest) in sums.iter_mut().zip(&*rests) {
+            *sum = sum.mul_add(*rest, V::splat(coefficients[step]));
+        }
+    }
+    for ((rest, sum), power) in rests.iter_mut().zip(sums).zip(powers) {
+        *rest = sum.mul_add(*rest, V::splat(V::Element::ONE)).scale_by_nearest(power);
+    }
 }
 
 /// e^x where it is neither too small nor too large.

@@ -5,6 +5,7 @@
 //! | `scalar.rs` | one lane of any type |
 //! | `x86.rs` | 256 and 512 bits |
 //! | `neon.rs` | 128 bits |
+//! | `along_x86.rs` | a loop that the compiler spoils, in assembly |
 //! | `transpose_x86.rs` | blocks of a matrix turned over |
 //! | `choose/` | choices and bits, for all of them |
 //! | `exponential.rs`, `logarithm.rs`, `sigmoid.rs`, `sine.rs`, `normal.rs`, `coefficients.rs` | elementary functions |
@@ -34,7 +35,7 @@ mod transpose_x86;
 mod x86;
 
 pub(crate) use choose::Choose;
-pub(crate) use exponential::{Exponential, exp, exp_of_negative, exp2, exp2_of_negative};
+pub(crate) use exponential::{Exponential, exp, exp_of_negative, exp_of_negatives, exp2, exp2_of_negative, exp2_of_negatives};
 pub(crate) use function::{Function, MOST_LANES, Over, Times, by_lane, function};
 pub(crate) use logarithm::log;
 pub(crate) use normal::gelu;
@@ -42,6 +43,7 @@ pub(crate) use scalar::Scalar;
 pub(crate) use sigmoid::{sigmoid, tanh};
 pub(crate) use sine::{cos, sin};
 
+use crate::aligned::LINE;
 use crate::element::{Held, Real};
 use coefficients::Coefficients;
 
@@ -101,6 +103,9 @@ impl Lanes for f64 {
         unsafe { transpose_x86::four_doubles(from, from_row, to, to_row) }
     }
 }
+
+/// Rows of a tile of two vectors where there are sixteen registers: twelve sums beside two vectors of B and one of A.
+pub(crate) const ROWS_OF_SIXTEEN: usize = 6;
 
 /// The steps of a product of some rows of A with two vectors of B; distances in elements.
 pub(crate) struct Walk<E> {
@@ -180,12 +185,33 @@ pub(crate) trait Vector: Choose {
     /// self * 2^exponent for whole exponents, rounded once more where the result is subnormal; beyond every element's range that is 0 or
     /// infinity.
     fn scale_by_power(self, exponent: Self) -> Self;
+    /// Does the vector of this number begin a cache line, where the first does? So that each line is asked for once.
+    #[inline(always)]
+    fn begins_line(number: usize) -> bool {
+        (number * Self::LANES * size_of::<Self::Element>()).is_multiple_of(LINE)
+    }
+    /// The whole number nearest to self times a factor, and what [`Vector::scale_by_nearest`] takes for it. Not above 64, nor below the least
+    /// exponent by more than that.
+    #[inline(always)]
+    fn nearest_multiple(self, factor: Self) -> [Self; 2] {
+        [self.mul(factor).round(); 2]
+    }
+    /// self * 2^n for such a number n, as [`Vector::scale_by_power`].
+    #[inline(always)]
+    fn scale_by_nearest(self, nearest: Self) -> Self {
+        self.scale_by_power(nearest)
+    }
     /// 0 where self < 0, else self; NaN stays.
     fn relu(self) -> Self;
     /// The largest lane; unspecified where one is NaN.
     fn largest(self) -> Self::Element;
     /// The sum of the lanes, in a fixed order.
     fn sum(self) -> Self::Element;
+    /// The sums of four vectors, each in a fixed order.
+    #[inline(always)]
+    fn sums(four: [Self; 4]) -> [Self::Element; 4] {
+        four.map(Self::sum)
+    }
     /// Bits of the lanes above `than`, with `OR_EQUAL` of those equal to it too, and of those where one is NaN.
     #[inline(always)]
     fn lanes_above<const OR_EQUAL: bool>(self, than: Self) -> u32 {

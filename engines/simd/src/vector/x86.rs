@@ -276,6 +276,30 @@ impl Vector for Avx2F32 {
         }
     }
     #[inline(always)]
+    fn nearest_multiple(self, factor: Self) -> [Self; 2] {
+        // Added to a number whose last bit is worth 1, the product is rounded to it. The low bits then hold n + 127 + 64; moved into the place
+        // of the exponent they are 2^(n + 64), which is a number for subnormal results, too.
+        let one_is_last = Self::splat(12_582_912.0 + 127.0 + 64.0);
+        let moved = self.mul_add(factor, one_is_last);
+        // SAFETY: the caller's code runs where these instructions are.
+        let power = unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(moved.0))) };
+        [moved.sub(one_is_last), Self(power)]
+    }
+    #[inline(always)]
+    fn scale_by_nearest(self, nearest: Self) -> Self {
+        self.mul(nearest).mul(Self::splat(f32::from_bits((127 - 64) << 23)))
+    }
+    #[inline(always)]
+    fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+        // SAFETY: the caller's code runs where these instructions are; four singles are written.
+        unsafe {
+            let pairs = _mm256_hadd_ps(_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs)));
+            sums
+        }
+    }
+    #[inline(always)]
     fn largest(self) -> f32 {
         // SAFETY: the caller's code runs where these instructions are.
         unsafe {
@@ -363,6 +387,19 @@ impl Vector for Avx2F64 {
             };
             Self(_mm256_mul_pd(_mm256_mul_pd(self.0, power(first)), power(_mm_sub_epi32(whole, first))))
         }
+    }
+    #[inline(always)]
+    fn nearest_multiple(self, factor: Self) -> [Self; 2] {
+        // As for singles: 2^(n + 512).
+        let one_is_last = Self::splat(6_755_399_441_055_744.0 + 1023.0 + 512.0);
+        let moved = self.mul_add(factor, one_is_last);
+        // SAFETY: the caller's code runs where these instructions are.
+        let power = unsafe { _mm256_castsi256_pd(_mm256_slli_epi64::<52>(_mm256_castpd_si256(moved.0))) };
+        [moved.sub(one_is_last), Self(power)]
+    }
+    #[inline(always)]
+    fn scale_by_nearest(self, nearest: Self) -> Self {
+        self.mul(nearest).mul(Self::splat(f64::from_bits((1023 - 512) << 52)))
     }
     #[inline(always)]
     fn largest(self) -> f64 {
