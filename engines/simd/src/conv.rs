@@ -82,11 +82,7 @@ pub(crate) fn depthwise_conv<E: Lanes + Plain>(
             }
         }
     };
-    if alone {
-        (0..tasks).for_each(|task| work(0, task));
-    } else {
-        engine.pool.for_each(tasks, work);
-    }
+    engine.pool.for_each_on(if alone { 1 } else { engine.pool.threads() }, tasks, work);
     Ok(())
 }
 

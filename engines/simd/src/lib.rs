@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`backend`] | checks of operands, then a call to the file that does the work |
+//! | [`buffer`], `element.rs`, `operands.rs` | numbers of any type in memory, one of them, and the checks of a call's operands |
 //! | `isa.rs`, `vector/` | which instructions there are, how a kernel is compiled for each, the vectors that kernels are written in |
 //! | `pool.rs`, `workspace.rs`, `aligned.rs` | threads, their scratch, memory on cache lines |
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |

@@ -11,6 +11,13 @@ use crossover_core::error::{EngineError, Result};
 
 use crate::backend::NAME;
 
+/// Multiply-adds below which waking a thread costs more than it saves.
+pub(crate) const LEAST_FOR_THREADS: usize = 1 << 20;
+/// Elements of a weight below which the same holds where they are read once.
+pub(crate) const LEAST_READ_FOR_THREADS: usize = 1 << 15;
+/// Parts for each thread, where parts cost nothing.
+pub(crate) const PARTS: usize = 4;
+
 /// The threads of one engine; with one thread everything runs on the caller's.
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -38,10 +45,15 @@ impl Pool {
         self.threads
     }
 
-    /// Calls `work(participant, task)` for each task in 0..tasks. Participants are numbered below `threads()`, and one participant's calls
-    /// follow each other: what it holds of its own (packing buffers) is never shared.
+    /// [`Pool::for_each_on`] all threads.
     pub(crate) fn for_each(&self, tasks: usize, work: impl Fn(usize, usize) + Sync) {
-        let participants = self.threads.min(tasks);
+        self.for_each_on(self.threads, tasks, work);
+    }
+
+    /// Calls `work(participant, task)` for each task in 0..tasks, on so many of the threads. Participants are numbered below `threads()`, and one participant's calls
+    /// follow each other: what it holds of its own (packing buffers) is never shared.
+    pub(crate) fn for_each_on(&self, threads: usize, tasks: usize, work: impl Fn(usize, usize) + Sync) {
+        let participants = self.threads.min(threads).min(tasks);
         match &self.others {
             Some(others) if participants > 1 => {
                 let next = AtomicUsize::new(0);

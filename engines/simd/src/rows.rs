@@ -97,8 +97,7 @@ pub(crate) fn gather_rows(
 /// Of one type: false where rows are not dense.
 fn gather<T: Plain>(engine: &Engine, chosen: &Chosen<'_>, from: Shared<T>, to: Shared<T>, [table, out]: [Layout; 2]) -> bool {
     let (Some(from), Some(to), width) = (Rows::of(from, &table), Rows::of(to, &out), out.shape()[1]) else { return false };
-    // Rows of an output that stand in the same place: their order matters.
-    let alone = chosen.count() * width < WORTH_WAKING || to.distance < width;
+    let alone = chosen.count() * width < WORTH_WAKING;
     let rows = if alone { chosen.count() } else { (TASK / width).max(1) };
     engine.pool.for_each(chosen.count().div_ceil(rows.max(1)), |_, task| {
         for at in task * rows..chosen.count().min((task + 1) * rows) {
@@ -141,7 +140,7 @@ pub(crate) fn scatter_add_rows<E: Lanes + Plain>(
     let dense = |values: Option<Shared<E>>, layout: &Layout| values.and_then(|values| Rows::of(values, layout));
     if let (Some(from), Some(to)) = (dense(from, &x.layout), dense(to, &out.layout)) {
         let width = out.layout.shape()[1];
-        let parts = if chosen.count() * width < WORTH_WAKING || to.distance < width { 1 } else { engine.pool.threads() };
+        let parts = if chosen.count() * width < WORTH_WAKING { 1 } else { engine.pool.threads() };
         let columns = Cut::new(width, 2 * MOST_LANES, parts);
         engine.pool.for_each(columns.parts, |_, part| {
             let columns = columns.range(part);

@@ -12,7 +12,7 @@ use super::few::{FewRows, suits};
 use super::{Blocking, Product, Right, Source, Target};
 use crate::aligned::Plain;
 use crate::isa::{Extras, Isa};
-use crate::pool::Pool;
+use crate::pool::{LEAST_FOR_THREADS, LEAST_READ_FOR_THREADS, PARTS, Pool};
 use crate::vector::Lanes;
 use crate::workspace::Workspace;
 
@@ -26,14 +26,8 @@ pub(crate) struct Engine {
     pub(crate) blocking: Blocking,
 }
 
-/// Multiply-adds below which waking a thread costs more than it saves.
-const LEAST_FOR_THREADS: usize = 1 << 20;
-/// Elements of B below which the same holds where B is read once.
-const LEAST_READ_FOR_THREADS: usize = 1 << 15;
 /// Tiles of rows for which a panel of B should be read from the first-level cache before the next one comes.
-const LEAST_TILES: usize = 4;
-/// Parts for each thread, where parts cost nothing.
-const PARTS: usize = 4;
+pub(crate) const LEAST_TILES: usize = 4;
 
 /// `batch` products of the same extents and strides; `product_of` says where each of them lies.
 pub(crate) fn multiply<E: Lanes + Plain>(engine: &Engine, batch: usize, product_of: impl Fn(usize) -> Product<E> + Sync) -> Result<()> {
@@ -80,11 +74,7 @@ fn multiply_as_it_is<E: Lanes + Plain>(engine: &Engine, batch: usize, product_of
             engine.isa.run(Part { product: &product, blocking: &engine.blocking, rows, columns, buffers: piece.split(sizes) });
         }
     };
-    if threads == 1 {
-        (0..batch * parts).for_each(|task| work(0, task))
-    } else {
-        engine.pool.for_each(batch * parts, work)
-    }
+    engine.pool.for_each_on(threads, batch * parts, work);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use super::blocking::KC;
 use super::{Epilogue, Source, Target};
 use crate::activation::activate;
 use crate::element::Real;
-use crate::vector::{Lanes, MOST_LANES, Vector, Walk};
+use crate::vector::{Lanes, MOST_LANES, ROWS_OF_SIXTEEN, Vector, Walk};
 
 /// Vectors beside each other in a tile.
 pub(crate) const COLUMN_VECTORS: usize = 2;
@@ -33,7 +33,7 @@ pub(crate) const fn tile_rows<V: Vector>() -> usize {
     match V::REGISTERS {
         32 => MOST_ROWS,
         _ if V::LANES == 1 => 4,
-        _ => 6,
+        _ => ROWS_OF_SIXTEEN,
     }
 }
 
@@ -197,7 +197,7 @@ pub(super) unsafe fn strided_tile<V: Vector, const EDGE: bool>(
     }
 }
 
-/// The sums along k. `ROW` and `STEP` are the distances in A, 0 where these are only known at run time.
+/// The sums along k, by the instruction set's own loop where it has one. `ROW` and `STEP` are the distances in A, 0 where these are only known at run time.
 #[inline(always)]
 unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: usize, const EDGE: bool>(
     panels: &Panels<V::Element>,
@@ -322,12 +322,15 @@ unsafe fn activate_tile<V: Vector>([rows, columns]: [usize; 2], c: &Target<V::El
 /// The bias of each column, where there is one.
 #[inline(always)]
 unsafe fn biases<V: Vector>(stage: &Stage<V::Element>, columns: usize) -> [V; COLUMN_VECTORS] {
-    let Some(bias) = stage.bias else { return [V::zero(); COLUMN_VECTORS] };
-    std::array::from_fn(|vector| {
-        let column = vector * V::LANES;
-        // SAFETY: as many elements as there are columns by the caller's promise.
-        unsafe { gather::<V>(&bias.from(0, column), columns.saturating_sub(column).min(V::LANES)) }
-    })
+    let mut biases = [V::zero(); COLUMN_VECTORS];
+    if let Some(bias) = stage.bias {
+        for (vector, to) in biases.iter_mut().enumerate() {
+            let column = vector * V::LANES;
+            // SAFETY: as many elements as there are columns by the caller's promise.
+            *to = unsafe { gather::<V>(&bias.from(0, column), columns.saturating_sub(column).min(V::LANES)) };
+        }
+    }
+    biases
 }
 
 /// The first `count` values of a row.

@@ -31,7 +31,7 @@ mod pack;
 
 pub(crate) use block::{TileColumns, TileRows};
 pub(crate) use blocking::{Blocking, KC as MOST_STEPS};
-pub(crate) use driver::{Alone, Cut, Engine, multiply};
+pub(crate) use driver::{Alone, Cut, Engine, LEAST_TILES, multiply};
 pub(crate) use few::dots_with;
 pub(crate) use micro::{COLUMN_VECTORS, PANEL_ROW, RowPanel, few_rows_panel, tile_rows};
 pub(crate) use pack::pack_columns;

@@ -30,19 +30,15 @@ use crate::aligned::Plain;
 use crate::backend::SimdBackend;
 use crate::buffer::{SharedBuffer, SimdBuffer};
 use crate::elementwise::fill;
-use crate::gemm::{Alone, Engine, Epilogue, Product, Right, Source, Target, TileRows, multiply};
+use crate::gemm::{Alone, Engine, Epilogue, LEAST_TILES, Product, Right, Source, Target, TileRows, multiply};
 use crate::isa::Kernel;
 use crate::operands::indices;
-use crate::pool::Shared;
+use crate::pool::{LEAST_FOR_THREADS, Shared};
 use crate::rowwise::{Part, RowKernel, for_each_row};
 use crate::vector::{Lanes, Vector};
 use crate::weight::{Packed, SimdWeight};
 use groups::{DROPPED, Groups, Plan, Task};
 
-/// Multiply-adds below which waking a thread costs more than it saves.
-const LEAST_FOR_THREADS: usize = 1 << 20;
-/// Tiles of rows of a block, at least: so many times a panel of a weight is read from the first-level cache.
-const LEAST_TILES: usize = 4;
 /// Rows of a block, at most: what of it is packed at a time is to stay in the second level.
 const MOST_ROWS: usize = 168;
 /// Tasks for each thread, where rows are many.
@@ -217,11 +213,7 @@ impl<E: Lanes + Plain> Call<'_, E> {
             let (packed, room) = piece.split::<E>([packed, room]);
             self.task(engine, &self.groups.task(task), room, |product| Alone { product, buffers: (&mut *packed, &mut []) }.run(engine));
         };
-        if threads == 1 {
-            (0..tasks).for_each(|task| work(0, task))
-        } else {
-            engine.pool.for_each(tasks, work)
-        }
+        engine.pool.for_each_on(threads, tasks, work);
         Ok(())
     }
 

@@ -57,8 +57,9 @@ pub(crate) use {
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) use tiles::tests::{Model, Pairs as PairsOfModel};
 
-use crate::gemm::{Cut, Engine};
+use crate::gemm::{Cut, Engine, LEAST_TILES};
 use crate::isa::{Extras, Isa};
+use crate::pool::{LEAST_FOR_THREADS, LEAST_READ_FOR_THREADS, PARTS};
 use micro::Maker;
 use part::{Part, ShapeOf};
 use stream::Stream;
@@ -125,15 +126,6 @@ impl Choice {
     }
 }
 
-/// Multiply-adds below which waking a thread costs more than it saves.
-const LEAST_FOR_THREADS: usize = 1 << 20;
-/// Weights below which the same holds where they are read once.
-const LEAST_READ_FOR_THREADS: usize = 1 << 15;
-/// Tiles of rows for which a panel of B should be used before the next one comes.
-const LEAST_TILES: usize = 4;
-/// Parts for each thread, where parts cost nothing.
-const PARTS: usize = 4;
-
 /// `batch` products of the same extents, strides and types on one unit; `product_of` says where each of them lies.
 pub(crate) fn multiply<'a>(
     engine: &Engine,
@@ -178,10 +170,6 @@ pub(crate) fn multiply<'a>(
             maker.run(engine.isa, Part { product: &product, rows, columns, scratch: piece.split::<u32>(scratch) });
         }
     };
-    if threads == 1 {
-        (0..batch * parts).for_each(|task| work(0, task));
-    } else {
-        engine.pool.for_each(batch * parts, work);
-    }
+    engine.pool.for_each_on(threads, batch * parts, work);
     Ok(())
 }

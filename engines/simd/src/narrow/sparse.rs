@@ -25,14 +25,15 @@ use crossover_core::dtype::DType;
 use crossover_core::error::{Result, shape_error};
 use crossover_core::sparse::SparseWeight;
 
+use super::Product;
 use super::pack::{ROWS_TOGETHER, pack_rows, scratch_words};
 use super::tile::{Finish, Sums};
 use super::unit::{Wide, Word};
-use super::{LEAST_FOR_THREADS, PARTS, Product};
 use crate::aligned::Aligned;
 use crate::element::Real;
 use crate::gemm::{Cut, Engine};
 use crate::isa::Kernel;
+use crate::pool::{LEAST_FOR_THREADS, PARTS};
 use crate::vector::{Lanes, Vector};
 
 /// Inputs of a block; their number in it is a byte. With four vectors of rows a block of x takes two thirds of a first-level cache of 48
@@ -134,11 +135,7 @@ pub(crate) fn multiply<'a>(engine: &Engine, batch: usize, product_of: impl Fn(us
         let mut piece = engine.workspace.piece(participant);
         engine.isa.run(Part { product: &product, shape, rows, columns, scratch: piece.split::<u32>(scratch) });
     };
-    if threads == 1 {
-        (0..batch * parts).for_each(|task| work(0, task));
-    } else {
-        engine.pool.for_each(batch * parts, work);
-    }
+    engine.pool.for_each_on(threads, batch * parts, work);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use super::matrix::{Kind, Matrix};
 use super::pack::PANEL_STEP;
 use super::unit::Unit;
 use crate::activation::activate;
-use crate::vector::Vector;
+use crate::vector::{ROWS_OF_SIXTEEN, Vector};
 
 /// The most rows of any tile that vectors make.
 const MOST_ROWS: usize = 14;
@@ -24,7 +24,7 @@ pub(super) const fn tile_rows<U: Unit>() -> usize {
     match U::V::REGISTERS {
         32 => MOST_ROWS,
         _ if U::V::LANES == 1 => 4,
-        _ => 6,
+        _ => ROWS_OF_SIXTEEN,
     }
 }
 
@@ -78,7 +78,7 @@ impl Sums {
                 1 => self.rows::<U, 1>(words, a, b),
                 2 => self.rows::<U, 2>(words, a, b),
                 3 | 4 => self.rows::<U, 4>(words, a, b),
-                5 | 6 if tile_rows::<U>() <= 6 => self.rows::<U, 6>(words, a, b),
+                5..=ROWS_OF_SIXTEEN if tile_rows::<U>() <= ROWS_OF_SIXTEEN => self.rows::<U, ROWS_OF_SIXTEEN>(words, a, b),
                 5..=8 => self.rows::<U, 8>(words, a, b),
                 _ => self.rows::<U, MOST_ROWS>(words, a, b),
             }

@@ -22,7 +22,7 @@
 use std::marker::PhantomData;
 
 use crate::isa::{Isa, Kernel};
-use crate::vector::Vector;
+use crate::vector::{MOST_LANES, Vector};
 
 /// What a word holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,9 +190,6 @@ impl<V: Vector<Element = f32>> Unit for Wide<V> {
         unsafe { sums.store(to.cast()) }
     }
 }
-
-/// The most lanes of any vector.
-const MOST_LANES: usize = 16;
 
 /// int8 codes in a loop over lanes, for vectors without an instruction for them.
 #[derive(Clone, Copy)]
