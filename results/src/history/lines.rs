@@ -32,6 +32,8 @@ pub struct Recordable {
     pub lines: Vec<Line>,
     /// Cells without any figure: `variant on engine (status)`.
     pub without: Vec<String>,
+    /// Baselines without a ratio, because the run was interrupted between them and the one that they are divided by: `variant on engine`.
+    pub apart: Vec<String>,
     /// When the run was started (Unix time, milliseconds).
     pub started_unix_ms: u64,
     /// What the pass over the journal found.
@@ -71,9 +73,13 @@ pub fn lines_of(folder: &RunFolder, commit: &Commit) -> Result<Recordable> {
     };
     let firsts = first_baselines(last.values());
     let mut lines = Vec::new();
-    let mut without = Vec::new();
+    let (mut without, mut apart) = (Vec::new(), Vec::new());
     for record in last.values() {
-        let first = firsts.get(record.group.as_str()).copied();
+        let mut first = firsts.get(record.group.as_str()).copied();
+        if record.baseline && first.is_some_and(|first| is_interrupted(&manifest, first, record)) {
+            apart.push(format!("{} on {}", record.variant, record.engine));
+            first = None;
+        }
         let of = lines_of_cell(record, first, (&manifest, cores), commit);
         if of.is_empty() {
             without.push(format!("{} on {} ({})", record.variant, record.engine, record.status.name()));
@@ -84,7 +90,7 @@ pub fn lines_of(folder: &RunFolder, commit: &Commit) -> Result<Recordable> {
         return Err(refuse("no cell of it has a figure"));
     }
     lines.sort_by(|one, other| one.key.cmp(&other.key));
-    Ok(Recordable { lines, without, started_unix_ms: manifest.created_unix_ms, recovery })
+    Ok(Recordable { lines, without, apart, started_unix_ms: manifest.created_unix_ms, recovery })
 }
 
 /// A worker of which cells of two builds are there.
@@ -113,6 +119,11 @@ fn first_baselines<'a>(records: impl Iterator<Item = &'a Record>) -> HashMap<&'a
         }
     }
     firsts
+}
+
+/// Did the run stop and go on between two cells? Their times may be of two days, and what changed in between is no change of the code.
+fn is_interrupted(manifest: &Manifest, one: &Record, other: &Record) -> bool {
+    manifest.resumed_unix_ms.iter().any(|moment| (one.finished_unix_ms < *moment) != (other.finished_unix_ms < *moment))
 }
 
 fn lines_of_cell(record: &Record, first: Option<&Record>, (manifest, cores): (&Manifest, u64), commit: &Commit) -> Vec<Line> {

@@ -230,6 +230,21 @@ fn figures_of_disturbed_samples_are_no_ratios() {
 }
 
 #[test]
+fn baselines_with_an_interruption_between_them_have_no_ratio() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = run(&temporary.path().join("run"), &|manifest, records| {
+        let first = records.iter().map(|record| record.finished_unix_ms).min().unwrap();
+        manifest.resumed_unix_ms = vec![first + 1_000];
+        records.iter_mut().filter(|record| record.id == "b").for_each(|record| record.finished_unix_ms = first + 2_000);
+    });
+    let found = lines_of(&folder, &commit()).unwrap();
+    let ratios: Vec<&str> = found.lines.iter().filter(|line| line.key.metric.is_timed()).map(|line| line.key.id.as_str()).collect();
+    // What was timed beside its baseline still has one.
+    assert_eq!(ratios, ["c"]);
+    assert!(matches!(&found.apart[..], [one] if one.contains(" on ")), "{:?}", found.apart);
+}
+
+#[test]
 fn a_run_of_no_single_commit_is_refused() {
     let temporary = tempfile::tempdir().unwrap();
     type Damage = fn(&mut Manifest, &mut Vec<Record>);

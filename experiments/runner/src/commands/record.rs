@@ -70,6 +70,9 @@ fn warn(found: &Recordable) {
         let cells = counted(found.without.len() as u64, "cell");
         tell(&format!("warning: {cells} of the run without any figure, so without a line: {}", some(&found.without)));
     }
+    if !found.apart.is_empty() {
+        tell(&format!("warning: the run was interrupted between its baselines, so there is no ratio of times of {}", some(&found.apart)));
+    }
     let lost = found.recovery.damaged_total + u64::from(found.recovery.torn_bytes > 0);
     if lost > 0 {
         tell(&format!(
