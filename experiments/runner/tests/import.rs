@@ -4,6 +4,7 @@ mod project;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crossover_core::testing::put;
 use crossover_results::schema::{Record, Status};
@@ -57,6 +58,28 @@ fn records(project: &Project, run: &str) -> Vec<Record> {
 
 fn manifest(project: &Project, run: &str) -> Manifest {
     Manifest::read(&RunFolder::open(&project.path(run)).unwrap().manifest_path()).unwrap()
+}
+
+#[test]
+fn benchmarks_of_an_earlier_day_are_told() {
+    let project = measured();
+    project.program("crossover-report", ECHO);
+    let written = |hours: u64| {
+        let sample = fs::File::options().write(true).open(project.path("criterion/fib/recursive/20/new/sample.json")).unwrap();
+        sample.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours + 60)).unwrap();
+        text(&project.run(&["import", "criterion", "criterion", "--out", &format!("run-{hours}")]).stderr)
+    };
+    let said = written(30);
+    assert!(said.contains("1 of the 3 benchmarks") && said.contains("30 hours"), "{said}");
+    assert_eq!(written(0), "");
+}
+
+#[test]
+fn what_lies_too_deep_is_not_passed_over() {
+    let project = measured();
+    put(&project.path("criterion"), "1/2/3/4/5/6/7/8/9/file", "");
+    let said = project.bad(2, &["import", "criterion", "criterion", "--out", "run"]);
+    assert!(said.contains("deeper than criterion's folders") && !project.path("run").exists(), "{said}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crossover_results::{Build, Machine, Manifest, write_whole};
 use serde_json::Value;
 
 use crate::cli::{CriterionArgs, ImportArgs, Imported};
-use crate::criterion::{self, BUILD, CriterionError, Origin, record};
+use crate::criterion::{self, BUILD, Benchmark, CriterionError, Origin, record};
 use crate::errors::{bad_input, environment, finding};
 use crate::outcome::unix_ms;
 use crate::paths::Project;
@@ -28,10 +28,14 @@ use super::text::{counted, wrap};
 /// What an imported run is called.
 const EXPERIMENT: &str = "criterion";
 
+/// Benchmarks of one `cargo bench` are written seconds apart, the longest minutes.
+const PAUSE_MS: u64 = 3_600_000;
+
 /// Runs the command.
 pub fn import(args: &ImportArgs) -> Result<ExitCode> {
     let Imported::Criterion(args) = &args.what;
     let benchmarks = criterion::read(&args.folder).map_err(blame_criterion)?;
+    warn_of_earlier_benchmarks(&benchmarks);
     let ceilings = joined(&args.ceilings.iter().map(|file| ceilings(file)).collect::<Result<Vec<_>>>()?.concat());
     let machine = if args.here { Machine::detect() } else { Machine::unknown() };
     let origin = Origin { experiment: EXPERIMENT.to_owned(), machine: machine.fingerprint.clone() };
@@ -103,6 +107,21 @@ fn ceilings(file: &Path) -> Result<Vec<Value>> {
 /// The store has errors of its own.
 fn blame_criterion(error: CriterionError) -> Error {
     if error.is_environment() { environment(error.to_string()) } else { bad_input(error.to_string()) }
+}
+
+/// Criterion's folder keeps every benchmark that ever ran, renamed ones included: where there was a pause, the earlier ones may be of another build.
+fn warn_of_earlier_benchmarks(benchmarks: &[Benchmark]) {
+    let mut written: Vec<u64> = benchmarks.iter().map(|benchmark| benchmark.written_unix_ms).collect();
+    written.sort_unstable();
+    let pause = written.windows(2).rposition(|pair| matches!(pair, [earlier, later] if later - earlier > PAUSE_MS));
+    let Some(last) = pause else { return };
+    let hours = (written.get(last + 1).zip(written.get(last))).map_or(0, |(later, earlier)| (later - earlier) / 3_600_000);
+    crossover_protocol::text::tell(&format!(
+        "warning: {} of the {} benchmarks were written {hours} hours or more before the others, so perhaps of another build: empty the folder and run \
+         `cargo bench` again to have those of one build",
+        last + 1,
+        written.len()
+    ));
 }
 
 /// What there is now: the report program has the frames for the table.

@@ -49,6 +49,12 @@ pub enum CriterionError {
         /// What was named.
         path: PathBuf,
     },
+    /// Folders in folders in folders: not what criterion writes, and a benchmark further down would be passed over.
+    #[error("{} lies deeper than criterion's folders do: name the folder that `cargo bench` writes, usually target/criterion", path.display())]
+    TooDeep {
+        /// The first that was not looked into.
+        path: PathBuf,
+    },
     /// No benchmark is in it.
     #[error(
         "{} has no benchmark of criterion (a folder `new` with {BENCHMARK}) in it: run `cargo bench` first, or name the folder that it writes, usually \
@@ -157,7 +163,10 @@ fn look_into(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<()
         }
     }
     inner.sort();
-    inner.iter().filter(|_| depth < DEEPEST).try_for_each(|path| look_into(path, depth + 1, found))
+    match inner.first() {
+        Some(path) if depth == DEEPEST => Err(CriterionError::TooDeep { path: path.clone() }),
+        _ => inner.iter().try_for_each(|path| look_into(path, depth + 1, found)),
+    }
 }
 
 fn read_one(folder: &Path) -> Result<Benchmark, CriterionError> {
