@@ -9,6 +9,7 @@ use polars::prelude::*;
 
 use super::Context;
 use super::listing::with_interval;
+use super::ratio::APART;
 use super::regime::regime;
 use crate::answers::Answers;
 use crate::columns::{PRECISION, RUN, THREADS, Typed, axis_name};
@@ -22,9 +23,6 @@ use crate::text::units::{percent, time};
 pub(crate) const FILE: &str = "peers.md";
 /// Its title.
 pub(crate) const TITLE: &str = "Beside the peers";
-
-/// Behind a speed whose two times are not known to be of the same rounds.
-const APART: &str = "†";
 
 const ABOUT: &str = "A peer is an engine in another program's worker. Speed is the median time of the fastest peer over that of the engine, on the same bits, \
     verified alike and measured in turns: above 1 is faster than every peer. (Elsewhere ratios are of times, and below 1 is faster.) The interval divides the \

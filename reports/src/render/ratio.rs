@@ -7,7 +7,7 @@ use crate::text::markdown::{ABSENT, counted};
 use crate::text::units::{ends, figure};
 
 /// Behind a ratio to the baseline's own record, which may be of another time.
-const APART: &str = "†";
+pub(super) const APART: &str = "†";
 
 /// `0.512 [0.500, 0.524]`, with the mark where it belongs. `frame` is that of `frames::speed` or of `frames::headline`.
 pub(crate) fn ratio(frame: &DataFrame, row: usize) -> PolarsResult<String> {
