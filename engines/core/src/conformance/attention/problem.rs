@@ -70,6 +70,9 @@ pub(super) struct Exact {
     pub(super) largest_score: f64,
 }
 
+/// Output and log-sum-exp.
+type Written<B> = [Placed<<B as TransformerBackend>::Buffer>; 2];
+
 impl Problem {
     pub(super) fn draw<B: TransformerBackend>(t: &mut Trial<'_, B>, features: Features) -> Self {
         let work = t.options.work / 16;
@@ -183,7 +186,7 @@ impl Problem {
         t: &mut Trial<'_, B>,
         q_type: DType,
         call: impl FnOnce(&mut Trial<'_, B>, AttentionOperands<'_, B::Buffer>, AttentionOutputs<'_, B::Buffer>) -> crate::error::Result<()>,
-    ) -> Outcome<(crate::error::Result<()>, [Placed<B::Buffer>; 2])> {
+    ) -> Outcome<(crate::error::Result<()>, Written<B>)> {
         let AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = self.sizes;
         t.restart_layouts(self.layouts);
         let (storage, compute) = (t.storage(), t.compute());
