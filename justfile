@@ -51,7 +51,7 @@ repeat EXPERIMENT="quick" *FLAGS:
 # Not the whole workspace: the gate builds by itself what it times, and nobody should wait for the data frames of the reports.
 # Judge HEAD beside BASE (default: the merge base with main); the gate builds the workers of both: exit 1 regressed, 4 inconclusive
 gate BASE="" *FLAGS:
-    cargo build --release -p crossover -p crossover-worker
+    {{ build }}
     {{ crossover }} gate {{ if BASE == "" { "" } else { "--base " + BASE } }} {{ FLAGS }}
 
 # Try the gate on builds of which it is known what it should say (an hour; exit 1: it is wrong too often), and write METHODOLOGY's table
