@@ -60,6 +60,68 @@ fn manifest(project: &Project, run: &str) -> Manifest {
     Manifest::read(&RunFolder::open(&project.path(run)).unwrap().manifest_path()).unwrap()
 }
 
+/// Imports a run in which `fib` takes so many nanoseconds.
+fn imported(project: &Project, name: &str, ns: f64) {
+    let folder = project.path(name).with_extension("criterion");
+    benchmark(&folder, ["fib", "recursive", "20"], ns);
+    benchmark(&folder, ["other", "one", "1"], 500_000.0 + ns / 100.0);
+    project.good(&["import", "criterion", &folder.display().to_string(), "--out", name]);
+}
+
+#[test]
+fn imported_runs_are_gated() {
+    let project = Project::new();
+    project.program("crossover-report", ECHO);
+    let (bases, heads): (Vec<String>, Vec<String>) = (0..10).map(|at| (format!("base-{at}"), format!("head-{at}"))).unzip();
+    for (at, (base, head)) in bases.iter().zip(&heads).enumerate() {
+        let noise = 1.0 + 0.001 * at as f64;
+        imported(&project, base, 30_000.0 * noise);
+        imported(&project, head, 33_000.0 / noise);
+    }
+    let gate = |base: &[String], head: &[String], more: &[&str]| {
+        let mut arguments = vec!["gate", "--base-run"];
+        arguments.extend(base.iter().map(String::as_str));
+        arguments.push("--head-run");
+        arguments.extend(head.iter().map(String::as_str));
+        arguments.extend(more);
+        let output = project.run(&arguments);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, said, _) = gate(&bases, &heads, &["--markdown", "gate.md"]);
+    assert!(
+        code == Some(1) && said.contains("regressed    criterion/fib on unknown") && said.contains("1 regressed, 1 pass of 2 cells"),
+        "{said}"
+    );
+    assert!(fs::read_to_string(project.path("gate.md")).unwrap().contains("| regressed | criterion/fib on unknown"));
+    let (code, said, _) = gate(&heads, &bases, &[]);
+    assert!(code == Some(0) && said.contains("1 improved, 1 pass"), "{said}");
+    // Of few pairs nothing is certain; of the same ones twice there is no more evidence.
+    let (code, said, _) = gate(&bases[..3], &heads[..3], &[]);
+    assert!(code == Some(4) && said.contains("of fewer than 8 pairs no change can be certain"), "{said}");
+    for (base, head, wanted) in [
+        (&bases[..3], &heads[..2], "3 runs of base and 2 runs of head"),
+        (&bases[..1], &heads[..1], "1 pair: 2 to 20 can be judged"),
+        (&bases[..2], &bases[1..3], "base-1 is named twice"),
+    ] {
+        let (code, _, said) = gate(base, head, &[]);
+        assert!(code == Some(2) && said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
+fn runs_of_two_machines_are_not_gated() {
+    let project = Project::new();
+    project.program("crossover-report", ECHO);
+    for name in ["one", "two", "three"] {
+        imported(&project, name, 30_000.0);
+    }
+    let folder = project.path("four").with_extension("criterion");
+    benchmark(&folder, ["fib", "recursive", "20"], 30_000.0);
+    project.good(&["import", "criterion", &folder.display().to_string(), "--here", "--out", "four"]);
+    let said = project.bad(2, &["gate", "--base-run", "one", "two", "--head-run", "three", "four"]);
+    assert!(said.contains("the machine of four is"), "{said}");
+}
+
 #[test]
 fn benchmarks_of_an_earlier_day_are_told() {
     let project = measured();

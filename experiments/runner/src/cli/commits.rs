@@ -40,6 +40,7 @@ Examples:
   crossover gate --exact
   crossover gate --base HEAD --head-worker target/release/crossover-worker
   crossover gate --base-worker old/crossover-worker --markdown gate.md
+  crossover gate --base-run before-1 before-2 --head-run after-1 after-2
 
 Exit codes: 0 pass or improved, 1 regressed, 2 bad input, 3 the environment,
 4 inconclusive")]
@@ -53,6 +54,18 @@ pub struct GateArgs {
     /// The worker to judge, of changes without a commit, say [default: HEAD's, or beside --base-worker the one of this program's folder]
     #[arg(long, value_name = "FILE")]
     pub head_worker: Option<PathBuf>,
+    /// Runs to compare with, measured already, each in turns with one of --head-run: of `crossover import criterion`, say
+    #[arg(
+        long,
+        value_name = "RUN",
+        num_args = 1..,
+        requires = "head_run",
+        conflicts_with_all = ["base", "base_worker", "head_worker", "build", "exact", "instructions", "experiment", "set", "filter", "threads", "shard", "time_budget", "seed"]
+    )]
+    pub base_run: Vec<PathBuf>,
+    /// Runs to judge: the first one and the first of --base-run are a pair, and so on
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "base_run")]
+    pub head_run: Vec<PathBuf>,
     /// A flag for building both, such as --build=--no-default-features
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub build: Vec<String>,

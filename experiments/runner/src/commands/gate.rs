@@ -27,7 +27,7 @@ use crate::worker::process::adopt_orphans;
 
 use super::run::Interrupt;
 use super::text::counted;
-use super::{expect_cells, gate_exact, gate_instructions, print, print_json};
+use super::{expect_cells, gate_exact, gate_instructions, gate_runs, print, print_json};
 
 pub(super) use sides::{Side, engines, sides};
 
@@ -42,9 +42,10 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     if args.instructions {
         return gate_instructions::instructions(args);
     }
-    if !(args.min_effect > 0.0 && args.min_effect < 1.0) {
-        return Err(bad_input(format!("--min-effect {}: write a share between 0 and 1, such as 0.05 for 5 %", args.min_effect)));
+    if !args.base_run.is_empty() {
+        return gate_runs::runs(args);
     }
+    expect_min_effect(args)?;
     let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(TIMED))?)?;
     // A filter that cannot be read must not cost two builds.
     args.selection.selection()?;
@@ -76,6 +77,14 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let findings = Findings { base: base.told, head: head.told, experiment: definition.name, min_effect: args.min_effect, judged, notes };
     write(args, &findings)?;
     Ok(if interrupt.signal().is_some() { interrupt.exit_code() } else { ExitCode::from(findings.overall().exit_code()) })
+}
+
+/// Refuses what is no share.
+pub(super) fn expect_min_effect(args: &GateArgs) -> Result<()> {
+    if args.min_effect > 0.0 && args.min_effect < 1.0 {
+        return Ok(());
+    }
+    Err(bad_input(format!("--min-effect {}: write a share between 0 and 1, such as 0.05 for 5 %", args.min_effect)))
 }
 
 fn asked(args: &GateArgs, definition: &Definition) -> Asked {
@@ -110,7 +119,7 @@ fn with_left_out(all: Vec<PlannedCell>, judged: Vec<Judged>, definition: &Defini
 }
 
 /// Refuses to call it a pass where nothing was compared.
-fn expect_comparison(experiment: &str, judged: &[Judged]) -> Result<()> {
+pub(super) fn expect_comparison(experiment: &str, judged: &[Judged]) -> Result<()> {
     if judged.iter().any(|judged| judged.outcome.was_compared()) {
         return Ok(());
     }
@@ -127,7 +136,7 @@ pub(super) fn unless_closed(printed: Result<()>) -> Result<()> {
 }
 
 /// The files first, as somebody may have gone who should read the rest; but a file that cannot be written must not cost the verdict.
-fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
+pub(super) fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
     let file = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
         Some(path) => write_atomically(path, text().as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
         None => Ok(()),

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod gate;
 mod gate_exact;
 mod gate_instructions;
+mod gate_runs;
 pub mod handed_over;
 pub mod import;
 pub mod list;

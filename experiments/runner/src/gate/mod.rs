@@ -2,7 +2,8 @@
 //!
 //! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two
 //! stages ([`stages`], [`verdict`]), and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
-//! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]). The verdicts go to people and machines ([`outputs`]).
+//! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]). Benchmarks that
+//! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`outputs`]).
 //!
 //! Nothing of an earlier run is used for times: on a shared machine last week's figures say more about last week than about the code.
 
@@ -12,6 +13,7 @@ pub mod failures;
 pub mod instructions;
 pub mod outputs;
 pub mod pair;
+pub mod runs;
 pub mod size;
 pub mod stages;
 #[cfg(test)]

@@ -177,7 +177,7 @@ fn there_and_back([first, second]: [Side; 2]) -> [Side; 4] {
 }
 
 /// The median of the fastest quarter.
-fn undisturbed(mut times: Vec<f64>) -> f64 {
+pub(super) fn undisturbed(mut times: Vec<f64>) -> f64 {
     times.sort_unstable_by(f64::total_cmp);
     times.truncate(times.len().div_ceil(4));
     Summary::of(times).map_or(f64::NAN, |summary| summary.median)
