@@ -7,7 +7,7 @@
 use crossover_core::activation::{Activation, GELU_TANH_CUBIC, GELU_TANH_SCALE};
 
 use crate::element::Real;
-use crate::vector::{Vector, exp2, gelu, sigmoid};
+use crate::vector::{Vector, exp2, gelu, gelus, sigmoid};
 
 /// Below it e^x is 0 in every type.
 const SIGMOID_LEAST: f64 = -760.0;
@@ -25,6 +25,17 @@ pub(crate) fn activate<V: Vector>(activation: Activation, x: V) -> V {
         Activation::Silu => silu(x),
         Activation::ReluSquared => relu_squared(x),
         Activation::Sigmoid => sigmoid(x),
+    }
+}
+
+/// The activation of every lane of several vectors. GELU is long enough for them to be worth taking step by step.
+#[inline(always)]
+pub(crate) fn activate_all<V: Vector, const COUNT: usize>(activation: Activation, vectors: &mut [V; COUNT]) {
+    if activation == Activation::Gelu {
+        return gelus(vectors);
+    }
+    for x in vectors {
+        *x = activate(activation, *x);
     }
 }
 

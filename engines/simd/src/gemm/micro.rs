@@ -9,7 +9,7 @@ use crossover_core::activation::Activation;
 
 use super::blocking::KC;
 use super::{Epilogue, Source, Target};
-use crate::activation::activate;
+use crate::activation::{activate, activate_all};
 use crate::element::Real;
 use crate::vector::{Lanes, MOST_LANES, ROWS_OF_SIXTEEN, Vector, Walk};
 
@@ -310,7 +310,25 @@ impl<E: Lanes> Spilled<E> {
 /// The activation on a tile that stands in C: it is in the first-level cache, and exponentials are too long to be unrolled for every tile.
 #[inline(always)]
 unsafe fn activate_tile<V: Vector>([rows, columns]: [usize; 2], c: &Target<V::Element>, activation: Activation) {
-    for row in 0..rows {
+    let mut done = 0;
+    if columns == COLUMN_VECTORS * V::LANES && c.column == 1 {
+        for first in (0..rows - rows % 2).step_by(2) {
+            let mut values = [V::zero(); 2 * COLUMN_VECTORS];
+            let place = |at: usize| c.from(first + at / COLUMN_VECTORS, at % COLUMN_VECTORS * V::LANES).pointer;
+            // SAFETY: whole vectors of C by the caller's promise.
+            unsafe {
+                for (at, value) in values.iter_mut().enumerate() {
+                    *value = V::load(place(at));
+                }
+                activate_all(activation, &mut values);
+                for (at, value) in values.into_iter().enumerate() {
+                    value.store(place(at));
+                }
+            }
+        }
+        done = rows - rows % 2;
+    }
+    for row in done..rows {
         for column in (0..columns).step_by(V::LANES) {
             let (to, count) = (c.from(row, column), V::LANES.min(columns - column));
             // SAFETY: elements of C by the caller's promise.

@@ -149,22 +149,35 @@ pub(crate) fn exp2_of_negatives<V: Vector, const COUNT: usize>(vectors: &mut [V;
         let [whole, nearest] = lowest.nearest_multiple(V::splat(V::Element::ONE));
         (*t, *power) = (lowest.sub(whole), nearest);
     }
-    scaled(V::Element::COEFFICIENTS, vectors, powers);
+    powers_of_two(vectors, powers);
 }
 
-/// r to (1 + r q(r)) 2^n, step by step for all: each is a chain of instructions too long for the processor to look past it at the next.
+/// The rests r of exponents to 2^r 2^n, for the powers of two that [`Vector::nearest_multiple`] left.
+#[inline(always)]
+pub(super) fn powers_of_two<V: Vector, const COUNT: usize>(rests: &mut [V; COUNT], powers: [V; COUNT]) {
+    scaled(V::Element::COEFFICIENTS, rests, powers);
+}
+
+/// r to (1 + r q(r)) 2^n.
 #[inline(always)]
 fn scaled<V: Vector, const COUNT: usize>(coefficients: &[V::Element], rests: &mut [V; COUNT], powers: [V; COUNT]) {
-    let last = coefficients.len() - 1;
-    let mut sums = [V::splat(coefficients[last]); COUNT];
-    for step in (0..last).rev() {
-        for (sum, rest) in sums.iter_mut().zip(&*rests) {
-            *sum = sum.mul_add(*rest, V::splat(coefficients[step]));
-        }
-    }
+    let sums = polynomials(coefficients, rests);
     for ((rest, sum), power) in rests.iter_mut().zip(sums).zip(powers) {
         *rest = sum.mul_add(*rest, V::splat(V::Element::ONE)).scale_by_nearest(power);
     }
+}
+
+/// [`polynomial`] of several, step by step for all: each is a chain of instructions too long for the processor to look past it at the next.
+#[inline(always)]
+pub(super) fn polynomials<V: Vector, const COUNT: usize>(coefficients: &[V::Element], places: &[V; COUNT]) -> [V; COUNT] {
+    let last = coefficients.len() - 1;
+    let mut sums = [V::splat(coefficients[last]); COUNT];
+    for step in (0..last).rev() {
+        for (sum, place) in sums.iter_mut().zip(places) {
+            *sum = sum.mul_add(*place, V::splat(coefficients[step]));
+        }
+    }
+    sums
 }
 
 /// e^x where it is neither too small nor too large.

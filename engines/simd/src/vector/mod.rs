@@ -38,7 +38,7 @@ pub(crate) use choose::Choose;
 pub(crate) use exponential::{Exponential, exp, exp_of_negative, exp_of_negatives, exp2, exp2_of_negative, exp2_of_negatives};
 pub(crate) use function::{Function, MOST_LANES, Over, Times, by_lane, function};
 pub(crate) use logarithm::log;
-pub(crate) use normal::gelu;
+pub(crate) use normal::{gelu, gelus};
 pub(crate) use scalar::Scalar;
 pub(crate) use sigmoid::{sigmoid, tanh};
 pub(crate) use sine::{cos, sin};

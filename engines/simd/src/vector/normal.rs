@@ -7,27 +7,49 @@
 
 use super::Vector;
 use super::coefficients::Coefficients;
-use super::exponential::{polynomial, two_to};
+use super::exponential::{polynomials, powers_of_two};
 use crate::element::Real;
 
 /// x Phi(x); minus infinity gives 0, NaN stays.
 #[inline(always)]
 pub(crate) fn gelu<V: Vector>(x: V) -> V {
-    // NaN stays, because it is the second operand. From the limit on the tail is 0, whatever it is multiplied by.
-    let size = V::splat(V::Element::NORMAL_LIMIT).min(x.abs());
-    let lost = V::zero().sub(normal_tail(size));
-    size.mul_add(lost, V::zero().max(x))
+    let mut one = [x];
+    gelus(&mut one);
+    one[0]
+}
+
+/// The same of several vectors in their place, step by step for all: one alone is a chain too long for the processor to look past it at the next.
+#[inline(always)]
+pub(crate) fn gelus<V: Vector, const COUNT: usize>(vectors: &mut [V; COUNT]) {
+    let mut sizes = [V::zero(); COUNT];
+    for (size, x) in sizes.iter_mut().zip(&*vectors) {
+        // NaN stays, because it is the second operand. From the limit on the tail is 0, whatever it is multiplied by.
+        *size = V::splat(V::Element::NORMAL_LIMIT).min(x.abs());
+    }
+    for ((x, size), tail) in vectors.iter_mut().zip(sizes).zip(normal_tails(&sizes)) {
+        *x = size.mul_add(V::zero().sub(tail), V::zero().max(*x));
+    }
 }
 
 /// Phi(-a) for a from 0 to the limit.
 #[inline(always)]
-fn normal_tail<V: Vector>(size: V) -> V {
+fn normal_tails<V: Vector, const COUNT: usize>(sizes: &[V; COUNT]) -> [V; COUNT] {
     let center = V::splat(V::Element::NORMAL_CENTER);
-    let ratio = polynomial(V::Element::NORMAL, size.sub(center).mul(size.add(center).reciprocal()));
-    // e^(-a^2 / 2) = 2^(h a), where the product's rounding is taken back by the multiply-add. It is in reach: the size is limited.
-    let h = size.mul(V::splat(V::Element::from_f64(-0.5 * std::f64::consts::LOG2_E)));
-    let whole = h.mul(size).round();
-    two_to(h.mul_add(size, V::zero().sub(whole))).scale_by_power(whole).mul(ratio)
+    let half = V::splat(V::Element::from_f64(-0.5 * std::f64::consts::LOG2_E));
+    let (mut places, mut rests, mut scales) = ([V::zero(); COUNT], [V::zero(); COUNT], [V::zero(); COUNT]);
+    for (((place, rest), scale), &size) in places.iter_mut().zip(&mut rests).zip(&mut scales).zip(sizes) {
+        *place = size.sub(center).mul(size.add(center).reciprocal());
+        // e^(-a^2 / 2) = 2^(h a), where the product's rounding is taken back by the multiply-add. It is in reach: the size is limited.
+        let h = size.mul(half);
+        let [whole, nearest] = h.nearest_multiple(size);
+        (*rest, *scale) = (h.mul_add(size, V::zero().sub(whole)), nearest);
+    }
+    let (mut tails, ratios) = (rests, polynomials(V::Element::NORMAL, &places));
+    powers_of_two(&mut tails, scales);
+    for (tail, ratio) in tails.iter_mut().zip(ratios) {
+        *tail = tail.mul(ratio);
+    }
+    tails
 }
 
 #[cfg(test)]
