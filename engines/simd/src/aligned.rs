@@ -1,6 +1,7 @@
 //! Plain numbers in memory that starts on a cache line, so that no vector of a dense row straddles two lines.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 
 use crossover_core::dtype::DType;
@@ -9,6 +10,10 @@ use half::{bf16, f16};
 
 /// Bytes of a cache line, and of the widest vector.
 pub(crate) const LINE: usize = 64;
+
+/// Bytes of a large page of x86-64; on other processors a multiple of the small one all the same.
+#[cfg(target_os = "linux")]
+const LARGE_PAGE: usize = 2 << 20;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
@@ -60,6 +65,7 @@ impl<T: Plain> Aligned<T> {
         let count = bytes.div_ceil(LINE);
         let mut lines = Vec::new();
         lines.try_reserve_exact(count).map_err(|error| failed(error.to_string()))?;
+        in_large_pages(lines.spare_capacity_mut());
         lines.resize(count, Line([0; LINE]));
         Ok(Self { lines, length: elements, kind: PhantomData })
     }
@@ -72,6 +78,22 @@ impl<T: Plain> Aligned<T> {
         Ok(&mut self[..elements])
     }
 }
+
+/// Asks for pages of 2 MiB where whole ones fit, before the memory is touched. A weight of tens of megabytes is thousands of small pages, each of which
+/// is looked up anew when another process has run in between; a page table of a virtual machine makes that dearer still.
+#[cfg(target_os = "linux")]
+fn in_large_pages(memory: &mut [MaybeUninit<Line>]) {
+    let (start, bytes) = (memory.as_ptr().addr(), size_of_val(memory));
+    let first = start.next_multiple_of(LARGE_PAGE);
+    let length = (start + bytes).saturating_sub(first) / LARGE_PAGE * LARGE_PAGE;
+    if length > 0 {
+        // SAFETY: whole pages of memory that is ours; the advice changes nothing that is in it. A kernel that does not take it says so, and nothing is lost.
+        unsafe { libc::madvise(memory.as_mut_ptr().wrapping_byte_add(first - start).cast(), length, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_large_pages(_memory: &mut [MaybeUninit<Line>]) {}
 
 impl<T: Plain> Deref for Aligned<T> {
     type Target = [T];

@@ -1,4 +1,5 @@
-//! Products with few rows, as a decoder's steps are: bound by reading B once, so nothing is packed and k is not blocked for a cache.
+//! Products with few rows, as a decoder's steps are: bound by reading B once, so nothing is packed, and k is not blocked for a cache unless there are more
+//! rows than registers.
 //!
 //! Three kernels by the way B lies. Packed panels and rows that are dense along k stream as they are; a B that is dense along n is read a
 //! few rows at a time over its whole width, with C in the first-level cache as the sum, because walking down a column strip would touch a
@@ -6,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::micro::{COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile};
+use super::micro::{AHEAD as STEPS_AHEAD, COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile, tile_rows};
 use super::{Product, Right, Source};
 use crate::activation::activate;
 use crate::element::Real;
@@ -15,6 +16,8 @@ use crate::vector::{Lanes, Scalar, Vector};
 
 /// Rows of B that are added to C together.
 const ROWS_TOGETHER: usize = 16;
+/// Steps along a panel that several groups of rows take after each other.
+const STEPS_TOGETHER: usize = 256;
 /// Tiles by which it reads ahead.
 const AHEAD: usize = 8;
 /// Dot products that run beside each other, to cover the latency of the multiply-add.
@@ -57,14 +60,29 @@ impl<E: Lanes> FewRows<'_, E> {
     unsafe fn panels<V: Vector<Element = E>>(&self, panels: *const E) {
         let Product { m, k, a, c, epilogue, .. } = self.product;
         let width = V::LANES * COLUMN_VECTORS;
+        // Equal groups of rows whose sums fit into the registers. Where there are several, a piece of the panel stays in the first-level cache for all
+        // of them, and each asks for its share of the next piece: memory is never waited for by one group alone.
+        let groups = m.div_ceil(tile_rows::<V>());
+        let (height, together) = (m.div_ceil(groups), if groups == 1 { (*k).max(1) } else { STEPS_TOGETHER });
         for column in self.columns.clone().step_by(width) {
-            let mut stage = Stage::of(epilogue, true, true);
-            stage.bias = stage.bias.map(|bias| bias.from(0, column));
-            let b = panels.wrapping_add(column * k);
-            let panels = Panels { k: *k, a: a.pointer, a_strides: [a.row, a.column], b, b_step: width };
-            let extents = [*m, width.min(self.columns.end - column)];
-            // SAFETY: the caller's promises; panels are whole vectors wide.
-            unsafe { strided_tile::<V, false>(&panels, extents, &c.from(0, column), &stage) };
+            let columns = width.min(self.columns.end - column);
+            for first in (0..(*k).max(1)).step_by(together) {
+                let steps = together.min(k - first);
+                let mut stage = Stage::of(epilogue, first == 0, first + together >= *k);
+                stage.bias = stage.bias.map(|bias| bias.from(0, column));
+                let b = panels.wrapping_add(column * k + first * width);
+                for (group, row) in (0..*m).step_by(height).enumerate() {
+                    let (fetch, fetch_step) = match groups {
+                        1 => (b.wrapping_add(STEPS_AHEAD * width), width),
+                        _ => (b.wrapping_add((together + group * together / groups) * width), width / groups),
+                    };
+                    let a_strides = [a.row, a.column];
+                    let panels = Panels { k: steps, a: a.from(row, first).pointer, a_strides, b, b_step: width, fetch, fetch_step };
+                    let extents = [height.min(m - row), columns];
+                    // SAFETY: the caller's promises; panels are whole vectors wide.
+                    unsafe { strided_tile::<V, false>(&panels, extents, &c.from(row, column), &stage) };
+                }
+            }
         }
     }
 
@@ -79,7 +97,9 @@ impl<E: Lanes> FewRows<'_, E> {
                 let mut stage = Stage::of(epilogue, first == 0, first + ROWS_TOGETHER >= *k);
                 stage.bias = stage.bias.map(|bias| bias.from(0, column));
                 let (left, right) = (a.from(0, first), b.from(first, column));
-                let panels = Panels { k: together, a: left.pointer, a_strides: [a.row, a.column], b: right.pointer, b_step: b.row };
+                let fetch = right.pointer.wrapping_add(STEPS_AHEAD * b.row);
+                let a_strides = [a.row, a.column];
+                let panels = Panels { k: together, a: left.pointer, a_strides, b: right.pointer, b_step: b.row, fetch, fetch_step: b.row };
                 let columns = width.min(self.columns.end - column);
                 let c = c.from(0, column);
                 for row in 0..together {

@@ -10,6 +10,7 @@ use crossover_core::activation::Activation;
 use super::blocking::KC;
 use super::{Epilogue, Source, Target};
 use crate::activation::{activate, activate_all};
+use crate::aligned::LINE;
 use crate::element::Real;
 use crate::vector::{Lanes, MOST_LANES, ROWS_OF_SIXTEEN, Vector, Walk};
 
@@ -22,7 +23,7 @@ const MOST_COLUMNS: usize = 32;
 /// The most rows of a tile whose A is not packed.
 pub(super) const FEW_ROWS: usize = 8;
 /// Steps by which the micro-kernel reads B ahead: a panel of B and one of A are more than the first-level cache holds.
-const AHEAD: usize = 16;
+pub(super) const AHEAD: usize = 16;
 /// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
 pub(crate) const PANEL_ROW: usize = KC + 16;
 /// Distance of steps in a panel of A that was copied step by step.
@@ -55,6 +56,9 @@ pub(super) struct Panels<E> {
     pub(super) b: *const E,
     /// Distance of rows of B.
     pub(super) b_step: usize,
+    /// Where lines are asked for, and how far each step takes that.
+    pub(super) fetch: *const E,
+    pub(super) fetch_step: usize,
 }
 
 /// Where in the sum over k this block stands, and what comes with it.
@@ -107,7 +111,8 @@ pub(crate) struct RowPanel<E> {
 
 impl<E: Real> RowPanel<E> {
     fn panels(&self) -> Panels<E> {
-        Panels { k: self.k, a: self.a, a_strides: [PANEL_ROW, 1], b: self.b, b_step: self.b_step }
+        let fetch = self.b.wrapping_add(AHEAD * self.b_step);
+        Panels { k: self.k, a: self.a, a_strides: [PANEL_ROW, 1], b: self.b, b_step: self.b_step, fetch, fetch_step: self.b_step }
     }
 
     fn stage(&self) -> Stage<E> {
@@ -205,16 +210,18 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
 ) -> [[V; COLUMN_VECTORS]; ROWS] {
     let [row, step] = if STEP == 0 { panels.a_strides } else { [ROW, STEP] };
     let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
-    let (mut a, mut b) = (panels.a, panels.b);
+    let (mut a, mut b, mut fetch) = (panels.a, panels.b, panels.fetch);
     // SAFETY: inside A and B by the caller's promise.
     if !EDGE && unsafe { V::run_along(&Walk { steps: panels.k, a, row, step, b, b_step: panels.b_step }, &mut sums) } {
         return sums;
     }
     for _ in 0..panels.k {
         if !EDGE {
-            for vector in 0..COLUMN_VECTORS {
-                V::prefetch(b.wrapping_add(AHEAD * panels.b_step + vector * V::LANES));
+            // A line is asked for once, and not with each of its vectors.
+            for vector in (0..COLUMN_VECTORS).step_by((LINE / size_of::<V>()).max(1)) {
+                V::prefetch(fetch.wrapping_add(vector * V::LANES));
             }
+            fetch = fetch.wrapping_add(panels.fetch_step);
         }
         // SAFETY: inside A and B by the caller's promise.
         unsafe {
