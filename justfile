@@ -197,6 +197,7 @@ lint:
     cargo clippy --release --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
     cargo deny check bans licenses sources
+    python3 engines/simd/faults/plant.py --check
 
 # Everything that CI does
 ci:

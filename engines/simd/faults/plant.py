@@ -6,8 +6,9 @@ Harrold, 1993): each place asks whether its fault is on, so that the copy is com
 pass while none is on, and fail for each that is.
 
     plant.py [--target FOLDER] [--least SHARE] [PART OF A FAULT'S DESCRIPTION OR FILE ..]
+    plant.py --check
 
-Exits with 1 where fewer faults than SHARE (in per cent) are noticed, or the tests fail without any.
+With --check it only sees that every fault has its place in the code (`just lint`). Exits with 1 where fewer faults than SHARE (in per cent) are noticed, or the tests fail without any.
 """
 
 import argparse
@@ -66,14 +67,20 @@ def copy_workspace(to):
     change(engine, {'crossover-benches = { workspace = true, features = ["criterion"] }\n': ""})
 
 
+def parts_with_one_place(path, fault):
+    """The file's code and its tests; the fault's text must stand in the code once."""
+    code, *tests = path.read_text().split("#[cfg(test)]\nmod tests")
+    found = code.count(fault["find"])
+    if found != 1:
+        sys.exit(f"{fault['file']}: {fault['find']!r} stands there {found} times; a fault needs a text that stands there once")
+    return [code, *tests]
+
+
 def plant(to, faults):
     """Puts every fault behind its switch."""
     for number, fault in enumerate(faults, 1):
         path = to / "engines/simd/src" / fault["file"]
-        code, *tests = path.read_text().split("#[cfg(test)]\nmod tests")
-        found = code.count(fault["find"])
-        if found != 1:
-            sys.exit(f"{fault['file']}: {fault['find']!r} stands there {found} times; a fault needs a text that stands there once")
+        code, *tests = parts_with_one_place(path, fault)
         right, wrong = fault["find"], fault["plant"]
         both = f"if crate::planted({number}) {{ {wrong} }} else {{ {right} }}"
         code = code.replace(right, both if right.endswith(";") else f"({both})")
@@ -135,9 +142,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--target", type=Path, default=Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "planted")
     parser.add_argument("--least", type=float, default=95.0)
+    parser.add_argument("--check", action="store_true", help="only see that every fault has its place in the code")
     parser.add_argument("parts", nargs="*")
     arguments = parser.parse_args()
     faults = tomllib.loads((ENGINE / "faults/kernels.toml").read_text())["fault"]
+    if arguments.check:
+        for fault in faults:
+            parts_with_one_place(ENGINE / "src" / fault["file"], fault)
+        return
     workspace = arguments.target / "workspace"
     with tempfile.TemporaryDirectory() as folder:
         copy_workspace(Path(folder))
