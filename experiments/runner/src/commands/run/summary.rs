@@ -94,7 +94,9 @@ impl Tally {
             }
             let more = failed.saturating_sub(self.reasons.iter().map(|reason| reason.cells).sum());
             if more > 0 {
-                let _ = writeln!(text, "  and {more} more; the reports list all of them");
+                // After a resumption the reasons of what had been done before are not at hand.
+                let which = if self.reasons.is_empty() { format!("{more} that were done before") } else { format!("and {more} more") };
+                let _ = writeln!(text, "  {which}; the reports list all of them");
             }
         }
         text
