@@ -21,6 +21,7 @@ use crate::gate::stages::{Asked, Judged, Outcome, Stage, Watch, judge};
 use crate::gate::{Findings, left_out, outputs};
 use crate::paths;
 use crate::plan::{Plan, PlannedCell};
+use crate::progress::rough;
 use crate::schedule::SystemClock;
 use crate::worker::launcher::Bounds;
 use crate::worker::process::adopt_orphans;
@@ -71,6 +72,9 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     expect_comparison(&definition.name, &judged)?;
     let mut notes: Vec<String> =
         judged.iter().filter_map(|judged| Some(format!("{}: {}", outputs::name(&judged.cell), judged.failed.as_ref()?))).collect();
+    if judged.iter().any(|judged| matches!(judged.outcome, Outcome::NoTime { .. })) {
+        notes.extend(progress.spent());
+    }
     if let Some(signal) = interrupt.signal() {
         notes.push(format!("stopped by signal {signal}: what was not measured by then is inconclusive"));
     }
@@ -151,7 +155,10 @@ pub(super) fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
 
 /// A line on standard error now and then.
 struct Progress {
+    began: Instant,
     last: Instant,
+    /// The stage it was at, pairs done of it and pairs to do.
+    reached: Option<(Stage, usize, usize)>,
     is_terminal: bool,
     interrupted: Arc<AtomicBool>,
 }
@@ -162,6 +169,10 @@ impl Watch for Progress {
     }
 
     fn tell(&mut self, stage: Stage, done: usize, all: usize) {
+        if self.reached.is_some_and(|(before, ..)| before != stage) {
+            self.began = Instant::now();
+        }
+        self.reached = Some((stage, done, all));
         let pause = if self.is_terminal { Duration::from_millis(200) } else { Duration::from_secs(20) };
         if self.last.elapsed() < pause && done < all {
             return;
@@ -175,7 +186,18 @@ impl Watch for Progress {
 
 impl Progress {
     fn new(interrupted: Arc<AtomicBool>) -> Self {
-        Self { last: Instant::now(), is_terminal: io::stderr().is_terminal(), interrupted }
+        Self { began: Instant::now(), last: Instant::now(), reached: None, is_terminal: io::stderr().is_terminal(), interrupted }
+    }
+
+    /// How far it came, and how much longer that stage would have taken.
+    fn spent(&self) -> Option<String> {
+        let (stage, done, all) = self.reached.filter(|(_, done, _)| *done > 0)?;
+        let left = self.began.elapsed().mul_f64((all - done) as f64 / done as f64);
+        let stage = match stage {
+            Stage::Screening => "screening, after which comes the confirmation",
+            Stage::Confirmation => "confirmation",
+        };
+        Some(format!("the time was spent after {done} of {all} pairs of the {stage}: the others need {}", rough(left)))
     }
 
     fn end(&self) {

@@ -180,20 +180,18 @@ pub fn words(judged: &Judged) -> String {
 fn said(outcome: &Outcome, min_effect: f64) -> String {
     match outcome {
         Outcome::Timed { evidence, corrected, verdict, .. } => {
-            let share = 100.0 * (evidence.ratio() - 1.0);
-            let (low, high) = evidence.interval();
-            let ends = format!("[{:+.1}, {:+.1}] %", 100.0 * (low - 1.0), 100.0 * (high - 1.0));
+            let change = change(evidence);
             let pairs = counted(evidence.pairs as u64, "pair");
             match verdict {
                 Verdict::Inconclusive if evidence.half_width.is_infinite() => format!("{pairs} do not tell"),
                 Verdict::Inconclusive => format!(
-                    "{share:+.1} % {ends} over {pairs}; a change of {:.1} % is the smallest that it could have seen, and {:.1} % were asked about",
+                    "{change} over {pairs}; a change of {:.1} % is the smallest that it could have seen, and {:.1} % were asked about",
                     100.0 * evidence.seen(),
                     100.0 * min_effect
                 ),
-                Verdict::Pass | Verdict::NotCompared => format!("{share:+.1} % {ends} over {pairs}"),
+                Verdict::Pass | Verdict::NotCompared => format!("{change} over {pairs}"),
                 Verdict::Improved | Verdict::Regressed => {
-                    format!("{share:+.1} % {ends} over {pairs}, p = {corrected:.1e} over all suspects")
+                    format!("{change} over {pairs}, p = {corrected:.1e} over all suspects")
                 }
             }
         }
@@ -201,8 +199,21 @@ fn said(outcome: &Outcome, min_effect: f64) -> String {
         Outcome::New { why } => format!("new: base has no time for it ({why})"),
         Outcome::Neither { why } => format!("no time in either build: {why}"),
         Outcome::Failed { why, .. } | Outcome::LeftOut { why } => why.clone(),
-        Outcome::NoTime => "the time was spent before it was measured".to_owned(),
+        Outcome::NoTime { screened: None } => "the time was spent before it was measured".to_owned(),
+        Outcome::NoTime { screened: Some(evidence) } => format!(
+            "the time was spent; {} of the screening, which decide nothing, say {}, and could have seen {:.1} %",
+            counted(evidence.pairs as u64, "pair"),
+            change(evidence),
+            100.0 * evidence.seen()
+        ),
     }
+}
+
+/// In percent: +2.1 % [+0.4, +3.8] %.
+fn change(evidence: &Evidence) -> String {
+    let percent = |ratio: f64| 100.0 * (ratio - 1.0);
+    let (low, high) = evidence.interval();
+    format!("{:+.1} % [{:+.1}, {:+.1}] %", percent(evidence.ratio()), percent(low), percent(high))
 }
 
 fn interval(evidence: &Evidence) -> String {

@@ -139,7 +139,7 @@ mod tests {
 
     fn run(times: &[(&str, Result<f64, &str>)]) -> Times {
         let timed = |(id, time): &(&str, Result<f64, &str>)| {
-            ((*id).to_owned(), Timed { cell: group(&[id]).cells.remove(0), time: time.clone().map_err(str::to_owned) })
+            ((*id).to_owned(), Timed { cell: group(&[id]).cells.remove(0), time: time.map_err(str::to_owned) })
         };
         times.iter().map(timed).collect()
     }

@@ -133,7 +133,10 @@ pub enum Outcome {
         why: String,
     },
     /// The time was spent before.
-    NoTime,
+    NoTime {
+        /// What pairs of the screening show, where there were two or more: they decide nothing against anybody.
+        screened: Option<Evidence>,
+    },
 }
 
 impl Outcome {
@@ -144,7 +147,7 @@ impl Outcome {
             Self::Lost { .. } => Verdict::Regressed,
             Self::New { .. } => Verdict::Pass,
             Self::Neither { .. } | Self::LeftOut { .. } => Verdict::NotCompared,
-            Self::NoTime => Verdict::Inconclusive,
+            Self::NoTime { .. } => Verdict::Inconclusive,
         }
     }
 
@@ -175,6 +178,8 @@ struct Running {
     /// Both builds had a time for it once, and their outputs were right.
     was_timed: bool,
     failures: Failures,
+    /// What the pairs of the screening showed.
+    screened: Option<Evidence>,
     outcome: Option<Outcome>,
 }
 
@@ -193,7 +198,7 @@ impl Running {
     }
 
     fn judged(self, cells: &[PlannedCell]) -> Judged {
-        let outcome = self.outcome.unwrap_or(Outcome::NoTime);
+        let outcome = self.outcome.unwrap_or(Outcome::NoTime { screened: self.screened });
         let failed = self.failures.told().filter(|_| !matches!(outcome, Outcome::Failed { .. }));
         Judged { cell: cells[self.at].clone(), outcome, failed }
     }
@@ -224,8 +229,10 @@ pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, cloc
     let mut gate = Gate { builds, cells, asked, clock, began: clock.now(), random: Random::new(asked.seed), watch };
     let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, ..Running::default() }).collect();
     gate.take_pairs(&mut all, Stage::Screening, asked.screening);
-    for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() == asked.screening) {
+    for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() > 1) {
         let evidence = Evidence::of(&one.logs);
+        one.screened = Some(evidence);
+        // Where the time was spent before, fewer pairs clear a cell, too: their interval is as much wider.
         if evidence.excludes(asked.min_effect) {
             let (corrected, verdict) = (evidence.p_value, Verdict::Pass);
             one.outcome = Some(Outcome::Timed { stage: Stage::Screening, evidence, corrected, verdict });

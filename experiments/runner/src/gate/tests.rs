@@ -216,6 +216,24 @@ fn without_time_nothing_passes() {
 }
 
 #[test]
+fn a_screening_that_was_cut_short_clears_and_tells_but_decides_against_nobody() {
+    let asked = Asked { budget: Some(Duration::from_millis(1200)), ..Asked::default() };
+    let (_, judged) = gate(&[("same", 1.0), ("slower", 1.5)], 0.01, &asked);
+    assert_eq!(verdicts(&judged), ["pass", "inconclusive"]);
+    let Outcome::Timed { evidence, stage: Stage::Screening, .. } = judged[0].outcome else { panic!("{judged:?}") };
+    assert!((2..asked.screening).contains(&evidence.pairs), "{judged:?}");
+    let Outcome::NoTime { screened: Some(evidence) } = judged[1].outcome else { panic!("{judged:?}") };
+    assert!((evidence.ratio() - 1.5).abs() < 0.02 && evidence.pairs < asked.screening, "{judged:?}");
+    let told = outputs::words(&judged[1]);
+    assert!(
+        told.contains("the time was spent; ")
+            && told.contains("which decide nothing, say +49.5 % [+")
+            && told.contains(" could have seen "),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_outputs_say_the_same_in_four_ways() {
     let (_, mut judged) = gate(&[("same", 1.0), ("slower|<b>", 1.2), ("faster", 0.8)], 0.01, &Asked::default());
     for (name, why) in [("x", "another program"), ("y", "another program"), ("z", "no such file")] {
