@@ -13,14 +13,12 @@ use crossover_core::dtype::{DType, PRECISION_PRESETS, Precision};
 use crossover_core::error::{EngineError, Result};
 use crossover_core::isa::IsaChoice;
 use crossover_core::ops::{OpSpec, WeightForm};
+use crossover_core::quantize::LONGEST_INT8_SUM;
 use crossover_core::support::{NOTHING_TO_TRANSFER, Support};
 
 use crate::backend::NAME;
 use crate::isa::{Extras, Isa};
 use crate::{attention, mixture};
-
-/// Most inputs for which a sum of int8 products cannot leave i32.
-const LONGEST_INT8_SUM: usize = i32::MAX as usize / (127 * 127);
 
 /// The precisions whose layers are native on this machine.
 pub(crate) fn native_precisions() -> Vec<&'static str> {
@@ -32,23 +30,18 @@ pub(crate) fn native_precisions() -> Vec<&'static str> {
 /// Refuses configurations that the kernels do not cover.
 pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
     let precision = config.precision;
-    let refusal = |operation: String, reason: &str| Err(EngineError::Unsupported { engine: NAME, operation, reason: reason.into() });
+    let refusal = |operation: String, reason: String| Err(EngineError::Unsupported { engine: NAME, operation, reason });
     if config.threads == 0 {
-        return refusal("0 threads".into(), "a call needs at least one");
+        return refusal("0 threads".into(), "a call needs at least one".into());
     }
-    let refused = |reason: &str| refusal(format!("precision {precision}"), reason);
-    let integer_activations = precision.activation == DType::I8;
-    if integer_activations != (precision.accumulate == DType::I32) || (integer_activations && precision.weight != DType::I8) {
-        return refused("int8 activations go with int8 weights and i32 sums, and only with them");
-    }
-    if precision.weight == DType::I32 {
-        return refused("weights are floating, int8 or int4");
-    }
+    let refused = |reason: String| refusal(format!("precision {precision}"), reason);
+    precision.check().or_else(refused)?;
+    // What is valid and has no kernel: sums wider than the numbers that they are of, weights wider than their sums.
     match (precision.compute(), precision.storage()) {
         (DType::F64, DType::F64) => Ok(()),
-        (DType::F64, _) => refused("sums in f64 are of f64 activations only"),
-        (DType::F32, DType::F32 | DType::Bf16 | DType::F16) if precision.weight != DType::F64 => Ok(()),
-        _ => refused("sums are in f64 or f32, and their operands are no wider"),
+        (DType::F64, _) => refused("sums in f64 are of f64 activations only".into()),
+        _ if precision.weight == DType::F64 => refused("weights in f64 do not fit sums in f32".into()),
+        _ => Ok(()),
     }
 }
 

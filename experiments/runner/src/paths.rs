@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use crossover_results::RunFolder;
 use crossover_variants::resolve::closest;
 
 use crate::errors::{bad_input, environment};
@@ -106,6 +107,11 @@ pub fn experiment_file(experiment: &str) -> Result<PathBuf> {
     let known = if is_path { known.unwrap_or_default() } else { known? };
     if let Some(found) = known.iter().find(|known| !is_path && known.name == experiment) {
         return Ok(found.file.clone());
+    }
+    if RunFolder::open(&path).is_ok() {
+        return Err(bad_input(format!(
+            "{experiment} is the folder of a run, and not an experiment\n  crossover run --resume --out {experiment} goes on with it, crossover report {experiment} shows it"
+        )));
     }
     let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
     let what = if is_path { format!("there is no file {experiment}") } else { format!("there is no experiment {experiment:?}") };

@@ -88,6 +88,12 @@ fn bad_input_is_exit_code_two() {
     error: there is no experiment "tony"
       did you mean tiny? the experiments are tiny
     "#);
+    fs::create_dir(project.path("run")).unwrap();
+    fs::write(project.path("run/manifest.json"), "{}").unwrap();
+    insta::assert_snapshot!(project.bad(2, &["run", "run"]), @"
+    error: run is the folder of a run, and not an experiment
+      crossover run --resume --out run goes on with it, crossover report run shows it
+    ");
     insta::assert_snapshot!(project.bad(2, &["plan", "tiny", "--filter", "n <"]), @r#"
     error: --filter, column 4: expected a column or a value, found "the end"
       n <
