@@ -147,6 +147,8 @@ def main():
     arguments = parser.parse_args()
     faults = tomllib.loads((ENGINE / "faults/kernels.toml").read_text())["fault"]
     if arguments.check:
+        if arguments.parts:
+            parser.error("--check looks at all faults")
         for fault in faults:
             parts_with_one_place(ENGINE / "src" / fault["file"], fault)
         return

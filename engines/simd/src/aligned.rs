@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+#[cfg(any(target_os = "linux", test))]
+use std::ops::Range;
 use std::ops::{Deref, DerefMut};
 
 use crossover_core::dtype::DType;
@@ -12,7 +14,7 @@ use half::{bf16, f16};
 pub(crate) const LINE: usize = 64;
 
 /// Bytes of a large page of x86-64; on other processors a multiple of the small one all the same.
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", test))]
 const LARGE_PAGE: usize = 2 << 20;
 
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +47,7 @@ unsafe impl Plain for i8 {}
 unsafe impl Plain for u8 {}
 
 /// A vector of numbers on cache lines, of a fixed length.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Aligned<T> {
     lines: Vec<Line>,
     length: usize,
@@ -79,21 +81,36 @@ impl<T: Plain> Aligned<T> {
     }
 }
 
-/// Asks for pages of 2 MiB where whole ones fit, before the memory is touched. A weight of tens of megabytes is thousands of small pages, each of which
+/// The bytes of whole large pages in so many from an address on, counted from there.
+#[cfg(any(target_os = "linux", test))]
+fn whole_large_pages(address: usize, bytes: usize) -> Range<usize> {
+    let first = address.next_multiple_of(LARGE_PAGE) - address;
+    let length = bytes.saturating_sub(first) / LARGE_PAGE * LARGE_PAGE;
+    first..first + length
+}
+
+/// Asks for large pages where whole ones fit, before the memory is touched. A weight of tens of megabytes is thousands of small pages, each of which
 /// is looked up anew when another process has run in between; a page table of a virtual machine makes that dearer still.
 #[cfg(target_os = "linux")]
 fn in_large_pages(memory: &mut [MaybeUninit<Line>]) {
-    let (start, bytes) = (memory.as_ptr().addr(), size_of_val(memory));
-    let first = start.next_multiple_of(LARGE_PAGE);
-    let length = (start + bytes).saturating_sub(first) / LARGE_PAGE * LARGE_PAGE;
-    if length > 0 {
+    let pages = whole_large_pages(memory.as_ptr().addr(), size_of_val(memory));
+    if !pages.is_empty() {
         // SAFETY: whole pages of memory that is ours; the advice changes nothing that is in it. A kernel that does not take it says so, and nothing is lost.
-        unsafe { libc::madvise(memory.as_mut_ptr().wrapping_byte_add(first - start).cast(), length, libc::MADV_HUGEPAGE) };
+        unsafe { libc::madvise(memory.as_mut_ptr().wrapping_byte_add(pages.start).cast(), pages.len(), libc::MADV_HUGEPAGE) };
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn in_large_pages(_memory: &mut [MaybeUninit<Line>]) {}
+
+impl<T: Plain> Clone for Aligned<T> {
+    fn clone(&self) -> Self {
+        let mut lines = Vec::with_capacity(self.lines.len());
+        in_large_pages(lines.spare_capacity_mut());
+        lines.extend_from_slice(&self.lines);
+        Self { lines, length: self.length, kind: PhantomData }
+    }
+}
 
 impl<T: Plain> Deref for Aligned<T> {
     type Target = [T];
@@ -123,6 +140,31 @@ mod tests {
             values.iter_mut().enumerate().for_each(|(at, value)| *value = at as f32);
             assert!(values.iter().enumerate().all(|(at, &value)| value == at as f32));
         }
+    }
+
+    #[test]
+    fn large_pages_are_whole_ones_inside() {
+        let mib = 1 << 20;
+        for (address, bytes, pages) in [
+            (4 * mib, 2 * mib, 0..2 * mib),
+            (4 * mib, 2 * mib - 1, 0..0),
+            (4 * mib + 64, 4 * mib - 64, 2 * mib - 64..4 * mib - 64),
+            (4 * mib + 64, 4 * mib - 65, 2 * mib - 64..2 * mib - 64),
+            (4 * mib - 64, 9 * mib, 64..8 * mib + 64),
+            (4 * mib + 64, 1000, 2 * mib - 64..2 * mib - 64),
+        ] {
+            assert_eq!(whole_large_pages(address, bytes), pages, "{address} {bytes}");
+        }
+    }
+
+    #[test]
+    fn large_memory_is_zeros_and_keeps_what_is_written() {
+        let mut values = Aligned::<u32>::zeros(DType::I32, 3 * LARGE_PAGE / 4 + 5).unwrap();
+        assert!(values.iter().all(|&value| value == 0));
+        values.iter_mut().enumerate().for_each(|(at, value)| *value = at as u32);
+        let copy = values.clone();
+        drop(values);
+        assert!(copy.iter().enumerate().all(|(at, &value)| value == at as u32));
     }
 
     #[test]

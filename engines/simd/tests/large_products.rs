@@ -16,8 +16,8 @@ use crossover_simd::SimdBackend;
 use common::integers;
 
 /// m, n, k: several blocks of k, several of m, edges everywhere, few rows (in one group and in two), few columns.
-const SHAPES: [[usize; 3]; 7] =
-    [[700, 75, 530], [97, 200, 257], [5, 300, 1100], [8, 75, 530], [7, 40, 769], [333, 3, 700], [29, 1500, 300]];
+const SHAPES: [[usize; 3]; 9] =
+    [[700, 75, 530], [97, 200, 257], [5, 300, 1100], [8, 75, 530], [7, 40, 768], [8, 33, 256], [7, 40, 65], [333, 3, 700], [29, 1500, 300]];
 
 /// A B with B [k, n].
 fn product([m, n, k]: [usize; 3], a: &[f64], b: &[f64]) -> Vec<f64> {

@@ -6,6 +6,7 @@
 
 use super::SEGMENT;
 use super::arithmetic::{Arithmetic, ByVectors};
+use crate::aligned::LINE;
 use crate::gemm::tile_rows;
 use crate::vector::{ROWS_OF_SIXTEEN, Vector};
 
@@ -13,6 +14,8 @@ use crate::vector::{ROWS_OF_SIXTEEN, Vector};
 pub(super) const DISTANCE: usize = SEGMENT + 16;
 /// Steps by which it reads ahead: the first panel of rows of a block finds it in the third-level cache only.
 const AHEAD: usize = 32;
+/// Steps that are written out in a turn of the loop: what a turn needs to go on is shared by as many (see `vector/along_x86.rs`).
+const WRITTEN_OUT: usize = 4;
 
 // The heights of tiles are written out below.
 const _: () = assert!(ROWS_OF_SIXTEEN == 6);
@@ -92,28 +95,51 @@ impl<A: ByVectors> Product<A> {
 
     #[inline(always)]
     unsafe fn sums<const ROWS: usize, const VECTORS: usize>(&self) -> [[A::Sums; VECTORS]; ROWS] {
-        let lanes = A::V::LANES;
         let mut sums = [[A::zero(); VECTORS]; ROWS];
-        let (mut a, mut b) = (self.a, self.b.wrapping_add(self.first * lanes));
-        for _ in 0..self.words {
-            // SAFETY: a step of both panels by the caller's promise.
-            unsafe {
-                for vector in 0..VECTORS {
-                    A::V::prefetch(b.wrapping_add(AHEAD * self.b_step + vector * lanes).cast());
+        let (mut a, mut b) = (self.a, self.b.wrapping_add(self.first * A::V::LANES));
+        let mut left = self.words;
+        // SAFETY: as many steps of both panels by the caller's promise.
+        unsafe {
+            while left >= WRITTEN_OUT {
+                for step in 0..WRITTEN_OUT {
+                    self.step(a.wrapping_add(step), b, &mut sums);
+                    b = b.wrapping_add(self.b_step);
                 }
-                let mut right = [A::load(b); VECTORS];
-                for (vector, right) in right.iter_mut().enumerate().skip(1) {
-                    *right = A::load(b.add(vector * lanes));
-                }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let left = A::splat(*a.add(row * DISTANCE));
-                    for (sum, right) in sums.iter_mut().zip(right) {
-                        *sum = A::dot(*sum, left, right);
-                    }
-                }
+                (a, left) = (a.wrapping_add(WRITTEN_OUT), left - WRITTEN_OUT);
             }
-            (a, b) = (a.wrapping_add(1), b.wrapping_add(self.b_step));
+            for _ in 0..left {
+                self.step(a, b, &mut sums);
+                (a, b) = (a.wrapping_add(1), b.wrapping_add(self.b_step));
+            }
         }
         sums
+    }
+
+    /// One step along the sum.
+    #[inline(always)]
+    unsafe fn step<const ROWS: usize, const VECTORS: usize>(
+        &self,
+        a: *const A::Word,
+        b: *const A::Word,
+        sums: &mut [[A::Sums; VECTORS]; ROWS],
+    ) {
+        let lanes = A::V::LANES;
+        // A line is asked for once, and not with each of its vectors.
+        for vector in (0..VECTORS).step_by((LINE / size_of::<A::V>()).max(1)) {
+            A::V::prefetch(b.wrapping_add(AHEAD * self.b_step + vector * lanes).cast());
+        }
+        // SAFETY: a step of both panels by the caller's promise.
+        unsafe {
+            let mut right = [A::load(b); VECTORS];
+            for (vector, right) in right.iter_mut().enumerate().skip(1) {
+                *right = A::load(b.add(vector * lanes));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let left = A::splat(*a.add(row * DISTANCE));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = A::dot(*sum, left, right);
+                }
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Products with few rows, as a decoder's steps are: bound by reading B once, so nothing is packed, and k is not blocked for a cache unless there are more
-//! rows than registers.
+//! sums than registers.
 //!
 //! Three kernels by the way B lies. Packed panels and rows that are dense along k stream as they are; a B that is dense along n is read a
 //! few rows at a time over its whole width, with C in the first-level cache as the sum, because walking down a column strip would touch a
@@ -74,7 +74,7 @@ impl<E: Lanes> FewRows<'_, E> {
                 for (group, row) in (0..*m).step_by(height).enumerate() {
                     let (fetch, fetch_step) = match groups {
                         1 => (b.wrapping_add(STEPS_AHEAD * width), width),
-                        _ => (b.wrapping_add((together + group * together / groups) * width), width / groups),
+                        _ => (b.wrapping_add((steps + group * steps / groups) * width), width / groups),
                     };
                     let a_strides = [a.row, a.column];
                     let panels = Panels { k: steps, a: a.from(row, first).pointer, a_strides, b, b_step: width, fetch, fetch_step };

@@ -56,7 +56,7 @@ pub(super) struct Panels<E> {
     pub(super) b: *const E,
     /// Distance of rows of B.
     pub(super) b_step: usize,
-    /// Where lines are asked for, and how far each step takes that.
+    /// Where lines are asked for, and how far each step takes that; [`Vector::run_along`] asks where it sees fit.
     pub(super) fetch: *const E,
     pub(super) fetch_step: usize,
 }
@@ -217,7 +217,7 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
     }
     for _ in 0..panels.k {
         if !EDGE {
-            // A line is asked for once, and not with each of its vectors.
+            // Once a line in a step, and not with each of its vectors.
             for vector in (0..COLUMN_VECTORS).step_by((LINE / size_of::<V>()).max(1)) {
                 V::prefetch(fetch.wrapping_add(vector * V::LANES));
             }

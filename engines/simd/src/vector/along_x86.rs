@@ -4,9 +4,10 @@
 //! kept three of the sums on the stack: each of their additions then waited for a store and a load, and a product of 1024 x 1024 x 1024 in f32 ran at
 //! 39 % of the multiply-add loop's speed on Zen 3. Tiles of fewer rows leave registers free, and are compiled as they are.
 //!
-//! Twelve multiply-adds take six cycles of both units. Besides, a step has eight loads and a request for a line, and a loop of one step five more
-//! instructions to go on. Two threads of one core share what brings instructions to the units, not only the units: where another one runs beside (a neighbour on a shared machine),
-//! every instruction that is none of the twelve costs. So four steps are written out where A and B are packed and all distances are known.
+//! Twelve multiply-adds take six cycles of both units. Besides, a step has eight loads, a request for a line, and what it needs to go on: three
+//! additions and a count that ends in a jump, which the processor takes for one. Two threads of one core share what brings instructions to the units, not only the
+//! units: where a neighbour runs on the same core, every instruction that is none of the twelve costs. So four steps are written out, 22 instructions a step instead of 25,
+//! where A's steps are dense and B's lie a line apart.
 
 use super::x86::{Avx2F32, Avx2F64};
 use super::{ROWS_OF_SIXTEEN, Walk};

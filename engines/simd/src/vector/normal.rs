@@ -31,16 +31,16 @@ pub(crate) fn gelus<V: Vector, const COUNT: usize>(vectors: &mut [V; COUNT]) {
     }
 }
 
-/// Phi(-a) for a from 0 to the limit.
+/// Phi(-a) of each a, from 0 to the limit.
 #[inline(always)]
 fn normal_tails<V: Vector, const COUNT: usize>(sizes: &[V; COUNT]) -> [V; COUNT] {
     let center = V::splat(V::Element::NORMAL_CENTER);
-    let half = V::splat(V::Element::from_f64(-0.5 * std::f64::consts::LOG2_E));
+    let minus_half_log2_e = V::splat(V::Element::from_f64(-0.5 * std::f64::consts::LOG2_E));
     let (mut places, mut rests, mut scales) = ([V::zero(); COUNT], [V::zero(); COUNT], [V::zero(); COUNT]);
     for (((place, rest), scale), &size) in places.iter_mut().zip(&mut rests).zip(&mut scales).zip(sizes) {
         *place = size.sub(center).mul(size.add(center).reciprocal());
         // e^(-a^2 / 2) = 2^(h a), where the product's rounding is taken back by the multiply-add. It is in reach: the size is limited.
-        let h = size.mul(half);
+        let h = size.mul(minus_half_log2_e);
         let [whole, nearest] = h.nearest_multiple(size);
         (*rest, *scale) = (h.mul_add(size, V::zero().sub(whole)), nearest);
     }

@@ -17,11 +17,10 @@ use crate::definition::{self, Definition};
 use crate::errors::{StdoutClosed, bad_input};
 use crate::gate::builds::WORKER;
 use crate::gate::pair::Builds;
-use crate::gate::stages::{Asked, Judged, Outcome, Stage, Watch, judge};
+use crate::gate::stages::{Asked, Judged, Judgement, Outcome, Stage, Watch, judge};
 use crate::gate::{Findings, left_out, outputs};
 use crate::paths;
 use crate::plan::{Plan, PlannedCell};
-use crate::progress::rough;
 use crate::schedule::SystemClock;
 use crate::worker::launcher::Bounds;
 use crate::worker::process::adopt_orphans;
@@ -63,7 +62,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let cells: Vec<PlannedCell> = all.iter().filter(|cell| left_out(cell, &definition).is_none()).cloned().collect();
     expect_time(&asked, cells.len())?;
     let mut progress = Progress::new(Arc::clone(&interrupt.flag));
-    let judged = interrupt.gently(|| {
+    let Judgement { judged, spent } = interrupt.gently(|| {
         let mut builds = Builds { base: &mut base_launcher, head: &mut head_launcher };
         judge(&mut builds, &cells, &asked, &SystemClock::start(), &mut progress)
     });
@@ -72,9 +71,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     expect_comparison(&definition.name, &judged)?;
     let mut notes: Vec<String> =
         judged.iter().filter_map(|judged| Some(format!("{}: {}", outputs::name(&judged.cell), judged.failed.as_ref()?))).collect();
-    if judged.iter().any(|judged| matches!(judged.outcome, Outcome::NoTime { .. })) {
-        notes.extend(progress.spent());
-    }
+    notes.extend(spent.map(|spent| spent.told()));
     if let Some(signal) = interrupt.signal() {
         notes.push(format!("stopped by signal {signal}: what was not measured by then is inconclusive"));
     }
@@ -155,10 +152,7 @@ pub(super) fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
 
 /// A line on standard error now and then.
 struct Progress {
-    began: Instant,
     last: Instant,
-    /// The stage it was at, pairs done of it and pairs to do.
-    reached: Option<(Stage, usize, usize)>,
     is_terminal: bool,
     interrupted: Arc<AtomicBool>,
 }
@@ -169,10 +163,6 @@ impl Watch for Progress {
     }
 
     fn tell(&mut self, stage: Stage, done: usize, all: usize) {
-        if self.reached.is_some_and(|(before, ..)| before != stage) {
-            self.began = Instant::now();
-        }
-        self.reached = Some((stage, done, all));
         let pause = if self.is_terminal { Duration::from_millis(200) } else { Duration::from_secs(20) };
         if self.last.elapsed() < pause && done < all {
             return;
@@ -186,18 +176,7 @@ impl Watch for Progress {
 
 impl Progress {
     fn new(interrupted: Arc<AtomicBool>) -> Self {
-        Self { began: Instant::now(), last: Instant::now(), reached: None, is_terminal: io::stderr().is_terminal(), interrupted }
-    }
-
-    /// How far it came, and how much longer that stage would have taken.
-    fn spent(&self) -> Option<String> {
-        let (stage, done, all) = self.reached.filter(|(_, done, _)| *done > 0)?;
-        let left = self.began.elapsed().mul_f64((all - done) as f64 / done as f64);
-        let stage = match stage {
-            Stage::Screening => "screening, after which comes the confirmation",
-            Stage::Confirmation => "confirmation",
-        };
-        Some(format!("the time was spent after {done} of {all} pairs of the {stage}: the others need {}", rough(left)))
+        Self { last: Instant::now(), is_terminal: io::stderr().is_terminal(), interrupted }
     }
 
     fn end(&self) {

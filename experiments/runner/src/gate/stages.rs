@@ -14,6 +14,7 @@ use crossover_results::statistics::holm;
 
 use crate::definition::Measure;
 use crate::plan::PlannedCell;
+use crate::progress::rough;
 use crate::schedule::Clock;
 use crate::schedule::random::Random;
 
@@ -204,6 +205,44 @@ impl Running {
     }
 }
 
+/// Cells with what became of them, in the order in which they were given.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The cells.
+    pub judged: Vec<Judged>,
+    /// Where the time budget ended it, if it did.
+    pub spent: Option<Spent>,
+}
+
+/// How far a gate had come when its time was spent.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    stage: Stage,
+    done: usize,
+    all: usize,
+    /// What a pair took so far.
+    pace: Duration,
+}
+
+impl Spent {
+    /// In words, with what the rest of the stage would have needed.
+    pub fn told(&self) -> String {
+        let Self { stage, done, all, pace } = *self;
+        let left = rough(pace.mul_f64((all - done) as f64));
+        match (stage, done) {
+            (Stage::Screening, _) => {
+                format!(
+                    "the time was spent after {done} of {all} pairs of the screening: the others need {left}, and a confirmation of the suspects comes after them"
+                )
+            }
+            (Stage::Confirmation, 0) => format!("the time was spent before the confirmation, whose {all} pairs need {left}"),
+            (Stage::Confirmation, _) => {
+                format!("the time was spent after {done} of {all} pairs of the confirmation: the others need {left}")
+            }
+        }
+    }
+}
+
 /// Whoever watches: is told the stage, pairs done and pairs to do, and may end it.
 pub trait Watch {
     /// How far the gate is.
@@ -222,11 +261,15 @@ struct Gate<'a, 'b> {
     began: Duration,
     random: Random,
     watch: &'a mut dyn Watch,
+    /// Pairs that were tried, in both stages.
+    tried: u32,
+    spent: Option<Spent>,
 }
 
 /// Judges the cells. What there is no time for, or what is stopped, is inconclusive.
-pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, clock: &dyn Clock, watch: &mut dyn Watch) -> Vec<Judged> {
-    let mut gate = Gate { builds, cells, asked, clock, began: clock.now(), random: Random::new(asked.seed), watch };
+pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, clock: &dyn Clock, watch: &mut dyn Watch) -> Judgement {
+    let random = Random::new(asked.seed);
+    let mut gate = Gate { builds, cells, asked, clock, began: clock.now(), random, watch, tried: 0, spent: None };
     let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, ..Running::default() }).collect();
     gate.take_pairs(&mut all, Stage::Screening, asked.screening);
     for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() > 1) {
@@ -244,12 +287,22 @@ pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, cloc
     conclude(&mut suspects, asked);
     all.extend(suspects);
     all.sort_by_key(|one| one.at);
-    all.into_iter().map(|one| one.judged(cells)).collect()
+    let spent = gate.spent;
+    Judgement { judged: all.into_iter().map(|one| one.judged(cells)).collect(), spent }
 }
 
 impl Gate<'_, '_> {
-    fn is_over(&self) -> bool {
-        self.watch.stops() || self.asked.budget.is_some_and(|budget| self.clock.now().saturating_sub(self.began) >= budget)
+    fn passed(&self) -> Duration {
+        self.clock.now().saturating_sub(self.began)
+    }
+
+    /// Is the time spent, in this stage with so many of its pairs done?
+    fn has_no_time(&mut self, stage: Stage, [done, all]: [usize; 2]) -> bool {
+        let is_spent = self.asked.budget.is_some_and(|budget| self.passed() >= budget);
+        if is_spent && self.spent.is_none() {
+            self.spent = Some(Spent { stage, done, all, pace: self.passed() / self.tried.max(1) });
+        }
+        is_spent
     }
 
     /// So many pairs of each cell, in random order round by round; pairs that failed are taken again in later rounds.
@@ -261,11 +314,11 @@ impl Gate<'_, '_> {
             }
             self.random.shuffle(&mut order);
             for at in order {
-                if self.is_over() || self.take_pair(&mut running[at]).is_err() {
+                let all = running.len() * pairs;
+                if self.watch.stops() || self.has_no_time(stage, [done(running, pairs), all]) || self.take_pair(&mut running[at]).is_err() {
                     return;
                 }
-                let done: usize = running.iter().map(|one| if one.outcome.is_some() { pairs } else { one.logs.len() }).sum();
-                self.watch.tell(stage, done, running.len() * pairs);
+                self.watch.tell(stage, done(running, pairs), all);
             }
         }
     }
@@ -277,6 +330,7 @@ impl Gate<'_, '_> {
         // The outputs are looked at once; later pairs are of the same builds.
         let terms = Terms { cell, design: &self.asked.design, deadline, verified: !one.was_timed };
         one.tried += 1;
+        self.tried += 1;
         match measure(self.builds, terms, self.clock, &mut self.random) {
             Ok(log) => {
                 one.was_timed = true;
@@ -289,10 +343,15 @@ impl Gate<'_, '_> {
     }
 }
 
-/// Verdicts of the suspects, from however many pairs there was time for.
+/// Pairs that are done; none are left of a cell that is decided.
+fn done(running: &[Running], pairs: usize) -> usize {
+    running.iter().map(|one| if one.outcome.is_some() { pairs } else { one.logs.len() }).sum()
+}
+
+/// Verdicts of the suspects, from however many pairs there was time for: two or more, as one shows no spread.
 fn conclude(suspects: &mut [Running], asked: &Asked) {
     let mut open: Vec<(&mut Running, Evidence)> = Vec::new();
-    for one in suspects.iter_mut().filter(|one| one.outcome.is_none() && !one.logs.is_empty()) {
+    for one in suspects.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() > 1) {
         let evidence = Evidence::of(&one.logs);
         open.push((one, evidence));
     }

@@ -8,8 +8,8 @@ use crossover_protocol::{FailureKind, Fault, Request, Response};
 use super::Findings;
 use super::outputs;
 use super::pair::Builds;
-use super::stages::{Asked, Judged, Outcome, Stage, Watch, judge};
-use super::verdict::Verdict;
+use super::stages::{Asked, Judged, Judgement, Outcome, Stage, Watch, judge};
+use super::verdict::{Evidence, Verdict};
 use crate::definition::Measure;
 use crate::plan::PlannedCell;
 use crate::schedule::fakes::{FakeClock, FakeLauncher, Script, World, group};
@@ -92,16 +92,25 @@ impl Watch for Nobody {
 
 /// Cells by how much longer head takes.
 fn gate(cells: &[(&str, f64)], spread: f64, asked: &Asked) -> (Rc<World>, Vec<Judged>) {
+    let (world, judgement) = judgement(cells, spread, asked);
+    (world, judgement.judged)
+}
+
+fn judgement(cells: &[(&str, f64)], spread: f64, asked: &Asked) -> (Rc<World>, Judgement) {
     let world = Rc::new(World::default());
     for (name, factor) in cells {
         world.script(&format!("base/{name}"), Script { call_ns: 100_000, ..Script::default() });
         world.script(&format!("head/{name}"), Script { call_ns: (100_000.0 * factor) as u64, ..Script::default() });
     }
-    let judged = judged(&world, &cells.iter().map(|(name, _)| *name).collect::<Vec<_>>(), spread, asked);
-    (world, judged)
+    let judgement = judged_with(&world, &cells.iter().map(|(name, _)| *name).collect::<Vec<_>>(), spread, asked);
+    (world, judgement)
 }
 
 fn judged(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Vec<Judged> {
+    judged_with(world, names, spread, asked).judged
+}
+
+fn judged_with(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Judgement {
     let deadline = asked.measure.deadline("fake");
     let build = |side, seed| OneBuild { side, inner: FakeLauncher(Rc::clone(world)), spread, random: Random::new(seed), deadline };
     let (mut base, mut head) = (build("base", 3), build("head", 4));
@@ -218,8 +227,10 @@ fn without_time_nothing_passes() {
 #[test]
 fn a_screening_that_was_cut_short_clears_and_tells_but_decides_against_nobody() {
     let asked = Asked { budget: Some(Duration::from_millis(1200)), ..Asked::default() };
-    let (_, judged) = gate(&[("same", 1.0), ("slower", 1.5)], 0.01, &asked);
+    let (_, Judgement { judged, spent }) = judgement(&[("same", 1.0), ("slower", 1.5)], 0.01, &asked);
     assert_eq!(verdicts(&judged), ["pass", "inconclusive"]);
+    let told = spent.unwrap().told();
+    assert!(told.starts_with("the time was spent after ") && told.contains(" of 10 pairs of the screening: the others need 0."), "{told}");
     let Outcome::Timed { evidence, stage: Stage::Screening, .. } = judged[0].outcome else { panic!("{judged:?}") };
     assert!((2..asked.screening).contains(&evidence.pairs), "{judged:?}");
     let Outcome::NoTime { screened: Some(evidence) } = judged[1].outcome else { panic!("{judged:?}") };
@@ -231,6 +242,19 @@ fn a_screening_that_was_cut_short_clears_and_tells_but_decides_against_nobody() 
             && told.contains(" could have seen "),
         "{told}"
     );
+}
+
+#[test]
+fn a_confirmation_that_was_cut_short_leaves_what_the_screening_said() {
+    // A pair of a noisy cell takes a little more than 160 ms: five for the screening, and then one or none.
+    for (budget_ms, words) in
+        [(830, "before the confirmation, whose 20 pairs need 3 s"), (900, "after 1 of 20 pairs of the confirmation: the others need 3 s")]
+    {
+        let asked = Asked { budget: Some(Duration::from_millis(budget_ms)), ..Asked::default() };
+        let (_, Judgement { judged, spent }) = judgement(&[("noisy", 1.0)], 0.5, &asked);
+        assert!(matches!(judged[0].outcome, Outcome::NoTime { screened: Some(Evidence { pairs: 5, .. }) }), "{judged:?}");
+        assert_eq!(spent.unwrap().told(), format!("the time was spent {words}"));
+    }
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(super) struct Tally {
     reasons: Vec<Reason>,
     /// Cells that this invocation recorded.
     new: u64,
+    /// Cells without figures that earlier invocations recorded: their reasons are not at hand.
+    failed_before: u64,
 }
 
 /// Cells that ended alike.
@@ -46,6 +48,7 @@ impl Tally {
     pub(super) fn of_earlier(index: &Index) -> Self {
         let mut tally = Self::default();
         index.cells.values().filter(|status| is_final(**status)).for_each(|status| tally.count_in(*status));
+        tally.failed_before = tally.failed();
         tally
     }
 
@@ -79,12 +82,16 @@ impl Tally {
         self.counts.entry(status.name()).or_insert((place, 0)).1 += 1;
     }
 
+    /// Cells without figures.
+    fn failed(&self) -> u64 {
+        Status::ALL.iter().filter(|status| !matches!(status, Status::Ok | Status::Emulated)).map(|status| self.count(*status)).sum()
+    }
+
     fn text(&self) -> String {
         let mut by_place: Vec<_> = self.counts.iter().map(|(name, (place, count))| (place, name, count)).collect();
         by_place.sort();
         let mut text: String = by_place.iter().map(|(_, name, count)| format!("  {name:<12}{count:>8}\n")).collect();
-        let failed: u64 =
-            Status::ALL.iter().filter(|status| !matches!(status, Status::Ok | Status::Emulated)).map(|status| self.count(*status)).sum();
+        let failed = self.failed();
         if failed > 0 {
             text += "without figures:\n";
             for Reason { status, text: reason, example, cells } in &self.reasons {
@@ -92,11 +99,13 @@ impl Tally {
                 text += &format!("  {}: {example}{others}\n", status.name());
                 reason.lines().for_each(|line| text += &wrap("      ", line.split_whitespace()));
             }
-            let more = failed.saturating_sub(self.reasons.iter().map(|reason| reason.cells).sum());
-            if more > 0 {
-                // After a resumption the reasons of what had been done before are not at hand.
-                let which = if self.reasons.is_empty() { format!("{more} that were done before") } else { format!("and {more} more") };
-                let _ = writeln!(text, "  {which}; the reports list all of them");
+            let listed: u64 = self.reasons.iter().map(|reason| reason.cells).sum();
+            let more = failed.saturating_sub(listed + self.failed_before);
+            let others = [(more, "others"), (self.failed_before, "that were done before")];
+            let others: Vec<String> =
+                others.iter().filter(|(count, _)| *count > 0).map(|(count, which)| format!("{count} {which}")).collect();
+            if !others.is_empty() {
+                let _ = writeln!(text, "  {}; the reports list all of them", others.join(" and "));
             }
         }
         text
@@ -170,5 +179,22 @@ mod tests {
               too large for the memory that there is, by a reason that needs more than
               one line
         ");
+    }
+
+    #[test]
+    fn what_failed_in_earlier_invocations_is_counted_apart() {
+        let mut tally = Tally::default();
+        tally.count_in(Status::Crashed);
+        tally.failed_before = tally.failed();
+        insta::assert_snapshot!(tally.text(), @"
+          crashed            1
+        without figures:
+          1 that were done before; the reports list all of them
+        ");
+        for (at, cell) in (0..12).zip(std::iter::repeat_with(|| group(&["a"]).cells.remove(0))) {
+            tally.add(&Draft::new(cell, "m".into()).not_run(Status::Unsupported, format!("reason {at}")));
+        }
+        let text = tally.text();
+        assert!(text.ends_with("      reason 9\n  2 others and 1 that were done before; the reports list all of them\n"), "{text}");
     }
 }
