@@ -60,12 +60,30 @@ fn manifest(project: &Project, run: &str) -> Manifest {
     Manifest::read(&RunFolder::open(&project.path(run)).unwrap().manifest_path()).unwrap()
 }
 
-/// Imports a run in which `fib` takes so many nanoseconds.
-fn imported(project: &Project, name: &str, ns: f64) {
+/// As if criterion had written it then.
+fn date(sample: &Path, when: SystemTime) {
+    fs::File::options().write(true).open(sample).unwrap().set_modified(when).unwrap();
+}
+
+/// Imports a run of some minute in which `fib` takes so many nanoseconds.
+fn imported(project: &Project, name: &str, ns: f64, minute: u64) {
     let folder = project.path(name).with_extension("criterion");
     benchmark(&folder, ["fib", "recursive", "20"], ns);
     benchmark(&folder, ["other", "one", "1"], 500_000.0 + ns / 100.0);
+    for benchmark in ["fib/recursive/20", "other/one/1"] {
+        date(&folder.join(benchmark).join("new/sample.json"), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + 60 * minute));
+    }
     project.good(&["import", "criterion", &folder.display().to_string(), "--out", name]);
+}
+
+/// The exit code of a gate over runs, what it prints in one line, and its complaint.
+fn gate<S: AsRef<str>>(project: &Project, base: &[S], head: &[S], more: &[&str]) -> (Option<i32>, String, String) {
+    let (base, head) = (base.iter().map(S::as_ref), head.iter().map(S::as_ref));
+    let arguments: Vec<&str> =
+        ["gate", "--base-run"].into_iter().chain(base).chain(["--head-run"]).chain(head).chain(more.iter().copied()).collect();
+    let output = project.run(&arguments);
+    let said = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    (output.status.code(), said, text(&output.stderr))
 }
 
 #[test]
@@ -73,47 +91,58 @@ fn imported_runs_are_gated() {
     let project = Project::new();
     project.program("crossover-report", ECHO);
     let (bases, heads): (Vec<String>, Vec<String>) = (0..10).map(|at| (format!("base-{at}"), format!("head-{at}"))).unzip();
-    for (at, (base, head)) in bases.iter().zip(&heads).enumerate() {
+    for (at, (base, head)) in (0..).zip(bases.iter().zip(&heads)) {
         let noise = 1.0 + 0.001 * at as f64;
-        imported(&project, base, 30_000.0 * noise);
-        imported(&project, head, 33_000.0 / noise);
+        // Base, head, head, base.
+        let (base_later, head_later) = (at % 2, 1 - at % 2);
+        imported(&project, base, 30_000.0 * noise, 2 * at + base_later);
+        imported(&project, head, 33_000.0 / noise, 2 * at + head_later);
     }
-    let gate = |base: &[String], head: &[String], more: &[&str]| {
-        let mut arguments = vec!["gate", "--base-run"];
-        arguments.extend(base.iter().map(String::as_str));
-        arguments.push("--head-run");
-        arguments.extend(head.iter().map(String::as_str));
-        arguments.extend(more);
-        let output = project.run(&arguments);
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    };
-    let (code, said, _) = gate(&bases, &heads, &["--markdown", "gate.md"]);
+    let (code, said, _) = gate(&project, &bases, &heads, &["--markdown", "gate.md"]);
     assert!(
-        code == Some(1) && said.contains("regressed    criterion/fib on unknown") && said.contains("1 regressed, 1 pass of 2 cells"),
+        code == Some(1) && said.contains("regressed criterion/fib on unknown") && said.contains("1 regressed, 1 pass of 2 cells"),
         "{said}"
     );
+    assert!(said.contains(" over all cells") && said.contains("nobody said on which machine") && !said.contains("came first"), "{said}");
     assert!(fs::read_to_string(project.path("gate.md")).unwrap().contains("| regressed | criterion/fib on unknown"));
-    let (code, said, _) = gate(&heads, &bases, &[]);
+    let (code, said, _) = gate(&project, &heads, &bases, &[]);
     assert!(code == Some(0) && said.contains("1 improved, 1 pass"), "{said}");
-    // Of few pairs nothing is certain; of the same ones twice there is no more evidence.
-    let (code, said, _) = gate(&bases[..3], &heads[..3], &[]);
-    assert!(code == Some(4) && said.contains("of fewer than 8 pairs no change can be certain"), "{said}");
+    // Of few pairs nothing is certain, and there is no gate to run again; of the same ones twice there is no more evidence.
+    let (code, said, _) = gate(&project, &bases[..3], &heads[..3], &[]);
+    assert!(code == Some(4) && said.contains("of fewer than 9 pairs no change can be certain"), "{said}");
+    assert!(said.contains("take more pairs of runs") && !said.contains("--filter"), "{said}");
+    let (_, said, _) = gate(&project, &[&bases[0], &bases[2]], &[&heads[0], &heads[2]], &[]);
+    assert!(said.contains("base came first in every pair"), "{said}");
     for (base, head, wanted) in [
         (&bases[..3], &heads[..2], "3 runs of base and 2 runs of head"),
         (&bases[..1], &heads[..1], "1 pair: 2 to 20 can be judged"),
         (&bases[..2], &bases[1..3], "base-1 is named twice"),
     ] {
-        let (code, _, said) = gate(base, head, &[]);
+        let (code, _, said) = gate(&project, base, head, &[]);
         assert!(code == Some(2) && said.contains(wanted), "{said}");
     }
+}
+
+#[test]
+fn a_benchmark_that_did_not_run_again_is_no_evidence() {
+    let project = Project::new();
+    project.program("crossover-report", ECHO);
+    benchmark(&project.path("criterion"), ["other", "one", "1"], 500_000.0);
+    for (ns, name) in [(30_000.0, "base-1"), (30_001.0, "head-1"), (30_002.0, "head-2"), (30_003.0, "base-2")] {
+        benchmark(&project.path("criterion"), ["fib", "recursive", "20"], ns);
+        project.good(&["import", "criterion", "criterion", "--out", name]);
+    }
+    let (code, said, _) = gate(&project, &["base-1", "base-2"], &["head-1", "head-2"], &[]);
+    let wanted = "not-compared criterion/other on unknown: head has no time for it: its samples are those of base-1";
+    assert!(code == Some(0) && said.contains(wanted) && said.contains("1 pass of 2 cells; not compared: 1"), "{said}");
 }
 
 #[test]
 fn runs_of_two_machines_are_not_gated() {
     let project = Project::new();
     project.program("crossover-report", ECHO);
-    for name in ["one", "two", "three"] {
-        imported(&project, name, 30_000.0);
+    for (name, minute) in ["one", "two", "three"].into_iter().zip(0..) {
+        imported(&project, name, 30_000.0, minute);
     }
     let folder = project.path("four").with_extension("criterion");
     benchmark(&folder, ["fib", "recursive", "20"], 30_000.0);
@@ -127,8 +156,8 @@ fn benchmarks_of_an_earlier_day_are_told() {
     let project = measured();
     project.program("crossover-report", ECHO);
     let written = |hours: u64| {
-        let sample = fs::File::options().write(true).open(project.path("criterion/fib/recursive/20/new/sample.json")).unwrap();
-        sample.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours + 60)).unwrap();
+        let sample = project.path("criterion/fib/recursive/20/new/sample.json");
+        date(&sample, SystemTime::now() - Duration::from_secs(3600 * hours + 60));
         text(&project.run(&["import", "criterion", "criterion", "--out", &format!("run-{hours}")]).stderr)
     };
     let said = written(30);

@@ -31,8 +31,9 @@ pub struct RecordArgs {
 /// `crossover gate`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Base and HEAD are built in one way, and pairs of fresh processes of both take turns on every cell. Nothing is
-compared with earlier runs.
+Base and HEAD are built in one way, and pairs of fresh processes of both take turns on every cell. Runs that were
+measured already are judged with --base-run and --head-run only: take them in the order base, head, head, base, and
+so on, or drift of the machine is taken for a change.
 
 Examples:
   crossover gate
@@ -54,7 +55,7 @@ pub struct GateArgs {
     /// The worker to judge, of changes without a commit, say [default: HEAD's, or beside --base-worker the one of this program's folder]
     #[arg(long, value_name = "FILE")]
     pub head_worker: Option<PathBuf>,
-    /// Runs to compare with, measured already, each in turns with one of --head-run: of `crossover import criterion`, say
+    /// Runs to compare with, measured already, of `crossover import criterion`, say; taken in the order base, head, head, base
     #[arg(
         long,
         value_name = "RUN",

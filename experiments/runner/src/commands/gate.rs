@@ -18,7 +18,7 @@ use crate::errors::{StdoutClosed, bad_input};
 use crate::gate::builds::WORKER;
 use crate::gate::pair::Builds;
 use crate::gate::stages::{Asked, Judged, Judgement, Outcome, Stage, Watch, judge};
-use crate::gate::{Findings, left_out, outputs};
+use crate::gate::{Compared, Findings, left_out, outputs};
 use crate::paths;
 use crate::plan::{Plan, PlannedCell};
 use crate::schedule::SystemClock;
@@ -75,7 +75,15 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     if let Some(signal) = interrupt.signal() {
         notes.push(format!("stopped by signal {signal}: what was not measured by then is inconclusive"));
     }
-    let findings = Findings { base: base.told, head: head.told, experiment: definition.name, min_effect: args.min_effect, judged, notes };
+    let findings = Findings {
+        compared: Compared::Builds,
+        base: base.told,
+        head: head.told,
+        experiment: definition.name,
+        min_effect: args.min_effect,
+        judged,
+        notes,
+    };
     write(args, &findings)?;
     Ok(if interrupt.signal().is_some() { interrupt.exit_code() } else { ExitCode::from(findings.overall().exit_code()) })
 }

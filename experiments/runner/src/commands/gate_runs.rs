@@ -9,9 +9,9 @@ use crossover_results::{Manifest, RunFolder, read_records};
 
 use crate::cli::GateArgs;
 use crate::errors::bad_input;
-use crate::gate::runs::{Timed, Times, judge};
-use crate::gate::verdict::{LEVEL, MOST_PAIRS};
-use crate::gate::{Findings, outputs};
+use crate::gate::runs::{Run, doubts, forget_copies, judge};
+use crate::gate::verdict::MOST_PAIRS;
+use crate::gate::{Compared, Findings, outputs};
 
 use super::gate::{expect_comparison, expect_min_effect, write};
 use super::run::blame;
@@ -21,30 +21,22 @@ use super::text::counted;
 pub(super) fn runs(args: &GateArgs) -> Result<ExitCode> {
     expect_min_effect(args)?;
     expect_pairs(args)?;
-    let mut terms = None;
     let mut pairs = Vec::with_capacity(args.base_run.len());
     for (base, head) in args.base_run.iter().zip(&args.head_run) {
-        pairs.push([times(base, &mut terms)?, times(head, &mut terms)?]);
+        pairs.push([read(base)?, read(head)?]);
     }
-    let experiment = terms.map(|terms| terms.experiment).unwrap_or_default();
+    let experiment = shared_experiment(&pairs)?;
+    forget_copies(&mut pairs);
     let judged = judge(&pairs, args.min_effect);
     expect_comparison(&experiment, &judged)?;
     let mut notes: Vec<String> =
         judged.iter().filter_map(|judged| Some(format!("{}: {}", outputs::name(&judged.cell), judged.failed.as_ref()?))).collect();
-    let least = least_pairs();
-    if pairs.len() < least {
-        notes.push(format!("of fewer than {least} pairs no change can be certain, however large: bring more runs of both"));
-    }
+    notes.extend(doubts(&pairs, &judged));
     let told = |runs: &[PathBuf]| format!("{} ({} ..)", counted(runs.len() as u64, "run"), runs[0].display());
     let (base, head) = (told(&args.base_run), told(&args.head_run));
-    let findings = Findings { base, head, experiment, min_effect: args.min_effect, judged, notes };
+    let findings = Findings { compared: Compared::Runs, base, head, experiment, min_effect: args.min_effect, judged, notes };
     write(args, &findings)?;
     Ok(ExitCode::from(findings.overall().exit_code()))
-}
-
-/// Of so many all on one side are rarer than the level; one cell alone is the best case.
-fn least_pairs() -> usize {
-    (1..=MOST_PAIRS).find(|pairs| 2.0 * 0.5f64.powi(*pairs as i32) < LEVEL).unwrap_or(MOST_PAIRS)
 }
 
 fn expect_pairs(args: &GateArgs) -> Result<()> {
@@ -66,30 +58,26 @@ fn expect_pairs(args: &GateArgs) -> Result<()> {
     }
 }
 
-/// What all runs must share.
-struct SharedTerms {
-    experiment: String,
-    machine: String,
-    first: PathBuf,
-}
-
-/// The times of a run; of the first one on, all must be of the same experiment and machine.
-fn times(path: &Path, terms: &mut Option<SharedTerms>) -> Result<Times> {
+fn read(path: &Path) -> Result<Run> {
     let folder = RunFolder::open(path).map_err(blame)?;
     let manifest = Manifest::read(&folder.manifest_path()).map_err(blame)?;
-    let (experiment, machine) = (manifest.experiment, manifest.machine.fingerprint);
-    let shared =
-        terms.get_or_insert_with(|| SharedTerms { experiment: experiment.clone(), machine: machine.clone(), first: path.to_owned() });
-    for (what, one, other) in [("experiment", &shared.experiment, &experiment), ("machine", &shared.machine, &machine)] {
-        if one != other {
-            let (first, this) = (shared.first.display(), path.display());
-            return Err(bad_input(format!("the {what} of {this} is {other}, that of {first} is {one}: times of two can tell nothing")));
+    let mut run = Run::new(path.display().to_string(), &manifest);
+    for record in read_records(&folder.journal_path()).map_err(blame)? {
+        run.add(record.map_err(blame)?);
+    }
+    Ok(run)
+}
+
+/// The experiment that all runs are of; they must be of one machine, too.
+fn shared_experiment(pairs: &[[Run; 2]]) -> Result<String> {
+    let first = &pairs[0][0];
+    for run in pairs.iter().flatten() {
+        for (what, one, other) in [("experiment", &first.experiment, &run.experiment), ("machine", &first.machine, &run.machine)] {
+            if one != other {
+                let (first, this) = (&first.name, &run.name);
+                return Err(bad_input(format!("the {what} of {this} is {other}, that of {first} is {one}: times of two can tell nothing")));
+            }
         }
     }
-    let mut found = Times::new();
-    for record in read_records(&folder.journal_path()).map_err(blame)? {
-        let record = record.map_err(blame)?;
-        found.insert(record.id.clone(), Timed::from(record));
-    }
-    Ok(found)
+    Ok(first.experiment.clone())
 }

@@ -5,7 +5,8 @@
 //! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]). Benchmarks that
 //! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`outputs`]).
 //!
-//! Nothing of an earlier run is used for times: on a shared machine last week's figures say more about last week than about the code.
+//! Times are of pairs that lie close to each other, never of last week: on a shared machine those say more about last week than about the code. What
+//! the gate starts itself lies side by side; of runs that were taken before ([`runs`]) whoever took them has to see to that.
 
 pub mod builds;
 pub mod exact;
@@ -34,9 +35,20 @@ pub fn left_out(cell: &PlannedCell, definition: &Definition) -> Option<String> {
     cell.unfit.clone()
 }
 
+/// What was held against each other: it decides what can be advised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// Two builds, whose processes the gate started, in two stages.
+    Builds,
+    /// Runs that were measured already; all their cells in one stage.
+    Runs,
+}
+
 /// All that a gate found.
 #[derive(Debug, Clone)]
 pub struct Findings {
+    /// What was compared.
+    pub compared: Compared,
     /// What is compared with, in words.
     pub base: String,
     /// What is judged, in words.
@@ -45,7 +57,7 @@ pub struct Findings {
     pub experiment: String,
     /// The change that is worth a failed build.
     pub min_effect: f64,
-    /// Every cell, in the order of the plan.
+    /// Every cell: of builds in the order of the plan, of runs by variant, engine and id.
     pub judged: Vec<Judged>,
     /// What is to be known beside the verdicts.
     pub notes: Vec<String>,

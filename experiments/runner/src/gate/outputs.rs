@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use crate::commands::text::{counted, wrap};
 use crate::plan::PlannedCell;
 
-use super::Findings;
 use super::stages::{Judged, Outcome};
 use super::verdict::{self, Evidence, Verdict};
+use super::{Compared, Findings};
 
 /// For a terminal of 80 columns: what did not simply pass, what was not compared by its reasons, and the counts.
 pub fn text(findings: &Findings) -> String {
     let mut out = wrap("", format!("{} against {}, changes from {} on", findings.head, findings.base, percent(findings)).split(' '));
     for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::NotCompared) {
         for judged in of_verdict(findings, verdict).filter(|judged| is_told(&judged.outcome)) {
-            let words = format!("{}: {}", name(&judged.cell), said(&judged.outcome, findings.min_effect));
+            let words = format!("{}: {}", name(&judged.cell), in_words(findings, &judged.outcome));
             out += &line(verdict, &words);
         }
     }
@@ -46,7 +46,7 @@ fn line(verdict: Verdict, words: &str) -> String {
 fn not_compared(findings: &Findings) -> BTreeMap<String, Vec<&PlannedCell>> {
     let mut found: BTreeMap<String, Vec<&PlannedCell>> = BTreeMap::new();
     for judged in of_verdict(findings, Verdict::NotCompared) {
-        found.entry(said(&judged.outcome, findings.min_effect)).or_default().push(&judged.cell);
+        found.entry(in_words(findings, &judged.outcome)).or_default().push(&judged.cell);
     }
     found
 }
@@ -66,8 +66,7 @@ pub fn markdown(findings: &Findings) -> String {
             Outcome::Timed { evidence, .. } => (interval(evidence), evidence.pairs.to_string()),
             _ => (String::new(), String::new()),
         };
-        let cells =
-            [judged.outcome.verdict().name().to_owned(), name(&judged.cell), ratio, pairs, said(&judged.outcome, findings.min_effect)];
+        let cells = [judged.outcome.verdict().name().to_owned(), name(&judged.cell), ratio, pairs, in_words(findings, &judged.outcome)];
         format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")).join(" | "))
     };
     const HEAD: &str = "\n| verdict | cell | time, head over base [95 % CI] | pairs | |\n|---|---|--:|--:|---|\n";
@@ -105,7 +104,7 @@ pub fn json(findings: &Findings) -> Value {
                     "p": evidence.p_value, "p_corrected": corrected, "could_see": finite(evidence.seen()),
                 })
             }
-            other => json!({ "reason": said(other, findings.min_effect) }),
+            other => json!({ "reason": in_words(findings, other) }),
         };
         if let (Value::Object(row), Value::Object(more)) = (&mut row, more) {
             row.extend(more);
@@ -127,7 +126,7 @@ pub fn junit(findings: &Findings) -> String {
         findings.judged.len()
     );
     for judged in &findings.judged {
-        let words = xml(&said(&judged.outcome, findings.min_effect));
+        let words = xml(&in_words(findings, &judged.outcome));
         let inner = match judged.outcome.verdict() {
             Verdict::Regressed => format!("<failure message=\"{words}\"/>"),
             Verdict::Inconclusive | Verdict::NotCompared => format!("<skipped message=\"{words}\"/>"),
@@ -159,9 +158,11 @@ fn percent(findings: &Findings) -> String {
 
 /// What to do about an answer that is none.
 fn advice(findings: &Findings) -> Option<String> {
-    (findings.count(Verdict::Inconclusive) > 0).then(|| {
-        "Inconclusive is no pass: run the gate again on a quieter machine, give it more time (--time-budget), or fewer cells (--filter).".to_owned()
-    })
+    let todo = match findings.compared {
+        Compared::Builds => "run the gate again on a quieter machine, give it more time (--time-budget), or fewer cells (--filter)",
+        Compared::Runs => "take more pairs of runs, in the order base, head, head, base, on a quieter machine",
+    };
+    (findings.count(Verdict::Inconclusive) > 0).then(|| format!("Inconclusive is no pass: {todo}."))
 }
 
 /// A cell in words.
@@ -174,10 +175,14 @@ pub fn name(cell: &PlannedCell) -> String {
 
 /// A cell that was not timed, with the reason.
 pub fn words(judged: &Judged) -> String {
-    format!("{}: {}", name(&judged.cell), said(&judged.outcome, 0.0))
+    format!("{}: {}", name(&judged.cell), said(&judged.outcome, 0.0, Compared::Builds))
 }
 
-fn said(outcome: &Outcome, min_effect: f64) -> String {
+fn in_words(findings: &Findings, outcome: &Outcome) -> String {
+    said(outcome, findings.min_effect, findings.compared)
+}
+
+fn said(outcome: &Outcome, min_effect: f64, compared: Compared) -> String {
     match outcome {
         Outcome::Timed { evidence, corrected, verdict, .. } => {
             let change = change(evidence);
@@ -191,7 +196,11 @@ fn said(outcome: &Outcome, min_effect: f64) -> String {
                 ),
                 Verdict::Pass | Verdict::NotCompared => format!("{change} over {pairs}"),
                 Verdict::Improved | Verdict::Regressed => {
-                    format!("{change} over {pairs}, p = {corrected:.1e} over all suspects")
+                    let together = match compared {
+                        Compared::Builds => "suspects",
+                        Compared::Runs => "cells",
+                    };
+                    format!("{change} over {pairs}, p = {corrected:.1e} over all {together}")
                 }
             }
         }

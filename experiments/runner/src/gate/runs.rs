@@ -1,155 +1,246 @@
-//! Runs that were measured already, of base and of head in turns: so benchmarks are gated that only `cargo bench` can start.
+//! Runs that were measured already, of base and of head: so benchmarks are gated that only `cargo bench` can start.
 //!
 //! The first run of base and the first of head are a pair, the second ones another, and so on. A run is one start of a program (of each benchmark's,
 //! or of each worker), so that a pair is what it is for the other gate: two fresh processes; its figure, the test and the verdicts are the same, too. There is one
 //! stage: nothing was measured because of how it had looked before, so all cells are judged by all pairs, corrected for their number (Holm).
 //!
-//! What this trades away: the two runs of a pair do not lie beside each other but minutes apart, and drift of the machine in between is in every pair. It is
-//! noise there where runs of base and head take turns, and is taken for a change where all of base's came first; nobody can tell from the runs.
+//! What this trades away: the two runs of a pair do not lie beside each other but minutes apart, and drift of the machine in between is in every pair. Where
+//! base came first in each (base, head, base, head) a machine that grows slower makes every pair say that head is slower, and no number of pairs helps. In
+//! base, head, head, base it adds to one pair what it takes from the next: a drift that is even becomes noise. Runs tell when they ended, so [`doubts()`]
+//! notes an order that hides a drift; it is no reason to refuse them, as nobody knows whether there was one.
+//!
+//! That a run does not have a cell says nothing of the build: somebody ran other benchmarks, or had no more time. The first that holds decides:
+//!
+//! | what the runs say | outcome |
+//! |---|---|
+//! | a build that is known computed the cell on both sides, as that of another program does | not compared |
+//! | wherever base has a time, head's own record is unsupported, emulated or wrong | lost: regressed |
+//! | head's output is wrong in any run, and base did not lack a right one throughout | regressed |
+//! | three pairs failed (a crash, no memory, no answer in time), all of them by head alone | regressed |
+//! | three pairs failed otherwise | inconclusive |
+//! | a pair has a time of both | by the pairs that have; the others are told |
+//! | a side failed, or all of its samples were disturbed | inconclusive |
+//! | head has times, base's runs do not have the cell or say that base does not | new: pass |
+//! | one side has times, or neither | not compared |
+//!
+//! Whose a failure is follows [`super::failures`]. There is no deadline in a record: an answer that did not come in time is a side's own where the other
+//! one was done with the whole cell in a tenth of what that side spent on it.
 
-use std::collections::{BTreeMap, HashMap};
+mod doubts;
+mod run;
 
-use crossover_results::schema::{Record, Status, Stop};
+use std::collections::BTreeMap;
+
 use crossover_results::statistics::holm;
 
 use crate::commands::text::counted;
 use crate::plan::PlannedCell;
 
-use super::pair::undisturbed;
+use super::failures::{Attempt, Failures, MOST};
+use super::pair::Side;
 use super::stages::{Judged, Outcome, Stage};
 use super::verdict::{Evidence, Verdict};
 
-/// The cells of one run by their ids.
-pub type Times = HashMap<String, Timed>;
+pub use doubts::doubts;
+pub use run::{Kind, NoTime, Run, Seen, forget_copies};
 
-/// A cell of a run.
-#[derive(Debug, Clone)]
-pub struct Timed {
-    /// The cell.
-    pub cell: PlannedCell,
-    /// Nanoseconds a call, or why there are none.
-    pub time: Result<f64, String>,
-}
+/// Both sides with their names.
+const SIDES: [(Side, &str); 2] = [(Side::Base, "base"), (Side::Head, "head")];
 
-impl From<Record> for Timed {
-    fn from(record: Record) -> Self {
-        let time = time(&record);
-        let cell = PlannedCell {
-            id: record.id,
-            group: record.group,
-            experiment: record.experiment,
-            family: record.family,
-            variant: record.variant,
-            engine: record.engine,
-            baseline: record.baseline,
-            axes: record.axes,
-            matched: None,
-            unfit: None,
-        };
-        Self { cell, time }
-    }
-}
-
-/// What the other gate takes of a process: the median of the fastest quarter of its samples.
-fn time(record: &Record) -> Result<f64, String> {
-    let without = || format!("{}{}", record.status.name(), record.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}")));
-    let speed = match record.status {
-        Status::Ok | Status::Unchecked => record.speed.as_ref().ok_or_else(without)?,
-        _ => return Err(without()),
-    };
-    if speed.stop == Stop::Disturbed.name() {
-        return Err("all of its samples were disturbed".to_owned());
-    }
-    let per_call: Vec<f64> = record.samples.iter().map(|sample| sample.ns as f64 / f64::from(sample.calls)).collect();
-    let time = if per_call.is_empty() { speed.median_ns as f64 } else { undisturbed(per_call) };
-    if time > 0.0 && time.is_finite() { Ok(time) } else { Err("it took no time that the clock could see".to_owned()) }
-}
-
-/// What the pairs show of one cell.
-#[derive(Default)]
-struct Shown {
-    logs: Vec<f64>,
-    /// Runs of each side that have a time, and why the last that has none has none.
-    timed: [usize; 2],
-    why: [Option<String>; 2],
-}
-
-impl Shown {
-    fn of(pairs: &[[Times; 2]], id: &str) -> Self {
-        let mut shown = Self::default();
-        for pair in pairs {
-            let mut times = [None; 2];
-            for (side, run) in pair.iter().enumerate() {
-                match run.get(id).map(|timed| &timed.time) {
-                    Some(Ok(time)) => times[side] = Some(*time),
-                    Some(Err(why)) => shown.why[side] = Some(why.clone()),
-                    None => shown.why[side] = Some("the run does not have it".to_owned()),
-                }
-                shown.timed[side] += usize::from(times[side].is_some());
-            }
-            if let [Some(base), Some(head)] = times {
-                shown.logs.push((head / base).ln());
-            }
-        }
-        shown
-    }
-
-    /// Where no pair has a time of both.
-    fn untimed(&self) -> Outcome {
-        let why = |side: usize| self.why[side].clone().unwrap_or_default();
-        match self.timed {
-            [0, 0] => Outcome::Neither { why: why(1) },
-            [_, 0] => Outcome::Lost { why: why(1) },
-            [0, _] => Outcome::New { why: why(0) },
-            _ => Outcome::Failed { verdict: Verdict::Inconclusive, why: "there is no pair in which both have a time".to_owned() },
-        }
-    }
-}
-
-/// Judges every cell that any of the runs has; a pair is one of base and one of head.
-pub fn judge(pairs: &[[Times; 2]], min_effect: f64) -> Vec<Judged> {
+/// Judges every cell that any of the runs has, by variant, engine and id; a pair is one run of base and one of head.
+pub fn judge(pairs: &[[Run; 2]], min_effect: f64) -> Vec<Judged> {
     let mut cells: BTreeMap<[&str; 3], &PlannedCell> = BTreeMap::new();
-    for Timed { cell, .. } in pairs.iter().flatten().flat_map(HashMap::values) {
+    for Seen { cell, .. } in pairs.iter().flatten().flat_map(|run| run.cells.values()) {
         cells.entry([&cell.variant, &cell.engine, &cell.id]).or_insert(cell);
     }
-    let shown: Vec<(&PlannedCell, Shown)> = cells.into_values().map(|cell| (cell, Shown::of(pairs, &cell.id))).collect();
-    let evidence: Vec<Evidence> =
-        shown.iter().filter(|(_, shown)| !shown.logs.is_empty()).map(|(_, shown)| Evidence::of(&shown.logs)).collect();
-    let corrected = holm(&evidence.iter().map(|evidence| evidence.p_value).collect::<Vec<_>>());
-    let mut judged = evidence.into_iter().zip(corrected);
-    let outcome = |shown: &Shown| match if shown.logs.is_empty() { None } else { judged.next() } {
-        Some((evidence, corrected)) => {
+    let shown: Vec<Shown<'_>> = cells.into_values().map(|cell| Shown::of(cell, pairs)).collect();
+    let found: Vec<Result<Evidence, Outcome>> = shown.iter().map(Shown::evidence).collect();
+    let mut corrected = holm(&found.iter().flatten().map(|evidence| evidence.p_value).collect::<Vec<_>>()).into_iter();
+    let mut outcome = |found: Result<Evidence, Outcome>| match found {
+        Ok(evidence) => {
+            // There is one for each that has evidence, in their order.
+            let corrected = corrected.next().unwrap_or(1.0);
             let verdict = evidence.verdict(corrected, min_effect);
             Outcome::Timed { stage: Stage::Confirmation, evidence, corrected, verdict }
         }
-        None => shown.untimed(),
+        Err(outcome) => outcome,
     };
-    let outcomes: Vec<Outcome> = shown.iter().map(|(_, shown)| shown).map(outcome).collect();
-    let failed = |shown: &Shown| match pairs.len() - shown.logs.len() {
-        0 => None,
-        without => (!shown.logs.is_empty()).then(|| format!("{} without a time of both", counted(without as u64, "pair"))),
+    shown.iter().zip(found).map(|(shown, found)| shown.judged(outcome(found))).collect()
+}
+
+/// What the pairs show of one cell.
+struct Shown<'r> {
+    cell: &'r PlannedCell,
+    /// What base's and head's run of each pair have of it.
+    pairs: Vec<[Option<&'r Seen>; 2]>,
+}
+
+fn time(seen: Option<&Seen>) -> Option<f64> {
+    seen?.time.as_ref().ok().copied()
+}
+
+/// A pair in which a build failed, or said that it does not have the cell; none where both have a time, or where a run did not ask its build.
+fn attempt(pair: [Option<&Seen>; 2]) -> Option<Attempt> {
+    let [Some(base), Some(head)] = pair else { return None };
+    let lack = |seen: &Seen| match &seen.time {
+        Ok(_) => Some(None),
+        Err(without) => without.lack().map(Some),
     };
-    shown.iter().zip(outcomes).map(|((cell, shown), outcome)| Judged { cell: (*cell).clone(), outcome, failed: failed(shown) }).collect()
+    let lacks = [lack(base)?, lack(head)?];
+    let has_failed = lacks.iter().any(Option::is_some);
+    has_failed.then_some(Attempt { lacks, longest: [base.elapsed, head.elapsed] })
+}
+
+impl<'r> Shown<'r> {
+    fn of(cell: &'r PlannedCell, pairs: &'r [[Run; 2]]) -> Self {
+        let pairs = pairs.iter().map(|pair| pair.each_ref().map(|run| run.cells.get(&cell.id))).collect();
+        Self { cell, pairs }
+    }
+
+    /// What the pairs with a time of both show, or what there is to say instead.
+    fn evidence(&self) -> Result<Evidence, Outcome> {
+        if let Some(outcome) = self.one_build().or_else(|| self.lost()).or_else(|| self.wrong()).or_else(|| self.given_up()) {
+            return Err(outcome);
+        }
+        let logs = self.logs();
+        if logs.is_empty() { Err(self.without_a_pair()) } else { Ok(Evidence::of(&logs)) }
+    }
+
+    fn judged(&self, outcome: Outcome) -> Judged {
+        let without = self.pairs.len() - self.logs().len();
+        let is_told = without > 0 && matches!(outcome, Outcome::Timed { .. });
+        let failed = is_told.then(|| format!("{} without a time of both ({})", counted(without as u64, "pair"), self.reasons()));
+        Judged { cell: self.cell.clone(), outcome, failed }
+    }
+
+    /// The logarithm of head's time over base's, of the pairs that have both.
+    fn logs(&self) -> Vec<f64> {
+        let log = |pair: &[Option<&Seen>; 2]| match pair.map(time) {
+            [Some(base), Some(head)] => Some((head / base).ln()),
+            _ => None,
+        };
+        self.pairs.iter().filter_map(log).collect()
+    }
+
+    fn of_side(&self, side: Side) -> impl Iterator<Item = &'r Seen> {
+        self.pairs.iter().filter_map(move |pair| pair[side as usize])
+    }
+
+    /// Runs of this side that have a time.
+    fn timed(&self, side: Side) -> usize {
+        self.of_side(side).filter(|seen| seen.time.is_ok()).count()
+    }
+
+    fn untimed(&self, side: Side) -> impl Iterator<Item = &'r NoTime> {
+        self.of_side(side).filter_map(|seen| seen.time.as_ref().err())
+    }
+
+    fn says(&self, side: Side, kinds: &[Kind]) -> bool {
+        self.untimed(side).any(|without| kinds.contains(&without.kind))
+    }
+
+    /// The most telling reason why this side has no time.
+    fn why(&self, side: Side) -> String {
+        let telling = self.untimed(side).min_by_key(|without| without.kind);
+        telling.map_or_else(|| "the run does not have it".to_owned(), |without| without.why.clone())
+    }
+
+    /// The same of both sides.
+    fn reasons(&self) -> String {
+        let lacking = SIDES.iter().rev().filter(|(side, _)| self.timed(*side) < self.pairs.len());
+        lacking.map(|(side, name)| format!("{name}: {}", self.why(*side))).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Another program, say: whatever its times are, no build of ours made the difference.
+    fn one_build(&self) -> Option<Outcome> {
+        let builds = |side| self.of_side(side).filter_map(|seen| seen.build.as_deref());
+        let is_shared = builds(Side::Base).any(|build| builds(Side::Head).any(|other| other == build));
+        is_shared.then(|| Outcome::LeftOut { why: "the same build on both sides".to_owned() })
+    }
+
+    /// Head itself says that it does not have the cell, wherever base has a time.
+    fn lost(&self) -> Option<Outcome> {
+        let absent = |head: Option<&Seen>| matches!(head, Some(Seen { time: Err(NoTime { kind: Kind::Wrong | Kind::Absent, .. }), .. }));
+        let mut beside = self.pairs.iter().filter(|[base, _]| time(*base).is_some()).map(|[_, head]| absent(*head)).peekable();
+        let is_lost = beside.peek().is_some() && beside.all(|absent| absent);
+        is_lost.then(|| Outcome::Lost { why: self.why(Side::Head) })
+    }
+
+    /// One wrong output is one too many, unless base never had a right one either.
+    fn wrong(&self) -> Option<Outcome> {
+        let wrong = self.untimed(Side::Head).filter(|without| without.kind == Kind::Wrong).count();
+        let base_lacks_it = self.timed(Side::Base) == 0 && self.says(Side::Base, &[Kind::Wrong, Kind::Absent]);
+        let why = || format!("in {wrong} of {} head is {}", counted(self.pairs.len() as u64, "run"), self.why(Side::Head));
+        (wrong > 0 && !base_lacks_it).then(|| Outcome::Failed { verdict: Verdict::Regressed, why: why() })
+    }
+
+    /// Too many pairs failed.
+    fn given_up(&self) -> Option<Outcome> {
+        let was_timed = !self.logs().is_empty();
+        let mut failures = Failures::default();
+        for attempt in self.pairs.iter().filter_map(|pair| attempt(*pair)).filter(|attempt| attempt.decides(was_timed).is_none()) {
+            let deadline = attempt.longest[0].max(attempt.longest[1]);
+            failures.add(&attempt, deadline);
+        }
+        let (verdict, why) = failures.conclusion(self.pairs.len())?;
+        let why = match verdict {
+            Verdict::Regressed => why,
+            // What the other gate advises does not help here.
+            _ => format!("{MOST} or more of {} failed, not by head alone ({})", counted(self.pairs.len() as u64, "pair"), self.reasons()),
+        };
+        Some(Outcome::Failed { verdict, why })
+    }
+
+    /// Where no pair has a time of both.
+    fn without_a_pair(&self) -> Outcome {
+        const TRIED: [Kind; 3] = [Kind::Crashed, Kind::Late, Kind::Disturbed];
+        let inconclusive = |why| Outcome::Failed { verdict: Verdict::Inconclusive, why };
+        if SIDES.iter().any(|(side, _)| self.says(*side, &TRIED)) {
+            return inconclusive(self.reasons());
+        }
+        let lacks = |side: Side, name: &str| Outcome::LeftOut { why: format!("{name} has no time for it: {}", self.why(side)) };
+        match [self.timed(Side::Base), self.timed(Side::Head)] {
+            [0, 0] => Outcome::Neither { why: self.why(Side::Head) },
+            [_, 0] => lacks(Side::Head, "head"),
+            [0, _] if self.says(Side::Base, &[Kind::Unmeasured]) => lacks(Side::Base, "base"),
+            [0, _] => Outcome::New { why: self.why(Side::Base) },
+            _ => inconclusive(format!("there is no pair in which both have a time ({})", self.reasons())),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::schedule::fakes::group;
 
-    fn run(times: &[(&str, Result<f64, &str>)]) -> Times {
-        let timed = |(id, time): &(&str, Result<f64, &str>)| {
-            ((*id).to_owned(), Timed { cell: group(&[id]).cells.remove(0), time: time.map_err(str::to_owned) })
+    /// A time, or why there is none; none of either where the run does not have the cell.
+    type Had = Option<Result<f64, Kind>>;
+    const TIME: Had = Some(Ok(1.0));
+    const WRONG: Had = Some(Err(Kind::Wrong));
+    const CRASHED: Had = Some(Err(Kind::Crashed));
+    const LATE: Had = Some(Err(Kind::Late));
+    const ABSENT: Had = Some(Err(Kind::Absent));
+    const DISTURBED: Had = Some(Err(Kind::Disturbed));
+    const UNMEASURED: Had = Some(Err(Kind::Unmeasured));
+
+    fn run(times: &[(&str, Result<f64, Kind>)]) -> Run {
+        let seen = |(id, time): &(&str, Result<f64, Kind>)| {
+            let elapsed = Duration::from_secs(if *time == Err(Kind::Late) { 60 } else { 1 });
+            let time = time.map_err(|kind| NoTime { kind, why: format!("{kind:?}") });
+            ((*id).to_owned(), Seen { cell: group(&[id]).cells.remove(0), time, build: None, elapsed, print: 0 })
         };
-        times.iter().map(timed).collect()
+        Run { cells: times.iter().map(seen).collect(), ..Run::default() }
     }
 
-    fn verdicts(pairs: &[[Times; 2]]) -> Vec<(String, Verdict)> {
+    fn verdicts(pairs: &[[Run; 2]]) -> Vec<(String, Verdict)> {
         judge(pairs, 0.05).into_iter().map(|judged| (judged.cell.id, judged.outcome.verdict())).collect()
     }
 
     /// Base always takes 100, with some noise of its own; head so many times as long.
-    fn pairs(count: usize, factors: &[(&str, f64)]) -> Vec<[Times; 2]> {
+    fn pairs(count: usize, factors: &[(&str, f64)]) -> Vec<[Run; 2]> {
         let noise = |at: usize| 1.0 + 0.004 * ((at * 7 % 11) as f64 - 5.0) / 5.0;
         let side = |at: usize, is_head: bool| {
             run(&factors.iter().map(|(id, factor)| (*id, Ok(100.0 * noise(at) * if is_head { *factor } else { 1.0 }))).collect::<Vec<_>>())
@@ -157,8 +248,21 @@ mod tests {
         (0..count).map(|at| [side(2 * at, false), side(2 * at + 1, true)]).collect()
     }
 
+    /// Pairs of runs that have one cell, or do not.
+    fn of_one(pairs: &[[Had; 2]]) -> Vec<[Run; 2]> {
+        pairs.iter().map(|pair| pair.map(|had| run(&had.map(|time| ("x", time)).into_iter().collect::<Vec<_>>()))).collect()
+    }
+
+    fn judged(pairs: &[[Had; 2]]) -> Judged {
+        judge(&of_one(pairs), 0.05).remove(0)
+    }
+
+    fn verdict(pairs: &[[Had; 2]]) -> Verdict {
+        judged(pairs).outcome.verdict()
+    }
+
     #[test]
-    fn launches_in_turns_are_judged_like_pairs_of_processes() {
+    fn runs_are_judged_like_pairs_of_processes() {
         let found = verdicts(&pairs(12, &[("faster", 0.8), ("same", 1.0), ("slower", 1.1)]));
         let expected = [("faster", Verdict::Improved), ("same", Verdict::Pass), ("slower", Verdict::Regressed)];
         assert_eq!(found, expected.map(|(id, verdict)| (id.to_owned(), verdict)));
@@ -167,21 +271,76 @@ mod tests {
     }
 
     #[test]
-    fn what_a_side_does_not_have_is_told() {
-        let (base, head) = (
-            run(&[("both", Ok(1.0)), ("lost", Ok(1.0)), ("in-turns", Ok(1.0))]),
-            run(&[("both", Ok(1.0)), ("new", Ok(1.0)), ("lost", Err("wrong"))]),
-        );
-        let (later_base, later_head) =
-            (run(&[("both", Err("crashed")), ("lost", Ok(1.0))]), run(&[("both", Ok(1.0)), ("new", Ok(1.0)), ("in-turns", Ok(1.0))]));
-        let judged = judge(&[[base, head], [later_base, later_head]], 0.05);
-        let of = |id: &str| judged.iter().find(|judged| judged.cell.id == id).unwrap();
-        assert_eq!(of("lost").outcome, Outcome::Lost { why: "the run does not have it".into() });
-        assert_eq!(of("new").outcome.verdict(), Verdict::Pass);
-        assert_eq!(of("in-turns").outcome.verdict(), Verdict::Inconclusive);
-        assert_eq!(
-            (of("both").outcome.verdict(), of("both").failed.as_deref()),
-            (Verdict::Inconclusive, Some("1 pair without a time of both"))
-        );
+    fn what_the_runs_of_a_side_do_not_have_says_nothing_of_its_build() {
+        let not_in_head = judged(&[[TIME, None]; 4]);
+        assert_eq!(not_in_head.outcome, Outcome::LeftOut { why: "head has no time for it: the run does not have it".into() });
+        for (pairs, expected) in [
+            ([[TIME, UNMEASURED]; 4], Verdict::NotCompared),
+            ([[UNMEASURED, TIME]; 4], Verdict::NotCompared),
+            ([[ABSENT, ABSENT]; 4], Verdict::NotCompared),
+            ([[None, TIME]; 4], Verdict::Pass),
+            ([[ABSENT, TIME]; 4], Verdict::Pass),
+            ([[TIME, ABSENT]; 4], Verdict::Regressed),
+            ([[TIME, ABSENT], [TIME, ABSENT], [None, TIME], [None, TIME]], Verdict::Regressed),
+            ([[TIME, ABSENT], [TIME, ABSENT], [TIME, ABSENT], [TIME, None]], Verdict::NotCompared),
+            ([[TIME, None], [None, TIME], [TIME, None], [None, TIME]], Verdict::Inconclusive),
+            ([[TIME, DISTURBED]; 4], Verdict::Inconclusive),
+        ] {
+            assert_eq!(verdict(&pairs), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_failed_by_head_alone_three_times_is_a_regression() {
+        let timed = [[TIME, TIME]; 5];
+        for (failing, alone, beside_others) in [
+            ([[TIME, CRASHED]; 2].as_slice(), Verdict::Inconclusive, Verdict::Pass),
+            (&[[TIME, CRASHED]; 3], Verdict::Regressed, Verdict::Regressed),
+            (&[[TIME, LATE]; 3], Verdict::Regressed, Verdict::Regressed),
+            (&[[CRASHED, TIME]; 3], Verdict::Inconclusive, Verdict::Inconclusive),
+            (&[[CRASHED, CRASHED]; 3], Verdict::Inconclusive, Verdict::Inconclusive),
+            (&[[TIME, CRASHED], [CRASHED, TIME], [TIME, CRASHED]], Verdict::Inconclusive, Verdict::Inconclusive),
+            (&[[ABSENT, CRASHED]; 3], Verdict::Regressed, Verdict::Regressed),
+            // Whether it is head's alone, a run without the cell does not say.
+            (&[[None, CRASHED]; 3], Verdict::Inconclusive, Verdict::Pass),
+        ] {
+            assert_eq!(verdict(failing), alone, "{failing:?}");
+            assert_eq!(verdict(&[timed.as_slice(), failing].concat()), beside_others, "{failing:?}");
+        }
+        let mut late = of_one(&[[TIME, LATE]; 3]);
+        for [base, _] in &mut late {
+            base.cells.values_mut().for_each(|seen| seen.elapsed = Duration::from_secs(7));
+        }
+        assert_eq!(verdicts(&late), [("x".to_owned(), Verdict::Inconclusive)], "base was slow as well");
+    }
+
+    #[test]
+    fn one_wrong_output_is_no_pass_and_is_told() {
+        let mut some = [[TIME, TIME]; 8];
+        some[3] = [TIME, WRONG];
+        some[5] = [TIME, CRASHED];
+        let Outcome::Failed { verdict: Verdict::Regressed, why } = judged(&some).outcome else { panic!("{some:?}") };
+        assert_eq!(why, "in 1 of 8 runs head is Wrong");
+        assert_eq!(verdict(&[[None, WRONG], [None, TIME]]), Verdict::Regressed);
+        assert_eq!(verdict(&[[WRONG, WRONG]; 4]), Verdict::NotCompared);
+    }
+
+    #[test]
+    fn pairs_without_a_time_are_told_with_their_sides_and_best_reasons() {
+        let judged = judged(&[[TIME, TIME], [TIME, CRASHED], [TIME, None], [None, TIME], [TIME, UNMEASURED]]);
+        assert_eq!(judged.outcome.verdict(), Verdict::Inconclusive);
+        assert_eq!(judged.failed.as_deref(), Some("4 pairs without a time of both (head: Crashed; base: the run does not have it)"));
+    }
+
+    #[test]
+    fn what_one_build_computed_on_both_sides_is_left_out() {
+        let mut pairs = pairs(4, &[("ours", 1.0), ("peer", 1.0)]);
+        for ([base, head], number) in pairs.iter_mut().zip(1..) {
+            for (run, side) in [(base, "base"), (head, "head")] {
+                run.cells.get_mut("ours").unwrap().build = Some(format!("{side} {number}"));
+                run.cells.get_mut("peer").unwrap().build = Some("torch".to_owned());
+            }
+        }
+        assert_eq!(verdicts(&pairs), [("ours".to_owned(), Verdict::Pass), ("peer".to_owned(), Verdict::NotCompared)]);
     }
 }

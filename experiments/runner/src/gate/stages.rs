@@ -88,7 +88,7 @@ pub struct Judged {
     pub cell: PlannedCell,
     /// The verdict.
     pub outcome: Outcome,
-    /// What happened in pairs that fresh ones took the place of.
+    /// What happened in pairs that fresh ones took the place of, or that have no time of both.
     pub failed: Option<String>,
 }
 

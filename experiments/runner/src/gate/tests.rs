@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crossover_protocol::{FailureKind, Fault, Request, Response};
 
-use super::Findings;
 use super::outputs;
 use super::pair::Builds;
 use super::stages::{Asked, Judged, Judgement, Outcome, Stage, Watch, judge};
 use super::verdict::{Evidence, Verdict};
+use super::{Compared, Findings};
 use crate::definition::Measure;
 use crate::plan::PlannedCell;
 use crate::schedule::fakes::{FakeClock, FakeLauncher, Script, World, group};
@@ -265,6 +265,7 @@ fn the_outputs_say_the_same_in_four_ways() {
         judged.push(Judged { cell, outcome: Outcome::LeftOut { why: why.into() }, failed: None });
     }
     let findings = Findings {
+        compared: Compared::Builds,
         base: "main (0123456789ab)".into(),
         head: "this build".into(),
         experiment: "gate".into(),
