@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::blocking::KC;
-use super::micro::{AHEAD, COLUMN_VECTORS, Form, Panels, Stage, tile, tile_rows};
+use super::micro::{COLUMN_VECTORS, Form, Panels, Stage, tile, tile_rows};
 use super::pack::{pack_columns, pack_rows, panel_elements};
 use super::{Blocking, Product, Right};
 use crate::isa::Kernel;
@@ -130,8 +130,7 @@ impl<E: Lanes> Inner<E> {
             let columns = tile_width.min(width - column);
             for (panel_at, row) in (0..height).step_by(tile_height).enumerate() {
                 let a = self.a.wrapping_add(panel_at * panel_elements(tile_height));
-                let fetch = b.wrapping_add(AHEAD * tile_width);
-                let panels = Panels { k: self.k, a, a_strides: [0, 0], b, b_step: tile_width, fetch, fetch_step: tile_width };
+                let panels = Panels::new(self.k, a, [0, 0], b, tile_width);
                 for line in (0..part).step_by(V::LANES) {
                     V::prefetch_second(next.wrapping_add(panel_at * part + line));
                 }

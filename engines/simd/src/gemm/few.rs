@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::micro::{AHEAD as STEPS_AHEAD, COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile, tile_rows};
+use super::micro::{COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile, tile_rows};
 use super::{Product, Right, Source};
 use crate::activation::activate;
 use crate::element::Real;
@@ -72,12 +72,11 @@ impl<E: Lanes> FewRows<'_, E> {
                 stage.bias = stage.bias.map(|bias| bias.from(0, column));
                 let b = panels.wrapping_add(column * k + first * width);
                 for (group, row) in (0..*m).step_by(height).enumerate() {
-                    let (fetch, fetch_step) = match groups {
-                        1 => (b.wrapping_add(STEPS_AHEAD * width), width),
-                        _ => (b.wrapping_add((steps + group * steps / groups) * width), width / groups),
-                    };
-                    let a_strides = [a.row, a.column];
-                    let panels = Panels { k: steps, a: a.from(row, first).pointer, a_strides, b, b_step: width, fetch, fetch_step };
+                    let mut panels = Panels::new(steps, a.from(row, first).pointer, [a.row, a.column], b, width);
+                    if groups > 1 {
+                        panels.fetch = b.wrapping_add((steps + group * steps / groups) * width);
+                        panels.fetch_step = width / groups;
+                    }
                     let extents = [height.min(m - row), columns];
                     // SAFETY: the caller's promises; panels are whole vectors wide.
                     unsafe { strided_tile::<V, false>(&panels, extents, &c.from(row, column), &stage) };
@@ -97,9 +96,7 @@ impl<E: Lanes> FewRows<'_, E> {
                 let mut stage = Stage::of(epilogue, first == 0, first + ROWS_TOGETHER >= *k);
                 stage.bias = stage.bias.map(|bias| bias.from(0, column));
                 let (left, right) = (a.from(0, first), b.from(first, column));
-                let fetch = right.pointer.wrapping_add(STEPS_AHEAD * b.row);
-                let a_strides = [a.row, a.column];
-                let panels = Panels { k: together, a: left.pointer, a_strides, b: right.pointer, b_step: b.row, fetch, fetch_step: b.row };
+                let panels = Panels::new(together, left.pointer, [a.row, a.column], right.pointer, b.row);
                 let columns = width.min(self.columns.end - column);
                 let c = c.from(0, column);
                 for row in 0..together {

@@ -23,7 +23,7 @@ const MOST_COLUMNS: usize = 32;
 /// The most rows of a tile whose A is not packed.
 pub(super) const FEW_ROWS: usize = 8;
 /// Steps by which the micro-kernel reads B ahead: a panel of B and one of A are more than the first-level cache holds.
-pub(super) const AHEAD: usize = 16;
+const AHEAD: usize = 16;
 /// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
 pub(crate) const PANEL_ROW: usize = KC + 16;
 /// Distance of steps in a panel of A that was copied step by step.
@@ -59,6 +59,13 @@ pub(super) struct Panels<E> {
     /// Where lines are asked for, and how far each step takes that; [`Vector::run_along`] asks where it sees fit.
     pub(super) fetch: *const E,
     pub(super) fetch_step: usize,
+}
+
+impl<E> Panels<E> {
+    /// B is read as far ahead as suits a tile whose panels lie in the caches.
+    pub(super) fn new(k: usize, a: *const E, a_strides: [usize; 2], b: *const E, b_step: usize) -> Self {
+        Self { k, a, a_strides, b, b_step, fetch: b.wrapping_add(AHEAD * b_step), fetch_step: b_step }
+    }
 }
 
 /// Where in the sum over k this block stands, and what comes with it.
@@ -111,8 +118,7 @@ pub(crate) struct RowPanel<E> {
 
 impl<E: Real> RowPanel<E> {
     fn panels(&self) -> Panels<E> {
-        let fetch = self.b.wrapping_add(AHEAD * self.b_step);
-        Panels { k: self.k, a: self.a, a_strides: [PANEL_ROW, 1], b: self.b, b_step: self.b_step, fetch, fetch_step: self.b_step }
+        Panels::new(self.k, self.a, [PANEL_ROW, 1], self.b, self.b_step)
     }
 
     fn stage(&self) -> Stage<E> {
