@@ -87,7 +87,7 @@ fn every_fault_is_a_typed_row_and_no_process_is_left() {
     assert_eq!(records["disturbed"].speed.as_ref().unwrap().stop, "all-disturbed");
     assert_eq!((records["emulated"].status, records["emulated"].reason.as_deref()), (Status::Emulated, Some("computed in f32")));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("tiny: 23 of 23 cells") && text.contains("and 8 more"), "{}", said(&output));
+    assert!(text.contains("tiny: 23 of 23 cells") && text.contains("  8 others; the reports list all of them"), "{}", said(&output));
     assert!(!bench.run_folder().join("tmp").exists());
     assert!(bench.run_folder().join("cells.parquet").is_file());
 }

@@ -12,6 +12,7 @@ use super::verdict::{Evidence, Verdict};
 use super::{Compared, Findings};
 use crate::definition::Measure;
 use crate::plan::PlannedCell;
+use crate::schedule::Clock;
 use crate::schedule::fakes::{FakeClock, FakeLauncher, Script, World, group};
 use crate::schedule::random::Random;
 use crate::worker::conversation::{Conversation, Launcher, Ready};
@@ -246,11 +247,15 @@ fn a_screening_that_was_cut_short_clears_and_tells_but_decides_against_nobody() 
 
 #[test]
 fn a_confirmation_that_was_cut_short_leaves_what_the_screening_said() {
-    // A pair of a noisy cell takes a little more than 160 ms: five for the screening, and then one or none.
-    for (budget_ms, words) in
-        [(830, "before the confirmation, whose 20 pairs need 3 s"), (900, "after 1 of 20 pairs of the confirmation: the others need 3 s")]
-    {
-        let asked = Asked { budget: Some(Duration::from_millis(budget_ms)), ..Asked::default() };
+    let screening = Asked { confirmation: 0, ..Asked::default() };
+    let (world, _) = gate(&[("noisy", 1.0)], 0.5, &screening);
+    let screened = FakeClock(world).now();
+    let in_the_next = screened + Duration::from_nanos(1);
+    for (budget, words) in [
+        (screened, "before the confirmation, whose 20 pairs need 4 s"),
+        (in_the_next, "after 1 of 20 pairs of the confirmation: the others need 4 s"),
+    ] {
+        let asked = Asked { budget: Some(budget), ..Asked::default() };
         let (_, Judgement { judged, spent }) = judgement(&[("noisy", 1.0)], 0.5, &asked);
         assert!(matches!(judged[0].outcome, Outcome::NoTime { screened: Some(Evidence { pairs: 5, .. }) }), "{judged:?}");
         assert_eq!(spent.unwrap().told(), format!("the time was spent {words}"));
