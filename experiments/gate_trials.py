@@ -17,7 +17,7 @@ in one gate; gates with other seeds follow each other until a trial has N compar
     exact      one exact gate: how long it takes
 
 An alarm is a verdict other than pass or inconclusive, a gain as well as a loss, and a cell that head is said to have lost, which no planted work is. A
-cell that neither worker has is an error. With --write the table's rows are put into that file, between its markers. With --short there are few
+cell that neither worker has on this machine is no comparison. With --write the table's rows are put into that file, between its markers. With --short there are few
 comparisons of the engine `simd`, of which one in ten may come out otherwise: that finds a gate which is broken, and not one which errs a little more
 often. Exits with 1 where a trial finds less than is asked of it, with 2 where a gate does not run; what was measured by then is printed.
 """
@@ -91,13 +91,14 @@ def clean_environment():
 
 
 def told_by_exact_gate(programs, worker, fault):
-    """What the exact gate says of errors; other changes come of the mutants' way over the host."""
+    """What the exact gate says of errors and of the conformance suite; other changes come of the mutants' way over the host."""
     command = [programs / "crossover", "gate", "--exact", "--json", "--head-worker", worker, "--filter", 'engine == "naive"']
     done = subprocess.run(command, env={**clean_environment(), "CROSSOVER_PLANTED_FAULT": fault}, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{' '.join(map(str, command))} with {fault} exited with {done.returncode}")
     errors = ("became wrong", "became failed", "its error grew")
-    return [change for change in json.loads(done.stdout)["changes"] if change["verdict"] == "regressed" and any(e in change["what"] for e in errors)]
+    regressed = [change for change in json.loads(done.stdout)["changes"] if change["verdict"] == "regressed"]
+    return [change for change in regressed if change["cell"].startswith("the conformance suite") or any(e in change["what"] for e in errors)]
 
 
 def attempt_faults(programs):
@@ -152,12 +153,23 @@ def gate(programs, head, trial, seed, filters):
 
 
 def counted_as(cell):
-    """What a cell counts as. One that passes without a pair, or was not compared, is no comparison, and nobody planted that."""
+    """What a cell counts as; none of one that was not compared, as neither worker has it on this machine. One that passes without a pair nobody planted."""
+    if cell["verdict"] == "not-compared":
+        return None
     if "ratio" in cell or cell["verdict"] == "inconclusive":
         return cell["verdict"]
     if cell["verdict"] == "regressed":
         return "lost"
-    raise RuntimeError(f"{cell['variant']} on {cell['engine']} was not compared: {cell.get('reason')}")
+    raise RuntimeError(f"{cell['variant']} on {cell['engine']} passed without a pair: {cell.get('reason')}")
+
+
+def kinds_of(judged):
+    """What the compared cells of a gate count as; an error where there are none."""
+    kinds = [(cell, counted_as(cell)) for cell in judged]
+    compared = [(cell, kind) for cell, kind in kinds if kind]
+    if not compared:
+        raise RuntimeError(f"none of {len(judged)} cells was compared, the first: {judged[0].get('reason') if judged else 'there are none'}")
+    return compared
 
 
 def shown(cell):
@@ -180,9 +192,9 @@ def attempt(programs, name, trial, comparisons, filters, is_short):
             judged = gate(programs, head, trial, seed, filters)
             took += time.monotonic() - began
             loads.append(os.getloadavg()[0])
-            cells += len(judged)
-            for cell in judged:
-                kind = counted_as(cell)
+            compared = kinds_of(judged)
+            cells += len(compared)
+            for cell, kind in compared:
                 counts[kind] += 1
                 if trial.misses(Counter([kind])):
                     misses[shown(cell)] += 1
@@ -203,7 +215,8 @@ def attempt_whole(programs):
         began = time.monotonic()
         judged = gate(programs, shutil.copy(programs / trial.head, folder), trial, 1, [])
         took = time.monotonic() - began
-    counts, cells = Counter(map(counted_as, judged)), len(judged)
+    counts = Counter(kind for _, kind in kinds_of(judged))
+    cells = sum(counts.values())
     if cells < WHOLE_CELLS:
         raise RuntimeError(f"the experiment of the gate has {cells} cells, and the trial is of {WHOLE_CELLS}")
     row = (f"| {WHOLE}: a gate over the whole experiment, {took:.0f} s | <= {WHOLE_S} s for {WHOLE_CELLS} cells | {alarms(counts)} "

@@ -110,7 +110,7 @@ pub fn experiment_file(experiment: &str) -> Result<PathBuf> {
     }
     if RunFolder::open(&path).is_ok() {
         return Err(bad_input(format!(
-            "{experiment} is the folder of a run, and not an experiment\n  crossover run --resume --out {experiment} goes on with it, crossover report {experiment} shows it"
+            "{experiment} is the folder of a run, and not an experiment\n  crossover report {experiment} shows it, crossover run --resume --out {experiment} goes on with an unfinished one"
         )));
     }
     let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();

@@ -92,7 +92,7 @@ fn bad_input_is_exit_code_two() {
     fs::write(project.path("run/manifest.json"), "{}").unwrap();
     insta::assert_snapshot!(project.bad(2, &["run", "run"]), @"
     error: run is the folder of a run, and not an experiment
-      crossover run --resume --out run goes on with it, crossover report run shows it
+      crossover report run shows it, crossover run --resume --out run goes on with an unfinished one
     ");
     insta::assert_snapshot!(project.bad(2, &["plan", "tiny", "--filter", "n <"]), @r#"
     error: --filter, column 4: expected a column or a value, found "the end"

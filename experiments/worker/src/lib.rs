@@ -2,10 +2,12 @@
 //!
 //! Without a subcommand it speaks the worker protocol on stdin and stdout (`experiments/PROTOCOL.md`). The order of the modules is the
 //! order of a cell's life: `serve` reads requests, `session` keeps the prepared cell, `dispatch` finds engine and variant,
-//! `timing` measures (beside the `instruments`), `memory` accounts. `apply` and `probe` are the two jobs that are not cells.
+//! `timing` measures (beside the `instruments`), `memory` accounts. `apply`, `probe` and `conformance` are the jobs that are not cells.
 
 mod allocator;
 mod apply;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod dispatch;
 mod eviction;
 #[cfg(test)]
@@ -54,6 +56,12 @@ enum Command {
         #[arg(long)]
         profile: bool,
     },
+    /// Run the conformance suite on one engine, with few cases: a line for each property that does not hold, and one at the end.
+    #[cfg(feature = "conformance")]
+    Conformance {
+        /// The engine.
+        engine: String,
+    },
     /// List the faults that can be planted.
     #[cfg(feature = "planted")]
     Faults,
@@ -76,6 +84,8 @@ pub fn main() -> ExitCode {
     let result = arranged.and_then(|()| match arguments.command {
         None => serve::serve(std::io::stdin().lock(), std::io::stdout().lock()).map(|()| Outcome::Good),
         Some(Command::Cell { json, profile }) => foreground::run(&json, profile),
+        #[cfg(feature = "conformance")]
+        Some(Command::Conformance { engine }) => conformance::run(&engine),
         #[cfg(feature = "planted")]
         Some(Command::Faults) => planted::list_faults().map(|()| Outcome::Good),
         Some(Command::Exec { command }) => process::become_program(&command).map(|()| Outcome::Good),

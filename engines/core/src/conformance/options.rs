@@ -77,6 +77,11 @@ impl Options {
         }
     }
 
+    /// For a look at a build: every property at every precision with a few cases, seconds for each engine.
+    pub fn brief() -> Self {
+        Self { cases: 12, work: 1 << 13, shrink: false, ..Self::quick() }
+    }
+
     pub(super) fn wants(&self, property: &str, operation: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|&name| name == property || name == operation)
     }

@@ -124,7 +124,8 @@ impl<A: ByVectors> Product<A> {
         sums: &mut [[A::Sums; VECTORS]; ROWS],
     ) {
         let lanes = A::V::LANES;
-        // A line is asked for once, and not with each of its vectors.
+        // A line is asked for once, and not with each of its vectors. (Of values in place whose rows are no whole lines some steps lie in two, and the
+        // second one is not asked for.)
         for vector in (0..VECTORS).step_by((LINE / size_of::<A::V>()).max(1)) {
             A::V::prefetch(b.wrapping_add(AHEAD * self.b_step + vector * lanes).cast());
         }

@@ -68,7 +68,7 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     });
     progress.end();
     let judged = with_left_out(all, judged, &definition);
-    expect_comparison(&definition.name, &judged)?;
+    expect_comparison(&definition.name, Compared::Builds, &judged)?;
     let mut notes: Vec<String> =
         judged.iter().filter_map(|judged| Some(format!("{}: {}", outputs::name(&judged.cell), judged.failed.as_ref()?))).collect();
     notes.extend(spent.map(|spent| spent.told()));
@@ -128,15 +128,17 @@ fn with_left_out(all: Vec<PlannedCell>, judged: Vec<Judged>, definition: &Defini
 }
 
 /// Refuses to call it a pass where nothing was compared.
-pub(super) fn expect_comparison(experiment: &str, judged: &[Judged]) -> Result<()> {
+pub(super) fn expect_comparison(experiment: &str, compared: Compared, judged: &[Judged]) -> Result<()> {
     if judged.iter().any(|judged| judged.outcome.was_compared()) {
         return Ok(());
     }
     let cells = counted(judged.len() as u64, "cell");
     let first = judged.first().map(outputs::words).unwrap_or_default();
-    Err(bad_input(format!(
-        "base and head have no cell of {experiment} in common: there is nothing to compare. Of {cells} the first: {first}"
-    )))
+    let what = match compared {
+        Compared::Builds => format!("base and head have no cell of {experiment} in common"),
+        Compared::Runs => format!("no cell of these runs of {experiment} can be compared"),
+    };
+    Err(bad_input(format!("{what}: there is nothing to compare. Of {cells} the first: {first}")))
 }
 
 /// Of what is printed: a reader that has gone (`| head`) takes nothing from the verdict.

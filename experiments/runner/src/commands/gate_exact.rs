@@ -3,11 +3,12 @@
 //! Exit codes: 0 pass, 1 regressed, 2 bad input, which a baseline of other machines is (nothing regressed, but most cells have no row of this one's
 //! instruction sets), 3 the environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossover_protocol::HelloReply;
@@ -18,8 +19,10 @@ use crate::cli::GateArgs;
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, finding};
 use crate::gate::exact::compare::{Change, Compared, compare};
+use crate::gate::exact::suite::{Held, hold};
 use crate::gate::exact::table::{accept, read, write};
 use crate::gate::exact::{Row, look};
+use crate::gate::instructions::Limits;
 use crate::gate::left_out;
 use crate::gate::size::{self, Size};
 use crate::gate::verdict::Verdict;
@@ -36,6 +39,8 @@ use super::{expect_cells, print, print_json};
 
 /// The experiment whose cells are looked at where none is named; a baseline is called like its experiment.
 const EXACT: &str = "exact";
+/// How long the conformance suite may take on one engine: it takes seconds.
+const SUITE: Duration = Duration::from_secs(300);
 /// Changes that are listed; all are in the JSON.
 const LISTED: usize = 40;
 
@@ -44,6 +49,8 @@ struct Seen {
     rows: Vec<Row>,
     /// Cells of the experiment that no build of ours computes.
     left_out: usize,
+    /// What the conformance suite says of their engines.
+    suites: Vec<Held>,
     compared: Compared,
 }
 
@@ -68,20 +75,25 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     expect_cells(&plan)?;
     let (left, cells): (Vec<PlannedCell>, Vec<PlannedCell>) =
         plan.groups().flat_map(|group| group.cells).partition(|cell| left_out(cell, &definition).is_some());
-    let rows = interrupt.gently(|| look_at(&cells, &mut launcher, &hello, &definition));
+    let limits = Limits { deadline: SUITE, stops: &|| interrupt.flag.load(Ordering::Relaxed) };
+    let looked = interrupt.gently(|| {
+        look_at(&cells, &mut launcher, &hello, &definition).and_then(|rows| Ok((rows, suites(&cells, &worker.worker, &limits)?)))
+    });
     if interrupt.flag.load(Ordering::Relaxed) {
         return Ok(interrupt.exit_code());
     }
-    let rows = rows?;
+    let (rows, suites) = looked?;
     // Of a part of the cells, the others are not gone.
     let asked = |row: &&Row| args.selection.is_whole() || rows.iter().any(|now| now.id == row.id);
     let (asked, others): (Vec<Row>, Vec<Row>) = baseline.into_iter().partition(|row| asked(&row));
     let mut compared = compare(&asked, &rows);
     let size = Size::of(&worker.worker, &hello)?;
     compared.changes.extend(size::compare(&sizes, &size));
-    let seen = Seen { rows, left_out: left.len(), compared };
+    // They are regressions, which come first.
+    compared.changes.splice(0..0, suites.iter().flat_map(Held::changes));
+    let seen = Seen { rows, left_out: left.len(), suites, compared };
     let Some(reason) = &args.accept else { return judge(args, &path, &seen) };
-    expect_right(&seen.rows)?;
+    expect_right(&seen)?;
     // Cells that were not asked for stay as they are.
     let all: Vec<Row> = others.into_iter().chain(accept(asked, &seen.rows, args.selection.is_whole())).collect();
     write(&path, &all)?;
@@ -108,7 +120,16 @@ fn look_at(cells: &[PlannedCell], launcher: &mut ProcessLauncher, hello: &HelloR
     rows.collect::<Result<_, _>>().context("a worker could not be asked")
 }
 
-fn expect_right(rows: &[Row]) -> Result<()> {
+/// The conformance suite on each engine that has a cell here.
+fn suites(cells: &[PlannedCell], worker: &Path, limits: &Limits<'_>) -> Result<Vec<Held>> {
+    let engines: BTreeSet<&str> = cells.iter().map(|cell| cell.engine.as_str()).collect();
+    engines.into_iter().map(|engine| hold(worker, engine, limits)).collect()
+}
+
+fn expect_right(Seen { rows, suites, .. }: &Seen) -> Result<()> {
+    if let Some((held, first)) = suites.iter().find_map(|held| Some((held, held.failures.first()?))) {
+        return Err(bad_input(format!("no baseline is made of a build that the conformance suite finds wrong: {}: {first}", held.engine)));
+    }
     let Some(bad) = rows.iter().find(|row| !row.is_right()) else { return Ok(()) };
     let why = bad.why.as_deref().unwrap_or("it does not say why");
     Err(bad_input(format!("no baseline is made of a cell without a right output: {}, {}: {why}", bad.told(), bad.support)))
@@ -161,13 +182,14 @@ fn judge(args: &GateArgs, path: &Path, seen: &Seen) -> Result<ExitCode> {
 }
 
 fn say(args: &GateArgs, seen: &Seen, verdict: Verdict) -> Result<()> {
-    let Seen { rows, left_out, compared } = seen;
+    let Seen { rows, left_out, suites, compared } = seen;
     let Compared { changes, known, unknown_isas } = compared;
     if args.json {
         let one = |change: &Change| json!({ "cell": change.cell, "verdict": change.verdict.name(), "what": change.what });
+        let suite = |held: &Held| json!({ "engine": held.engine, "cases": held.cases, "failures": held.failures.len() });
         return print_json(&json!({
             "verdict": verdict.name(), "cells": rows.len(), "with_row": known, "unknown_isas": unknown_isas, "not_compared": left_out,
-            "changes": changes.iter().map(one).collect::<Vec<_>>(),
+            "conformance": suites.iter().map(suite).collect::<Vec<_>>(), "changes": changes.iter().map(one).collect::<Vec<_>>(),
         }));
     }
     let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count();
@@ -187,6 +209,8 @@ fn say(args: &GateArgs, seen: &Seen, verdict: Verdict) -> Result<()> {
         let cells = counted(rows.len() as u64, "cell");
         writeln!(out, "{}: {cells}, {regressed} worse, {improved} better, {told} to be told", verdict.name())?;
         writeln!(out, "{known} of {cells} with a row of this machine's instruction sets")?;
+        let held = suites.iter().map(|held| format!("{} ({} of {})", held.engine, held.failures.len(), counted(held.cases, "case")));
+        out.write_all(wrap("conformance suite, failures: ", held.collect::<Vec<_>>().join(", ").split(' ')).as_bytes())?;
         if regressed > 0 {
             let advice = "What is meant to change is accepted by `crossover gate --exact --accept \"REASON\"`, to be committed with it.";
             out.write_all(wrap("", advice.split(' ')).as_bytes())?;

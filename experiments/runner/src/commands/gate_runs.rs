@@ -28,7 +28,7 @@ pub(super) fn runs(args: &GateArgs) -> Result<ExitCode> {
     let experiment = shared_experiment(&pairs)?;
     forget_copies(&mut pairs);
     let judged = judge(&pairs, args.min_effect);
-    expect_comparison(&experiment, &judged)?;
+    expect_comparison(&experiment, Compared::Runs, &judged)?;
     let mut notes: Vec<String> =
         judged.iter().filter_map(|judged| Some(format!("{}: {}", outputs::name(&judged.cell), judged.failed.as_ref()?))).collect();
     notes.extend(doubts(&pairs, &judged));
@@ -62,8 +62,26 @@ fn read(path: &Path) -> Result<Run> {
     let folder = RunFolder::open(path).map_err(blame)?;
     let manifest = Manifest::read(&folder.manifest_path()).map_err(blame)?;
     let mut run = Run::new(path.display().to_string(), &manifest);
-    for record in read_records(&folder.journal_path()).map_err(blame)? {
-        run.add(record.map_err(blame)?);
+    let mut records = read_records(&folder.journal_path()).map_err(blame)?;
+    for record in &mut records {
+        let record = record.map_err(blame)?;
+        if record.machine != run.machine {
+            return Err(bad_input(format!(
+                "{} has a record of machine {}, and its manifest says {}: times of two can tell nothing",
+                run.name, record.machine, run.machine
+            )));
+        }
+        run.add(record);
+    }
+    // What is lost may be what speaks against head.
+    let recovery = records.recovery();
+    let lost = recovery.damaged_total + u64::from(recovery.torn_bytes > 0);
+    if lost > 0 {
+        return Err(bad_input(format!(
+            "the journal of {} has {}, so nobody knows what else it said: `crossover run --resume` runs these cells again",
+            run.name,
+            counted(lost, "damaged line")
+        )));
     }
     Ok(run)
 }

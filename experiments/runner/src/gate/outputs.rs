@@ -160,7 +160,9 @@ fn percent(findings: &Findings) -> String {
 fn advice(findings: &Findings) -> Option<String> {
     let todo = match findings.compared {
         Compared::Builds => "run the gate again on a quieter machine, give it more time (--time-budget), or fewer cells (--filter)",
-        Compared::Runs => "take more pairs of runs, in the order base, head, head, base, on a quieter machine",
+        Compared::Runs => {
+            "take runs of both in the order base, head, head, base, on a quieter machine, more of them or of fewer cells, with a base that works"
+        }
     };
     (findings.count(Verdict::Inconclusive) > 0).then(|| format!("Inconclusive is no pass: {todo}."))
 }

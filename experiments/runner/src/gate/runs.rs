@@ -13,23 +13,26 @@
 //!
 //! | what the runs say | outcome |
 //! |---|---|
-//! | a build that is known computed the cell on both sides, as that of another program does | not compared |
-//! | wherever base has a time, head's own record is unsupported, emulated or wrong | lost: regressed |
-//! | head's output is wrong in any run, and base did not lack a right one throughout | regressed |
-//! | three pairs failed (a crash, no memory, no answer in time), all of them by head alone | regressed |
+//! | one build, which is known, computed the cell on both sides of each pair, as that of another program does | not compared |
+//! | wherever base has a time, head's own record is unsupported, emulated or wrong, and head never has one | lost: regressed |
+//! | head's output is wrong in any run, base has times and was never wrong | regressed |
+//! | both have times and wrong outputs | inconclusive |
+//! | three pairs failed, all of them because head alone crashed | regressed |
 //! | three pairs failed otherwise | inconclusive |
 //! | a pair has a time of both | by the pairs that have; the others are told |
 //! | a side failed, or all of its samples were disturbed | inconclusive |
-//! | head has times, base's runs do not have the cell or say that base does not | new: pass |
+//! | head has times and no wrong output, base says that it does not have the cell | new: pass |
 //! | one side has times, or neither | not compared |
 //!
-//! Whose a failure is follows [`super::failures`]. There is no deadline in a record: an answer that did not come in time is a side's own where the other
-//! one was done with the whole cell in a tenth of what that side spent on it.
+//! Whose a failure is follows [`super::failures`], but a record tells less than a worker does. Want of memory may be the machine's, and so is
+//! nobody's. So is no answer in time: the other run of the pair lay minutes apart, under another load. A pair whose two runs one build computed is no
+//! pair of builds, and is left out.
 
 mod doubts;
 mod run;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crossover_results::statistics::holm;
 
@@ -71,8 +74,10 @@ pub fn judge(pairs: &[[Run; 2]], min_effect: f64) -> Vec<Judged> {
 /// What the pairs show of one cell.
 struct Shown<'r> {
     cell: &'r PlannedCell,
-    /// What base's and head's run of each pair have of it.
+    /// What base's and head's run of each pair have of it, where these are not of one build.
     pairs: Vec<[Option<&'r Seen>; 2]>,
+    /// Pairs of one build.
+    of_one_build: usize,
 }
 
 fn time(seen: Option<&Seen>) -> Option<f64> {
@@ -88,18 +93,29 @@ fn attempt(pair: [Option<&Seen>; 2]) -> Option<Attempt> {
     };
     let lacks = [lack(base)?, lack(head)?];
     let has_failed = lacks.iter().any(Option::is_some);
-    has_failed.then_some(Attempt { lacks, longest: [base.elapsed, head.elapsed] })
+    // Nobody is called late here: see `NoTime::lack`.
+    has_failed.then_some(Attempt { lacks, longest: [Duration::ZERO; 2] })
+}
+
+/// Did one build compute both? Of those that nobody knows none is the other.
+fn is_one_build(pair: &[Option<&Seen>; 2]) -> bool {
+    let [base, head] = pair.map(|seen| seen?.build.as_deref());
+    base.is_some() && base == head
 }
 
 impl<'r> Shown<'r> {
     fn of(cell: &'r PlannedCell, pairs: &'r [[Run; 2]]) -> Self {
-        let pairs = pairs.iter().map(|pair| pair.each_ref().map(|run| run.cells.get(&cell.id))).collect();
-        Self { cell, pairs }
+        let pairs = pairs.iter().map(|pair| pair.each_ref().map(|run| run.cells.get(&cell.id)));
+        let (of_one_build, pairs): (Vec<_>, Vec<_>) = pairs.partition(is_one_build);
+        Self { cell, pairs, of_one_build: of_one_build.len() }
     }
 
     /// What the pairs with a time of both show, or what there is to say instead.
     fn evidence(&self) -> Result<Evidence, Outcome> {
-        if let Some(outcome) = self.one_build().or_else(|| self.lost()).or_else(|| self.wrong()).or_else(|| self.given_up()) {
+        if self.pairs.is_empty() {
+            return Err(Outcome::LeftOut { why: "the same build on both sides".to_owned() });
+        }
+        if let Some(outcome) = self.lost().or_else(|| self.wrong()).or_else(|| self.given_up()) {
             return Err(outcome);
         }
         let logs = self.logs();
@@ -108,9 +124,14 @@ impl<'r> Shown<'r> {
 
     fn judged(&self, outcome: Outcome) -> Judged {
         let without = self.pairs.len() - self.logs().len();
-        let is_told = without > 0 && matches!(outcome, Outcome::Timed { .. });
-        let failed = is_told.then(|| format!("{} without a time of both ({})", counted(without as u64, "pair"), self.reasons()));
-        Judged { cell: self.cell.clone(), outcome, failed }
+        let mut told = Vec::new();
+        if without > 0 && matches!(outcome, Outcome::Timed { .. }) {
+            told.push(format!("{} without a time of both ({})", counted(without as u64, "pair"), self.reasons()));
+        }
+        if self.of_one_build > 0 && !self.pairs.is_empty() {
+            told.push(format!("{} left out, as one build computed both sides", counted(self.of_one_build as u64, "pair")));
+        }
+        Judged { cell: self.cell.clone(), outcome, failed: (!told.is_empty()).then(|| told.join("; ")) }
     }
 
     /// The logarithm of head's time over base's, of the pairs that have both.
@@ -151,27 +172,25 @@ impl<'r> Shown<'r> {
         lacking.map(|(side, name)| format!("{name}: {}", self.why(*side))).collect::<Vec<_>>().join("; ")
     }
 
-    /// Another program, say: whatever its times are, no build of ours made the difference.
-    fn one_build(&self) -> Option<Outcome> {
-        let builds = |side| self.of_side(side).filter_map(|seen| seen.build.as_deref());
-        let is_shared = builds(Side::Base).any(|build| builds(Side::Head).any(|other| other == build));
-        is_shared.then(|| Outcome::LeftOut { why: "the same build on both sides".to_owned() })
-    }
-
-    /// Head itself says that it does not have the cell, wherever base has a time.
+    /// Head itself says that it does not have the cell, wherever base has a time, and never has one.
     fn lost(&self) -> Option<Outcome> {
         let absent = |head: Option<&Seen>| matches!(head, Some(Seen { time: Err(NoTime { kind: Kind::Wrong | Kind::Absent, .. }), .. }));
         let mut beside = self.pairs.iter().filter(|[base, _]| time(*base).is_some()).map(|[_, head]| absent(*head)).peekable();
-        let is_lost = beside.peek().is_some() && beside.all(|absent| absent);
+        let is_lost = beside.peek().is_some() && beside.all(|absent| absent) && self.timed(Side::Head) == 0;
         is_lost.then(|| Outcome::Lost { why: self.why(Side::Head) })
     }
 
-    /// One wrong output is one too many, unless base never had a right one either.
+    /// One wrong output is one too many where base's are right.
     fn wrong(&self) -> Option<Outcome> {
         let wrong = self.untimed(Side::Head).filter(|without| without.kind == Kind::Wrong).count();
-        let base_lacks_it = self.timed(Side::Base) == 0 && self.says(Side::Base, &[Kind::Wrong, Kind::Absent]);
-        let why = || format!("in {wrong} of {} head is {}", counted(self.pairs.len() as u64, "run"), self.why(Side::Head));
-        (wrong > 0 && !base_lacks_it).then(|| Outcome::Failed { verdict: Verdict::Regressed, why: why() })
+        if wrong == 0 || self.timed(Side::Base) == 0 {
+            return None;
+        }
+        let of_head = format!("in {wrong} of {} head is {}", counted(self.pairs.len() as u64, "run"), self.why(Side::Head));
+        Some(match self.says(Side::Base, &[Kind::Wrong]) {
+            false => Outcome::Failed { verdict: Verdict::Regressed, why: of_head },
+            true => Outcome::Failed { verdict: Verdict::Inconclusive, why: format!("{of_head}; base is wrong now and then, too") },
+        })
     }
 
     /// Too many pairs failed.
@@ -179,8 +198,7 @@ impl<'r> Shown<'r> {
         let was_timed = !self.logs().is_empty();
         let mut failures = Failures::default();
         for attempt in self.pairs.iter().filter_map(|pair| attempt(*pair)).filter(|attempt| attempt.decides(was_timed).is_none()) {
-            let deadline = attempt.longest[0].max(attempt.longest[1]);
-            failures.add(&attempt, deadline);
+            failures.add(&attempt, Duration::ZERO);
         }
         let (verdict, why) = failures.conclusion(self.pairs.len())?;
         let why = match verdict {
@@ -193,7 +211,7 @@ impl<'r> Shown<'r> {
 
     /// Where no pair has a time of both.
     fn without_a_pair(&self) -> Outcome {
-        const TRIED: [Kind; 3] = [Kind::Crashed, Kind::Late, Kind::Disturbed];
+        const TRIED: [Kind; 4] = [Kind::Crashed, Kind::Denied, Kind::Late, Kind::Disturbed];
         let inconclusive = |why| Outcome::Failed { verdict: Verdict::Inconclusive, why };
         if SIDES.iter().any(|(side, _)| self.says(*side, &TRIED)) {
             return inconclusive(self.reasons());
@@ -202,8 +220,10 @@ impl<'r> Shown<'r> {
         match [self.timed(Side::Base), self.timed(Side::Head)] {
             [0, 0] => Outcome::Neither { why: self.why(Side::Head) },
             [_, 0] => lacks(Side::Head, "head"),
-            [0, _] if self.says(Side::Base, &[Kind::Unmeasured]) => lacks(Side::Base, "base"),
-            [0, _] => Outcome::New { why: self.why(Side::Base) },
+            [0, _] if self.says(Side::Head, &[Kind::Wrong]) => Outcome::LeftOut { why: self.reasons() },
+            // A run that does not have it says nothing of its build.
+            [0, _] if self.says(Side::Base, &[Kind::Wrong, Kind::Absent]) => Outcome::New { why: self.why(Side::Base) },
+            [0, _] => lacks(Side::Base, "base"),
             _ => inconclusive(format!("there is no pair in which both have a time ({})", self.reasons())),
         }
     }
@@ -211,8 +231,6 @@ impl<'r> Shown<'r> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::schedule::fakes::group;
 
@@ -221,6 +239,7 @@ mod tests {
     const TIME: Had = Some(Ok(1.0));
     const WRONG: Had = Some(Err(Kind::Wrong));
     const CRASHED: Had = Some(Err(Kind::Crashed));
+    const DENIED: Had = Some(Err(Kind::Denied));
     const LATE: Had = Some(Err(Kind::Late));
     const ABSENT: Had = Some(Err(Kind::Absent));
     const DISTURBED: Had = Some(Err(Kind::Disturbed));
@@ -228,9 +247,8 @@ mod tests {
 
     fn run(times: &[(&str, Result<f64, Kind>)]) -> Run {
         let seen = |(id, time): &(&str, Result<f64, Kind>)| {
-            let elapsed = Duration::from_secs(if *time == Err(Kind::Late) { 60 } else { 1 });
             let time = time.map_err(|kind| NoTime { kind, why: format!("{kind:?}") });
-            ((*id).to_owned(), Seen { cell: group(&[id]).cells.remove(0), time, build: None, elapsed, print: 0 })
+            ((*id).to_owned(), Seen { cell: group(&[id]).cells.remove(0), time, build: None, print: 0 })
         };
         Run { cells: times.iter().map(seen).collect(), ..Run::default() }
     }
@@ -278,10 +296,10 @@ mod tests {
             ([[TIME, UNMEASURED]; 4], Verdict::NotCompared),
             ([[UNMEASURED, TIME]; 4], Verdict::NotCompared),
             ([[ABSENT, ABSENT]; 4], Verdict::NotCompared),
-            ([[None, TIME]; 4], Verdict::Pass),
+            ([[None, TIME]; 4], Verdict::NotCompared),
             ([[ABSENT, TIME]; 4], Verdict::Pass),
             ([[TIME, ABSENT]; 4], Verdict::Regressed),
-            ([[TIME, ABSENT], [TIME, ABSENT], [None, TIME], [None, TIME]], Verdict::Regressed),
+            ([[TIME, ABSENT], [TIME, ABSENT], [None, TIME], [None, TIME]], Verdict::Inconclusive),
             ([[TIME, ABSENT], [TIME, ABSENT], [TIME, ABSENT], [TIME, None]], Verdict::NotCompared),
             ([[TIME, None], [None, TIME], [TIME, None], [None, TIME]], Verdict::Inconclusive),
             ([[TIME, DISTURBED]; 4], Verdict::Inconclusive),
@@ -296,7 +314,9 @@ mod tests {
         for (failing, alone, beside_others) in [
             ([[TIME, CRASHED]; 2].as_slice(), Verdict::Inconclusive, Verdict::Pass),
             (&[[TIME, CRASHED]; 3], Verdict::Regressed, Verdict::Regressed),
-            (&[[TIME, LATE]; 3], Verdict::Regressed, Verdict::Regressed),
+            // The other run lay minutes apart, and what the machine did then nobody knows.
+            (&[[TIME, LATE]; 3], Verdict::Inconclusive, Verdict::Inconclusive),
+            (&[[TIME, DENIED]; 3], Verdict::Inconclusive, Verdict::Inconclusive),
             (&[[CRASHED, TIME]; 3], Verdict::Inconclusive, Verdict::Inconclusive),
             (&[[CRASHED, CRASHED]; 3], Verdict::Inconclusive, Verdict::Inconclusive),
             (&[[TIME, CRASHED], [CRASHED, TIME], [TIME, CRASHED]], Verdict::Inconclusive, Verdict::Inconclusive),
@@ -307,11 +327,6 @@ mod tests {
             assert_eq!(verdict(failing), alone, "{failing:?}");
             assert_eq!(verdict(&[timed.as_slice(), failing].concat()), beside_others, "{failing:?}");
         }
-        let mut late = of_one(&[[TIME, LATE]; 3]);
-        for [base, _] in &mut late {
-            base.cells.values_mut().for_each(|seen| seen.elapsed = Duration::from_secs(7));
-        }
-        assert_eq!(verdicts(&late), [("x".to_owned(), Verdict::Inconclusive)], "base was slow as well");
     }
 
     #[test]
@@ -321,8 +336,12 @@ mod tests {
         some[5] = [TIME, CRASHED];
         let Outcome::Failed { verdict: Verdict::Regressed, why } = judged(&some).outcome else { panic!("{some:?}") };
         assert_eq!(why, "in 1 of 8 runs head is Wrong");
-        assert_eq!(verdict(&[[None, WRONG], [None, TIME]]), Verdict::Regressed);
         assert_eq!(verdict(&[[WRONG, WRONG]; 4]), Verdict::NotCompared);
+        // Without a right output of base there is nothing to hold it against.
+        let alone = Outcome::LeftOut { why: "head: Wrong; base: the run does not have it".into() };
+        assert_eq!(judged(&[[None, WRONG], [None, TIME]]).outcome, alone);
+        assert_eq!(verdict(&[[CRASHED, WRONG]; 3]), Verdict::Inconclusive);
+        assert_eq!(verdict(&[[TIME, TIME], [TIME, WRONG], [WRONG, TIME], [TIME, TIME]]), Verdict::Inconclusive);
     }
 
     #[test]
@@ -341,6 +360,12 @@ mod tests {
                 run.cells.get_mut("peer").unwrap().build = Some("torch".to_owned());
             }
         }
-        assert_eq!(verdicts(&pairs), [("ours".to_owned(), Verdict::Pass), ("peer".to_owned(), Verdict::NotCompared)]);
+        let found = || [("ours".to_owned(), Verdict::Pass), ("peer".to_owned(), Verdict::NotCompared)];
+        assert_eq!(verdicts(&pairs), found());
+        // A run of head that base's worker computed is no evidence, and hides nothing that the others show.
+        pairs[2][1].cells.get_mut("ours").unwrap().build = Some("base 3".to_owned());
+        let judged = judge(&pairs, 0.05);
+        assert_eq!(judged[0].failed.as_deref(), Some("1 pair left out, as one build computed both sides"));
+        assert_eq!(verdicts(&pairs), found());
     }
 }

@@ -101,7 +101,7 @@ pub enum Outcome {
         stage: Stage,
         /// What its pairs show.
         evidence: Evidence,
-        /// The probability, corrected for the number of suspects; as it is in the screening.
+        /// The probability, corrected for the number of suspects (of runs, of all cells with evidence); as it is in the screening.
         corrected: f64,
         /// What follows.
         verdict: Verdict,
@@ -121,14 +121,14 @@ pub enum Outcome {
         /// Why head has none.
         why: String,
     },
-    /// Pairs failed again and again.
+    /// Pairs failed again and again; of runs also: an output was wrong, or nothing pairs up.
     Failed {
         /// What follows.
         verdict: Verdict,
         /// Who failed, how often and how.
         why: String,
     },
-    /// It was not tried: no build of the project decides its time.
+    /// There is nothing to compare: no build of the project decides its time, or the runs of one side say nothing of it.
     LeftOut {
         /// Why.
         why: String,

@@ -9,7 +9,7 @@
 //! | regressed, improved | the corrected probability is below [`LEVEL`], the mean beyond half of the minimum effect, and the interval does not exclude the minimum effect |
 //! | pass | the interval excludes the minimum effect on both sides |
 //! | inconclusive | neither: it could have seen no less than `seen` |
-//! | not-compared | there are no two builds to compare: neither has the cell, or it belongs to another program |
+//! | not-compared | there are no two builds to compare: neither has the cell, it belongs to another program, or the runs of one side do not tell |
 //!
 //! The minimum effect is what a change must have to be worth a failed build. Asking the whole interval to lie beyond it would find a change
 //! of just that size every other time; so it is enough that the interval reaches it, that the change is certain, and that it is no mere shadow

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{Repository, expect};
+use crate::common::WORKER;
 
 #[test]
 fn baselines_that_are_missing_damaged_or_of_another_machine() {
@@ -84,4 +85,25 @@ fn a_new_cell_must_be_right() {
     expect(&with("emulated"), 0, &["told", "it is new"]);
     expect(&with("wrong-numbers"), 1, &["it is new, and wrong: out[0] is 1, expected 2"]);
     expect(&with("segv"), 1, &["it is new, and failed", "SIGSEGV"]);
+}
+
+#[test]
+fn a_build_must_pass_the_conformance_suite_whatever_its_cells_show() {
+    let repository = Repository::new("");
+    expect(&repository.gate(&["--exact", "--accept", "the first"]), 0, &["has 2 rows now"]);
+    expect(&repository.gate(&["--exact"]), 0, &["conformance suite, failures: ok (0 of 3 cases), sleeps (0 of 3 cases)"]);
+    expect(&repository.gate(&["--exact", "--json"]), 0, &["\"conformance\": [", "\"engine\": \"sleeps\"", "\"cases\": 3"]);
+    let with = |engine: &str, more: &[&str]| {
+        let sweep = format!("[[sweep]]\nvariants = ['softmax/stable']\nengines = ['ok', 'sleeps', '{engine}']\n");
+        repository.write("experiments/definitions/exact.toml", &format!("name = 'exact'\n{sweep}"));
+        repository.gate(&[&["--exact"], more].concat())
+    };
+    let words = ["the conformance suite on wrong-numbers", "softmax (softmax) at f32, case 0 with extents up to 129: out[0] is 1"];
+    expect(&with("wrong-numbers", &["--json"]), 1, &words);
+    expect(&with("wrong-numbers", &["--accept", "why not"]), 2, &["the conformance suite finds wrong: wrong-numbers: softmax"]);
+    expect(&with("segv", &["--json"]), 1, &["the conformance suite on segv", "it did not come to its end: it was ended by signal 6"]);
+    // A worker of an earlier version has no suite: that is no pass.
+    let old = repository
+        .script("old", &format!("[ \"$1\" = conformance ] && {{ echo \"unrecognized subcommand\" >&2; exit 2; }}\nexec {WORKER:?} \"$@\""));
+    expect(&repository.gate(&["--exact", "--head-worker", &old]), 2, &["cannot run the conformance suite on", "unrecognized subcommand"]);
 }

@@ -43,9 +43,17 @@ fn cells_without_pairs_count_as_what_they_are() {
     let lost = [("pass", None), ("regressed", Some("head crashed")), ("inconclusive", Some("no time"))];
     let Some((output, _)) = trials(&cells(&lost), 1, &same) else { return };
     expect(&output, 1, &["same: a worker beside its copy | <= 1 alarm in 500 | 1 | 1 | 1 | 3 |", "v on e : regressed, head crashed"]);
-    // What neither has was compared by nobody.
     let Some((output, _)) = trials(&cells(&[("pass", Some("it is new"))]), 0, &same) else { return };
-    expect(&output, 2, &["v on e was not compared: it is new"]);
+    expect(&output, 2, &["v on e passed without a pair: it is new"]);
+    // What neither has on this machine is no comparison, and where that is all there is none.
+    let absent = ("not-compared", Some("no bf16"));
+    let Some((output, _)) = trials(&cells(&[("pass", None), absent, ("pass", None)]), 0, &["--trials", "same", "--comparisons", "2"])
+    else {
+        return;
+    };
+    expect(&output, 0, &["<= 1 alarm in 500 | 0 | 0 | 2 | 2 |"]);
+    let Some((output, _)) = trials(&cells(&[absent]), 0, &same) else { return };
+    expect(&output, 2, &["none of 1 cells was compared", "no bf16"]);
 }
 
 #[test]

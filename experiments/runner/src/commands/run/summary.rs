@@ -101,9 +101,8 @@ impl Tally {
             }
             let listed: u64 = self.reasons.iter().map(|reason| reason.cells).sum();
             let more = failed.saturating_sub(listed + self.failed_before);
-            let others = [(more, "others"), (self.failed_before, "that were done before")];
-            let others: Vec<String> =
-                others.iter().filter(|(count, _)| *count > 0).map(|(count, which)| format!("{count} {which}")).collect();
+            let others = [(more, counted(more, "other")), (self.failed_before, format!("{} done before", self.failed_before))];
+            let others: Vec<String> = others.into_iter().filter(|(count, _)| *count > 0).map(|(_, told)| told).collect();
             if !others.is_empty() {
                 let _ = writeln!(text, "  {}; the reports list all of them", others.join(" and "));
             }
@@ -189,12 +188,12 @@ mod tests {
         insta::assert_snapshot!(tally.text(), @"
           crashed            1
         without figures:
-          1 that were done before; the reports list all of them
+          1 done before; the reports list all of them
         ");
         for (at, cell) in (0..12).zip(std::iter::repeat_with(|| group(&["a"]).cells.remove(0))) {
             tally.add(&Draft::new(cell, "m".into()).not_run(Status::Unsupported, format!("reason {at}")));
         }
         let text = tally.text();
-        assert!(text.ends_with("      reason 9\n  2 others and 1 that were done before; the reports list all of them\n"), "{text}");
+        assert!(text.ends_with("      reason 9\n  2 others and 1 done before; the reports list all of them\n"), "{text}");
     }
 }

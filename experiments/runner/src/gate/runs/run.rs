@@ -1,12 +1,11 @@
 //! A run as the gate reads it: of each cell its time, or why there is none, and what tells it from the same cell of another run.
 //!
 //! A measurement is known by its samples (one that has none by the moment when it was finished). `crossover import criterion` takes every benchmark that it
-//! finds in the folder, so one that did not run again is in each import, and would be as many pairs. It is evidence once: in the run that is named first.
+//! finds in the folder, so one that did not run again is in each import, and would be as many pairs. It is evidence once, in the first run of its side that has
+//! it; one that both sides have is of one of them, and nobody knows of which.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 use crossover_results::Manifest;
 use crossover_results::schema::{Record, Status, Stop};
@@ -46,19 +45,22 @@ impl Run {
     }
 }
 
-/// Takes the time from every cell whose measurement an earlier one of these runs has as well.
+/// Takes the time from every cell whose measurement an earlier run of the same side has as well, or any of the other side.
 pub fn forget_copies(pairs: &mut [[Run; 2]]) {
-    let mut first: HashMap<(String, u64), String> = HashMap::new();
-    for run in pairs.iter_mut().flatten() {
+    // The first run of each side that has a measurement.
+    let mut first: HashMap<(String, u64), [Option<String>; 2]> = HashMap::new();
+    for (side, run) in pairs.iter().flat_map(|pair| pair.iter().enumerate()) {
+        for (id, seen) in &run.cells {
+            first.entry((id.clone(), seen.print)).or_default()[side].get_or_insert_with(|| run.name.clone());
+        }
+    }
+    for (side, run) in pairs.iter_mut().flat_map(|pair| pair.iter_mut().enumerate()) {
         for (id, seen) in &mut run.cells {
-            match first.entry((id.clone(), seen.print)) {
-                Entry::Occupied(earlier) => {
-                    let what = if seen.time.is_ok() { "its samples are those" } else { "its record is that" };
-                    seen.time = Err(NoTime { kind: Kind::Unmeasured, why: format!("{what} of {}", earlier.get()) });
-                }
-                Entry::Vacant(place) => {
-                    place.insert(run.name.clone());
-                }
+            let Some(runs) = first.get(&(id.clone(), seen.print)) else { continue };
+            let earlier = runs[side].as_ref().filter(|name| **name != run.name);
+            if let Some(other) = runs[1 - side].as_ref().or(earlier) {
+                let what = if seen.time.is_ok() { "its samples are those" } else { "its record is that" };
+                seen.time = Err(NoTime { kind: Kind::Unmeasured, why: format!("{what} of {other}") });
             }
         }
     }
@@ -73,15 +75,13 @@ pub struct Seen {
     pub time: Result<f64, NoTime>,
     /// The fingerprint of the build, where one is known.
     pub build: Option<String>,
-    /// Time that the run spent on it.
-    pub elapsed: Duration,
     /// Of the measurement: a copy of it has the same.
     pub print: u64,
 }
 
 impl From<Record> for Seen {
     fn from(record: Record) -> Self {
-        let (time, print, elapsed) = (time(&record), print(&record), Duration::from_nanos(record.elapsed_ns));
+        let (time, print) = (time(&record), print(&record));
         let cell = PlannedCell {
             id: record.id,
             group: record.group,
@@ -95,7 +95,7 @@ impl From<Record> for Seen {
             unfit: None,
         };
         let build = Some(record.build).filter(|build| build != UNKNOWN_BUILD && build != criterion::BUILD);
-        Self { cell, time, build, elapsed, print }
+        Self { cell, time, build, print }
     }
 }
 
@@ -134,12 +134,16 @@ pub struct NoTime {
 
 impl NoTime {
     fn told(record: &Record) -> Self {
+        // A worker tells its build as soon as it has started.
+        let has_started = record.build != UNKNOWN_BUILD;
         let kind = match record.status {
             Status::Wrong => Kind::Wrong,
-            Status::Crashed | Status::Oom => Kind::Crashed,
+            Status::Crashed if has_started => Kind::Crashed,
+            Status::Crashed | Status::Oom => Kind::Denied,
             Status::Timeout => Kind::Late,
-            Status::Unsupported | Status::Emulated => Kind::Absent,
-            Status::Ok | Status::Unchecked | Status::OverBudget => Kind::Unmeasured,
+            Status::Unsupported | Status::Emulated if has_started => Kind::Absent,
+            // Of what the runner refused by itself nobody asked the build.
+            Status::Unsupported | Status::Emulated | Status::Ok | Status::Unchecked | Status::OverBudget => Kind::Unmeasured,
         };
         let reason = record.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
         Self { kind, why: format!("{}{reason}", record.status.name()) }
@@ -151,7 +155,8 @@ impl NoTime {
         match self.kind {
             Kind::Wrong | Kind::Absent => Some(Lack::Absent(why)),
             Kind::Crashed => Some(Lack::Crashed(why)),
-            Kind::Late => Some(Lack::Late(why)),
+            // Not late: whose doing that is shows beside a run under the same load, and the other one lay minutes apart.
+            Kind::Denied | Kind::Late => Some(Lack::Denied(why)),
             Kind::Disturbed | Kind::Unmeasured => None,
         }
     }
@@ -162,8 +167,10 @@ impl NoTime {
 pub enum Kind {
     /// The output is wrong.
     Wrong,
-    /// The build crashed, or was out of memory.
+    /// The build crashed.
     Crashed,
+    /// It could not be started, or was out of memory, which may be the machine's doing.
+    Denied,
     /// It did not answer in time.
     Late,
     /// It says that it does not have the cell, or not in the precision that was asked.
@@ -213,7 +220,8 @@ mod tests {
         assert_eq!(times(&pairs).iter().filter(|time| time.is_ok()).count(), 6);
         forget_copies(&mut pairs);
         let of = |run: &str| Err(format!("its samples are those of {run}"));
-        assert_eq!(times(&pairs), [Ok(100.0), Ok(110.0), of("b1"), of("h1"), Ok(101.0), of("b1")]);
+        // The last one of head has base's samples: whose they are nobody knows, so that base loses them as well.
+        assert_eq!(times(&pairs), [of("h3"), Ok(110.0), of("h3"), of("h1"), Ok(101.0), of("b1")]);
     }
 
     #[test]
@@ -227,14 +235,18 @@ mod tests {
     #[test]
     fn each_status_without_a_time_says_what_it_means() {
         let draft = Draft::new(group(&["x"]).cells.remove(0), "m".into());
-        for (status, kind, says) in [
-            (Status::Wrong, Kind::Wrong, true),
-            (Status::Oom, Kind::Crashed, true),
-            (Status::Timeout, Kind::Late, true),
-            (Status::Emulated, Kind::Absent, true),
-            (Status::OverBudget, Kind::Unmeasured, false),
+        for (status, build, kind, says) in [
+            (Status::Wrong, "b", Kind::Wrong, true),
+            (Status::Crashed, "b", Kind::Crashed, true),
+            (Status::Crashed, UNKNOWN_BUILD, Kind::Denied, true),
+            (Status::Oom, "b", Kind::Denied, true),
+            (Status::Timeout, "b", Kind::Late, true),
+            (Status::Emulated, "b", Kind::Absent, true),
+            (Status::Unsupported, UNKNOWN_BUILD, Kind::Unmeasured, false),
+            (Status::OverBudget, "b", Kind::Unmeasured, false),
         ] {
-            let without = Seen::from(draft.clone().not_run(status, "why".into())).time.unwrap_err();
+            let record = Record { build: build.into(), ..draft.clone().not_run(status, "why".into()) };
+            let without = Seen::from(record).time.unwrap_err();
             assert_eq!((without.kind, without.why.as_str(), without.lack().is_some()), (kind, &*format!("{}: why", status.name()), says));
         }
     }
