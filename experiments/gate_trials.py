@@ -30,6 +30,7 @@ import os
 import pathlib
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -304,6 +305,8 @@ def read_arguments():
 
 def main():
     arguments = read_arguments()
+    # As an exception it ends the gate that runs, too, and what was measured is printed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows, bad = [], []
     try:
         if arguments.write:
