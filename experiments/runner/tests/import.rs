@@ -135,6 +135,15 @@ fn a_benchmark_that_did_not_run_again_is_no_evidence() {
     let (code, said, _) = gate(&project, &["base-1", "base-2"], &["head-1", "head-2"], &[]);
     let wanted = "not-compared criterion/other on unknown: no time in either build: its samples are those of base-1";
     assert!(code == Some(0) && said.contains(wanted) && said.contains("1 pass of 2 cells; not compared: 1"), "{said}");
+    // What a damaged line said might have spoken against head.
+    let journal = RunFolder::open(&project.path("head-2")).unwrap().journal_path();
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replacen("\"status\"", "\"statue\"", 1)).unwrap();
+    let (code, _, said) = gate(&project, &["base-1", "base-2"], &["head-1", "head-2"], &[]);
+    assert!(
+        code == Some(2) && said.contains("the journal of head-2 has 1 damaged line") && said.contains("an import is made again"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -74,6 +74,7 @@ pub use options::Options;
 pub use report::{Cell, Failure, Report};
 
 use crate::backend::{EngineConfig, TransformerBackend};
+use crate::dtype::Precision;
 use crate::error::EngineError;
 use cases::Source;
 use report::Ledger;
@@ -115,8 +116,22 @@ fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     all
 }
 
+/// What is told while a suite runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A property is tried at a precision.
+    Begins(&'static str, Precision),
+    /// Something is wrong.
+    Failed(&'a Failure),
+}
+
 /// Runs every property at every precision.
 pub fn run<B: TransformerBackend>(options: &Options) -> Report {
+    run_telling::<B>(options, &mut |_| {})
+}
+
+/// The same, and tells how far it is: of a suite that ends this process there is no report.
+pub fn run_telling<B: TransformerBackend>(options: &Options, tell: &mut dyn FnMut(Event<'_>)) -> Report {
     let mut report = Report::new(B::describe().name);
     let properties = properties::<B>();
     for &precision in &options.precisions {
@@ -129,16 +144,17 @@ pub fn run<B: TransformerBackend>(options: &Options) -> Report {
                 continue;
             }
             Err(error) => {
-                report.failures.push(Failure::of_engine(precision, &error));
+                report.fail(Failure::of_engine(precision, &error), tell);
                 continue;
             }
         };
         if engine.threads_used() > options.threads {
             let message = format!("{} threads are used where {} were granted", engine.threads_used(), options.threads);
-            report.failures.push(Failure { message, ..Failure::of_property("threads", "engine", precision) });
+            report.fail(Failure { message, ..Failure::of_property("threads", "engine", precision) }, tell);
         }
         for property in properties.iter().filter(|property| options.wants(property.name, property.operation)) {
-            check_property(&engine, property, options, &mut report);
+            tell(Event::Begins(property.name, precision));
+            check_property(&engine, property, options, &mut report, tell);
             if options.stop_at_first && !report.failures.is_empty() {
                 return report;
             }
@@ -147,7 +163,13 @@ pub fn run<B: TransformerBackend>(options: &Options) -> Report {
     report
 }
 
-fn check_property<B: TransformerBackend>(engine: &B, property: &Property<B>, options: &Options, report: &mut Report) {
+fn check_property<B: TransformerBackend>(
+    engine: &B,
+    property: &Property<B>,
+    options: &Options,
+    report: &mut Report,
+    tell: &mut dyn FnMut(Event<'_>),
+) {
     let precision = engine.config().precision;
     for case in 0..cases_of(property, options) {
         report.cases += 1;
@@ -161,7 +183,8 @@ fn check_property<B: TransformerBackend>(engine: &B, property: &Property<B>, opt
             Err(Stop::Failed(message)) => {
                 let first =
                     Failure { message, case, limit: options.largest, ..Failure::of_property(property.name, property.operation, precision) };
-                report.failures.push(if options.shrink { shrunk(engine, property, options, first) } else { first });
+                let failure = if options.shrink { shrunk(engine, property, options, first) } else { first };
+                report.fail(failure, tell);
                 // One failure of a property at a precision is enough: the others would say the same.
                 return;
             }

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::dtype::{DType, Precision};
 use crate::error::EngineError;
 
+use super::Event;
 use super::compare::{Shares, Target, ulps};
 use super::coverage::{Coverage, Excuse};
 
@@ -119,6 +120,16 @@ impl Cell {
 impl Report {
     pub(super) fn new(engine: &'static str) -> Self {
         Self { engine, cases: 0, refused: BTreeSet::new(), failures: Vec::new(), coverage: Coverage::default(), ledger: Ledger::default() }
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure, tell: &mut dyn FnMut(Event<'_>)) {
+        tell(Event::Failed(&failure));
+        self.failures.push(failure);
+    }
+
+    /// Properties that the engine refused in all cases at a precision: a suite of refusals has no failures.
+    pub fn left_out(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.coverage.left_out()
     }
 
     /// Operation, precision, and how much of the tolerance was used.

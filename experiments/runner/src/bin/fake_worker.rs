@@ -83,7 +83,8 @@ fn conformance(engine: &str) -> ! {
     let failures = i32::from(engine == "wrong-numbers");
     match engine {
         "segv" => std::process::abort(),
-        "wrong-numbers" => println!("softmax (softmax) at f32, case 0 with extents up to 129: out[0] is 1, expected 2"),
+        "unsupported" => println!("refused: softmax at f32"),
+        "wrong-numbers" => println!("failed: softmax (softmax) at f32, case 0 with extents up to 129: out[0] is 1, expected 2"),
         _ => {}
     }
     println!("conformance of {engine}: 3 cases, {failures} failures");

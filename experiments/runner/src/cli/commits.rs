@@ -70,7 +70,7 @@ pub struct GateArgs {
     /// A flag for building both, such as --build=--no-default-features
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub build: Vec<String>,
-    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines; as text or --json
+    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines, and run the conformance suite on every engine; as text or --json
     #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget", "min_effect", "seed"])]
     pub exact: bool,
     /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind

@@ -19,7 +19,7 @@ use crate::cli::GateArgs;
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, finding};
 use crate::gate::exact::compare::{Change, Compared, compare};
-use crate::gate::exact::suite::{Held, hold};
+use crate::gate::exact::suite::{self, Held, hold};
 use crate::gate::exact::table::{accept, read, write};
 use crate::gate::exact::{Row, look};
 use crate::gate::instructions::Limits;
@@ -65,6 +65,8 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let baseline = if args.accept.is_some() && !path.exists() { Vec::new() } else { read(&path)? };
     let sizes_path = path.with_file_name(format!("{name}-size.csv"));
     let sizes = size::read(&sizes_path)?;
+    let refusals_path = path.with_file_name(format!("{name}-refusals.csv"));
+    let refusals = suite::read(&refusals_path)?;
     let definition = definition::load(&file)?;
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
@@ -75,9 +77,13 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     expect_cells(&plan)?;
     let (left, cells): (Vec<PlannedCell>, Vec<PlannedCell>) =
         plan.groups().flat_map(|group| group.cells).partition(|cell| left_out(cell, &definition).is_some());
+    if cells.is_empty() {
+        return Err(bad_input(format!("no build of ours computes any of these cells of {name} (of {} all are left out)", left.len())));
+    }
     let limits = Limits { deadline: SUITE, stops: &|| interrupt.flag.load(Ordering::Relaxed) };
+    // A worker without the suite is told before the cells are looked at.
     let looked = interrupt.gently(|| {
-        look_at(&cells, &mut launcher, &hello, &definition).and_then(|rows| Ok((rows, suites(&cells, &worker.worker, &limits)?)))
+        suites(&cells, &worker.worker, &limits).and_then(|suites| Ok((look_at(&cells, &mut launcher, &hello, &definition)?, suites)))
     });
     if interrupt.flag.load(Ordering::Relaxed) {
         return Ok(interrupt.exit_code());
@@ -89,8 +95,8 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let mut compared = compare(&asked, &rows);
     let size = Size::of(&worker.worker, &hello)?;
     compared.changes.extend(size::compare(&sizes, &size));
-    // They are regressions, which come first.
-    compared.changes.splice(0..0, suites.iter().flat_map(Held::changes));
+    compared.changes.splice(0..0, suites.iter().flat_map(|held| held.changes(&refusals)));
+    compared.changes.sort_by_key(|change| Verdict::ALL.iter().position(|verdict| *verdict == change.verdict));
     let seen = Seen { rows, left_out: left.len(), suites, compared };
     let Some(reason) = &args.accept else { return judge(args, &path, &seen) };
     expect_right(&seen)?;
@@ -98,6 +104,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let all: Vec<Row> = others.into_iter().chain(accept(asked, &seen.rows, args.selection.is_whole())).collect();
     write(&path, &all)?;
     size::write(&sizes_path, sizes, size)?;
+    suite::write(&refusals_path, refusals, &seen.suites)?;
     keep_reason(&path, reason, &seen.compared.changes)?;
     tell(&format!("{} has {} now, {} of them new or replaced", path.display(), counted(all.len() as u64, "row"), seen.rows.len()));
     Ok(ExitCode::SUCCESS)
@@ -211,7 +218,8 @@ fn say(args: &GateArgs, seen: &Seen, verdict: Verdict) -> Result<()> {
         writeln!(out, "{known} of {cells} with a row of this machine's instruction sets")?;
         let held = suites.iter().map(|held| format!("{} ({} of {})", held.engine, held.failures.len(), counted(held.cases, "case")));
         out.write_all(wrap("conformance suite, failures: ", held.collect::<Vec<_>>().join(", ").split(' ')).as_bytes())?;
-        if regressed > 0 {
+        // What the suite finds wrong cannot be accepted.
+        if regressed > suites.iter().map(|held| held.failures.len()).sum::<usize>() {
             let advice = "What is meant to change is accepted by `crossover gate --exact --accept \"REASON\"`, to be committed with it.";
             out.write_all(wrap("", advice.split(' ')).as_bytes())?;
         }

@@ -73,12 +73,13 @@ fn read(path: &Path) -> Result<Run> {
         }
         run.add(record);
     }
-    // What is lost may be what speaks against head.
+    // What is lost may be what speaks against head. A run that was gone on with since has all of its cells again.
     let recovery = records.recovery();
     let lost = recovery.damaged_total + u64::from(recovery.torn_bytes > 0);
-    if lost > 0 {
+    if lost > 0 && (run.cells.len() as u64) < manifest.cells_planned {
         return Err(bad_input(format!(
-            "the journal of {} has {}, so nobody knows what else it said: `crossover run --resume` runs these cells again",
+            "the journal of {} has {}, so nobody knows what else it said: `crossover run --resume` runs these cells again, and an import is made again \
+             into another folder",
             run.name,
             counted(lost, "damaged line")
         )));

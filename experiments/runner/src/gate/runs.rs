@@ -14,13 +14,13 @@
 //! | what the runs say | outcome |
 //! |---|---|
 //! | one build, which is known, computed the cell on both sides of each pair, as that of another program does | not compared |
-//! | wherever base has a time, head's own record is unsupported, emulated or wrong, and head never has one | lost: regressed |
-//! | head's output is wrong in any run, base has times and was never wrong | regressed |
-//! | both have times and wrong outputs | inconclusive |
-//! | three pairs failed, all of them because head alone crashed | regressed |
+//! | wherever base has a time and head was asked, head's own record is unsupported, emulated or wrong, and head never has a time | lost: regressed |
+//! | head's output is wrong in any run, base's was right and never wrong | regressed |
+//! | both have right outputs and wrong ones | inconclusive |
+//! | three pairs failed, in all of which head alone crashed, or lacks what it had in others | regressed |
 //! | three pairs failed otherwise | inconclusive |
 //! | a pair has a time of both | by the pairs that have; the others are told |
-//! | a side failed, or all of its samples were disturbed | inconclusive |
+//! | a side failed, or all of its samples were disturbed, or head is wrong and base does not say that it has no right output | inconclusive |
 //! | head has times and no wrong output, base says that it does not have the cell | new: pass |
 //! | one side has times, or neither | not compared |
 //!
@@ -76,8 +76,8 @@ struct Shown<'r> {
     cell: &'r PlannedCell,
     /// What base's and head's run of each pair have of it, where these are not of one build.
     pairs: Vec<[Option<&'r Seen>; 2]>,
-    /// Pairs of one build.
-    of_one_build: usize,
+    /// The builds of the other pairs, each of which is of one build.
+    of_one_build: Vec<&'r str>,
 }
 
 fn time(seen: Option<&Seen>) -> Option<f64> {
@@ -97,22 +97,22 @@ fn attempt(pair: [Option<&Seen>; 2]) -> Option<Attempt> {
     has_failed.then_some(Attempt { lacks, longest: [Duration::ZERO; 2] })
 }
 
-/// Did one build compute both? Of those that nobody knows none is the other.
-fn is_one_build(pair: &[Option<&Seen>; 2]) -> bool {
+/// The build that computed both, if one did. Of those that nobody knows none is the other.
+fn one_build<'r>(pair: &[Option<&'r Seen>; 2]) -> Option<&'r str> {
     let [base, head] = pair.map(|seen| seen?.build.as_deref());
-    base.is_some() && base == head
+    base.filter(|_| base == head)
 }
 
 impl<'r> Shown<'r> {
     fn of(cell: &'r PlannedCell, pairs: &'r [[Run; 2]]) -> Self {
         let pairs = pairs.iter().map(|pair| pair.each_ref().map(|run| run.cells.get(&cell.id)));
-        let (of_one_build, pairs): (Vec<_>, Vec<_>) = pairs.partition(is_one_build);
-        Self { cell, pairs, of_one_build: of_one_build.len() }
+        let (of_one_build, pairs): (Vec<_>, Vec<_>) = pairs.partition(|pair| one_build(pair).is_some());
+        Self { cell, pairs, of_one_build: of_one_build.iter().filter_map(one_build).collect() }
     }
 
     /// What the pairs with a time of both show, or what there is to say instead.
     fn evidence(&self) -> Result<Evidence, Outcome> {
-        if self.pairs.is_empty() {
+        if self.has_one_build() {
             return Err(Outcome::LeftOut { why: "the same build on both sides".to_owned() });
         }
         if let Some(outcome) = self.lost().or_else(|| self.wrong()).or_else(|| self.given_up()) {
@@ -128,10 +128,16 @@ impl<'r> Shown<'r> {
         if without > 0 && matches!(outcome, Outcome::Timed { .. }) {
             told.push(format!("{} without a time of both ({})", counted(without as u64, "pair"), self.reasons()));
         }
-        if self.of_one_build > 0 && !self.pairs.is_empty() {
-            told.push(format!("{} left out, as one build computed both sides", counted(self.of_one_build as u64, "pair")));
+        if !self.of_one_build.is_empty() && !self.has_one_build() {
+            told.push(format!("{} left out, as one build computed both sides", counted(self.of_one_build.len() as u64, "pair")));
         }
         Judged { cell: self.cell.clone(), outcome, failed: (!told.is_empty()).then(|| told.join("; ")) }
+    }
+
+    /// Is no build known but those that computed both sides of a pair? Then it is another program's, say, which may have failed to start in other pairs.
+    fn has_one_build(&self) -> bool {
+        let mut others = self.pairs.iter().flatten().flatten().filter_map(|seen| seen.build.as_deref());
+        !self.of_one_build.is_empty() && others.all(|build| self.of_one_build.contains(&build))
     }
 
     /// The logarithm of head's time over base's, of the pairs that have both.
@@ -174,8 +180,10 @@ impl<'r> Shown<'r> {
 
     /// Head itself says that it does not have the cell, wherever base has a time, and never has one.
     fn lost(&self) -> Option<Outcome> {
-        let absent = |head: Option<&Seen>| matches!(head, Some(Seen { time: Err(NoTime { kind: Kind::Wrong | Kind::Absent, .. }), .. }));
-        let mut beside = self.pairs.iter().filter(|[base, _]| time(*base).is_some()).map(|[_, head]| absent(*head)).peekable();
+        let absent = |head: &Seen| matches!(head.time, Err(NoTime { kind: Kind::Wrong | Kind::Absent, .. }));
+        let was_asked = |head: &&Seen| !matches!(head.time, Err(NoTime { kind: Kind::Unmeasured, .. }));
+        let beside = self.pairs.iter().filter(|[base, _]| time(*base).is_some()).filter_map(|[_, head]| *head);
+        let mut beside = beside.filter(was_asked).map(absent).peekable();
         let is_lost = beside.peek().is_some() && beside.all(|absent| absent) && self.timed(Side::Head) == 0;
         is_lost.then(|| Outcome::Lost { why: self.why(Side::Head) })
     }
@@ -183,7 +191,7 @@ impl<'r> Shown<'r> {
     /// One wrong output is one too many where base's are right.
     fn wrong(&self) -> Option<Outcome> {
         let wrong = self.untimed(Side::Head).filter(|without| without.kind == Kind::Wrong).count();
-        if wrong == 0 || self.timed(Side::Base) == 0 {
+        if wrong == 0 || !self.of_side(Side::Base).any(Seen::is_right) {
             return None;
         }
         let of_head = format!("in {wrong} of {} head is {}", counted(self.pairs.len() as u64, "run"), self.why(Side::Head));
@@ -213,16 +221,17 @@ impl<'r> Shown<'r> {
     fn without_a_pair(&self) -> Outcome {
         const TRIED: [Kind; 4] = [Kind::Crashed, Kind::Denied, Kind::Late, Kind::Disturbed];
         let inconclusive = |why| Outcome::Failed { verdict: Verdict::Inconclusive, why };
-        if SIDES.iter().any(|(side, _)| self.says(*side, &TRIED)) {
+        const LACKS: [Kind; 2] = [Kind::Wrong, Kind::Absent];
+        let is_wrong_alone = self.says(Side::Head, &[Kind::Wrong]) && !self.says(Side::Base, &LACKS);
+        if is_wrong_alone || SIDES.iter().any(|(side, _)| self.says(*side, &TRIED)) {
             return inconclusive(self.reasons());
         }
         let lacks = |side: Side, name: &str| Outcome::LeftOut { why: format!("{name} has no time for it: {}", self.why(side)) };
         match [self.timed(Side::Base), self.timed(Side::Head)] {
             [0, 0] => Outcome::Neither { why: self.why(Side::Head) },
             [_, 0] => lacks(Side::Head, "head"),
-            [0, _] if self.says(Side::Head, &[Kind::Wrong]) => Outcome::LeftOut { why: self.reasons() },
             // A run that does not have it says nothing of its build.
-            [0, _] if self.says(Side::Base, &[Kind::Wrong, Kind::Absent]) => Outcome::New { why: self.why(Side::Base) },
+            [0, _] if self.says(Side::Base, &LACKS) => Outcome::New { why: self.why(Side::Base) },
             [0, _] => lacks(Side::Base, "base"),
             _ => inconclusive(format!("there is no pair in which both have a time ({})", self.reasons())),
         }
@@ -300,7 +309,8 @@ mod tests {
             ([[ABSENT, TIME]; 4], Verdict::Pass),
             ([[TIME, ABSENT]; 4], Verdict::Regressed),
             ([[TIME, ABSENT], [TIME, ABSENT], [None, TIME], [None, TIME]], Verdict::Inconclusive),
-            ([[TIME, ABSENT], [TIME, ABSENT], [TIME, ABSENT], [TIME, None]], Verdict::NotCompared),
+            ([[TIME, ABSENT], [TIME, ABSENT], [TIME, UNMEASURED], [TIME, None]], Verdict::Regressed),
+            ([[TIME, ABSENT], [TIME, ABSENT], [TIME, ABSENT], [None, TIME]], Verdict::Inconclusive),
             ([[TIME, None], [None, TIME], [TIME, None], [None, TIME]], Verdict::Inconclusive),
             ([[TIME, DISTURBED]; 4], Verdict::Inconclusive),
         ] {
@@ -337,9 +347,12 @@ mod tests {
         let Outcome::Failed { verdict: Verdict::Regressed, why } = judged(&some).outcome else { panic!("{some:?}") };
         assert_eq!(why, "in 1 of 8 runs head is Wrong");
         assert_eq!(verdict(&[[WRONG, WRONG]; 4]), Verdict::NotCompared);
-        // Without a right output of base there is nothing to hold it against.
-        let alone = Outcome::LeftOut { why: "head: Wrong; base: the run does not have it".into() };
+        assert_eq!(verdict(&[[DISTURBED, WRONG]; 4]), Verdict::Regressed, "base was right, only its samples were disturbed");
+        // Without a right output of base there is nothing to hold it against, and it is no pass either.
+        let alone = Outcome::Failed { verdict: Verdict::Inconclusive, why: "head: Wrong; base: the run does not have it".into() };
         assert_eq!(judged(&[[None, WRONG], [None, TIME]]).outcome, alone);
+        assert_eq!(verdict(&[[None, WRONG]; 4]), Verdict::Inconclusive);
+        assert_eq!(verdict(&[[ABSENT, WRONG]; 4]), Verdict::NotCompared);
         assert_eq!(verdict(&[[CRASHED, WRONG]; 3]), Verdict::Inconclusive);
         assert_eq!(verdict(&[[TIME, TIME], [TIME, WRONG], [WRONG, TIME], [TIME, TIME]]), Verdict::Inconclusive);
     }
@@ -366,6 +379,10 @@ mod tests {
         pairs[2][1].cells.get_mut("ours").unwrap().build = Some("base 3".to_owned());
         let judged = judge(&pairs, 0.05);
         assert_eq!(judged[0].failed.as_deref(), Some("1 pair left out, as one build computed both sides"));
+        assert_eq!(verdicts(&pairs), found());
+        // Another program that did not start once is the same program all the same.
+        let peer = pairs[1][1].cells.get_mut("peer").unwrap();
+        (peer.time, peer.build) = (Err(NoTime { kind: Kind::Denied, why: "not started".into() }), None);
         assert_eq!(verdicts(&pairs), found());
     }
 }

@@ -1,9 +1,16 @@
 //! The conformance suite on the engines of a build: every property of every operation, on inputs that no cell has.
 //!
 //! Cells have ordinary numbers, so an engine that drops a NaN, spreads a row that a mask hides or takes what it should refuse computes all of them right. The
-//! worker has the suite in it and runs it on one engine a process (`crossover-worker conformance ENGINE`). There is no baseline for it: a build passes
-//! all of it, or something is wrong.
+//! worker has the suite in it and runs it on one engine a process (`crossover-worker conformance ENGINE`).
+//!
+//! | the suite | is |
+//! |---|---|
+//! | finds something wrong, or crashes | a regression, whatever was before |
+//! | is refused a property at a precision, which the baseline (`results/baselines/NAME-refusals.csv`) does not have | a regression: a suite of refusals has no failures |
+//! | is refused no more what the baseline has | better |
+//! | does not end in time, is killed, or cannot be started | no verdict: that may be the machine's doing |
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
@@ -11,33 +18,82 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
+use crossover_results::write_atomically;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
 
-use crate::errors::bad_input;
+use crate::errors::{bad_input, environment};
 use crate::gate::instructions::{Limits, wait};
 use crate::gate::verdict::Verdict;
 
 use super::compare::Change;
+
+/// A property that an engine refuses at a precision.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// The engine.
+    pub engine: String,
+    /// The property and the precision, in the suite's words.
+    pub what: String,
+}
 
 /// What the suite says of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The engine.
     pub engine: String,
-    /// Cases that were tried, as far as it came.
+    /// Cases that were tried; none where it did not come to its end.
     pub cases: u64,
     /// What does not hold.
     pub failures: Vec<String>,
+    /// What is refused.
+    pub refusals: BTreeSet<Refusal>,
 }
 
 impl Held {
-    /// As changes, each a regression.
-    pub fn changes(&self) -> impl Iterator<Item = Change> {
-        let cell = format!("the conformance suite on {}", self.engine);
-        self.failures.iter().map(move |what| Change { cell: cell.clone(), verdict: Verdict::Regressed, what: what.clone() })
+    fn change(&self, verdict: Verdict, what: String) -> Change {
+        Change { cell: format!("the conformance suite on {}", self.engine), verdict, what }
+    }
+
+    /// What changed beside these refusals.
+    pub fn changes(&self, baseline: &BTreeSet<Refusal>) -> Vec<Change> {
+        let failures = self.failures.iter().map(|what| self.change(Verdict::Regressed, what.clone()));
+        if self.cases == 0 {
+            return failures.collect();
+        }
+        let before: BTreeSet<Refusal> = baseline.iter().filter(|refusal| refusal.engine == self.engine).cloned().collect();
+        let new = self.refusals.difference(&before).map(|new| self.change(Verdict::Regressed, format!("{} is refused now", new.what)));
+        let gone =
+            before.difference(&self.refusals).map(|gone| self.change(Verdict::Improved, format!("{} is refused no more", gone.what)));
+        failures.chain(new).chain(gone).collect()
     }
 }
 
-/// Runs the suite on an engine. An error is a worker that has none, or cannot be started.
+/// Reads the refusals of a baseline; none where there is no such file.
+pub fn read(path: &Path) -> Result<BTreeSet<Refusal>> {
+    if !path.exists() {
+        return Ok(BTreeSet::new());
+    }
+    let rows = csv::Reader::from_path(path).and_then(|reader| reader.into_deserialize().collect::<std::result::Result<_, csv::Error>>());
+    rows.map_err(|error| {
+        bad_input(format!("the refusals in {} are damaged: {error}; restore the file from the repository", path.display()))
+    })
+}
+
+/// Puts the refusals of these engines in the places of their earlier ones.
+pub fn write(path: &Path, mut refusals: BTreeSet<Refusal>, held: &[Held]) -> Result<()> {
+    refusals.retain(|refusal| held.iter().all(|held| held.engine != refusal.engine));
+    refusals.extend(held.iter().flat_map(|held| held.refusals.iter().cloned()));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for refusal in refusals {
+        writer.serialize(refusal)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    Ok(write_atomically(path, &bytes)?)
+}
+
+/// Runs the suite on an engine. An error is a worker that has none, or a suite of which the machine may have made an end.
 pub fn hold(worker: &Path, engine: &str, limits: &Limits<'_>) -> Result<Held> {
     // Files take what it says: it may be more than a pipe does.
     let (mut out, mut err) = (tempfile::tempfile()?, tempfile::tempfile()?);
@@ -50,16 +106,19 @@ pub fn hold(worker: &Path, engine: &str, limits: &Limits<'_>) -> Result<Held> {
         .with_context(|| format!("{} cannot be started", worker.display()))?;
     let ended = wait(&mut child, limits);
     let (said, complained) = (text(&mut out)?, text(&mut err)?);
-    if let Ok(status) = &ended
-        && status.code() == Some(2)
-    {
-        return Err(bad_input(format!(
-            "{} cannot run the conformance suite on {engine} ({}): build it with the feature `conformance`, which is on where nobody turns it off",
-            worker.display(),
-            last_line(&complained)
-        )));
+    let name = worker.display();
+    let status = ended.map_err(|error| environment(format!("the conformance suite on {engine}: {error:#}{}", place(&complained))))?;
+    match (status.code(), status.signal()) {
+        (Some(2), _) => Err(bad_input(format!(
+            "{name} cannot run the conformance suite on {engine} ({}): build it with the feature `conformance`, which is on where nobody turns it off",
+            complaint(&complained)
+        ))),
+        (Some(3), _) => Err(environment(format!("the conformance suite on {engine}: {}", complaint(&complained)))),
+        (_, Some(signal)) if signal == Signal::KILL.as_raw() => {
+            Err(environment(format!("the conformance suite on {engine} was killed{}: was the machine out of memory?", place(&complained))))
+        }
+        _ => Ok(held(engine, &said, status, &complained)),
     }
-    Ok(held(engine, &said, ended, &complained))
 }
 
 fn text(file: &mut File) -> Result<String> {
@@ -69,34 +128,44 @@ fn text(file: &mut File) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn last_line(text: &str) -> &str {
-    text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing")
+/// What it tried last.
+fn place(complained: &str) -> String {
+    let last = complained.lines().rev().find_map(|line| line.strip_prefix("trying "));
+    last.map_or_else(String::new, |last| format!(", in {last}"))
 }
 
-fn held(engine: &str, said: &str, ended: Result<ExitStatus>, complained: &str) -> Held {
-    let end = format!("conformance of {engine}: ");
-    let mut held = Held { engine: engine.to_owned(), cases: 0, failures: Vec::new() };
-    let mut count = None;
+/// The line that says what is wrong.
+fn complaint(complained: &str) -> &str {
+    let line =
+        complained.lines().find(|line| line.starts_with("error:")).or_else(|| complained.lines().rfind(|line| !line.trim().is_empty()));
+    line.unwrap_or("it said nothing")
+}
+
+fn held(engine: &str, said: &str, status: ExitStatus, complained: &str) -> Held {
+    let mut held = Held { engine: engine.to_owned(), cases: 0, failures: Vec::new(), refusals: BTreeSet::new() };
+    let (end, mut unread) = (format!("conformance of {engine}: "), None);
     for line in said.lines() {
-        match line.strip_prefix(&end) {
-            Some(counts) => count = counts.split(' ').next().and_then(|cases| cases.parse().ok()),
-            None => held.failures.push(line.to_owned()),
+        if let Some(failure) = line.strip_prefix("failed: ") {
+            held.failures.push(failure.to_owned());
+        } else if let Some(what) = line.strip_prefix("refused: ") {
+            held.refusals.insert(Refusal { engine: engine.to_owned(), what: what.to_owned() });
+        } else if let Some(cases) = line.strip_prefix(&end).and_then(|counts| counts.split(' ').next()?.parse().ok()) {
+            held.cases = cases;
+        } else {
+            unread = Some(line);
         }
     }
-    held.cases = count.unwrap_or_default();
-    let is_whole = match &ended {
-        Ok(status) => count.is_some() && status.code() == Some(i32::from(!held.failures.is_empty())),
-        Err(_) => false,
+    let how = match (status.signal(), status.code(), unread) {
+        (Some(signal), ..) => Some(format!("it was ended by signal {signal}{}", place(complained))),
+        (None, _, Some(line)) => Some(format!("it said {line:?}")),
+        (None, code, None) if held.cases == 0 || code != Some(i32::from(!held.failures.is_empty())) => {
+            Some(format!("it ended with code {} after {} cases{}", code.unwrap_or_default(), held.cases, place(complained)))
+        }
+        _ => None,
     };
-    if !is_whole {
-        let how = match ended {
-            Err(error) => format!("{error:#}"),
-            Ok(status) => match status.signal() {
-                Some(signal) => format!("it was ended by signal {signal}"),
-                None => format!("it ended with code {}", status.code().unwrap_or_default()),
-            },
-        };
-        held.failures.push(format!("it did not come to its end: {how}; its last words: {}", last_line(complained)));
+    if let Some(how) = how {
+        held.cases = 0;
+        held.failures.push(format!("it did not come to its end: {how}"));
     }
     held
 }
@@ -107,27 +176,68 @@ mod tests {
 
     const END: &str = "conformance of x: 12 cases, 0 failures\n";
 
-    fn failures(said: &str, ended: Result<i32>) -> Vec<String> {
-        let held = held("x", said, ended.map(ExitStatus::from_raw), "thread panicked\nat once\n\n");
-        assert_eq!(held.cases, if said.contains("12 cases") { 12 } else { 0 });
-        held.failures
+    fn of(said: &str, status: i32) -> Held {
+        held("x", said, ExitStatus::from_raw(status), "trying gemm at f32\nthread panicked\ntrying softmax at f64\nnote: at once\n")
     }
 
     /// As the system tells an exit code.
-    const fn code(code: i32) -> Result<i32> {
-        Ok(code << 8)
+    const fn code(code: i32) -> i32 {
+        code << 8
+    }
+
+    fn refusals(engine: &str, whats: &[&str]) -> BTreeSet<Refusal> {
+        whats.iter().map(|what| Refusal { engine: engine.into(), what: (*what).into() }).collect()
     }
 
     #[test]
     fn only_a_suite_that_came_to_its_end_without_a_failure_has_none() {
-        assert!(failures(END, code(0)).is_empty());
-        assert_eq!(failures(&format!("gemm is off\n{END}"), code(1)), ["gemm is off"]);
-        let cut = |how: &str| vec![format!("it did not come to its end: {how}; its last words: at once")];
-        assert_eq!(failures("", code(0)), cut("it ended with code 0"));
-        assert_eq!(failures(END, code(1)), cut("it ended with code 1"));
-        assert_eq!(failures("", Ok(11)), cut("it was ended by signal 11"));
-        assert_eq!(failures(END, Err(anyhow::anyhow!("no end within 9 s"))), cut("no end within 9 s"));
-        let told = failures("gemm is off\n", Ok(6));
-        assert_eq!((told[0].as_str(), told.len()), ("gemm is off", 2), "{told:?}");
+        let clean = of(END, code(0));
+        assert_eq!((clean.cases, clean.failures.len()), (12, 0));
+        assert_eq!(of(&format!("failed: gemm is off\n{END}"), code(1)).failures, ["gemm is off"]);
+        let cut = |said: &str, status, how: &str| {
+            let held = of(said, status);
+            assert_eq!((held.cases, held.failures.last().unwrap().as_str()), (0, &*format!("it did not come to its end: {how}")));
+            held.failures.len()
+        };
+        assert_eq!(cut("", code(0), "it ended with code 0 after 0 cases, in softmax at f64"), 1);
+        assert_eq!(cut(END, code(1), "it ended with code 1 after 12 cases, in softmax at f64"), 1);
+        assert_eq!(cut("failed: gemm is off\n", 11, "it was ended by signal 11, in softmax at f64"), 2);
+        assert_eq!(cut(&format!("hello\n{END}"), code(0), "it said \"hello\""), 1);
+        assert_eq!(cut("conformance of x: 0 cases, 0 failures\n", code(0), "it ended with code 0 after 0 cases, in softmax at f64"), 1);
+    }
+
+    #[test]
+    fn what_is_refused_now_is_worse_and_what_no_more_is_better() {
+        let held = of(&format!("refused: gemm at int8\nrefused: softmax at f16\n{END}"), code(0));
+        assert_eq!(held.refusals, refusals("x", &["gemm at int8", "softmax at f16"]));
+        let mut baseline = refusals("x", &["gemm at int8", "norm at int4"]);
+        baseline.extend(refusals("y", &["attention at f16"]));
+        let told: Vec<String> =
+            held.changes(&baseline).iter().map(|change| format!("{}: {}", change.verdict.name(), change.what)).collect();
+        assert_eq!(told, ["regressed: softmax at f16 is refused now", "improved: norm at int4 is refused no more"]);
+        // Of one that was cut off nobody knows what it would have been refused.
+        assert_eq!(of("", 6).changes(&baseline).len(), 1);
+    }
+
+    #[test]
+    fn refusals_take_the_places_of_those_of_their_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x-refusals.csv");
+        assert!(read(&path).unwrap().is_empty());
+        let mut before = refusals("x", &["old"]);
+        before.extend(refusals("y", &["kept"]));
+        write(&path, before, &[of(&format!("refused: new\n{END}"), code(0))]).unwrap();
+        let mut expected = refusals("x", &["new"]);
+        expected.extend(refusals("y", &["kept"]));
+        assert_eq!(read(&path).unwrap(), expected);
+        std::fs::write(&path, "engine,what\nx\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn the_line_that_says_what_is_wrong_is_told() {
+        let clap = "error: unrecognized subcommand 'conformance'\n\nFor more information, try '--help'.\n";
+        assert_eq!(complaint(clap), "error: unrecognized subcommand 'conformance'");
+        assert_eq!((complaint("a\nb\n\n"), complaint("")), ("b", "it said nothing"));
     }
 }

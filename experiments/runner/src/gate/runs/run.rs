@@ -79,6 +79,13 @@ pub struct Seen {
     pub print: u64,
 }
 
+impl Seen {
+    /// Was the output right, whatever the machine made of its times?
+    pub fn is_right(&self) -> bool {
+        matches!(self.time, Ok(_) | Err(NoTime { kind: Kind::Disturbed, .. }))
+    }
+}
+
 impl From<Record> for Seen {
     fn from(record: Record) -> Self {
         let (time, print) = (time(&record), print(&record));
