@@ -10,8 +10,8 @@ in one gate; gates with other seeds follow each other until a trial has N compar
     hogs       the same, while two busy processes compete for the processors
     relinked   beside the same worker linked anew, with code that nobody calls before its own
     overload   a worker beside its copy, while four busy processes a processor compete
-    slower-5   beside a worker whose calls do 5 % more work
-    slower-10  beside one that does 10 % more
+    slower-5   a worker beside its copy whose calls do work until they have taken 5 % longer
+    slower-10  the same with 10 %
     faults     the exact gate, with each mistake of the conformance suite in the engine `naive`: a comparison is one mistake
     whole      one gate over the whole experiment: how long it takes
     exact      one exact gate: how long it takes
@@ -41,6 +41,9 @@ MARKERS = "<!-- gate trials: written by experiments/gate_trials.py -->", "<!-- e
 HEAD = ["| trial | asked | alarms | inconclusive | passed | of | seconds a cell | load |", "|---|---|--:|--:|--:|--:|--:|--:|"]
 
 
+WORKER, PLANTED = "crossover-worker", "crossover-worker-planted"
+# The name under which the planted worker does its work; under its own it is the same program without.
+SLOWER = "crossover-worker-slower"
 FAULTS, WHOLE, EXACT = "faults", "whole", "exact"
 # The most that a gate may take, after the builds.
 WHOLE_S, EXACT_S, WHOLE_CELLS = 600, 60, 40
@@ -48,11 +51,11 @@ SHORT_COMPARISONS, SHORT_FILTER = 20, 'engine == "simd"'
 
 
 class Trial:
-    """What is compared with the plain worker, beside how many busy processes, and what should come out."""
+    """What is compared with what, beside how many busy processes, and what should come out."""
 
-    def __init__(self, words, asked, misses, allowed, comparisons, head="crossover-worker", hogs=0, work=None, least_s=None):
+    def __init__(self, words, asked, misses, allowed, comparisons, base=WORKER, head=WORKER, hogs=0, work=None, least_s=None):
         self.words, self.asked, self.misses, self.allowed, self.comparisons = words, asked, misses, allowed, comparisons
-        self.head, self.hogs, self.work, self.least_s = head, hogs, work, least_s
+        self.base, self.head, self.hogs, self.work, self.least_s = base, head, hogs, work, least_s
 
     def is_good(self, counts, is_short):
         """Are there no more misses than may be? The short form has one comparison in ten to spare."""
@@ -78,10 +81,10 @@ RARE, NONE = share(1 / 500), share(0)
 TRIALS = {
     "same": Trial("a worker beside its copy", "<= 1 alarm in 500", alarms, RARE, 500),
     "hogs": Trial("the same, two busy processes", "<= 1 alarm in 500", alarms, RARE, 500, hogs=2),
-    "relinked": Trial("the same code, linked anew with padding", "<= 1 alarm in 500", alarms, RARE, 500, head="crossover-worker-planted"),
+    "relinked": Trial("the same code, linked anew with padding", "<= 1 alarm in 500", alarms, RARE, 500, head=PLANTED),
     "overload": Trial("a copy, four busy processes a processor", "no alarm", alarms, NONE, 100, hogs=4 * PROCESSORS),
-    "slower-5": Trial("5 % more work", ">= 95 % regressed", not_found, share(0.05), 200, head="crossover-worker-planted", work=0.05, least_s=15),
-    "slower-10": Trial("10 % more work", ">= 99 % regressed", not_found, share(0.01), 200, head="crossover-worker-planted", work=0.1, least_s=15),
+    "slower-5": Trial("5 % more work", ">= 95 % regressed", not_found, share(0.05), 200, base=PLANTED, head=PLANTED, work=0.05, least_s=15),
+    "slower-10": Trial("10 % more work", ">= 99 % regressed", not_found, share(0.01), 200, base=PLANTED, head=PLANTED, work=0.1, least_s=15),
 }
 NAMES = [*TRIALS, FAULTS, WHOLE, EXACT]
 
@@ -103,7 +106,7 @@ def told_by_exact_gate(programs, worker, fault):
 
 
 def attempt_faults(programs):
-    worker = programs / "crossover-worker-planted"
+    worker = programs / PLANTED
     listed = subprocess.run([worker, "faults"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     if not listed:
         raise RuntimeError(f"{worker} has no faults to plant")
@@ -144,7 +147,7 @@ def gate(programs, head, trial, seed, filters):
     environment = clean_environment()
     if trial.work is not None:
         environment["CROSSOVER_PLANTED_WORK"] = str(trial.work)
-    command = [programs / "crossover", "gate", "--json", "--seed", str(seed), "--base-worker", programs / "crossover-worker", "--head-worker", head]
+    command = [programs / "crossover", "gate", "--json", "--seed", str(seed), "--base-worker", programs / trial.base, "--head-worker", head]
     for text in filters:
         command += ["--filter", text]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
@@ -186,7 +189,7 @@ def attempt(programs, name, trial, comparisons, filters, is_short):
     misses = Counter()
     with tempfile.TemporaryDirectory() as folder, busy(trial.hogs):
         # Another file for the kernel and the page cache, as a head that was built has.
-        head = shutil.copy(programs / trial.head, folder)
+        head = shutil.copy(programs / trial.head, pathlib.Path(folder, SLOWER if trial.work else trial.head))
         while cells < comparisons:
             seed += 1
             began = time.monotonic()

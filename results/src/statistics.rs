@@ -61,23 +61,45 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// Quantiles of Student's t at 97.5 %, for 1 to 10 degrees of freedom, from any textbook's table.
-const STUDENT: [f64; 10] = [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004, 2.262_157, 2.228_139];
+/// Of an interval: how often it has the true figure in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confidence {
+    /// 95 %: one in forty lies beyond either end.
+    P95,
+    /// 98 %: one in a hundred does.
+    P98,
+}
 
-/// The 97.5 % quantile of Student's t: by how many standard errors a 95 % interval reaches to either side. Beyond the table the Cornish-Fisher
-/// expansion about the normal one (Abramowitz and Stegun 26.7.5), which is right to five digits from there on.
-pub fn student(freedom: usize) -> f64 {
+impl Confidence {
+    /// The quantile of the normal distribution, and those of Student's t for 1 to 10 degrees of freedom, from any textbook's table.
+    fn quantiles(self) -> (f64, [f64; 10]) {
+        match self {
+            Self::P95 => {
+                (Z, [12.706_205, 4.302_653, 3.182_446, 2.776_445, 2.570_582, 2.446_912, 2.364_624, 2.306_004, 2.262_157, 2.228_139])
+            }
+            Self::P98 => (
+                2.326_347_874_040_841,
+                [31.820_516, 6.964_557, 4.540_703, 3.746_947, 3.364_930, 3.142_668, 2.997_952, 2.896_459, 2.821_438, 2.763_769],
+            ),
+        }
+    }
+}
+
+/// By how many standard errors an interval reaches to either side, by Student's t. Beyond the table the Cornish-Fisher
+/// expansion about the normal one (Abramowitz and Stegun 26.7.5), which is right to four digits from there on.
+pub fn student(freedom: usize, confidence: Confidence) -> f64 {
     let Some(at) = freedom.checked_sub(1) else { return f64::INFINITY };
-    if let Some(known) = STUDENT.get(at) {
+    let (normal, table) = confidence.quantiles();
+    if let Some(known) = table.get(at) {
         return *known;
     }
-    let (n, odd) = (freedom as f64, |power: i32| Z.powi(power));
+    let (n, odd) = (freedom as f64, |power: i32| normal.powi(power));
     let terms = [
-        (odd(3) + Z) / 4.0,
-        (5.0 * odd(5) + 16.0 * odd(3) + 3.0 * Z) / 96.0,
-        (3.0 * odd(7) + 19.0 * odd(5) + 17.0 * odd(3) - 15.0 * Z) / 384.0,
+        (odd(3) + normal) / 4.0,
+        (5.0 * odd(5) + 16.0 * odd(3) + 3.0 * normal) / 96.0,
+        (3.0 * odd(7) + 19.0 * odd(5) + 17.0 * odd(3) - 15.0 * normal) / 384.0,
     ];
-    Z + terms.iter().zip(1..).map(|(term, power)| term / n.powi(power)).sum::<f64>()
+    normal + terms.iter().zip(1..).map(|(term, power)| term / n.powi(power)).sum::<f64>()
 }
 
 #[cfg(test)]
@@ -125,12 +147,18 @@ mod tests {
 
     #[test]
     fn students_quantiles_are_those_of_tables() {
-        let table = [(1, 12.706), (4, 2.776), (10, 2.228), (11, 2.201), (15, 2.131), (30, 2.042), (60, 2.000), (120, 1.980)];
-        for (freedom, known) in table {
-            near(student(freedom), known, 3e-4);
+        let tables = [
+            (Confidence::P95, [(1, 12.706), (4, 2.776), (10, 2.228), (11, 2.201), (15, 2.131), (30, 2.042), (60, 2.000), (120, 1.980)]),
+            (Confidence::P98, [(1, 31.821), (4, 3.747), (10, 2.764), (12, 2.681), (15, 2.602), (30, 2.457), (60, 2.390), (120, 2.358)]),
+        ];
+        for (confidence, table) in tables {
+            for (freedom, known) in table {
+                near(student(freedom, confidence), known, 3e-4);
+            }
+            // The table and the expansion meet.
+            let at = |freedom| student(freedom, confidence);
+            assert!(at(10) > at(11) && at(10) - at(11) < at(9) - at(10));
         }
-        // The table and the expansion meet.
-        assert!(student(10) > student(11) && student(10) - student(11) < student(9) - student(10));
-        assert_eq!(student(0), f64::INFINITY);
+        assert_eq!(student(0, Confidence::P95), f64::INFINITY);
     }
 }

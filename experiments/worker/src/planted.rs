@@ -3,15 +3,15 @@
 //! Only the program `crossover-worker-planted` has them, and only where [`SHARE`] or [`FAULT`] ask for them. It is built with the feature `planted`, which
 //! nothing else uses; without the variables it is the worker again, in another binary with its code at other places.
 //!
-//! *A fault* is one of the conformance suite's mutants, in the engine `naive`: `crossover-worker-planted faults` lists them. *Slowness* is real work that is
-//! added to every call.
+//! *A fault* is one of the conformance suite's mutants, in the engine `naive`: `crossover-worker-planted faults` lists them.
 //!
-//! The work is arithmetic of a length that is fixed in the cell's first call, the one that nobody believes: a share of the time that calls
-//! take then. (Not when it is prepared: calls before the outputs are checked would leave an allocator in another state than the plain worker's has.)
-//! Nothing looks at a clock after that, so the added time wanders with the processor's speed as that of the cell does.
+//! *Slowness* is arithmetic after every call, until it has taken the share longer that is asked for. So a call is slower by just that, whatever the machine and the caches
+//! do to it meanwhile; work of a length that is fixed beforehand is not, as a call takes longer when its weights have left the cache, and as the processor does a part
+//! of the work while the call waits for memory (of 5 % between 1.5 and 8 % were left so). Only a program of the name [`SLOWER`] is slowed: the same program
+//! under another name is what it is compared with, and nothing differs but the work.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossover_core::conformance::mutants::{Fault, Mutant, plant, planted};
 use crossover_core::error::Result;
@@ -20,20 +20,14 @@ use crossover_variants::cell::{DeclaredBytes, PreparedCell};
 
 /// By how much calls are to take longer: 0.05 for a twentieth.
 const SHARE: &str = "CROSSOVER_PLANTED_WORK";
+/// The name of the program that it applies to.
+const SLOWER: &str = "crossover-worker-slower";
 /// The mistake that the engine `naive` is to make.
 const FAULT: &str = "CROSSOVER_PLANTED_FAULT";
 /// The engine that makes it.
 pub type Faulty = Mutant<crossover_naive::NaiveBackend>;
 
-/// How long a batch of calls lasts at least when their time is taken.
-const BATCH: Duration = Duration::from_micros(500);
-/// Batches; the middle one counts.
-const BATCHES: usize = 15;
-/// How often the number of steps is corrected by what they do.
-const ROUNDS: usize = 3;
-/// Steps of the work for which its speed is taken.
-const STEPS: u64 = 100_000;
-/// Numbers that a step changes: as many as fit into registers, and enough to hide that each waits for its last change.
+/// Numbers that the work changes between two looks at the clock: as many as fit into registers.
 const LANES: usize = 24;
 
 /// Unused code, so that what follows it in the binary lies elsewhere than in the worker.
@@ -82,53 +76,25 @@ impl std::fmt::Display for BadShare {
     }
 }
 
-/// The cell, slower by the share that the environment asks for.
+/// The cell, slower by the share that the environment asks for, in the program that is meant.
 pub fn slowed(cell: Box<dyn PreparedCell>) -> std::result::Result<Box<dyn PreparedCell>, BadShare> {
     let Some(text) = std::env::var_os(SHARE) else { return Ok(cell) };
     let text = text.to_string_lossy().into_owned();
     match text.parse::<f64>() {
-        Ok(share) if share.is_finite() && share >= 0.0 => Ok(Box::new(Slowed { cell, share, steps: None })),
+        Ok(share) if share.is_finite() && share >= 0.0 => Ok(if is_slower() { Box::new(Slowed { cell, share }) } else { cell }),
         _ => Err(BadShare(text)),
     }
 }
 
-/// Seconds of a call with so many steps of work: of the middle one of some batches, after calls that are not timed.
-fn call_time(cell: &mut dyn PreparedCell, steps: u64) -> Result<f64> {
-    let mut calls = 1u32;
-    let mut batch = |calls: u32| -> Result<Duration> {
-        let began = Instant::now();
-        for _ in 0..calls {
-            work(steps);
-            cell.call()?;
-        }
-        Ok(began.elapsed())
-    };
-    while batch(calls)? < BATCH && calls < 1 << 20 {
-        calls *= 2;
-    }
-    let mut times = (0..BATCHES).map(|_| batch(calls)).collect::<Result<Vec<_>>>()?;
-    times.sort_unstable();
-    Ok(times[BATCHES / 2].as_secs_f64() / f64::from(calls))
+fn is_slower() -> bool {
+    std::env::current_exe().is_ok_and(|program| program.file_name().is_some_and(|name| name == SLOWER))
 }
 
-/// The shortest of a few: work without memory is only ever slowed down.
-fn time(work: impl Fn()) -> Duration {
-    let once = || {
-        let began = Instant::now();
-        work();
-        began.elapsed()
-    };
-    (0..9).map(|_| once()).min().unwrap_or_default()
-}
-
-/// Arithmetic that keeps the processor's units busy, of which nothing can be left out. (One chain of dependent steps would not do: the processor
-/// goes on with the call's loads meanwhile, and a third of the work costs nothing.)
-fn work(steps: u64) {
+/// Arithmetic that keeps the processor's units busy, of which nothing can be left out.
+fn work() {
     let mut values = black_box([1.0f64; LANES]);
-    for _ in 0..steps {
-        for value in &mut values {
-            *value = *value * 0.5 + 1.0;
-        }
+    for value in &mut values {
+        *value = *value * 0.5 + 1.0;
     }
     black_box(values);
 }
@@ -136,33 +102,17 @@ fn work(steps: u64) {
 struct Slowed {
     cell: Box<dyn PreparedCell>,
     share: f64,
-    /// Of the work; none before the first call.
-    steps: Option<u64>,
-}
-
-impl Slowed {
-    /// So many steps that calls take longer by the share. By what they do, and not by what they take alone: the processor does a part of them while
-    /// the call waits for memory, half of them in the worst case seen.
-    fn calibrate(&mut self) -> Result<u64> {
-        let cell = self.cell.as_mut();
-        let step = time(|| work(STEPS)).as_secs_f64() / STEPS as f64;
-        let mut steps = self.share * call_time(cell, 0)? / step;
-        for _ in 0..ROUNDS {
-            let (plain, slowed) = (call_time(cell, 0)?, call_time(cell, steps as u64)?);
-            let effect = (slowed / plain - 1.0).max(self.share / 2.0);
-            steps *= self.share / effect;
-        }
-        Ok(steps.round() as u64)
-    }
 }
 
 impl PreparedCell for Slowed {
     fn call(&mut self) -> Result<()> {
-        if self.steps.is_none() {
-            self.steps = Some(self.calibrate()?);
+        let began = Instant::now();
+        self.cell.call()?;
+        let end = began.elapsed().mul_f64(1.0 + self.share);
+        while began.elapsed() < end {
+            work();
         }
-        work(self.steps.unwrap_or_default());
-        self.cell.call()
+        Ok(())
     }
 
     fn call_poisoned(&mut self) -> Result<()> {

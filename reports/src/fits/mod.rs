@@ -5,7 +5,7 @@
 
 pub(crate) mod kendall;
 
-use crossover_results::statistics::student;
+use crossover_results::statistics::{Confidence, student};
 
 /// A straight line through points, by least squares.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,7 +30,7 @@ pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
     let rest = |point: &(f64, f64)| point.1 - y - slope * (point.0 - x);
     let squares: f64 = points.iter().map(|point| rest(point).powi(2)).sum();
     let interval = points.len().checked_sub(2).filter(|freedom| *freedom > 0).map(|freedom| {
-        let half = student(freedom) * (squares / freedom as f64 / spread).sqrt();
+        let half = student(freedom, Confidence::P95) * (squares / freedom as f64 / spread).sqrt();
         (slope - half, slope + half)
     });
     Some(Line { slope, interval, farthest: points.iter().map(|point| rest(point).abs()).fold(0.0, f64::max) })
@@ -61,7 +61,7 @@ pub(crate) fn mean(clusters: &[Vec<f64>]) -> Option<Mean> {
     let interval = (several > 1).then(|| {
         let squares: f64 = clusters.iter().map(|values| values.iter().map(|one| one - value).sum::<f64>().powi(2)).sum();
         let error = (squares * several as f64 / (several - 1) as f64).sqrt() / count as f64;
-        let half = student(several - 1) * error;
+        let half = student(several - 1, Confidence::P95) * error;
         (value - half, value + half)
     });
     Some(Mean { value, interval, count, clusters: several })

@@ -69,7 +69,7 @@ pub fn markdown(findings: &Findings) -> String {
         let cells = [judged.outcome.verdict().name().to_owned(), name(&judged.cell), ratio, pairs, in_words(findings, &judged.outcome)];
         format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")).join(" | "))
     };
-    const HEAD: &str = "\n| verdict | cell | time, head over base [95 % CI] | pairs | |\n|---|---|--:|--:|---|\n";
+    const HEAD: &str = "\n| verdict | cell | time, head over base [98 % CI] | pairs | |\n|---|---|--:|--:|---|\n";
     let all = Verdict::ALL.into_iter().flat_map(|verdict| of_verdict(findings, verdict));
     let (told, others): (Vec<&Judged>, Vec<&Judged>) = all.partition(|judged| is_told(&judged.outcome));
     if !told.is_empty() {

@@ -5,11 +5,26 @@
 //! live at once and take short turns, base first or head first by lot, then the other way round (ABBA or BAAB), some times over: what drifts evenly
 //! hits both alike.
 //!
-//! A pair's figure is the logarithm of the ratio of two medians, each of the *fastest quarter* of a side's samples. What others do on a shared machine
-//! only ever adds time, in bursts that reach many of one side's turns and few of the other's: beside a compiler, over twelve pairs of one program with
-//! itself, the ratio of plain medians of a flash attention had a standard deviation of 42 %, that of the fastest samples 6 to 18 %; on a machine that
-//! was left alone 2.4 % and 0.3 %. The price: a change that leaves an
-//! eighth of the samples as they were is not seen here.
+//! A *round* is a turn of each and one of each again, and lasts some milliseconds; its figure is the logarithm of the ratio of two times, each the median of
+//! the fastest quarter of what a side showed in it. A pair's figure is the median of those of its rounds. What others do on a shared machine comes and goes within
+//! hundredths of a second and halves the speed meanwhile: compared over the whole pair, the fastest samples of one side are those of a moment that the other
+//! may have missed; within a round both have met the same. So turns are short and many. On two virtual processors with neighbours, over 25 pairs of one program with
+//! itself a cell (seven cells, one thread; the median of their standard deviations):
+//!
+//! | turns of | rounds | over the whole pair | median of the rounds |
+//! |---|--:|--:|--:|
+//! | 5 ms | 8 | 7.1 % | 5.3 % |
+//! | 2 ms | 20 | 6.6 % | 3.3 % |
+//! | 1 ms | 40 | 5.7 to 7.8 % | 2.5 to 4.6 % |
+//! | 0.5 ms | 80 | 4.1 to 4.6 % | 1.6 to 1.8 % |
+//! | 0.25 ms | 160 | 4.2 % | 2.8 % |
+//! | 5 ms, beside two busy processes | 8 | 10.6 % | 8.0 % |
+//! | 0.5 ms, beside two busy processes | 80 | 7.8 % | 6.0 % |
+//!
+//! Of 10, 20, 40 and 80 rounds of half-millisecond turns the median has 6.0, 4.5, 2.7 and 1.8 %: it still falls as fast as it can, so there are 160 of them, and fewer of
+//! calls that are longer than a turn.
+//!
+//! The price: a change that leaves an eighth of the calls as they were is not seen here.
 
 use std::time::Duration;
 
@@ -33,20 +48,24 @@ pub struct Design {
     pub sample: Duration,
     /// How long a turn is to last.
     pub turn: Duration,
-    /// How often both take two turns.
-    pub rounds: u32,
+    /// How long all turns of a pair are to last; to start two processes comes on top.
+    pub timing: Duration,
+    /// How many rounds there are at least, however long they last.
+    pub least_rounds: u32,
 }
 
 impl Default for Design {
     fn default() -> Self {
-        Self { sample: Duration::from_micros(500), turn: Duration::from_millis(5), rounds: 8 }
+        Self { sample: Duration::from_micros(125), turn: Duration::from_micros(500), timing: Duration::from_millis(320), least_rounds: 8 }
     }
 }
 
 impl Design {
-    /// What the turns of a pair take; to start two processes comes on top.
-    pub fn least(&self) -> Duration {
-        self.turn * 4 * self.rounds
+    /// How many rounds there is time for, where calls of the two builds take so long.
+    pub(super) fn rounds(&self, calls_ns: [f64; 2]) -> u32 {
+        let turn_ns = self.turn.as_nanos() as f64;
+        let round_ns = 2.0 * calls_ns.into_iter().map(|call_ns| call_ns.max(turn_ns)).sum::<f64>();
+        ((self.timing.as_nanos() as f64 / round_ns) as u32).max(self.least_rounds)
     }
 }
 
@@ -115,8 +134,15 @@ struct Warm {
     worker: Box<dyn Conversation>,
     /// Time of a call so far.
     call_ns: f64,
-    /// Of the samples, per call.
+    /// Of the samples of this round, per call.
     times: Vec<f64>,
+}
+
+impl Warm {
+    /// The time of a call in this round; the next one begins anew.
+    fn end_round(&mut self) -> f64 {
+        undisturbed(std::mem::take(&mut self.times))
+    }
 }
 
 /// A cell, and on what terms it is asked for.
@@ -142,30 +168,34 @@ struct Pair<'a> {
 /// The logarithm of head's time over base's, from two fresh processes.
 pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, random: &mut Random) -> Result<f64, Trouble> {
     let mut pair = Pair { terms, clock, longest: [Duration::ZERO; 2] };
-    let mut warm = Vec::with_capacity(2);
+    let mut warm = [None, None];
     let mut lacks = [None, None];
     for side in draw_order(random) {
         match pair.start(builds.of(side), side) {
-            Ok(one) => warm.push((side, one)),
+            Ok(one) => warm[side as usize] = Some(one),
             Err(untimed) => lacks[side as usize] = Some(untimed.lack()?),
         }
     }
-    if lacks.iter().any(Option::is_some) {
+    let [Some(mut base), Some(mut head)] = warm else {
         return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
-    }
-    for side in (0..terms.design.rounds).flat_map(|_| there_and_back(draw_order(random))) {
-        let Some((_, one)) = warm.iter_mut().find(|(own, _)| *own == side) else { continue };
-        if let Err(failure) = pair.turn(one, side) {
-            lacks[side as usize] = Some(Untimed::from(failure).lack()?);
-            return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
+    };
+    let mut logs = Vec::new();
+    for _ in 0..terms.design.rounds([base.call_ns, head.call_ns]) {
+        for side in there_and_back(draw_order(random)) {
+            let one = match side {
+                Side::Base => &mut base,
+                Side::Head => &mut head,
+            };
+            if let Err(failure) = pair.turn(one, side) {
+                lacks[side as usize] = Some(Untimed::from(failure).lack()?);
+                return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
+            }
         }
+        logs.push((head.end_round() / base.end_round()).ln());
     }
-    let mut logs = [0.0; 2];
-    for (side, one) in warm {
-        logs[side as usize] = undisturbed(one.times).ln();
-        one.worker.quit();
-    }
-    Ok(logs[Side::Head as usize] - logs[Side::Base as usize])
+    base.worker.quit();
+    head.worker.quit();
+    Ok(Summary::of(logs).map_or(f64::NAN, |rounds| rounds.median))
 }
 
 fn draw_order(random: &mut Random) -> [Side; 2] {

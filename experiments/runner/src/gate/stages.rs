@@ -58,7 +58,7 @@ impl Default for Asked {
 impl Asked {
     /// With less than this no cell of so many can be judged: they take turns, and the screening comes first.
     pub fn least_budget(&self, cells: usize) -> Duration {
-        self.design.least() * u32::try_from(self.screening * cells).unwrap_or(u32::MAX)
+        self.design.timing * u32::try_from(self.screening * cells).unwrap_or(u32::MAX)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossover_protocol::{FailureKind, Fault, Request, Response};
 
 use super::outputs;
-use super::pair::Builds;
+use super::pair::{Builds, Design};
 use super::stages::{Asked, Judged, Judgement, Outcome, Stage, Watch, judge};
 use super::verdict::{Evidence, Verdict};
 use super::{Compared, Findings};
@@ -141,6 +141,30 @@ fn noise_is_inconclusive_and_says_what_it_could_have_seen() {
     assert_eq!(verdicts(&judged), ["inconclusive"]);
     let Outcome::Timed { evidence, .. } = judged[0].outcome else { panic!("{judged:?}") };
     assert!(evidence.seen() > 0.05, "{evidence:?}");
+}
+
+#[test]
+fn what_slows_the_machine_for_moments_meets_both() {
+    let world = Rc::new(World::default());
+    world.weather.set(3.0);
+    for (name, factor) in [("same", 1.0), ("slower", 1.05)] {
+        world.script(&format!("base/{name}"), Script { call_ns: 100_000, ..Script::default() });
+        world.script(&format!("head/{name}"), Script { call_ns: (100_000.0 * factor) as u64, ..Script::default() });
+    }
+    let judged = judged(&world, &["same", "slower"], 0.01, &Asked::default());
+    assert_eq!(verdicts(&judged), ["pass", "regressed"]);
+    for one in judged {
+        let Outcome::Timed { evidence, .. } = one.outcome else { panic!("{one:?}") };
+        assert!(evidence.seen() < 0.01, "{evidence:?}");
+    }
+}
+
+#[test]
+fn long_calls_have_fewer_rounds() {
+    let rounds = |calls_ns| Design::default().rounds(calls_ns);
+    assert_eq!(rounds([1e3, 1e3]), 160);
+    assert_eq!(rounds([1e6, 3e6]), 40);
+    assert_eq!(rounds([1e9, 1e9]), Design::default().least_rounds);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Evidence is the logarithm of head's time over base's, one figure for each pair of processes. The *test* is the sign-flip test of the
 //! mean: if nothing changed, each figure could as well have the other sign, so the share of all sign patterns with a sum at least as large is
-//! its probability. It takes no distribution for granted, and is exact. The *interval* is Student's t on the same figures.
+//! its probability. It takes no distribution for granted, and is exact. The *interval* is Student's t on the same figures, at 98 %: a change of just the
+//! minimum effect lies beyond its near end once in a hundred, in the screening and once more in the confirmation, so that it passes in two gates of a hundred.
 //!
 //! | verdict | where |
 //! |---|---|
@@ -15,7 +16,7 @@
 //! of just that size every other time; so it is enough that the interval reaches it, that the change is certain, and that it is no mere shadow
 //! of it. A certain change whose interval stays below the minimum effect passes: that is what the minimum is for.
 
-use crossover_results::statistics::student;
+use crossover_results::statistics::{Confidence, student};
 
 use crate::commands::text::counted;
 
@@ -93,7 +94,7 @@ pub struct Evidence {
     pub pairs: usize,
     /// Mean logarithm of head's time over base's.
     pub log: f64,
-    /// Half the width of its 95 % interval; infinite for fewer than two pairs.
+    /// Half the width of its 98 % interval; infinite for fewer than two pairs.
     pub half_width: f64,
     /// Two-sided probability of so much, if nothing had changed.
     pub p_value: f64,
@@ -107,7 +108,7 @@ impl Evidence {
         let squares: f64 = logs.iter().map(|one| (one - log).powi(2)).sum();
         let half_width = match pairs {
             0 | 1 => f64::INFINITY,
-            _ => student(pairs - 1) * (squares / (pairs - 1) as f64 / pairs as f64).sqrt(),
+            _ => student(pairs - 1, Confidence::P98) * (squares / (pairs - 1) as f64 / pairs as f64).sqrt(),
         };
         Self { pairs, log, half_width, p_value: sign_flips(logs) }
     }
@@ -117,7 +118,7 @@ impl Evidence {
         self.log.exp()
     }
 
-    /// The 95 % interval of that.
+    /// The 98 % interval of that.
     pub fn interval(&self) -> (f64, f64) {
         ((self.log - self.half_width).exp(), (self.log + self.half_width).exp())
     }
@@ -187,9 +188,9 @@ mod tests {
 
     #[test]
     fn an_interval_is_students() {
-        // Mean 0.05, standard deviation 0.01, four pairs: 3.182 times 0.005.
+        // Mean 0.05, standard deviation 0.01, four pairs: 4.541 times 0.005.
         let evidence = Evidence::of(&[0.05 - 0.01, 0.05 + 0.01, 0.05 - 0.007_071_067_8, 0.05 + 0.007_071_067_8]);
-        assert!((evidence.log - 0.05).abs() < 1e-12 && (evidence.half_width - 3.182_446 * 0.005).abs() < 1e-6, "{evidence:?}");
+        assert!((evidence.log - 0.05).abs() < 1e-12 && (evidence.half_width - 4.540_703 * 0.005).abs() < 1e-6, "{evidence:?}");
         assert_eq!(Evidence::of(&[0.1]).half_width, f64::INFINITY);
         assert_eq!(Evidence::of(&[]).p_value, 1.0);
     }

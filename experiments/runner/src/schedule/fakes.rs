@@ -85,6 +85,8 @@ pub(crate) struct World {
     pub(crate) interrupt_at: Cell<Option<Duration>>,
     /// From this time on every call takes so many times as long: the machine has become slow.
     pub(crate) slow_down: Cell<Option<(Duration, u64)>>,
+    /// How many times as long calls take at most while others use the machine; how much they do changes at random every 10 ms.
+    pub(crate) weather: Cell<f64>,
     /// After so many more requests the clock jumps to this time.
     pub(crate) jump: Cell<Option<(u32, Duration)>>,
 }
@@ -96,6 +98,11 @@ impl World {
 
     pub(crate) fn now(&self) -> Duration {
         self.now.get()
+    }
+
+    fn weather_now(&self) -> f64 {
+        let share = Random::new(self.now().as_millis() as u64 / 10).below(1_000_001) as f64 / 1e6;
+        1.0 + share * (self.weather.get() - 1.0).max(0.0)
     }
 
     fn pass(&self, time: Duration) {
@@ -214,7 +221,7 @@ impl FakeWorker {
     fn sample(&mut self, calls: u32) -> MeasuredSample {
         let spread = (self.random.below(2_000_001) as f64 / 1e6 - 1.0) * self.script.spread;
         let times = self.world.slow_down.get().filter(|(from, _)| self.world.now() >= *from).map_or(1, |(_, times)| times);
-        let ns = (self.script.call_ns as f64 * f64::from(calls) * (1.0 + spread)) as u64 * times;
+        let ns = (self.script.call_ns as f64 * f64::from(calls) * (1.0 + spread) * self.world.weather_now()) as u64 * times;
         self.world.pass(Duration::from_nanos(ns) + self.script.off_clock * calls);
         MeasuredSample { calls, ns, disturbed: self.script.disturbed }
     }

@@ -138,11 +138,11 @@ fn outside_of_a_repository_a_worker_can_be_named() {
 fn what_cannot_be_told_is_never_a_pass() {
     let repository = Repository::new("");
     let gate = |arguments: &[&str]| repository.gate(&[&["--base-worker", WORKER], arguments].concat());
-    let none = "--time-budget 0.001s is too short for any verdict: 2 cells take 2 s at least, 0.8 s each";
+    let none = "--time-budget 0.001s is too short for any verdict: 2 cells take 4 s at least, 1.6 s each";
     expect(&gate(&["--time-budget", "0.001s"]), 2, &[none, "--filter"]);
-    let slow = repository.script("slow", &format!("sleep 2; exec {WORKER:?} \"$@\""));
+    let slow = repository.script("slow", &format!("sleep 4; exec {WORKER:?} \"$@\""));
     let spent = ["the time was spent before it was measured", "inconclusive: ", "after 1 of 10 pairs of the screening", "--time-budget"];
-    expect(&repository.gate(&["--base-worker", &slow, "--time-budget", "1.65s"]), 4, &spent);
+    expect(&repository.gate(&["--base-worker", &slow, "--time-budget", "3.25s"]), 4, &spent);
     repository.write("none.toml", "name = 'none'\n[[sweep]]\nvariants = ['softmax/stable']\nengines = ['unsupported', 'emulated']\n");
     expect(&gate(&["--experiment", "none.toml"]), 2, &["no cell of none in common", "nothing to compare", "this engine cannot do that"]);
     expect(&gate(&["--filter", "engine == \"naive\""]), 2, &["naive"]);
