@@ -83,8 +83,8 @@ TRIALS = {
     "hogs": Trial("the same, two busy processes", "<= 1 alarm in 500", alarms, RARE, 500, hogs=2),
     "relinked": Trial("the same code, linked anew with padding", "<= 1 alarm in 500", alarms, RARE, 500, head=PLANTED),
     "overload": Trial("a copy, four busy processes a processor", "no alarm", alarms, NONE, 100, hogs=4 * PROCESSORS),
-    "slower-5": Trial("5 % more work", ">= 95 % regressed", not_found, share(0.05), 200, base=PLANTED, head=PLANTED, work=0.05, least_s=15),
-    "slower-10": Trial("10 % more work", ">= 99 % regressed", not_found, share(0.01), 200, base=PLANTED, head=PLANTED, work=0.1, least_s=15),
+    "slower-5": Trial("calls that take 5 % longer", ">= 95 % regressed", not_found, share(0.05), 200, base=PLANTED, head=PLANTED, work=0.05, least_s=15),
+    "slower-10": Trial("calls that take 10 % longer", ">= 99 % regressed", not_found, share(0.01), 200, base=PLANTED, head=PLANTED, work=0.1, least_s=15),
 }
 NAMES = [*TRIALS, FAULTS, WHOLE, EXACT]
 

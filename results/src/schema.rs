@@ -50,6 +50,11 @@ impl Status {
         Self::OverBudget,
     ];
 
+    /// Whether a run that is gone on with leaves the cell as it is: one for which there was no time gets another chance.
+    pub fn is_final(self) -> bool {
+        self != Self::OverBudget
+    }
+
     /// The name used in files and tables.
     pub fn name(self) -> &'static str {
         match self {

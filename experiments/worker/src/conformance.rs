@@ -102,7 +102,7 @@ mod tests {
     fn the_oracle_conforms_and_says_what_it_refuses() {
         let (outcome, out, err) = said("naive");
         assert_eq!(outcome.unwrap(), Outcome::Good);
-        assert!(out.contains("\nrefused: linear-sparse at int8\n") || out.starts_with("refused: "), "{out}");
+        assert!(out.lines().any(|line| line == "refused: linear-sparse at int8"), "{out}");
         assert!(out.lines().last().unwrap().starts_with("conformance of naive: ") && out.ends_with(" cases, 0 failures\n"), "{out}");
         assert!(err.starts_with("trying ") && err.lines().all(|line| line.contains(" at ")), "{err}");
     }

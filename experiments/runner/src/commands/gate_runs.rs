@@ -63,6 +63,7 @@ fn read(path: &Path) -> Result<Run> {
     let manifest = Manifest::read(&folder.manifest_path()).map_err(blame)?;
     let mut run = Run::new(path.display().to_string(), &manifest);
     let mut records = read_records(&folder.journal_path()).map_err(blame)?;
+    let mut finished = HashSet::new();
     for record in &mut records {
         let record = record.map_err(blame)?;
         if record.machine != run.machine {
@@ -71,12 +72,17 @@ fn read(path: &Path) -> Result<Run> {
                 run.name, record.machine, run.machine
             )));
         }
+        if record.status.is_final() {
+            finished.insert(record.id.clone());
+        } else {
+            finished.remove(&record.id);
+        }
         run.add(record);
     }
     // What is lost may be what speaks against head. A run that was gone on with since has all of its cells again.
     let recovery = records.recovery();
     let lost = recovery.damaged_total + u64::from(recovery.torn_bytes > 0);
-    if lost > 0 && (run.cells.len() as u64) < manifest.cells_planned {
+    if lost > 0 && (finished.len() as u64) < manifest.cells_planned {
         return Err(bad_input(format!(
             "the journal of {} has {}, so nobody knows what else it said: `crossover run --resume` runs these cells again, and an import is made again \
              into another folder",

@@ -2,8 +2,7 @@
 //!
 //! Two processes of the same program differ: where the kernel puts their pages, what the allocator returns, which core they begin on. That
 //! difference does not shrink however long a process is timed, so the pair of processes is the unit of evidence, and a pair is kept short. Both
-//! live at once and take short turns, base first or head first by lot, then the other way round (ABBA or BAAB), some times over: what drifts evenly
-//! hits both alike.
+//! live at once and take short turns, ABBA and then BAAB, some times over, where A is base or head by lot: what drifts evenly hits both alike.
 //!
 //! A *round* is a turn of each and one of each again, and lasts some milliseconds; its figure is the logarithm of the ratio of two times, each the median of
 //! the fastest quarter of what a side showed in it. A pair's figure is the median of those of its rounds. What others do on a shared machine comes and goes within
@@ -21,14 +20,15 @@
 //! | 5 ms, beside two busy processes | 8 | 10.6 % | 8.0 % |
 //! | 0.5 ms, beside two busy processes | 80 | 7.8 % | 6.0 % |
 //!
-//! Of 10, 20, 40 and 80 rounds of half-millisecond turns the median has 6.0, 4.5, 2.7 and 1.8 %: it still falls as fast as it can, so there are 160 of them, and fewer of
-//! calls that are longer than a turn.
+//! Of 10, 20, 40 and 80 rounds of half-millisecond turns the median had 6.0, 4.5, 2.7 and 1.8 %: it still fell as fast as it can, so a pair lasts 320 ms. That makes
+//! some 120 rounds of short calls, and 26 of calls of 1.5 ms. (All of this was measured before a turn had a first sample that does not count.)
 //!
-//! The price: a change that leaves an eighth of the calls as they were is not seen here.
+//! The price: a change that leaves some calls as they were is not seen where these are an eighth of the calls, or a third of calls longer than 0.3 ms, of
+//! which a round has two.
 
 use std::time::Duration;
 
-use crossover_protocol::{MeasuredSample, SupportLevel};
+use crossover_protocol::SupportLevel;
 
 use crate::plan::PlannedCell;
 use crate::schedule::Clock;
@@ -46,7 +46,7 @@ use super::failures::{Attempt, Lack};
 pub struct Design {
     /// How long a sample is to last.
     pub sample: Duration,
-    /// How long a turn is to last.
+    /// How long a turn is to last, without its first sample.
     pub turn: Duration,
     /// How long all turns of a pair are to last; to start two processes comes on top.
     pub timing: Duration,
@@ -60,12 +60,27 @@ impl Default for Design {
     }
 }
 
+/// What is asked of both sides. It is the same of both: the fastest quarter of four samples of one call is faster than that of two, and no build is to gain by that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turns {
+    /// Samples of a turn that count.
+    pub(super) samples: u32,
+    /// Calls of a sample.
+    pub(super) calls: u32,
+    /// Rounds of four turns; an even number, as each begins with the other side than the one before.
+    pub(super) rounds: u32,
+}
+
 impl Design {
-    /// How many rounds there is time for, where calls of the two builds take so long.
-    pub(super) fn rounds(&self, calls_ns: [f64; 2]) -> u32 {
-        let turn_ns = self.turn.as_nanos() as f64;
-        let round_ns = 2.0 * calls_ns.into_iter().map(|call_ns| call_ns.max(turn_ns)).sum::<f64>();
-        ((self.timing.as_nanos() as f64 / round_ns) as u32).max(self.least_rounds)
+    /// For two builds whose calls take so long.
+    pub(super) fn turns(&self, [base_ns, head_ns]: [f64; 2]) -> Turns {
+        let call_ns = (base_ns * head_ns).sqrt().max(1.0);
+        let calls = calls_per_sample(call_ns, self.sample);
+        let sample_ns = call_ns * f64::from(calls);
+        let samples = ((self.turn.as_nanos() as f64 / sample_ns).round() as u32).clamp(1, 256);
+        let round_ns = 4.0 * sample_ns * f64::from(samples + 1);
+        let rounds = ((self.timing.as_nanos() as f64 / round_ns) as u32).max(self.least_rounds);
+        Turns { samples, calls, rounds: rounds.next_multiple_of(2) }
     }
 }
 
@@ -132,7 +147,7 @@ impl Builds<'_> {
 /// A worker that is ready to be timed.
 struct Warm {
     worker: Box<dyn Conversation>,
-    /// Time of a call so far.
+    /// Time of a call before the first turn.
     call_ns: f64,
     /// Of the samples of this round, per call.
     times: Vec<f64>,
@@ -141,7 +156,7 @@ struct Warm {
 impl Warm {
     /// The time of a call in this round; the next one begins anew.
     fn end_round(&mut self) -> f64 {
-        undisturbed(std::mem::take(&mut self.times))
+        fastest_quarter(std::mem::take(&mut self.times))
     }
 }
 
@@ -179,23 +194,25 @@ pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, ran
     let [Some(mut base), Some(mut head)] = warm else {
         return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
     };
-    let mut logs = Vec::new();
-    for _ in 0..terms.design.rounds([base.call_ns, head.call_ns]) {
-        for side in there_and_back(draw_order(random)) {
+    let turns = terms.design.turns([base.call_ns, head.call_ns]);
+    let (mut order, mut logs) = (draw_order(random), Vec::new());
+    for _ in 0..turns.rounds {
+        for side in there_and_back(order) {
             let one = match side {
                 Side::Base => &mut base,
                 Side::Head => &mut head,
             };
-            if let Err(failure) = pair.turn(one, side) {
+            if let Err(failure) = pair.turn(one, side, turns) {
                 lacks[side as usize] = Some(Untimed::from(failure).lack()?);
                 return Err(Trouble::Failed(Attempt { lacks, longest: pair.longest }));
             }
         }
         logs.push((head.end_round() / base.end_round()).ln());
+        order.reverse();
     }
     base.worker.quit();
     head.worker.quit();
-    Ok(Summary::of(logs).map_or(f64::NAN, |rounds| rounds.median))
+    Ok(median(logs))
 }
 
 fn draw_order(random: &mut Random) -> [Side; 2] {
@@ -206,11 +223,16 @@ fn there_and_back([first, second]: [Side; 2]) -> [Side; 4] {
     [first, second, second, first]
 }
 
-/// The median of the fastest quarter.
-pub(super) fn undisturbed(mut times: Vec<f64>) -> f64 {
+/// The median of the fastest quarter, whether others disturbed it or not: a side that is stalled by itself has slow samples throughout.
+pub(super) fn fastest_quarter(mut times: Vec<f64>) -> f64 {
     times.sort_unstable_by(f64::total_cmp);
     times.truncate(times.len().div_ceil(4));
-    Summary::of(times).map_or(f64::NAN, |summary| summary.median)
+    median(times)
+}
+
+/// Not a number of none.
+fn median(of: Vec<f64>) -> f64 {
+    Summary::of(of).map_or(f64::NAN, |summary| summary.median)
 }
 
 impl Pair<'_> {
@@ -240,31 +262,26 @@ impl Pair<'_> {
         let mut warm = Warm { worker, call_ns: 0.0, times: Vec::new() };
         // The first call pays for what no later one does; the second says how long one takes.
         for _ in 0..2 {
-            self.take(&mut warm, side, 1, 1)?;
+            warm.call_ns = median(self.take(&mut warm, side, 1, 1)?);
         }
         let calls = calls_per_sample(warm.call_ns, self.terms.design.sample);
-        self.take(&mut warm, side, 2, calls)?;
-        warm.times.clear();
+        warm.call_ns = median(self.take(&mut warm, side, 3, calls)?);
         Ok(warm)
     }
 
-    fn turn(&mut self, warm: &mut Warm, side: Side) -> Result<(), WorkerFailure> {
-        let Design { sample, turn, .. } = *self.terms.design;
-        let calls = calls_per_sample(warm.call_ns, sample);
-        let sample_ns = (warm.call_ns * f64::from(calls)).max(1.0);
-        let samples = ((turn.as_nanos() as f64 / sample_ns) as u32).clamp(1, 256);
-        self.take(warm, side, samples, calls)
+    /// The first sample pays for what the other process took from the caches, and does not count.
+    fn turn(&mut self, warm: &mut Warm, side: Side, turns: Turns) -> Result<(), WorkerFailure> {
+        let times = self.take(warm, side, turns.samples + 1, turns.calls)?;
+        warm.times.extend(times.into_iter().skip(1));
+        Ok(())
     }
 
-    fn take(&mut self, warm: &mut Warm, side: Side, samples: u32, calls: u32) -> Result<(), WorkerFailure> {
+    /// Times of a call.
+    fn take(&mut self, warm: &mut Warm, side: Side, samples: u32, calls: u32) -> Result<Vec<f64>, WorkerFailure> {
         let deadline = self.terms.deadline;
         let (taken, passed) = self.ask(side, || steps::measure(warm.worker.as_mut(), samples, calls, deadline));
         let taken = taken?;
         steps::check_claimed_time(warm.worker.as_mut(), &taken.samples, passed)?;
-        let per_call = |sample: &MeasuredSample| sample.ns as f64 / f64::from(sample.calls);
-        // Disturbed ones too: the fastest quarter is taken of all, on either side, and a side that is stalled by itself has slow ones throughout.
-        warm.times.extend(taken.samples.iter().map(per_call));
-        warm.call_ns = Summary::of(taken.samples.iter().map(per_call)).map_or(warm.call_ns, |summary| summary.median);
-        Ok(())
+        Ok(taken.samples.iter().map(|sample| sample.ns as f64 / f64::from(sample.calls)).collect())
     }
 }

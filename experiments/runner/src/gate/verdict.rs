@@ -2,8 +2,9 @@
 //!
 //! Evidence is the logarithm of head's time over base's, one figure for each pair of processes. The *test* is the sign-flip test of the
 //! mean: if nothing changed, each figure could as well have the other sign, so the share of all sign patterns with a sum at least as large is
-//! its probability. It takes no distribution for granted, and is exact. The *interval* is Student's t on the same figures, at 98 %: a change of just the
-//! minimum effect lies beyond its near end once in a hundred, in the screening and once more in the confirmation, so that it passes in two gates of a hundred.
+//! its probability. It takes no distribution for granted, and is exact. The *interval* is Student's t on the same figures, at 98 %: it lies
+//! below a change of just the minimum effect once in a hundred, in the screening and once more in the confirmation, so that such a cell passes in two gates of a
+//! hundred at most (of normal figures).
 //!
 //! | verdict | where |
 //! |---|---|
@@ -136,7 +137,9 @@ impl Evidence {
     /// The verdict, where the probability corrected for the number of cells is `corrected`.
     pub fn verdict(&self, corrected: f64, min_effect: f64) -> Verdict {
         let least = min_effect.ln_1p();
-        if self.excludes(min_effect) {
+        if !self.log.is_finite() {
+            Verdict::Inconclusive
+        } else if self.excludes(min_effect) {
             Verdict::Pass
         } else if corrected >= LEVEL || self.log.abs() < least / 2.0 {
             Verdict::Inconclusive
@@ -224,6 +227,8 @@ mod tests {
         // Much noise, or a probability that is not small after its correction.
         assert_eq!(verdict(0.02, 0.2, 0.8), Verdict::Inconclusive);
         assert_eq!(verdict(0.2, 0.1, 0.06), Verdict::Inconclusive);
+        // No figure at all.
+        assert_eq!(verdict(f64::NAN, f64::NAN, 0.0), Verdict::Inconclusive);
         // A shadow of the minimum effect in an interval that holds it.
         assert_eq!(verdict(0.02, 0.04, 0.01), Verdict::Inconclusive);
         assert!((of(0.0, 0.1).seen() - 0.105_170_9).abs() < 1e-6);

@@ -7,8 +7,8 @@ use std::process::{Command, Output};
 use super::common::said;
 use super::expect;
 
-/// The trials' script, with a folder of programs whose gate prints this and exits so; none where there is no Python.
-fn trials(gate: &str, code: i32, arguments: &[&str]) -> Option<(Output, bool)> {
+/// The trials' script, with a folder of programs whose gate prints this and exits so, and how the gate was called last, if it was; none where there is no Python.
+fn trials(gate: &str, code: i32, arguments: &[&str]) -> Option<(Output, Option<String>)> {
     if Command::new("python3").arg("--version").output().is_err() {
         eprintln!("skipped: python3 is not there");
         return None;
@@ -16,13 +16,14 @@ fn trials(gate: &str, code: i32, arguments: &[&str]) -> Option<(Output, bool)> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("crossover-worker"), "").unwrap();
+    fs::write(path("crossover-worker-planted"), "").unwrap();
     fs::write(path("said"), gate).unwrap();
-    let script = format!("#!/bin/sh\ntouch {0:?}/called\ncat {0:?}/said\nexit {code}\n", folder.path());
+    let script = format!("#!/bin/sh\necho \"$CROSSOVER_PLANTED_WORK $*\" > {0:?}/called\ncat {0:?}/said\nexit {code}\n", folder.path());
     fs::write(path("crossover"), script).unwrap();
     assert!(Command::new("chmod").arg("755").arg(path("crossover")).status().unwrap().success());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../gate_trials.py");
     let output = Command::new("python3").arg("-B").arg(script).arg(folder.path()).args(arguments).current_dir(folder.path()).output();
-    Some((output.unwrap(), path("called").exists()))
+    Some((output.unwrap(), fs::read_to_string(path("called")).ok()))
 }
 
 /// A gate's cells by verdict and reason; without a reason it was timed.
@@ -60,7 +61,7 @@ fn cells_without_pairs_count_as_what_they_are() {
 fn a_table_that_cannot_take_the_rows_is_told_before_the_first_trial() {
     let Some((output, called)) = trials(&cells(&[("pass", None)]), 0, &["--trials", "same", "--write", "nowhere.md"]) else { return };
     expect(&output, 2, &["nowhere.md"]);
-    assert!(!called, "{}", said(&output));
+    assert!(called.is_none(), "{}", said(&output));
 }
 
 #[test]
@@ -68,4 +69,15 @@ fn what_was_measured_is_shown_though_a_later_trial_fails() {
     // The second is of forty cells, and this gate has one.
     let Some((output, _)) = trials(&cells(&[("pass", None)]), 0, &["--trials", "same,whole", "--comparisons", "1"]) else { return };
     expect(&output, 2, &["same: a worker beside its copy | <= 1 alarm in 500 | 0 | 0 | 1 | 1 |", "has 1 cells"]);
+}
+
+#[test]
+fn slower_calls_are_the_only_difference_of_a_slower_build() {
+    let regressed = cells(&[("regressed", None)]);
+    let Some((output, called)) = trials(&regressed, 1, &["--trials", "slower-5", "--comparisons", "1"]) else { return };
+    expect(&output, 0, &["slower-5: calls that take 5 % longer | >= 95 % regressed | 1 | 0 | 0 | 1 |"]);
+    let called = called.unwrap();
+    let programs: Vec<&str> = called.split_whitespace().filter_map(|word| word.rsplit('/').next()).collect();
+    assert!(called.starts_with("0.05 gate ") && programs.contains(&"crossover-worker-planted"), "{called}");
+    assert!(programs.contains(&"crossover-worker-slower"), "{called}");
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result};
 use crossover_protocol::text::tell;
-use crossover_results::schema::{SCHEMA_VERSION, Status};
+use crossover_results::schema::SCHEMA_VERSION;
 use crossover_results::{Index, JOINED, Journal, Machine, Manifest, RunFolder, RunLock, StoreError, read_index};
 
 use crate::cli::{EVERY_VARIANT, RunArgs};
@@ -35,7 +35,7 @@ pub(super) struct OpenRun {
 impl OpenRun {
     /// Is there nothing to do for this cell?
     pub(super) fn has(index: &Index, id: &str) -> bool {
-        index.cells.get(id).is_some_and(|status| is_final(*status))
+        index.cells.get(id).is_some_and(|status| status.is_final())
     }
 
     /// Cells that are recorded for good.
@@ -51,13 +51,8 @@ impl OpenRun {
     }
 }
 
-/// A cell for which there was no time gets another chance.
-pub(super) fn is_final(status: Status) -> bool {
-    status != Status::OverBudget
-}
-
 fn done(index: &Index) -> u64 {
-    index.cells.values().filter(|status| is_final(**status)).count() as u64
+    index.cells.values().filter(|status| status.is_final()).count() as u64
 }
 
 /// The run that the command line means.

@@ -15,7 +15,7 @@ use crate::commands::print;
 use crate::commands::text::{counted, wrap};
 use crate::progress::rough;
 
-use super::folder::{OpenRun, is_final};
+use super::folder::OpenRun;
 
 /// Reasons that are listed, each with its first cell.
 const LISTED: usize = 10;
@@ -47,7 +47,7 @@ impl Tally {
     /// With the cells of earlier invocations.
     pub(super) fn of_earlier(index: &Index) -> Self {
         let mut tally = Self::default();
-        index.cells.values().filter(|status| is_final(**status)).for_each(|status| tally.count_in(*status));
+        index.cells.values().filter(|status| status.is_final()).for_each(|status| tally.count_in(*status));
         tally.failed_before = tally.failed();
         tally
     }

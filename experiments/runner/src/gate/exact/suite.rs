@@ -8,7 +8,10 @@
 //! | finds something wrong, or crashes | a regression, whatever was before |
 //! | is refused a property at a precision, which the baseline (`results/baselines/NAME-refusals.csv`) does not have | a regression: a suite of refusals has no failures |
 //! | is refused no more what the baseline has | better |
-//! | does not end in time, is killed, or cannot be started | no verdict: that may be the machine's doing |
+//! | does not end in time, is ended by somebody, finds no memory, or cannot be started, and nothing was wrong by then | no verdict: that may be the machine's doing |
+//!
+//! Refused is what all cases of a property at a precision are refused; where some are held, nothing is said of the others. It does not depend on the instruction set: an engine
+//! that has no instructions for a precision computes in another one. So the baseline has no rows of machines.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -106,19 +109,38 @@ pub fn hold(worker: &Path, engine: &str, limits: &Limits<'_>) -> Result<Held> {
         .with_context(|| format!("{} cannot be started", worker.display()))?;
     let ended = wait(&mut child, limits);
     let (said, complained) = (text(&mut out)?, text(&mut err)?);
-    let name = worker.display();
-    let status = ended.map_err(|error| environment(format!("the conformance suite on {engine}: {error:#}{}", place(&complained))))?;
-    match (status.code(), status.signal()) {
-        (Some(2), _) => Err(bad_input(format!(
-            "{name} cannot run the conformance suite on {engine} ({}): build it with the feature `conformance`, which is on where nobody turns it off",
-            complaint(&complained)
-        ))),
-        (Some(3), _) => Err(environment(format!("the conformance suite on {engine}: {}", complaint(&complained)))),
-        (_, Some(signal)) if signal == Signal::KILL.as_raw() => {
-            Err(environment(format!("the conformance suite on {engine} was killed{}: was the machine out of memory?", place(&complained))))
-        }
-        _ => Ok(held(engine, &said, status, &complained)),
+    let trouble = match ended {
+        Err(error) => environment(format!("the conformance suite on {engine}: {error:#}{}", place(&complained))),
+        Ok(status) => match status.code() {
+            Some(2) => {
+                return Err(bad_input(format!(
+                    "{} cannot run the conformance suite on {engine} ({}): build it with the feature `conformance`, which is on where nobody turns it off",
+                    worker.display(),
+                    complaint(&complained)
+                )));
+            }
+            Some(3) => environment(format!("the conformance suite on {engine}: {}", complaint(&complained))),
+            _ => match end_by_the_machine(status, &complained) {
+                Some(how) => environment(format!("the conformance suite on {engine} {how}{}", place(&complained))),
+                None => return Ok(read_output(engine, &said, status, &complained)),
+            },
+        },
+    };
+    // What was wrong by then stays wrong.
+    let found = cut_off(engine, &said, &format!("{trouble:#}"));
+    if found.failures.len() > 1 && !(limits.stops)() { Ok(found) } else { Err(trouble) }
+}
+
+/// Why the machine or its user may have made the end, and not the engine.
+fn end_by_the_machine(status: ExitStatus, complained: &str) -> Option<&'static str> {
+    let is = |signal: Signal| status.signal() == Some(signal.as_raw());
+    if is(Signal::KILL) {
+        return Some("was killed: was the machine out of memory?");
     }
+    if is(Signal::ABORT) && complained.contains("memory allocation of ") {
+        return Some("found no memory");
+    }
+    [Signal::TERM, Signal::INT, Signal::HUP].into_iter().any(is).then_some("was ended by somebody")
 }
 
 fn text(file: &mut File) -> Result<String> {
@@ -141,7 +163,8 @@ fn complaint(complained: &str) -> &str {
     line.unwrap_or("it said nothing")
 }
 
-fn held(engine: &str, said: &str, status: ExitStatus, complained: &str) -> Held {
+/// What it said, and the first line of it that means nothing.
+fn parse<'a>(engine: &str, said: &'a str) -> (Held, Option<&'a str>) {
     let mut held = Held { engine: engine.to_owned(), cases: 0, failures: Vec::new(), refusals: BTreeSet::new() };
     let (end, mut unread) = (format!("conformance of {engine}: "), None);
     for line in said.lines() {
@@ -152,9 +175,22 @@ fn held(engine: &str, said: &str, status: ExitStatus, complained: &str) -> Held 
         } else if let Some(cases) = line.strip_prefix(&end).and_then(|counts| counts.split(' ').next()?.parse().ok()) {
             held.cases = cases;
         } else {
-            unread = Some(line);
+            unread = unread.or(Some(line));
         }
     }
+    (held, unread)
+}
+
+/// What it found by the time of its end.
+fn cut_off(engine: &str, said: &str, how: &str) -> Held {
+    let (mut held, _) = parse(engine, said);
+    held.cases = 0;
+    held.failures.push(format!("it did not come to its end: {how}"));
+    held
+}
+
+fn read_output(engine: &str, said: &str, status: ExitStatus, complained: &str) -> Held {
+    let (held, unread) = parse(engine, said);
     let how = match (status.signal(), status.code(), unread) {
         (Some(signal), ..) => Some(format!("it was ended by signal {signal}{}", place(complained))),
         (None, _, Some(line)) => Some(format!("it said {line:?}")),
@@ -163,21 +199,22 @@ fn held(engine: &str, said: &str, status: ExitStatus, complained: &str) -> Held 
         }
         _ => None,
     };
-    if let Some(how) = how {
-        held.cases = 0;
-        held.failures.push(format!("it did not come to its end: {how}"));
+    match how {
+        Some(how) => cut_off(engine, said, &how),
+        None => held,
     }
-    held
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const END: &str = "conformance of x: 12 cases, 0 failures\n";
 
     fn of(said: &str, status: i32) -> Held {
-        held("x", said, ExitStatus::from_raw(status), "trying gemm at f32\nthread panicked\ntrying softmax at f64\nnote: at once\n")
+        read_output("x", said, ExitStatus::from_raw(status), "trying gemm at f32\nthread panicked\ntrying softmax at f64\nnote: at once\n")
     }
 
     /// As the system tells an exit code.
@@ -204,6 +241,39 @@ mod tests {
         assert_eq!(cut("failed: gemm is off\n", 11, "it was ended by signal 11, in softmax at f64"), 2);
         assert_eq!(cut(&format!("hello\n{END}"), code(0), "it said \"hello\""), 1);
         assert_eq!(cut("conformance of x: 0 cases, 0 failures\n", code(0), "it ended with code 0 after 0 cases, in softmax at f64"), 1);
+    }
+
+    /// The suite as a script with this body, on an engine `x`.
+    fn hold_script(body: &str, deadline: Duration, stops: bool) -> Result<Held> {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = folder.path().join("worker");
+        // Written by another process, so that none of this one's children holds it open for writing when it is started.
+        let script = format!("#!/bin/sh\n{body}\n");
+        let writing = Command::new("sh").args(["-c", "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\""]).arg(&worker).arg(script).status();
+        assert!(writing.unwrap().success());
+        hold(&worker, "x", &Limits { deadline, stops: &|| stops })
+    }
+
+    #[test]
+    fn an_end_that_the_machine_may_have_made_is_no_verdict_unless_something_was_wrong_before() {
+        let (long, short) = (Duration::from_secs(60), Duration::from_millis(100));
+        let refused = |body: &str, deadline, stops, words: &str| {
+            let error = format!("{:#}", hold_script(body, deadline, stops).unwrap_err());
+            assert!(error.contains(words), "{error}");
+        };
+        let late = "echo trying gemm at f32 >&2; exec sleep 60";
+        refused(late, short, false, ", in gemm at f32");
+        refused(late, long, true, "x");
+        refused("kill -9 $$", long, false, "was killed: was the machine out of memory?");
+        refused("kill -15 $$", long, false, "was ended by somebody");
+        refused("echo memory allocation of 9 bytes failed >&2; kill -6 $$", long, false, "found no memory");
+        refused("echo error: no disk >&2; exit 3", long, false, "error: no disk");
+        for (end, deadline) in [("exec sleep 60", short), ("kill -9 $$", long), ("exit 3", long)] {
+            let held = hold_script(&format!("echo failed: gemm is off; {end}"), deadline, false).unwrap();
+            assert_eq!((held.cases, held.failures.len(), held.failures[0].as_str()), (0, 2, "gemm is off"));
+        }
+        // An engine that falls over by itself is wrong.
+        assert_eq!(hold_script("kill -11 $$", long, false).unwrap().failures.len(), 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crossover_results::schema::{Record, Status, Stop};
 
 use crate::criterion;
 use crate::gate::failures::Lack;
-use crate::gate::pair::undisturbed;
+use crate::gate::pair::fastest_quarter;
 use crate::outcome::UNKNOWN_BUILD;
 use crate::plan::PlannedCell;
 
@@ -106,7 +106,7 @@ impl From<Record> for Seen {
     }
 }
 
-/// What the other gate takes of a process: the median of the fastest quarter of its samples.
+/// The median of the fastest quarter of a run's samples: others on the machine only ever add time.
 fn time(record: &Record) -> Result<f64, NoTime> {
     let speed = match (record.status, &record.speed) {
         (Status::Ok | Status::Unchecked, Some(speed)) => speed,
@@ -117,7 +117,7 @@ fn time(record: &Record) -> Result<f64, NoTime> {
         return none(Kind::Disturbed, "all of its samples were disturbed");
     }
     let per_call: Vec<f64> = record.samples.iter().map(|sample| sample.ns as f64 / f64::from(sample.calls)).collect();
-    let time = if per_call.is_empty() { speed.median_ns as f64 } else { undisturbed(per_call) };
+    let time = if per_call.is_empty() { speed.median_ns as f64 } else { fastest_quarter(per_call) };
     if time > 0.0 && time.is_finite() { Ok(time) } else { none(Kind::Unmeasured, "it took no time that the clock could see") }
 }
 
