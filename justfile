@@ -94,6 +94,7 @@ test-engines: peers-environment
 test-slow: peers-environment && test-planted test-sanitized
     CROSSOVER_SLOW=1 cargo test --release --workspace
     cargo bench --profile release --workspace --bench primitives -- --test
+    cargo test --release --workspace --features crossover-worker/planted --lib -- planted::
     cargo build --release --workspace --features crossover-worker/planted --bin crossover-worker-planted
     {{ build }}
     python3 experiments/gate_trials.py "${CARGO_TARGET_DIR:-target}/release" --short
@@ -195,6 +196,7 @@ models:
 lint:
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo clippy --release --workspace --all-targets --features crossover-worker/planted -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
     cargo deny check bans licenses sources
     python3 engines/simd/faults/plant.py --check

@@ -9,37 +9,32 @@ use std::io::{self, Write};
 use anyhow::Result;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::conformance::{Event, Options, Report, run_telling};
-use crossover_registry::{EngineVisitor, descriptions};
 
+use crate::dispatch::{WithEngine, with_engine};
 use crate::foreground::{Outcome, Refusal};
+use crate::session::unknown_engine;
 
 /// Runs it.
 pub fn run(engine: &str) -> Result<Outcome> {
-    match suite(engine, &mut io::stdout(), &mut io::stderr()) {
-        // A reader that has gone (`| head`) has seen what it wanted.
-        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(Outcome::Good),
-        outcome => outcome,
-    }
+    suite(engine, &mut io::stdout(), &mut io::stderr())
 }
 
 fn suite(engine: &str, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
-    let mut search = Search { engine, out, err, written: Ok(()), report: None };
-    crossover_registry::visit(&mut search);
-    let Search { written, report, .. } = search;
-    written?;
-    let Some(report) = report else {
-        let known = descriptions().iter().map(|engine| engine.name).collect::<Vec<_>>().join(", ");
-        return Err(Refusal::of_request(format!("there is no engine {engine:?} in this worker: it has {known}")).into());
-    };
-    for (property, precision) in report.left_out() {
-        writeln!(out, "refused: {property} at {precision}")?;
+    let mut search = Search { out, err, written: Ok(()), report: None };
+    with_engine(engine, &mut search);
+    let Search { mut written, report, .. } = search;
+    let report = report.ok_or_else(|| Refusal::from(unknown_engine(engine)))?;
+    for (property, precision) in report.refused_throughout() {
+        written = written.and_then(|()| writeln!(out, "refused: {property} at {precision}"));
     }
-    writeln!(out, "conformance of {}: {} cases, {} failures", report.engine, report.cases, report.failures.len())?;
+    written
+        .and_then(|()| writeln!(out, "conformance of {}: {} cases, {} failures", report.engine, report.cases, report.failures.len()))
+        // A reader that has gone (`| head`) has seen what it wanted, and takes nothing from the verdict.
+        .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })?;
     Ok(if report.failures.is_empty() { Outcome::Good } else { Outcome::Wrong })
 }
 
 struct Search<'a> {
-    engine: &'a str,
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     /// Whether all that was told could be written.
@@ -47,7 +42,7 @@ struct Search<'a> {
     report: Option<Report>,
 }
 
-impl Search<'_> {
+impl WithEngine for Search<'_> {
     fn on<B: TransformerBackend>(&mut self) {
         let Self { out, err, written, .. } = self;
         let report = run_telling::<B>(&Options::brief(), &mut |event| {
@@ -62,19 +57,6 @@ impl Search<'_> {
             }
         });
         self.report = Some(report);
-    }
-}
-
-impl EngineVisitor for Search<'_> {
-    fn visit<B: TransformerBackend>(&mut self) {
-        if B::describe().name != self.engine {
-            return;
-        }
-        #[cfg(feature = "planted")]
-        if crate::planted::is_faulty(self.engine) {
-            return self.on::<crate::planted::Faulty>();
-        }
-        self.on::<B>();
     }
 }
 
@@ -95,7 +77,7 @@ mod tests {
         let (outcome, ..) = said("nobody");
         let error = outcome.err().unwrap();
         assert!(error.downcast_ref::<Refusal>().unwrap().is_bad_input());
-        assert!(error.to_string().contains("\"nobody\" in this worker: it has naive"), "{error}");
+        assert!(error.to_string().contains("no engine \"nobody\"; it has naive"), "{error}");
     }
 
     #[test]
@@ -110,17 +92,15 @@ mod tests {
     #[test]
     fn a_mistake_is_told_at_once() {
         struct Broken<'a>(Search<'a>);
-        impl EngineVisitor for Broken<'_> {
-            fn visit<B: TransformerBackend>(&mut self) {
-                if B::describe().name == "naive" {
-                    self.0.on::<Mutant<B>>();
-                }
+        impl WithEngine for Broken<'_> {
+            fn on<B: TransformerBackend>(&mut self) {
+                self.0.on::<Mutant<B>>();
             }
         }
         let (mut out, mut err) = (Vec::new(), Vec::new());
         plant(Fault::named("MatmulDropsNan"));
-        let mut broken = Broken(Search { engine: "naive", out: &mut out, err: &mut err, written: Ok(()), report: None });
-        crossover_registry::visit(&mut broken);
+        let mut broken = Broken(Search { out: &mut out, err: &mut err, written: Ok(()), report: None });
+        with_engine("naive", &mut broken);
         plant(None);
         let failures = broken.0.report.unwrap().failures.len();
         let out = String::from_utf8(out).unwrap();

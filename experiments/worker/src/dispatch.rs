@@ -11,42 +11,57 @@ use crossover_variants::inputs::CellInputs;
 use crossover_variants::registry::VariantVisitor;
 use crossover_variants::variant::Variant;
 
+/// Something done with the type of one engine.
+pub trait WithEngine {
+    /// Called with the engine that was asked for.
+    fn on<B: TransformerBackend>(&mut self);
+}
+
+/// Does it with the engine of this name, with the fault that was planted in it; nothing where there is no such engine.
+pub fn with_engine(name: &str, what: &mut impl WithEngine) {
+    crossover_registry::visit(&mut Named { name, what });
+}
+
 /// Prepares a cell; `None` if there is no such engine or variant.
 pub fn prepare(engine: &str, variant: &str, axes: &Axes, inputs: &CellInputs) -> Option<Result<Box<dyn PreparedCell>>> {
-    let mut search = Prepare { engine, variant, axes, inputs, found: None };
-    crossover_registry::visit(&mut search);
+    let mut search = Prepare { variant, axes, inputs, found: None };
+    with_engine(engine, &mut search);
     search.found
 }
 
 /// How an engine would run these operations; `None` if there is no such engine.
 pub fn support(engine: &str, operations: &[OpSpec], axes: &Axes) -> Option<Result<Support>> {
-    let mut search = Ask { engine, operations, axes, answer: None };
-    crossover_registry::visit(&mut search);
+    let mut search = Ask { operations, axes, answer: None };
+    with_engine(engine, &mut search);
     search.answer
 }
 
+struct Named<'a, W> {
+    name: &'a str,
+    what: &'a mut W,
+}
+
+impl<W: WithEngine> EngineVisitor for Named<'_, W> {
+    fn visit<B: TransformerBackend>(&mut self) {
+        if B::describe().name != self.name {
+            return;
+        }
+        #[cfg(feature = "planted")]
+        if crate::planted::is_faulty(self.name) {
+            return self.what.on::<crate::planted::Faulty>();
+        }
+        self.what.on::<B>();
+    }
+}
+
 struct Prepare<'a> {
-    engine: &'a str,
     variant: &'a str,
     axes: &'a Axes,
     inputs: &'a CellInputs,
     found: Option<Result<Box<dyn PreparedCell>>>,
 }
 
-impl EngineVisitor for Prepare<'_> {
-    fn visit<B: TransformerBackend>(&mut self) {
-        if B::describe().name != self.engine {
-            return;
-        }
-        #[cfg(feature = "planted")]
-        if crate::planted::is_faulty(self.engine) {
-            return self.on::<crate::planted::Faulty>();
-        }
-        self.on::<B>();
-    }
-}
-
-impl Prepare<'_> {
+impl WithEngine for Prepare<'_> {
     fn on<B: TransformerBackend>(&mut self) {
         let mut on_engine = OnEngine::<B> { search: self, engine: std::marker::PhantomData };
         crossover_variants::registry::visit(&mut on_engine);
@@ -67,16 +82,13 @@ impl<B: TransformerBackend> VariantVisitor for OnEngine<'_, '_, B> {
 }
 
 struct Ask<'a> {
-    engine: &'a str,
     operations: &'a [OpSpec],
     axes: &'a Axes,
     answer: Option<Result<Support>>,
 }
 
-impl EngineVisitor for Ask<'_> {
-    fn visit<B: TransformerBackend>(&mut self) {
-        if B::describe().name == self.engine {
-            self.answer = Some(cell::config(self.axes).and_then(|config| cell::support::<B>(self.operations, &config)));
-        }
+impl WithEngine for Ask<'_> {
+    fn on<B: TransformerBackend>(&mut self) {
+        self.answer = Some(cell::config(self.axes).and_then(|config| cell::support::<B>(self.operations, &config)));
     }
 }

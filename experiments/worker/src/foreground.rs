@@ -18,13 +18,13 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Refusal(Fault);
 
-impl Refusal {
-    /// Something was asked for that is not there.
-    #[cfg(feature = "conformance")]
-    pub fn of_request(message: String) -> Self {
-        Self(Fault { kind: FailureKind::BadRequest, message })
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
     }
+}
 
+impl Refusal {
     /// True if whoever asked for the cell can mend it.
     pub fn is_bad_input(&self) -> bool {
         matches!(self.0.kind, FailureKind::BadRequest | FailureKind::Unsupported)

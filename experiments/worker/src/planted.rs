@@ -157,7 +157,7 @@ mod tests {
     fn a_call_takes_the_share_longer() {
         let plain = Duration::from_millis(2);
         let time = |share| {
-            let mut slowed = Slowed { cell: Box::new(FakeCell { call: || std::thread::sleep(plain), device_peak: || None }), share };
+            let mut slowed = Slowed { cell: Box::new(FakeCell { call: move || std::thread::sleep(plain), device_peak: || None }), share };
             let began = Instant::now();
             slowed.call().unwrap();
             began.elapsed()

@@ -62,9 +62,9 @@ impl Coverage {
     }
 
     /// Properties and precisions of which nothing was held.
-    pub(super) fn left_out(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let left_out = self.counts.iter().filter(|(_, count)| count.held == 0);
-        left_out.map(|((property, precision), _)| (*property, precision.as_str()))
+    pub(super) fn refused_throughout(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let refused = self.counts.iter().filter(|(_, count)| count.held == 0);
+        refused.map(|((property, precision), _)| (*property, precision.as_str()))
     }
 
     /// What is left out without an excuse, and excuses that nothing needs.
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(coverage().complaints(&[excuse("gemm", &["f64", "bf16"])]), Vec::<String>::new());
         let complaints = coverage().complaints(&[excuse("gemm-exact", &["f64"])]);
         assert_eq!(complaints, ["gemm at f64 was refused in all of 1 cases"]);
-        assert_eq!(coverage().left_out().collect::<Vec<_>>(), [("gemm", "f64"), ("gemm-exact", "f64")]);
+        assert_eq!(coverage().refused_throughout().collect::<Vec<_>>(), [("gemm", "f64"), ("gemm-exact", "f64")]);
         let complaints = coverage().complaints(&[excuse("", &["f64", "f32"])]);
         assert_eq!(complaints, ["\"\" at f32 is excused (none), but held"]);
     }

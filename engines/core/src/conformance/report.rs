@@ -128,8 +128,8 @@ impl Report {
     }
 
     /// Properties that the engine refused in all cases at a precision: a suite of refusals has no failures.
-    pub fn left_out(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.coverage.left_out()
+    pub fn refused_throughout(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.coverage.refused_throughout()
     }
 
     /// Operation, precision, and how much of the tolerance was used.

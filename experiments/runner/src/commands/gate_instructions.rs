@@ -13,7 +13,8 @@ use crate::cli::GateArgs;
 use crate::definition;
 use crate::errors::bad_input;
 use crate::gate::builds::{COMMAND, WORKER};
-use crate::gate::instructions::{self, Command, Counted, Limits, Programs};
+use crate::gate::instructions::{self, Command, Counted, Programs};
+use crate::gate::limits::{Limits, wait};
 use crate::gate::verdict::{self, Verdict, overall};
 use crate::gate::{left_out, outputs};
 use crate::paths;
@@ -122,7 +123,7 @@ fn small_run(programs: &Programs, out: &Path, limits: &Limits<'_>) -> Result<()>
     let mut run = instructions::dying_with_us(&programs.worker);
     run.arg(command).args(["run", "smoke", "--out"]).arg(out).env("CROSSOVER_WORKER", &programs.worker);
     let mut child = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let status = instructions::wait(&mut child, limits)?;
+    let status = wait(&mut child, limits)?;
     // 1 is a finding about a cell: the journal is there all the same.
     match status.code() {
         Some(0 | 1) => Ok(()),

@@ -14,12 +14,12 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command as Process, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command as Process, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 use crossover_protocol::{Cell, FailureKind, PROTOCOL_VERSION, ReadLine, Request, Response, SupportLevel, read_message};
 
+use super::limits::{Limits, wait};
 use super::verdict::Verdict;
 
 /// Calls of the shorter and of the longer run.
@@ -30,8 +30,6 @@ const RUNS: usize = 3;
 const CELL_TOLERATED: f64 = 0.01;
 /// The same of a command.
 const COMMAND_TOLERATED: f64 = 0.05;
-/// Between looks at whether valgrind is done.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// The programs of one build.
 #[derive(Debug, Clone)]
@@ -194,14 +192,6 @@ pub fn command(command: &Command, builds: &[Programs; 2], limits: &Limits<'_>) -
     Counted { name: command.name.to_owned(), counts, tolerated: COMMAND_TOLERATED }
 }
 
-/// When a run is given up.
-pub struct Limits<'a> {
-    /// How long one may take.
-    pub deadline: Duration,
-    /// Whether the user wants to stop.
-    pub stops: &'a dyn Fn() -> bool,
-}
-
 fn cell_count(cell: &Cell, worker: &Path, limits: &Limits<'_>) -> Result<Count> {
     let folder = tempfile::tempdir()?;
     let mut totals = [0, 0];
@@ -285,23 +275,6 @@ fn run(mut process: Process, folder: &Path, input: &[u8], limits: &Limits<'_>) -
     }
     let counts = std::fs::read_to_string(folder.join("counts")).context("callgrind left no counts")?;
     Ok((total(&counts)?, std::fs::read(&out)?))
-}
-
-/// Waits for the end of a process, or ends it.
-pub fn wait(child: &mut Child, limits: &Limits<'_>) -> Result<std::process::ExitStatus> {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        let is_late = began.elapsed() > limits.deadline;
-        if is_late || (limits.stops)() {
-            child.kill()?;
-            child.wait()?;
-            bail!("{}", if is_late { format!("no end within {} s", limits.deadline.as_secs()) } else { "stopped".to_owned() });
-        }
-        std::thread::sleep(PAUSE);
-    }
 }
 
 /// The sum of callgrind's file.

@@ -12,6 +12,7 @@ pub mod builds;
 pub mod exact;
 pub mod failures;
 pub mod instructions;
+pub mod limits;
 pub mod outputs;
 pub mod pair;
 pub mod runs;

@@ -26,7 +26,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::{bad_input, environment};
-use crate::gate::instructions::{Limits, wait};
+use crate::gate::limits::{Limits, wait};
 use crate::gate::verdict::Verdict;
 
 use super::compare::Change;
@@ -55,6 +55,13 @@ pub struct Held {
 }
 
 impl Held {
+    /// What it found by the time of an end before its end.
+    fn cut_off(mut self, how: &str) -> Self {
+        self.cases = 0;
+        self.failures.push(format!("it did not come to its end: {how}"));
+        self
+    }
+
     fn change(&self, verdict: Verdict, what: String) -> Change {
         Change { cell: format!("the conformance suite on {}", self.engine), verdict, what }
     }
@@ -109,38 +116,41 @@ pub fn hold(worker: &Path, engine: &str, limits: &Limits<'_>) -> Result<Held> {
         .with_context(|| format!("{} cannot be started", worker.display()))?;
     let ended = wait(&mut child, limits);
     let (said, complained) = (text(&mut out)?, text(&mut err)?);
-    let trouble = match ended {
-        Err(error) => environment(format!("the conformance suite on {engine}: {error:#}{}", place(&complained))),
-        Ok(status) => match status.code() {
-            Some(2) => {
-                return Err(bad_input(format!(
-                    "{} cannot run the conformance suite on {engine} ({}): build it with the feature `conformance`, which is on where nobody turns it off",
-                    worker.display(),
-                    complaint(&complained)
-                )));
-            }
-            Some(3) => environment(format!("the conformance suite on {engine}: {}", complaint(&complained))),
-            _ => match end_by_the_machine(status, &complained) {
-                Some(how) => environment(format!("the conformance suite on {engine} {how}{}", place(&complained))),
-                None => return Ok(read_output(engine, &said, status, &complained)),
-            },
+    let (held, unread) = parse(engine, &said);
+    let place = place(&complained);
+    let how = match ended {
+        Err(error) => format!("{error:#}"),
+        Ok(status) if status.code() == Some(2) => {
+            return Err(bad_input(format!(
+                "{} cannot run the conformance suite on {engine} ({}): build it with the feature `conformance`, which is on where nobody turns it off",
+                worker.display(),
+                complaint(&complained)
+            )));
+        }
+        Ok(status) => match end_by_the_machine(status, &complained) {
+            Some(how) => how.to_owned(),
+            None => return Ok(ended_by_itself(held, unread, status, &place)),
         },
     };
     // What was wrong by then stays wrong.
-    let found = cut_off(engine, &said, &format!("{trouble:#}"));
-    if found.failures.len() > 1 && !(limits.stops)() { Ok(found) } else { Err(trouble) }
+    if held.failures.is_empty() || (limits.stops)() {
+        return Err(environment(format!("the conformance suite on {engine}: {how}{place}")));
+    }
+    Ok(held.cut_off(&format!("{how}{place}")))
 }
 
 /// Why the machine or its user may have made the end, and not the engine.
-fn end_by_the_machine(status: ExitStatus, complained: &str) -> Option<&'static str> {
+fn end_by_the_machine(status: ExitStatus, complained: &str) -> Option<&str> {
     let is = |signal: Signal| status.signal() == Some(signal.as_raw());
-    if is(Signal::KILL) {
-        return Some("was killed: was the machine out of memory?");
+    if status.code() == Some(3) {
+        Some(complaint(complained))
+    } else if is(Signal::KILL) {
+        Some("it was killed: was the machine out of memory?")
+    } else if is(Signal::ABORT) && complained.contains("memory allocation of ") {
+        Some("it found no memory")
+    } else {
+        [Signal::TERM, Signal::INT, Signal::HUP].into_iter().any(is).then_some("it was ended by somebody")
     }
-    if is(Signal::ABORT) && complained.contains("memory allocation of ") {
-        return Some("found no memory");
-    }
-    [Signal::TERM, Signal::INT, Signal::HUP].into_iter().any(is).then_some("was ended by somebody")
 }
 
 fn text(file: &mut File) -> Result<String> {
@@ -181,27 +191,16 @@ fn parse<'a>(engine: &str, said: &'a str) -> (Held, Option<&'a str>) {
     (held, unread)
 }
 
-/// What it found by the time of its end.
-fn cut_off(engine: &str, said: &str, how: &str) -> Held {
-    let (mut held, _) = parse(engine, said);
-    held.cases = 0;
-    held.failures.push(format!("it did not come to its end: {how}"));
-    held
-}
-
-fn read_output(engine: &str, said: &str, status: ExitStatus, complained: &str) -> Held {
-    let (held, unread) = parse(engine, said);
-    let how = match (status.signal(), status.code(), unread) {
-        (Some(signal), ..) => Some(format!("it was ended by signal {signal}{}", place(complained))),
-        (None, _, Some(line)) => Some(format!("it said {line:?}")),
+/// Of a suite that ended by itself: what it said, and whether its end is that of one which came through.
+fn ended_by_itself(held: Held, unread: Option<&str>, status: ExitStatus, place: &str) -> Held {
+    match (status.signal(), status.code(), unread) {
+        (Some(signal), ..) => held.cut_off(&format!("it was ended by signal {signal}{place}")),
+        (None, _, Some(line)) => held.cut_off(&format!("it said {line:?}")),
         (None, code, None) if held.cases == 0 || code != Some(i32::from(!held.failures.is_empty())) => {
-            Some(format!("it ended with code {} after {} cases{}", code.unwrap_or_default(), held.cases, place(complained)))
+            let how = format!("it ended with code {} after {} cases{place}", code.unwrap_or_default(), held.cases);
+            held.cut_off(&how)
         }
-        _ => None,
-    };
-    match how {
-        Some(how) => cut_off(engine, said, &how),
-        None => held,
+        _ => held,
     }
 }
 
@@ -214,7 +213,9 @@ mod tests {
     const END: &str = "conformance of x: 12 cases, 0 failures\n";
 
     fn of(said: &str, status: i32) -> Held {
-        read_output("x", said, ExitStatus::from_raw(status), "trying gemm at f32\nthread panicked\ntrying softmax at f64\nnote: at once\n")
+        let (held, unread) = parse("x", said);
+        let complained = "trying gemm at f32\nthread panicked\ntrying softmax at f64\nnote: at once\n";
+        ended_by_itself(held, unread, ExitStatus::from_raw(status), &place(complained))
     }
 
     /// As the system tells an exit code.
@@ -256,14 +257,14 @@ mod tests {
 
     #[test]
     fn an_end_that_the_machine_may_have_made_is_no_verdict_unless_something_was_wrong_before() {
-        let (long, short) = (Duration::from_secs(60), Duration::from_millis(100));
+        let (long, short) = (Duration::from_secs(60), Duration::from_secs(2));
         let refused = |body: &str, deadline, stops, words: &str| {
             let error = format!("{:#}", hold_script(body, deadline, stops).unwrap_err());
             assert!(error.contains(words), "{error}");
         };
         let late = "echo trying gemm at f32 >&2; exec sleep 60";
-        refused(late, short, false, ", in gemm at f32");
-        refused(late, long, true, "x");
+        refused(late, short, false, "the conformance suite on x: no end within 2 s, in gemm at f32");
+        refused(late, long, true, "the conformance suite on x: stopped");
         refused("kill -9 $$", long, false, "was killed: was the machine out of memory?");
         refused("kill -15 $$", long, false, "was ended by somebody");
         refused("echo memory allocation of 9 bytes failed >&2; kill -6 $$", long, false, "found no memory");
