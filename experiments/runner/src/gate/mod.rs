@@ -2,7 +2,7 @@
 //!
 //! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]); pairs become verdicts in two
 //! stages ([`stages`], [`verdict`]), and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
-//! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]). Benchmarks that
+//! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]); neither waits longer than its [`limits`]. Benchmarks that
 //! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`outputs`]).
 //!
 //! Times are of pairs that lie close to each other, never of last week: on a shared machine those say more about last week than about the code. What

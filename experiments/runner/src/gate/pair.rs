@@ -20,7 +20,7 @@
 //! | 5 ms, beside two busy processes | 8 | 10.6 % | 8.0 % |
 //! | 0.5 ms, beside two busy processes | 80 | 7.8 % | 6.0 % |
 //!
-//! Of 10, 20, 40 and 80 rounds of half-millisecond turns the median had 6.0, 4.5, 2.7 and 1.8 %: it still fell as fast as it can, so a pair lasts 320 ms. That makes
+//! Of 10, 20, 40 and 80 rounds of half-millisecond turns the median had 6.0, 4.4, 2.7 and 1.7 %: it still fell as fast as it can, so a pair lasts 320 ms. That makes
 //! some 120 rounds of short calls, and 26 of calls of 1.5 ms. (All of this was measured before a turn had a first sample that does not count.)
 //!
 //! The price: a change that leaves some calls as they were is not seen where these are an eighth of the calls, or a third of calls longer than 0.3 ms, of
