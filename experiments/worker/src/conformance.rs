@@ -1,14 +1,14 @@
 //! The conformance suite on one engine of this build, for the exact gate (`crossover gate --exact`) and for whoever wants to see it.
 //!
 //! Cells have ordinary inputs; what the suite tries are the others: NaN, rows that a mask hides, extents of zero, operands that overlap, what must be refused. On
-//! stdout there is a line for each property that does not hold, as soon as that is known, one for each that the engine refuses at a precision, and one at the end
-//! which says that it came there. On stderr stands what is tried at the moment, which is all that is left of a suite that ends the process.
+//! stdout there is a line for each property that does not hold, as soon as that is known, one for each of which the engine refuses cases at a precision, and one at
+//! the end which says that it came there. On stderr stands what is tried at the moment, which is all that is left of a suite that ends the process.
 
 use std::io::{self, Write};
 
 use anyhow::Result;
 use crossover_core::backend::TransformerBackend;
-use crossover_core::conformance::{Event, Options, Report, run_telling};
+use crossover_core::conformance::{Event, Options, Refusals, Report, run_telling};
 
 use crate::dispatch::{WithEngine, with_engine};
 use crate::foreground::{Outcome, Refusal};
@@ -24,8 +24,8 @@ fn suite(engine: &str, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outco
     with_engine(engine, &mut search);
     let Search { mut written, report, .. } = search;
     let report = report.ok_or_else(|| Refusal::from(unknown_engine(engine)))?;
-    for (property, precision) in report.refused_throughout() {
-        written = written.and_then(|()| writeln!(out, "refused: {property} at {precision}"));
+    for Refusals { property, precision, held, refused } in report.refusals() {
+        written = written.and_then(|()| writeln!(out, "refused: {property} at {precision}: {refused} of {}", held + refused));
     }
     written
         .and_then(|()| writeln!(out, "conformance of {}: {} cases, {} failures", report.engine, report.cases, report.failures.len()))
@@ -84,7 +84,7 @@ mod tests {
     fn the_oracle_conforms_and_says_what_it_refuses() {
         let (outcome, out, err) = said("naive");
         assert_eq!(outcome.unwrap(), Outcome::Good);
-        assert!(out.lines().any(|line| line == "refused: linear-sparse at int8"), "{out}");
+        assert!(out.lines().any(|line| line == "refused: linear-sparse at int8: 12 of 12"), "{out}");
         assert!(out.lines().last().unwrap().starts_with("conformance of naive: ") && out.ends_with(" cases, 0 failures\n"), "{out}");
         assert!(err.starts_with("trying ") && err.lines().all(|line| line.contains(" at ")), "{err}");
     }

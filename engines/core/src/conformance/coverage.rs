@@ -37,6 +37,19 @@ impl Excuse {
     }
 }
 
+/// How often an engine refuses a property at a precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusals<'a> {
+    /// The property.
+    pub property: &'static str,
+    /// The precision.
+    pub precision: &'a str,
+    /// Cases that it took.
+    pub held: usize,
+    /// Cases that it refused.
+    pub refused: usize,
+}
+
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
     held: usize,
@@ -61,10 +74,10 @@ impl Coverage {
         count.refused += usize::from(!held);
     }
 
-    /// Properties and precisions of which nothing was held.
-    pub(super) fn refused_throughout(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let refused = self.counts.iter().filter(|(_, count)| count.held == 0);
-        refused.map(|((property, precision), _)| (*property, precision.as_str()))
+    /// Properties and precisions of which something was refused.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = Refusals<'_>> {
+        let refused = self.counts.iter().filter(|(_, count)| count.refused > 0);
+        refused.map(|((property, precision), &Count { held, refused })| Refusals { property, precision, held, refused })
     }
 
     /// What is left out without an excuse, and excuses that nothing needs.
@@ -134,7 +147,9 @@ mod tests {
         assert_eq!(coverage().complaints(&[excuse("gemm", &["f64", "bf16"])]), Vec::<String>::new());
         let complaints = coverage().complaints(&[excuse("gemm-exact", &["f64"])]);
         assert_eq!(complaints, ["gemm at f64 was refused in all of 1 cases"]);
-        assert_eq!(coverage().refused_throughout().collect::<Vec<_>>(), [("gemm", "f64"), ("gemm-exact", "f64")]);
+        let refusals = |property, precision, held| Refusals { property, precision, held, refused: 1 };
+        let expected = [refusals("gemm", "f32", 1), refusals("gemm", "f64", 0), refusals("gemm-exact", "f64", 0)];
+        assert_eq!(coverage().refusals().collect::<Vec<_>>(), expected);
         let complaints = coverage().complaints(&[excuse("", &["f64", "f32"])]);
         assert_eq!(complaints, ["\"\" at f32 is excused (none), but held"]);
     }

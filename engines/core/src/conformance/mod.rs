@@ -69,7 +69,7 @@ mod trial;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use coverage::{Excuse, INT8_EXCUSES};
+pub use coverage::{Excuse, INT8_EXCUSES, Refusals};
 pub use options::Options;
 pub use report::{Cell, Failure, Report};
 

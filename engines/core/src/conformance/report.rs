@@ -8,7 +8,7 @@ use crate::error::EngineError;
 
 use super::Event;
 use super::compare::{Shares, Target, ulps};
-use super::coverage::{Coverage, Excuse};
+use super::coverage::{Coverage, Excuse, Refusals};
 
 /// A tolerance of which less than this is ever used is too loose to notice much.
 const LOOSE: f64 = 1e-3;
@@ -127,9 +127,9 @@ impl Report {
         self.failures.push(failure);
     }
 
-    /// Properties that the engine refused in all cases at a precision: a suite of refusals has no failures.
-    pub fn refused_throughout(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.coverage.refused_throughout()
+    /// What the engine refused, and how often: a suite of refusals has no failures.
+    pub fn refusals(&self) -> impl Iterator<Item = Refusals<'_>> {
+        self.coverage.refusals()
     }
 
     /// Operation, precision, and how much of the tolerance was used.

@@ -83,7 +83,7 @@ fn conformance(engine: &str) -> ! {
     let failures = i32::from(engine == "wrong-numbers");
     match engine {
         "segv" => std::process::abort(),
-        "unsupported" => println!("refused: softmax at f32"),
+        "unsupported" => println!("refused: softmax at f32: 3 of 3"),
         "wrong-numbers" => println!("failed: softmax (softmax) at f32, case 0 with extents up to 129: out[0] is 1, expected 2"),
         _ => {}
     }

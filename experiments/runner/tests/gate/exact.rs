@@ -1,9 +1,12 @@
 //! The exact gate: baselines that are missing, damaged or of another machine, and what is accepted into them.
 
 use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use super::{Repository, expect};
-use crate::common::WORKER;
+use super::{Repository, command_in, expect};
+use crate::common::{WORKER, patience, signal};
 
 #[test]
 fn baselines_that_are_missing_damaged_or_of_another_machine() {
@@ -103,11 +106,39 @@ fn a_build_must_pass_the_conformance_suite_whatever_its_cells_show() {
     expect(&with("wrong-numbers", &["--accept", "why not"]), 2, &["the conformance suite finds wrong: wrong-numbers: softmax"]);
     expect(&with("segv", &["--json"]), 1, &["the conformance suite on segv", "it did not come to its end: it was ended by signal 6"]);
     // A suite of refusals has no failures: a new one is a regression, until somebody says that it is meant.
-    expect(&with("unsupported", &["--json"]), 1, &["the conformance suite on unsupported", "softmax at f32 is refused now"]);
+    expect(&with("unsupported", &["--json"]), 1, &["the conformance suite on unsupported", "softmax at f32 is refused now, in 3 of 3 cases"]);
     expect(&with("unsupported", &["--accept", "it has none"]), 0, &[]);
     expect(&with("unsupported", &[]), 0, &["pass: 3 cells"]);
     // A worker of an earlier version has no suite: that is no pass.
     let old = repository
         .script("old", &format!("[ \"$1\" = conformance ] && {{ echo \"unrecognized subcommand\" >&2; exit 2; }}\nexec {WORKER:?} \"$@\""));
     expect(&repository.gate(&["--exact", "--head-worker", &old]), 2, &["cannot run the conformance suite on", "unrecognized subcommand"]);
+}
+
+#[test]
+fn ctrl_c_in_the_conformance_suite_stops_the_gate_and_the_suite() {
+    use rustix::process::Signal;
+
+    let repository = Repository::new("");
+    expect(&repository.gate(&["--exact", "--accept", "the first"]), 0, &["has 2 rows now"]);
+    let started = repository.path("started");
+    let script = format!("[ \"$1\" = conformance ] && {{ echo $$ > {started:?}; exec sleep 60; }}\nexec {WORKER:?} \"$@\"");
+    let worker = repository.script("sleeps", &script);
+    let mut command = command_in(repository.folder.path(), &["--exact", "--head-worker", &worker]);
+    let gate = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    let suite = loop {
+        let pid = fs::read_to_string(&started).ok().and_then(|pid| pid.trim().parse::<u32>().ok());
+        if let Some(pid) = pid {
+            break pid;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20) * patience(), "the suite does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let pressed = Instant::now();
+    signal(&gate, Signal::INT);
+    let output = gate.wait_with_output().unwrap();
+    assert!(pressed.elapsed() < Duration::from_secs(2) * patience(), "{:?}", pressed.elapsed());
+    expect(&output, 130, &[]);
+    assert!(!Path::new(&format!("/proc/{suite}")).exists(), "the suite is still there");
 }

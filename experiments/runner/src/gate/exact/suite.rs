@@ -6,14 +6,14 @@
 //! | the suite | is |
 //! |---|---|
 //! | finds something wrong, or crashes | a regression, whatever was before |
-//! | is refused a property at a precision, which the baseline (`results/baselines/NAME-refusals.csv`) does not have | a regression: a suite of refusals has no failures |
-//! | is refused no more what the baseline has | better |
+//! | is refused a property at a precision, which the baseline (`results/baselines/NAME-refusals.csv`) does not have, or has fewer of its cases taken than there | a regression: a suite of refusals has no failures |
+//! | is refused less than the baseline has | better |
 //! | does not end in time, is ended by somebody, finds no memory, or cannot be started, and nothing was wrong by then | no verdict: that may be the machine's doing |
 //!
-//! Refused is what all cases of a property at a precision are refused; where some are held, nothing is said of the others. It does not depend on the instruction set: an engine
-//! that has no instructions for a precision computes in another one. So the baseline has no rows of machines.
+//! What is refused does not depend on the instruction set: an engine that has no instructions for a precision computes in another one. So the baseline has no rows of
+//! machines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
@@ -25,13 +25,14 @@ use crossover_results::write_atomically;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::text::counted;
 use crate::errors::{bad_input, environment};
 use crate::gate::limits::{Limits, wait};
 use crate::gate::verdict::Verdict;
 
 use super::compare::Change;
 
-/// A property that an engine refuses at a precision.
+/// A property of which an engine refuses cases at a precision.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
@@ -39,6 +40,40 @@ pub struct Refusal {
     pub engine: String,
     /// The property and the precision, in the suite's words.
     pub what: String,
+    /// Cases that it takes.
+    pub held: u64,
+    /// Cases that it refuses.
+    pub refused: u64,
+}
+
+impl Refusal {
+    /// From the suite's line, without its beginning: `PROPERTY at PRECISION: REFUSED of CASES`.
+    fn parse(engine: &str, said: &str) -> Option<Self> {
+        let (what, counts) = said.rsplit_once(": ")?;
+        let (refused, cases) = counts.split_once(" of ")?;
+        let (refused, cases): (u64, u64) = (refused.parse().ok()?, cases.parse().ok()?);
+        Some(Self { engine: engine.to_owned(), what: what.to_owned(), held: cases.checked_sub(refused)?, refused })
+    }
+
+    fn cases(&self) -> u64 {
+        self.held + self.refused
+    }
+
+    /// Beside what it was before: the verdict where it changed. Cases that are new to the suite change nothing as long as those that were taken still are.
+    fn change(&self, before: Option<&Self>) -> Option<(Verdict, String)> {
+        let Self { what, refused, .. } = self;
+        let now = format!("{refused} of {}", counted(self.cases(), "case"));
+        match before {
+            None => Some((Verdict::Regressed, format!("{what} is refused now, in {now}"))),
+            Some(before) if self.held < before.held => {
+                Some((Verdict::Regressed, format!("{what} is refused in {now}, before in {} of {}", before.refused, before.cases())))
+            }
+            Some(before) if refused < &before.refused => {
+                Some((Verdict::Improved, format!("{what} is refused in {now} only, before in {} of {}", before.refused, before.cases())))
+            }
+            Some(_) => None,
+        }
+    }
 }
 
 /// What the suite says of one engine.
@@ -72,11 +107,14 @@ impl Held {
         if self.cases == 0 {
             return failures.collect();
         }
-        let before: BTreeSet<Refusal> = baseline.iter().filter(|refusal| refusal.engine == self.engine).cloned().collect();
-        let new = self.refusals.difference(&before).map(|new| self.change(Verdict::Regressed, format!("{} is refused now", new.what)));
+        let by_name = |of: &BTreeSet<Refusal>| -> BTreeMap<String, Refusal> {
+            of.iter().filter(|one| one.engine == self.engine).map(|one| (one.what.clone(), one.clone())).collect()
+        };
+        let (before, now) = (by_name(baseline), by_name(&self.refusals));
+        let changed = now.iter().filter_map(|(what, one)| one.change(before.get(what)));
         let gone =
-            before.difference(&self.refusals).map(|gone| self.change(Verdict::Improved, format!("{} is refused no more", gone.what)));
-        failures.chain(new).chain(gone).collect()
+            before.keys().filter(|what| !now.contains_key(*what)).map(|what| (Verdict::Improved, format!("{what} is refused no more")));
+        failures.chain(changed.chain(gone).map(|(verdict, what)| self.change(verdict, what))).collect()
     }
 }
 
@@ -180,8 +218,8 @@ fn parse<'a>(engine: &str, said: &'a str) -> (Held, Option<&'a str>) {
     for line in said.lines() {
         if let Some(failure) = line.strip_prefix("failed: ") {
             held.failures.push(failure.to_owned());
-        } else if let Some(what) = line.strip_prefix("refused: ") {
-            held.refusals.insert(Refusal { engine: engine.to_owned(), what: what.to_owned() });
+        } else if let Some(refusal) = line.strip_prefix("refused: ").and_then(|said| Refusal::parse(engine, said)) {
+            held.refusals.insert(refusal);
         } else if let Some(cases) = line.strip_prefix(&end).and_then(|counts| counts.split(' ').next()?.parse().ok()) {
             held.cases = cases;
         } else {
@@ -223,8 +261,8 @@ mod tests {
         code << 8
     }
 
-    fn refusals(engine: &str, whats: &[&str]) -> BTreeSet<Refusal> {
-        whats.iter().map(|what| Refusal { engine: engine.into(), what: (*what).into() }).collect()
+    fn refusals(engine: &str, said: &[&str]) -> BTreeSet<Refusal> {
+        said.iter().map(|said| Refusal::parse(engine, said).unwrap()).collect()
     }
 
     #[test]
@@ -241,6 +279,7 @@ mod tests {
         assert_eq!(cut(END, code(1), "it ended with code 1 after 12 cases, in softmax at f64"), 1);
         assert_eq!(cut("failed: gemm is off\n", 11, "it was ended by signal 11, in softmax at f64"), 2);
         assert_eq!(cut(&format!("hello\n{END}"), code(0), "it said \"hello\""), 1);
+        assert_eq!(cut(&format!("refused: gemm: 4 of 3\n{END}"), code(0), "it said \"refused: gemm: 4 of 3\""), 1);
         assert_eq!(cut("conformance of x: 0 cases, 0 failures\n", code(0), "it ended with code 0 after 0 cases, in softmax at f64"), 1);
     }
 
@@ -279,13 +318,22 @@ mod tests {
 
     #[test]
     fn what_is_refused_now_is_worse_and_what_no_more_is_better() {
-        let held = of(&format!("refused: gemm at int8\nrefused: softmax at f16\n{END}"), code(0));
-        assert_eq!(held.refusals, refusals("x", &["gemm at int8", "softmax at f16"]));
-        let mut baseline = refusals("x", &["gemm at int8", "norm at int4"]);
-        baseline.extend(refusals("y", &["attention at f16"]));
+        let said = ["gelu at f16: 1 of 3", "gemm at int8: 3 of 3", "norm at f16: 2 of 4", "silu at f16: 2 of 3", "softmax at f16: 1 of 3"];
+        let held = of(&format!("{}{END}", said.map(|line| format!("refused: {line}\n")).concat()), code(0));
+        assert_eq!(held.refusals, refusals("x", &said));
+        let mut baseline = refusals("x", &["gelu at f16: 3 of 3", "gemm at int8: 3 of 3", "mean at f16: 3 of 3"]);
+        // Of `norm` the suite has a case more, which is refused.
+        baseline.extend(refusals("x", &["norm at f16: 1 of 3", "silu at f16: 1 of 3"]));
+        baseline.extend(refusals("y", &["softmax at f16: 1 of 3"]));
         let told: Vec<String> =
             held.changes(&baseline).iter().map(|change| format!("{}: {}", change.verdict.name(), change.what)).collect();
-        assert_eq!(told, ["regressed: softmax at f16 is refused now", "improved: norm at int4 is refused no more"]);
+        let expected = [
+            "improved: gelu at f16 is refused in 1 of 3 cases only, before in 3 of 3",
+            "regressed: silu at f16 is refused in 2 of 3 cases, before in 1 of 3",
+            "regressed: softmax at f16 is refused now, in 1 of 3 cases",
+            "improved: mean at f16 is refused no more",
+        ];
+        assert_eq!(told, expected);
         // Of one that was cut off nobody knows what it would have been refused.
         assert_eq!(of("", 6).changes(&baseline).len(), 1);
     }
@@ -295,11 +343,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x-refusals.csv");
         assert!(read(&path).unwrap().is_empty());
-        let mut before = refusals("x", &["old"]);
-        before.extend(refusals("y", &["kept"]));
-        write(&path, before, &[of(&format!("refused: new\n{END}"), code(0))]).unwrap();
-        let mut expected = refusals("x", &["new"]);
-        expected.extend(refusals("y", &["kept"]));
+        let mut before = refusals("x", &["old: 1 of 2"]);
+        before.extend(refusals("y", &["kept: 2 of 2"]));
+        write(&path, before, &[of(&format!("refused: new: 1 of 3\n{END}"), code(0))]).unwrap();
+        let mut expected = refusals("x", &["new: 1 of 3"]);
+        expected.extend(refusals("y", &["kept: 2 of 2"]));
         assert_eq!(read(&path).unwrap(), expected);
         std::fs::write(&path, "engine,what\nx\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("damaged"));
