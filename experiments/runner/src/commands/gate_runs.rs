@@ -10,7 +10,7 @@ use crossover_results::{Manifest, RunFolder, read_records};
 use crate::cli::GateArgs;
 use crate::errors::bad_input;
 use crate::gate::runs::{Run, doubts, forget_copies, judge};
-use crate::gate::verdict::MOST_PAIRS;
+use crate::gate::verdict::MOST_FIGURES;
 use crate::gate::{Compared, Findings, outputs};
 
 use super::gate::{expect_comparison, expect_min_effect, write};
@@ -48,8 +48,8 @@ fn expect_pairs(args: &GateArgs) -> Result<()> {
             counted(heads as u64, "run")
         )));
     }
-    if !(2..=MOST_PAIRS).contains(&bases) {
-        return Err(bad_input(format!("{}: 2 to {MOST_PAIRS} can be judged", counted(bases as u64, "pair"))));
+    if !(2..=MOST_FIGURES).contains(&bases) {
+        return Err(bad_input(format!("{}: 2 to {MOST_FIGURES} can be judged", counted(bases as u64, "pair"))));
     }
     let mut seen = HashSet::new();
     match args.base_run.iter().chain(&args.head_run).find(|run| !seen.insert(run.canonicalize().unwrap_or_else(|_| (*run).clone()))) {

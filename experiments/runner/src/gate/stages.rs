@@ -5,8 +5,9 @@
 //! confirmation are corrected for the number of suspects (Holm), which is right as that stage has its own, independent figures.
 //!
 //! Within a stage the cells take turns, pair by pair in random order: a disturbance of a minute meets one pair of many cells and not all pairs of
-//! one. All suspects get the same number of pairs: to stop when an interval happens to be narrow would make it narrower than it is. A time budget ends the
-//! stages early; what was not measured by then is inconclusive, never passed. What a pair without a figure means is in [`super::failures`].
+//! one. How many pairs confirm a suspect is fixed before the first of them: to stop when an interval happens to be narrow would make it narrower than it is. It
+//! is fixed by how far apart the pairs of its screening lay ([`Asked::pairs_to_confirm`]), of which the confirmation's figures know nothing; so the time goes where the noise is. A
+//! time budget ends the stages early; what was not measured by then is inconclusive, never passed. What a pair without a figure means is in [`super::failures`].
 
 use std::time::Duration;
 
@@ -20,7 +21,14 @@ use crate::schedule::random::Random;
 
 use super::failures::{Attempt, Decided, Failures};
 use super::pair::{Builds, Design, Terms, Trouble, measure};
-use super::verdict::{Evidence, MOST_PAIRS, Verdict};
+use super::verdict::{Evidence, MOST_FIGURES, Verdict, deviation, least_figures};
+
+/// Figures beyond those of which a change can be certain at all, so that one or two may come out on the wrong side.
+const SPARE_FIGURES: usize = 2;
+/// A change of the minimum effect is to be so many standard errors from none: four make it certain after the correction for forty cells, and two more nearly always.
+const STANDARD_ERRORS: f64 = 6.0;
+/// Five pairs may lie closer together than most do.
+const CAUTION: f64 = 1.5;
 
 /// How much is asked for.
 #[derive(Debug, Clone)]
@@ -29,7 +37,7 @@ pub struct Asked {
     pub min_effect: f64,
     /// Pairs of the screening.
     pub screening: usize,
-    /// Pairs of the confirmation, at most [`MOST_PAIRS`].
+    /// The most pairs that confirm a suspect.
     pub confirmation: usize,
     /// When to stop.
     pub budget: Option<Duration>,
@@ -46,7 +54,7 @@ impl Default for Asked {
         Self {
             min_effect: 0.05,
             screening: 5,
-            confirmation: MOST_PAIRS,
+            confirmation: 2 * MOST_FIGURES,
             budget: None,
             design: Design::default(),
             measure: Measure::default(),
@@ -56,6 +64,14 @@ impl Default for Asked {
 }
 
 impl Asked {
+    /// How many pairs confirm each of so many suspects, whose pairs in the screening had this standard deviation (not a number where there were no two).
+    fn pairs_to_confirm(&self, suspects: usize, deviation: f64) -> usize {
+        let least = least_figures(suspects).map_or(MOST_FIGURES, |least| MOST_FIGURES.min(least + SPARE_FIGURES));
+        let wanted = (STANDARD_ERRORS * CAUTION * deviation / self.min_effect.ln_1p()).powi(2);
+        let pairs = if wanted <= MOST_FIGURES as f64 { least.max(wanted.ceil() as usize) } else { self.confirmation };
+        pairs.min(self.confirmation)
+    }
+
     /// With less than this no cell of so many can be judged: they take turns, and the screening comes first.
     pub fn least_budget(&self, cells: usize) -> Duration {
         self.design.timing * u32::try_from(self.screening * cells).unwrap_or(u32::MAX)
@@ -172,6 +188,8 @@ impl From<Decided> for Outcome {
 #[derive(Default)]
 struct Running {
     at: usize,
+    /// Pairs that this stage is to take.
+    pairs: usize,
     /// Figures of this stage.
     logs: Vec<f64>,
     /// Pairs that were tried, in both stages.
@@ -185,8 +203,13 @@ struct Running {
 }
 
 impl Running {
-    fn is_open(&self, pairs: usize) -> bool {
-        self.outcome.is_none() && self.logs.len() < pairs
+    fn is_open(&self) -> bool {
+        self.outcome.is_none() && self.logs.len() < self.pairs
+    }
+
+    /// Pairs that are done; none are left of a cell that is decided.
+    fn done(&self) -> usize {
+        if self.outcome.is_some() { self.pairs } else { self.logs.len() }
     }
 
     fn failed(&mut self, attempt: &Attempt, deadline: Duration) {
@@ -270,8 +293,8 @@ struct Gate<'a, 'b> {
 pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, clock: &dyn Clock, watch: &mut dyn Watch) -> Judgement {
     let random = Random::new(asked.seed);
     let mut gate = Gate { builds, cells, asked, clock, began: clock.now(), random, watch, tried: 0, spent: None };
-    let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, ..Running::default() }).collect();
-    gate.take_pairs(&mut all, Stage::Screening, asked.screening);
+    let mut all: Vec<Running> = (0..cells.len()).map(|at| Running { at, pairs: asked.screening, ..Running::default() }).collect();
+    gate.take_pairs(&mut all, Stage::Screening);
     for one in all.iter_mut().filter(|one| one.outcome.is_none() && one.logs.len() > 1) {
         let evidence = Evidence::of(&one.logs);
         one.screened = Some(evidence);
@@ -282,8 +305,12 @@ pub fn judge(builds: &mut Builds<'_>, cells: &[PlannedCell], asked: &Asked, cloc
         }
     }
     let mut suspects: Vec<Running> = all.extract_if(.., |one| one.outcome.is_none()).collect();
-    suspects.iter_mut().for_each(|one| one.logs.clear());
-    gate.take_pairs(&mut suspects, Stage::Confirmation, asked.confirmation);
+    let count = suspects.len();
+    for one in &mut suspects {
+        one.pairs = asked.pairs_to_confirm(count, deviation(&one.logs));
+        one.logs.clear();
+    }
+    gate.take_pairs(&mut suspects, Stage::Confirmation);
     conclude(&mut suspects, asked);
     all.extend(suspects);
     all.sort_by_key(|one| one.at);
@@ -305,20 +332,20 @@ impl Gate<'_, '_> {
         is_spent
     }
 
-    /// So many pairs of each cell, in random order round by round; pairs that failed are taken again in later rounds.
-    fn take_pairs(&mut self, running: &mut [Running], stage: Stage, pairs: usize) {
+    /// The pairs of each cell, in random order round by round; pairs that failed are taken again in later rounds.
+    fn take_pairs(&mut self, running: &mut [Running], stage: Stage) {
+        let all = running.iter().map(|one| one.pairs).sum();
         loop {
-            let mut order: Vec<usize> = (0..running.len()).filter(|at| running[*at].is_open(pairs)).collect();
+            let mut order: Vec<usize> = (0..running.len()).filter(|at| running[*at].is_open()).collect();
             if order.is_empty() {
                 return;
             }
             self.random.shuffle(&mut order);
             for at in order {
-                let all = running.len() * pairs;
-                if self.watch.stops() || self.has_no_time(stage, [done(running, pairs), all]) || self.take_pair(&mut running[at]).is_err() {
+                if self.watch.stops() || self.has_no_time(stage, [done(running), all]) || self.take_pair(&mut running[at]).is_err() {
                     return;
                 }
-                self.watch.tell(stage, done(running, pairs), all);
+                self.watch.tell(stage, done(running), all);
             }
         }
     }
@@ -343,9 +370,8 @@ impl Gate<'_, '_> {
     }
 }
 
-/// Pairs that are done; none are left of a cell that is decided.
-fn done(running: &[Running], pairs: usize) -> usize {
-    running.iter().map(|one| if one.outcome.is_some() { pairs } else { one.logs.len() }).sum()
+fn done(running: &[Running]) -> usize {
+    running.iter().map(Running::done).sum()
 }
 
 /// Verdicts of the suspects, from however many pairs there was time for: two or more, as one shows no spread.
@@ -359,5 +385,19 @@ fn conclude(suspects: &mut [Running], asked: &Asked) {
     for ((one, evidence), corrected) in open.into_iter().zip(corrected) {
         let verdict = evidence.verdict(corrected, asked.min_effect);
         one.outcome = Some(Outcome::Timed { stage: Stage::Confirmation, evidence, corrected, verdict });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noisier_suspects_are_confirmed_by_more_pairs() {
+        let asked = Asked::default();
+        let pairs = |deviation| asked.pairs_to_confirm(40, deviation);
+        assert_eq!([0.0, 0.01, 0.022, 0.024, 0.025, 0.1, f64::NAN].map(pairs), [15, 15, 17, 20, 40, 40, 40]);
+        assert_eq!((asked.pairs_to_confirm(1, 0.0), asked.pairs_to_confirm(1_000_000, 0.0)), (10, 20));
+        assert_eq!(Asked { confirmation: 0, ..asked }.pairs_to_confirm(1, 0.0), 0);
     }
 }

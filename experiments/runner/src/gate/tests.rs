@@ -278,8 +278,8 @@ fn a_confirmation_that_was_cut_short_leaves_what_the_screening_said() {
     let screened = FakeClock(world).now();
     let in_the_next = screened + Duration::from_nanos(1);
     for (budget, words) in [
-        (screened, "before the confirmation, whose 20 pairs need "),
-        (in_the_next, "after 1 of 20 pairs of the confirmation: the others need "),
+        (screened, "before the confirmation, whose 40 pairs need "),
+        (in_the_next, "after 1 of 40 pairs of the confirmation: the others need "),
     ] {
         let asked = Asked { budget: Some(budget), ..Asked::default() };
         let (_, Judgement { judged, spent }) = judgement(&[("noisy", 1.0)], 0.5, &asked);

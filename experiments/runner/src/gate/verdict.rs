@@ -1,6 +1,7 @@
 //! What pairs of fresh processes show: a test, an interval, and a verdict a cell.
 //!
-//! Evidence is the logarithm of head's time over base's, one figure for each pair of processes. The *test* is the sign-flip test of the
+//! Evidence is the logarithm of head's time over base's, one figure for each pair of processes (the mean of neighbours, where there are more pairs than
+//! [`MOST_FIGURES`]). The *test* is the sign-flip test of the
 //! mean: if nothing changed, each figure could as well have the other sign, so the share of all sign patterns with a sum at least as large is
 //! its probability. It takes no distribution for granted, and is exact. The *interval* is Student's t on the same figures, at 98 %: it lies
 //! below a change of just the minimum effect once in a hundred, in the screening and once more in the confirmation, so that such a cell passes in two gates of a
@@ -24,8 +25,13 @@ use crate::commands::text::counted;
 /// The probability of a false alarm over all cells of a gate together.
 pub const LEVEL: f64 = 0.01;
 
-/// Pairs for which all sign patterns are gone through; more are not taken.
-pub const MOST_PAIRS: usize = 20;
+/// Figures for which all sign patterns are gone through.
+pub const MOST_FIGURES: usize = 20;
+
+/// Of so many figures all on one side are rarer than the level, after the correction for so many cells; none where even [`MOST_FIGURES`] are too few.
+pub fn least_figures(cells: usize) -> Option<usize> {
+    (1..=MOST_FIGURES).find(|figures| cells as f64 * 2.0 * 0.5f64.powi(*figures as i32) < LEVEL)
+}
 
 /// What became of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,16 +108,15 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Of the logarithms of the pairs; at most [`MOST_PAIRS`] of them.
+    /// Of the logarithms of the pairs.
     pub fn of(logs: &[f64]) -> Self {
-        let pairs = logs.len();
-        let log = logs.iter().sum::<f64>() / pairs.max(1) as f64;
-        let squares: f64 = logs.iter().map(|one| (one - log).powi(2)).sum();
-        let half_width = match pairs {
+        let together = logs.len().div_ceil(MOST_FIGURES).max(1);
+        let figures: Vec<f64> = logs.chunks(together).map(mean).collect();
+        let half_width = match figures.len() {
             0 | 1 => f64::INFINITY,
-            _ => student(pairs - 1, Confidence::P98) * (squares / (pairs - 1) as f64 / pairs as f64).sqrt(),
+            count => student(count - 1, Confidence::P98) * deviation(&figures) / (count as f64).sqrt(),
         };
-        Self { pairs, log, half_width, p_value: sign_flips(logs) }
+        Self { pairs: logs.len(), log: mean(&figures), half_width, p_value: sign_flips(&figures) }
     }
 
     /// Head's time over base's.
@@ -151,9 +156,19 @@ impl Evidence {
     }
 }
 
+fn mean(of: &[f64]) -> f64 {
+    of.iter().sum::<f64>() / of.len().max(1) as f64
+}
+
+/// The standard deviation that these are a sample of; not a number of fewer than two.
+pub fn deviation(of: &[f64]) -> f64 {
+    let middle = mean(of);
+    (of.iter().map(|one| (one - middle).powi(2)).sum::<f64>() / (of.len() as f64 - 1.0)).sqrt()
+}
+
 /// The share of all patterns of signs that bring a sum at least as far from 0 as that of these figures.
 fn sign_flips(logs: &[f64]) -> f64 {
-    debug_assert!(logs.len() <= MOST_PAIRS, "{} pairs have too many patterns", logs.len());
+    debug_assert!(logs.len() <= MOST_FIGURES, "{} figures have too many patterns", logs.len());
     let Some((first, others)) = logs.split_first() else { return 1.0 };
     let observed = logs.iter().sum::<f64>().abs();
     // Rounding must not make the pattern itself fall short of itself.
@@ -185,8 +200,8 @@ mod tests {
         assert_eq!(sign_flips(&[1.0; 10]), 2.0 / 1024.0);
         // 1 + 2 + 3 - 4 = 2: sums of at least 2 in size are 10, 8, 6, 4, 4, 2, 2 and their opposites, of 16; one pair is 0.
         assert_eq!(sign_flips(&[1.0, 2.0, 3.0, -4.0]), 14.0 / 16.0);
-        let twice: Vec<f64> = (0..MOST_PAIRS).map(|at| if at % 2 == 0 { 0.01 } else { 0.012 }).collect();
-        assert_eq!(sign_flips(&twice), 2.0 / (1u64 << MOST_PAIRS) as f64);
+        let twice: Vec<f64> = (0..MOST_FIGURES).map(|at| if at % 2 == 0 { 0.01 } else { 0.012 }).collect();
+        assert_eq!(sign_flips(&twice), 2.0 / (1u64 << MOST_FIGURES) as f64);
     }
 
     #[test]
@@ -196,6 +211,25 @@ mod tests {
         assert!((evidence.log - 0.05).abs() < 1e-12 && (evidence.half_width - 4.540_703 * 0.005).abs() < 1e-6, "{evidence:?}");
         assert_eq!(Evidence::of(&[0.1]).half_width, f64::INFINITY);
         assert_eq!(Evidence::of(&[]).p_value, 1.0);
+        assert!(deviation(&[0.1]).is_nan());
+    }
+
+    #[test]
+    fn of_many_pairs_neighbours_make_one_figure() {
+        let figures: Vec<f64> = (0..MOST_FIGURES).map(|at| 0.05 + 0.001 * at as f64).collect();
+        let pairs: Vec<f64> = figures.iter().flat_map(|figure| [figure + 0.3, figure - 0.3]).collect();
+        let (of_pairs, of_figures) = (Evidence::of(&pairs), Evidence::of(&figures));
+        assert_eq!((of_pairs.pairs, of_pairs.p_value), (2 * MOST_FIGURES, of_figures.p_value));
+        assert!(
+            (of_pairs.log - of_figures.log).abs() < 1e-12 && (of_pairs.half_width - of_figures.half_width).abs() < 1e-12,
+            "{of_pairs:?}"
+        );
+    }
+
+    #[test]
+    fn the_least_figures_of_which_anything_is_certain() {
+        assert_eq!([1, 2, 10, 40, 100].map(least_figures), [8, 9, 11, 13, 15].map(Some));
+        assert_eq!(least_figures(1_000_000), None);
     }
 
     #[test]

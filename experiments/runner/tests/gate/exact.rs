@@ -106,7 +106,11 @@ fn a_build_must_pass_the_conformance_suite_whatever_its_cells_show() {
     expect(&with("wrong-numbers", &["--accept", "why not"]), 2, &["the conformance suite finds wrong: wrong-numbers: softmax"]);
     expect(&with("segv", &["--json"]), 1, &["the conformance suite on segv", "it did not come to its end: it was ended by signal 6"]);
     // A suite of refusals has no failures: a new one is a regression, until somebody says that it is meant.
-    expect(&with("unsupported", &["--json"]), 1, &["the conformance suite on unsupported", "softmax at f32 is refused now, in 3 of 3 cases"]);
+    expect(
+        &with("unsupported", &["--json"]),
+        1,
+        &["the conformance suite on unsupported", "softmax at f32 is refused now, in 3 of 3 cases"],
+    );
     expect(&with("unsupported", &["--accept", "it has none"]), 0, &[]);
     expect(&with("unsupported", &[]), 0, &["pass: 3 cells"]);
     // A worker of an earlier version has no suite: that is no pass.

@@ -6,7 +6,7 @@ use crossover_results::Machine;
 
 use crate::commands::text::counted;
 use crate::gate::stages::{Judged, Outcome};
-use crate::gate::verdict::{LEVEL, MOST_PAIRS};
+use crate::gate::verdict::{MOST_FIGURES, least_figures};
 
 use super::{Run, SIDES};
 
@@ -16,22 +16,17 @@ pub fn doubts(pairs: &[[Run; 2]], judged: &[Judged]) -> Vec<String> {
     [few_pairs(judged), order(pairs), machine(pairs)].into_iter().chain(builds).flatten().collect()
 }
 
-/// Of so many pairs all on one side are rarer than the level, after the correction for so many cells; none where even [`MOST_PAIRS`] are too few.
-fn least_pairs(cells: usize) -> Option<usize> {
-    (1..=MOST_PAIRS).find(|pairs| cells as f64 * 2.0 * 0.5f64.powi(*pairs as i32) < LEVEL)
-}
-
 fn few_pairs(judged: &[Judged]) -> Option<String> {
     let pairs = |judged: &Judged| if let Outcome::Timed { evidence, .. } = &judged.outcome { Some(evidence.pairs) } else { None };
     let pairs: Vec<usize> = judged.iter().filter_map(pairs).collect();
     let (most, cells) = (pairs.iter().max()?, counted(pairs.len() as u64, "cell"));
-    match least_pairs(pairs.len()) {
+    match least_figures(pairs.len()) {
         Some(least) if *most >= least => None,
         Some(least) => Some(format!(
             "of fewer than {least} pairs no change can be certain, however large, as the probabilities are corrected for {cells}: bring more runs of both"
         )),
         None => Some(format!(
-            "no change can be certain of {MOST_PAIRS} pairs, however large, as the probabilities are corrected for {cells}: bring runs of fewer"
+            "no change can be certain of {MOST_FIGURES} pairs, however large, as the probabilities are corrected for {cells}: bring runs of fewer"
         )),
     }
 }
@@ -103,7 +98,7 @@ mod tests {
     #[test]
     fn the_least_pairs_grow_with_the_cells() {
         let cases = [(1, Some(8)), (2, Some(9)), (5, Some(10)), (6, Some(11)), (100, Some(15)), (5_242, Some(20)), (5_243, None)];
-        assert_eq!(cases.map(|(cells, _)| (cells, least_pairs(cells))), cases);
+        assert_eq!(cases.map(|(cells, _)| (cells, least_figures(cells))), cases);
         assert!(told(&pairs(8, &["a"])).is_empty());
         let said = told(&pairs(8, &["a", "b"]));
         assert!(
