@@ -1,8 +1,8 @@
 //! One pair: a fresh process of each build, the same cell in both, timed in turns.
 //!
-//! Two processes of the same program differ: where the kernel puts their pages, what the allocator returns, which core they begin on. That
+//! Two processes of the same program differ: where the kernel puts their pages, what the allocator returns. That
 //! difference does not shrink however long a process is timed, so the pair of processes is the unit of evidence, and a pair is kept short. Both
-//! live at once and take short turns, ABBA and then BAAB, some times over, where A is base or head by lot: what drifts evenly hits both alike.
+//! live at once, on [one core](super::core), and take short turns, ABBA and then BAAB, some times over, where A is base or head by lot: what drifts evenly hits both alike.
 //!
 //! A *round* is a turn of each and one of each again, and lasts some milliseconds; its figure is the logarithm of the ratio of two times, each the median of
 //! the fastest quarter of what a side showed in it. A pair's figure is the median of those of its rounds. What others do on a shared machine comes and goes within
@@ -21,7 +21,23 @@
 //! | 0.5 ms, beside two busy processes | 80 | 7.8 % | 6.0 % |
 //!
 //! Of 10, 20, 40 and 80 rounds of half-millisecond turns the median had 6.0, 4.4, 2.7 and 1.7 %: it still fell as fast as it can, so a pair lasts 320 ms. That makes
-//! some 120 rounds of short calls, and 26 of calls of 1.5 ms. (All of this was measured before a turn had a first sample that does not count.)
+//! some 120 rounds of short calls, and 26 of calls of 1.5 ms. (All of this was measured before a turn had a first sample that does not count, and before both
+//! stayed on one core.)
+//!
+//! What one core brings, on the same machine, in 45 pairs of a program with its copy (standard deviations of a pair; the two ways in turns, twice, and once beside two busy
+//! processes):
+//!
+//! | cell | anywhere | on one core | anywhere, two busy processes | on one core, two busy processes |
+//! |---|---|---|---|---|
+//! | attention/flash on faer | 9.9, 4.1 % | 1.3, 1.4 % | 14.2 % | 1.8 % |
+//! | attention/flash on simd | 3.1, 3.8 % | 1.6, 1.4 % | 11.0 % | 1.3 % |
+//! | linear/dense on simd, 64 rows | 1.5, 2.1 % | 1.1, 0.9 % | 7.3 % | 1.0 % |
+//! | linear/dense on simd, 1 row | 1.0, 0.6 % | 0.6, 0.5 % | 3.4 % | 0.6 % |
+//! | softmax/stable on simd | 4.2, 10.7 % | 10.4, 4.1 % | 9.5 % | 6.9 % |
+//!
+//! Anywhere, a round resembles the next one (their correlation is 0.1 to 0.5), as each side has the neighbours of its own core; on one core it does not (-0.1 to 0.05). A pair
+//! takes 0.50 s instead of 0.58, as no core has to be woken. Softmax shows what no core changes: in one pair of twenty-five one of the processes had pages in which its half megabyte
+//! runs badly through a cache of as much, and was 25 to 50 % slower for as long as it lived; the others of its pairs had 0.8 to 1.8 %, and 1.7 to 3.3 % anywhere.
 //!
 //! The price: a change that leaves some calls as they were is not seen where these are an eighth of the calls, or a third of calls longer than 0.3 ms, of
 //! which a round has two.
@@ -39,6 +55,7 @@ use crate::worker::conversation::{Conversation, Launcher};
 use crate::worker::failure::WorkerFailure;
 use crate::worker::steps::{self, Verified};
 
+use super::core::OneCore;
 use super::failures::{Attempt, Lack};
 
 /// How a pair is measured.
@@ -182,6 +199,7 @@ struct Pair<'a> {
 
 /// The logarithm of head's time over base's, from two fresh processes.
 pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, random: &mut Random) -> Result<f64, Trouble> {
+    let _one_core = if terms.cell.threads() == 1 { OneCore::stay() } else { None };
     let mut pair = Pair { terms, clock, longest: [Duration::ZERO; 2] };
     let mut warm = [None, None];
     let mut lacks = [None, None];
