@@ -10,7 +10,7 @@ in one gate; gates with other seeds follow each other until a trial has N compar
     hogs       the same, while two busy processes compete for the processors
     relinked   beside the same worker linked anew, with code that nobody calls before its own
     overload   a worker beside its copy, while four busy processes a processor compete
-    slower-5   a worker beside its copy whose calls do work until they have taken 5 % longer
+    slower-5   a worker whose calls are followed by work beside its copy whose calls take 5 % longer still
     slower-10  the same with 10 %
     faults     the exact gate, with each mistake of the conformance suite in the engine `naive`: a comparison is one mistake
     whole      one gate over the whole experiment: how long it takes
@@ -42,7 +42,7 @@ HEAD = ["| trial | asked | alarms | inconclusive | passed | of | seconds a cell 
 
 
 WORKER, PLANTED = "crossover-worker", "crossover-worker-planted"
-# The name under which the planted worker does its work; under its own it is the same program without.
+# The name under which the planted worker works after its calls twice; under its own it does once.
 SLOWER = "crossover-worker-slower"
 FAULTS, WHOLE, EXACT = "faults", "whole", "exact"
 # The most that a gate may take, after the builds.

@@ -5,14 +5,11 @@
 //!
 //! *A fault* is one of the conformance suite's mutants, in the engine `naive`: `crossover-worker-planted faults` lists them.
 //!
-//! *Slowness* is arithmetic after every call, until it has taken the share longer that is asked for. So a call is slower by that share, whatever the machine and the caches
-//! do to it meanwhile. (Work of a length that is fixed beforehand is not: a call takes longer when its weights have left the cache, and the processor does a part
-//! of the work while the call waits for memory; of 5 % between 1.5 and 8 % were left so. That a real change can hide in such waits is not tried here.) A program of the name
-//! [`SLOWER`] does it, and is compared with the same program under another name.
-//!
-//! That one works after its calls, too, and the slower one twice: a call that comes after a pause finds its predecessor's stores written and takes some half of a hundredth
-//! less, so that beside calls without a pause 5 % were 4.5. The looks at the clock are a part of the calls of both, and of the share. The last step of the work goes some
-//! hundredths of a microsecond too far.
+//! *Slowness* is arithmetic after every call, until it has taken the share longer that is asked for. A program of the name [`SLOWER`] does it twice, and is compared with the same
+//! program under another name, which does it once: so a call is slower by that share, whatever the machine and the caches do to it meanwhile. (Work of a length that is fixed beforehand
+//! is not: a call takes longer when its weights have left the cache, and the processor does a part of the work while the call waits for memory; of 5 % between 1.5 and 8 % were left so. That
+//! a real change can hide in such waits is not tried here.) Both work, as a call that comes after a pause finds its predecessor's stores written and takes some 0.5 % less: beside calls
+//! without a pause 5 % were 4.5. The looks at the clock are a part of the calls of both, and of the share. The last step of the work goes some hundredths of a microsecond too far.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -24,6 +21,8 @@ use crossover_variants::cell::{DeclaredBytes, PreparedCell};
 
 /// By how much calls are to take longer: 0.05 for a twentieth.
 const SHARE: &str = "CROSSOVER_PLANTED_WORK";
+/// Calls of a hundred times their length end before anybody's patience.
+const MOST: f64 = 9.0;
 /// The name of the program that it applies to twice.
 const SLOWER: &str = "crossover-worker-slower";
 /// The mistake that the engine `naive` is to make.
@@ -76,7 +75,7 @@ pub struct BadShare(String);
 
 impl std::fmt::Display for BadShare {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{SHARE}={:?}: write a share from 0 on, such as 0.05", self.0)
+        write!(f, "{SHARE}={:?}: write a share from 0 to {MOST}, such as 0.05", self.0)
     }
 }
 
@@ -85,12 +84,14 @@ pub fn slowed(cell: Box<dyn PreparedCell>) -> std::result::Result<Box<dyn Prepar
     let Some(text) = std::env::var_os(SHARE) else { return Ok(cell) };
     let text = text.to_string_lossy().into_owned();
     match text.parse::<f64>() {
-        Ok(share) if share.is_finite() && share >= 0.0 => {
-            let times = if is_slower() { 2 } else { 1 };
-            Ok(Box::new(Slowed::new(cell, (1.0 + share).powi(times) - 1.0)))
-        }
+        Ok(share) if (0.0..=MOST).contains(&share) => Ok(Box::new(Slowed::new(cell, planted_share(share, is_slower())))),
         _ => Err(BadShare(text)),
     }
+}
+
+/// What calls take longer than they would by themselves, where the slower program is to take this share longer than the other one.
+fn planted_share(share: f64, is_slower: bool) -> f64 {
+    if is_slower { (1.0 + share).powi(2) - 1.0 } else { share }
 }
 
 fn is_slower() -> bool {
@@ -177,6 +178,14 @@ mod tests {
     use crate::fake_cell::FakeCell;
 
     use super::*;
+
+    #[test]
+    fn the_slower_program_takes_the_share_longer_than_the_other() {
+        for share in [0.0, 0.05, MOST] {
+            let [other, slower] = [false, true].map(|is_slower| 1.0 + planted_share(share, is_slower));
+            assert!((slower / other - 1.0 - share).abs() < 1e-12);
+        }
+    }
 
     #[test]
     fn a_call_takes_the_share_longer() {

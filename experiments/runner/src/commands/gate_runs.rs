@@ -48,6 +48,7 @@ fn expect_pairs(args: &GateArgs) -> Result<()> {
             counted(heads as u64, "run")
         )));
     }
+    // Whole runs are dear, and more of them than there are figures in the test would hardly tell more.
     if !(2..=MOST_FIGURES).contains(&bases) {
         return Err(bad_input(format!("{}: 2 to {MOST_FIGURES} can be judged", counted(bases as u64, "pair"))));
     }

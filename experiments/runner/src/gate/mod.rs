@@ -1,6 +1,6 @@
 //! The regression gate: is this build slower than that one?
 //!
-//! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]) on one [`core`]; pairs become verdicts in two
+//! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]), on [`one_core`]; pairs become verdicts in two
 //! stages ([`stages`], [`verdict`]), and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
 //! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]); neither waits longer than its [`limits`]. Benchmarks that
 //! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`outputs`]).
@@ -9,11 +9,11 @@
 //! the gate starts itself lies side by side; of runs that were taken before ([`runs`]) whoever took them has to see to that.
 
 pub mod builds;
-pub mod core;
 pub mod exact;
 pub mod failures;
 pub mod instructions;
 pub mod limits;
+pub mod one_core;
 pub mod outputs;
 pub mod pair;
 pub mod runs;

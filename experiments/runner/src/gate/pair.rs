@@ -1,8 +1,8 @@
 //! One pair: a fresh process of each build, the same cell in both, timed in turns.
 //!
-//! Two processes of the same program differ: where the kernel puts their pages, what the allocator returns. That
+//! Two processes of the same program differ: where the kernel puts their pages, what the allocator returns, which cores their threads begin on. That
 //! difference does not shrink however long a process is timed, so the pair of processes is the unit of evidence, and a pair is kept short. Both
-//! live at once, on [one core](super::core), and take short turns, ABBA and then BAAB, some times over, where A is base or head by lot: what drifts evenly hits both alike.
+//! live at once, those of one thread on [one core](super::one_core), and take short turns, ABBA and then BAAB, some times over, where A is base or head by lot: what drifts evenly hits both alike.
 //!
 //! A *round* is a turn of each and one of each again, and lasts some milliseconds; its figure is the logarithm of the ratio of two times, each the median of
 //! the fastest quarter of what a side showed in it. A pair's figure is the median of those of its rounds. What others do on a shared machine comes and goes within
@@ -39,7 +39,8 @@
 //! takes 0.50 s instead of 0.58, as no core has to be woken. Softmax shows what no core changes: in one pair of twenty-five one of the processes had pages in which its half megabyte
 //! runs badly through a cache of as much, and was 25 to 50 % slower for as long as it lived; the others of its pairs had 0.8 to 1.8 %, and 1.7 to 3.3 % anywhere.
 //!
-//! The price: a change that leaves some calls as they were is not seen where these are an eighth of the calls, or a third of calls longer than 0.3 ms, of
+//! The price of one core: what a build does beside its calls (a thread that spins, memory that is given back late) slows the other side as well and is not seen, and a build that asks the system for its
+//! cores is told of one. The price of rounds: a change that leaves some calls as they were is not seen where these are an eighth of the calls, or a third of calls longer than 0.3 ms, of
 //! which a round has two.
 
 use std::time::Duration;
@@ -55,8 +56,8 @@ use crate::worker::conversation::{Conversation, Launcher};
 use crate::worker::failure::WorkerFailure;
 use crate::worker::steps::{self, Verified};
 
-use super::core::OneCore;
 use super::failures::{Attempt, Lack};
+use super::one_core::OneCore;
 
 /// How a pair is measured.
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +200,7 @@ struct Pair<'a> {
 
 /// The logarithm of head's time over base's, from two fresh processes.
 pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, random: &mut Random) -> Result<f64, Trouble> {
-    let _one_core = if terms.cell.threads() == 1 { OneCore::stay() } else { None };
+    let _one_core = if terms.cell.threads() == 1 { OneCore::stay(random) } else { None };
     let mut pair = Pair { terms, clock, longest: [Duration::ZERO; 2] };
     let mut warm = [None, None];
     let mut lacks = [None, None];

@@ -6,7 +6,7 @@
 //!
 //! Within a stage the cells take turns, pair by pair in random order: a disturbance of a minute meets one pair of many cells and not all pairs of
 //! one. How many pairs confirm a suspect is fixed before the first of them: to stop when an interval happens to be narrow would make it narrower than it is. It
-//! is fixed by how far apart the pairs of its screening lay ([`Asked::pairs_to_confirm`]), of which the confirmation's figures know nothing; so the time goes where the noise is. A
+//! is fixed by how far apart the pairs of its screening lay (`Asked::pairs_to_confirm`), of which the confirmation's figures know nothing; so the time goes where the noise is. A
 //! time budget ends the stages early; what was not measured by then is inconclusive, never passed. What a pair without a figure means is in [`super::failures`].
 
 use std::time::Duration;
@@ -68,8 +68,9 @@ impl Asked {
     fn pairs_to_confirm(&self, suspects: usize, deviation: f64) -> usize {
         let least = least_figures(suspects).map_or(MOST_FIGURES, |least| MOST_FIGURES.min(least + SPARE_FIGURES));
         let wanted = (STANDARD_ERRORS * CAUTION * deviation / self.min_effect.ln_1p()).powi(2);
-        let pairs = if wanted <= MOST_FIGURES as f64 { least.max(wanted.ceil() as usize) } else { self.confirmation };
-        pairs.min(self.confirmation)
+        // What is not a number is not known to be quiet.
+        let wanted = if wanted.is_nan() { self.confirmation } else { wanted.ceil() as usize };
+        wanted.max(least).min(self.confirmation)
     }
 
     /// With less than this no cell of so many can be judged: they take turns, and the screening comes first.
@@ -396,7 +397,7 @@ mod tests {
     fn noisier_suspects_are_confirmed_by_more_pairs() {
         let asked = Asked::default();
         let pairs = |deviation| asked.pairs_to_confirm(40, deviation);
-        assert_eq!([0.0, 0.01, 0.022, 0.024, 0.025, 0.1, f64::NAN].map(pairs), [15, 15, 17, 20, 40, 40, 40]);
+        assert_eq!([0.0, 0.01, 0.022, 0.024, 0.025, 0.1, f64::NAN].map(pairs), [15, 15, 17, 20, 22, 40, 40]);
         assert_eq!((asked.pairs_to_confirm(1, 0.0), asked.pairs_to_confirm(1_000_000, 0.0)), (10, 20));
         assert_eq!(Asked { confirmation: 0, ..asked }.pairs_to_confirm(1, 0.0), 0);
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crossover_core::axes::AxisValue;
 use crossover_protocol::{FailureKind, Fault, Request, Response};
 
 use super::outputs;
@@ -27,6 +28,13 @@ struct OneBuild {
     random: Random,
     /// With which everything is to be asked.
     deadline: Duration,
+    /// How many cores each process could use.
+    cores: Vec<usize>,
+}
+
+/// How many cores what this thread starts may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().unwrap().get()
 }
 
 impl OneBuild {
@@ -41,6 +49,7 @@ impl OneBuild {
 impl Launcher for OneBuild {
     fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure> {
         assert_eq!(deadline, self.deadline);
+        self.cores.push(cores());
         let ready = self.inner.start(engine, threads, deadline)?;
         Ok(self.of(ready))
     }
@@ -112,12 +121,23 @@ fn judged(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Vec<
 }
 
 fn judged_with(world: &Rc<World>, names: &[&str], spread: f64, asked: &Asked) -> Judgement {
+    judged_cells(world, &group(names).cells, spread, asked).0
+}
+
+/// With how many cores the workers could use.
+fn judged_cells(world: &Rc<World>, cells: &[PlannedCell], spread: f64, asked: &Asked) -> (Judgement, Vec<usize>) {
     let deadline = asked.measure.deadline("fake");
-    let build = |side, seed| OneBuild { side, inner: FakeLauncher(Rc::clone(world)), spread, random: Random::new(seed), deadline };
+    let build = |side, seed| OneBuild {
+        side,
+        inner: FakeLauncher(Rc::clone(world)),
+        spread,
+        random: Random::new(seed),
+        deadline,
+        cores: Vec::new(),
+    };
     let (mut base, mut head) = (build("base", 3), build("head", 4));
-    let cells: Vec<PlannedCell> = group(names).cells;
-    let mut builds = Builds { base: &mut base, head: &mut head };
-    judge(&mut builds, &cells, asked, &FakeClock(Rc::clone(world)), &mut Nobody)
+    let judgement = judge(&mut Builds { base: &mut base, head: &mut head }, cells, asked, &FakeClock(Rc::clone(world)), &mut Nobody);
+    (judgement, [base.cores, head.cores].concat())
 }
 
 fn verdicts(judged: &[Judged]) -> Vec<&'static str> {
@@ -133,6 +153,31 @@ fn what_changed_is_found_and_what_did_not_passes() {
     assert!(*stage == Stage::Confirmation && (evidence.ratio() - 1.08).abs() < 0.02, "{evidence:?}");
     assert!(matches!(judged[0].outcome, Outcome::Timed { stage: Stage::Screening, .. }), "{judged:?}");
     assert_eq!((world.alive(), world.most_alive.get()), (0, 2), "two processes at a time, and none is left");
+}
+
+/// On a machine of one core this cannot fail.
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_of_one_thread_share_a_core_and_others_have_all() {
+    let world = Rc::new(World::default());
+    for side in ["base", "head"] {
+        for name in ["one", "two"] {
+            world.script(&format!("{side}/{name}"), Script { call_ns: 100_000, ..Script::default() });
+        }
+    }
+    // Base has none, so the pair fails.
+    world.script("head/lost", Script { call_ns: 100_000, ..Script::default() });
+    let before = cores();
+    let cores_of = |name: &str, threads: i64| {
+        let mut cells = group(&[name]).cells;
+        cells[0].axes.insert("threads".into(), AxisValue::Int(threads));
+        judged_cells(&world, &cells, 0.01, &Asked::default()).1
+    };
+    for (name, threads, expected) in [("one", 1, 1), ("lost", 1, 1), ("two", 2, before)] {
+        let seen = cores_of(name, threads);
+        assert!(!seen.is_empty() && seen.iter().all(|cores| *cores == expected), "{name}: {seen:?}");
+        assert_eq!(cores(), before, "after {name}");
+    }
 }
 
 #[test]

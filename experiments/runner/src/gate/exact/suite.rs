@@ -5,9 +5,11 @@
 //!
 //! | the suite | is |
 //! |---|---|
-//! | finds something wrong, or crashes | a regression, whatever was before |
-//! | is refused a property at a precision, which the baseline (`results/baselines/NAME-refusals.csv`) does not have, or has fewer of its cases taken than there | a regression: a suite of refusals has no failures |
-//! | is refused less than the baseline has | better |
+//! | finds something wrong, or crashes | a regression, whatever was before; what is refused is not looked at, as a property is not tried further after a failure |
+//! | is refused a property at a precision that is not in the baseline (`results/baselines/NAME-refusals.csv`) | a regression: a suite of refusals has no failures |
+//! | has fewer cases of a property taken than there | likewise |
+//! | has fewer refused | better |
+//! | has fewer cases of a property than there | a regression where a larger share of them is refused, otherwise told |
 //! | does not end in time, is ended by somebody, finds no memory, or cannot be started, and nothing was wrong by then | no verdict: that may be the machine's doing |
 //!
 //! What is refused does not depend on the instruction set: an engine that has no instructions for a precision computes in another one. So the baseline has no rows of
@@ -41,9 +43,9 @@ pub struct Refusal {
     /// The property and the precision, in the suite's words.
     pub what: String,
     /// Cases that it takes.
-    pub held: u64,
-    /// Cases that it refuses.
-    pub refused: u64,
+    pub taken: u32,
+    /// Cases that it refuses, one or more.
+    pub refused: u32,
 }
 
 impl Refusal {
@@ -51,27 +53,33 @@ impl Refusal {
     fn parse(engine: &str, said: &str) -> Option<Self> {
         let (what, counts) = said.rsplit_once(": ")?;
         let (refused, cases) = counts.split_once(" of ")?;
-        let (refused, cases): (u64, u64) = (refused.parse().ok()?, cases.parse().ok()?);
-        Some(Self { engine: engine.to_owned(), what: what.to_owned(), held: cases.checked_sub(refused)?, refused })
+        let (refused, cases): (u32, u32) = (refused.parse().ok()?, cases.parse().ok()?);
+        let one = Self { engine: engine.to_owned(), what: what.to_owned(), taken: cases.checked_sub(refused)?, refused };
+        one.is_refusal().then_some(one)
+    }
+
+    fn is_refusal(&self) -> bool {
+        self.refused > 0
     }
 
     fn cases(&self) -> u64 {
-        self.held + self.refused
+        u64::from(self.taken) + u64::from(self.refused)
     }
 
-    /// Beside what it was before: the verdict where it changed. Cases that are new to the suite change nothing as long as those that were taken still are.
+    /// Beside what it was before: the verdict where it changed. Cases that are new to the suite change nothing as long as as many as before are taken.
     fn change(&self, before: Option<&Self>) -> Option<(Verdict, String)> {
-        let Self { what, refused, .. } = self;
+        let Self { what, taken, refused, .. } = self;
         let now = format!("{refused} of {}", counted(self.cases(), "case"));
-        match before {
-            None => Some((Verdict::Regressed, format!("{what} is refused now, in {now}"))),
-            Some(before) if self.held < before.held => {
-                Some((Verdict::Regressed, format!("{what} is refused in {now}, before in {} of {}", before.refused, before.cases())))
-            }
-            Some(before) if refused < &before.refused => {
-                Some((Verdict::Improved, format!("{what} is refused in {now} only, before in {} of {}", before.refused, before.cases())))
-            }
-            Some(_) => None,
+        let Some(before) = before else { return Some((Verdict::Regressed, format!("{what} is refused now, in {now}"))) };
+        let told = |between| format!("{what} is refused in {now}{between}, before in {} of {}", before.refused, before.cases());
+        let has_lost_cases = self.cases() < before.cases();
+        let larger_share = u64::from(*refused) * before.cases() > u64::from(before.refused) * self.cases();
+        if (has_lost_cases && larger_share) || (!has_lost_cases && *taken < before.taken) {
+            Some((Verdict::Regressed, told("")))
+        } else if has_lost_cases {
+            Some((Verdict::Pass, told(", of which the suite has fewer now")))
+        } else {
+            (*refused < before.refused).then(|| (Verdict::Improved, told(" only")))
         }
     }
 }
@@ -104,17 +112,19 @@ impl Held {
     /// What changed beside these refusals.
     pub fn changes(&self, baseline: &BTreeSet<Refusal>) -> Vec<Change> {
         let failures = self.failures.iter().map(|what| self.change(Verdict::Regressed, what.clone()));
-        if self.cases == 0 {
+        if self.cases == 0 || !self.failures.is_empty() {
             return failures.collect();
         }
-        let by_name = |of: &BTreeSet<Refusal>| -> BTreeMap<String, Refusal> {
-            of.iter().filter(|one| one.engine == self.engine).map(|one| (one.what.clone(), one.clone())).collect()
-        };
-        let (before, now) = (by_name(baseline), by_name(&self.refusals));
-        let changed = now.iter().filter_map(|(what, one)| one.change(before.get(what)));
+        let (before, now) = (self.by_name(baseline), self.by_name(&self.refusals));
+        let changed = now.iter().filter_map(|(what, one)| one.change(before.get(what).copied()));
         let gone =
             before.keys().filter(|what| !now.contains_key(*what)).map(|what| (Verdict::Improved, format!("{what} is refused no more")));
-        failures.chain(changed.chain(gone).map(|(verdict, what)| self.change(verdict, what))).collect()
+        changed.chain(gone).map(|(verdict, what)| self.change(verdict, what)).collect()
+    }
+
+    /// This engine's.
+    fn by_name<'a>(&self, of: &'a BTreeSet<Refusal>) -> BTreeMap<&'a str, &'a Refusal> {
+        of.iter().filter(|one| one.engine == self.engine).map(|one| (one.what.as_str(), one)).collect()
     }
 }
 
@@ -123,10 +133,28 @@ pub fn read(path: &Path) -> Result<BTreeSet<Refusal>> {
     if !path.exists() {
         return Ok(BTreeSet::new());
     }
-    let rows = csv::Reader::from_path(path).and_then(|reader| reader.into_deserialize().collect::<std::result::Result<_, csv::Error>>());
-    rows.map_err(|error| {
-        bad_input(format!("the refusals in {} are damaged: {error}; restore the file from the repository", path.display()))
-    })
+    let damaged =
+        |how: String| bad_input(format!("the refusals in {} are damaged: {how}; restore the file from the repository", path.display()));
+    let rows = csv::Reader::from_path(path)
+        .and_then(|reader| reader.into_deserialize().collect::<std::result::Result<Vec<Refusal>, csv::Error>>());
+    let rows = rows.map_err(|error| damaged(error.to_string()))?;
+    let mut refusals = BTreeSet::new();
+    for row in rows {
+        let name = format!("{}, {}", row.engine, row.what);
+        if !row.is_refusal() {
+            return Err(damaged(format!("{name}: none of its cases is refused")));
+        }
+        if has(&refusals, &row) {
+            return Err(damaged(format!("{name}: it is there twice")));
+        }
+        refusals.insert(row);
+    }
+    Ok(refusals)
+}
+
+/// Is the engine refused the same property already?
+fn has(refusals: &BTreeSet<Refusal>, one: &Refusal) -> bool {
+    refusals.iter().any(|other| other.engine == one.engine && other.what == one.what)
 }
 
 /// Puts the refusals of these engines in the places of their earlier ones.
@@ -218,7 +246,9 @@ fn parse<'a>(engine: &str, said: &'a str) -> (Held, Option<&'a str>) {
     for line in said.lines() {
         if let Some(failure) = line.strip_prefix("failed: ") {
             held.failures.push(failure.to_owned());
-        } else if let Some(refusal) = line.strip_prefix("refused: ").and_then(|said| Refusal::parse(engine, said)) {
+        } else if let Some(refusal) = line.strip_prefix("refused: ").and_then(|said| Refusal::parse(engine, said))
+            && !has(&held.refusals, &refusal)
+        {
             held.refusals.insert(refusal);
         } else if let Some(cases) = line.strip_prefix(&end).and_then(|counts| counts.split(' ').next()?.parse().ok()) {
             held.cases = cases;
@@ -279,7 +309,10 @@ mod tests {
         assert_eq!(cut(END, code(1), "it ended with code 1 after 12 cases, in softmax at f64"), 1);
         assert_eq!(cut("failed: gemm is off\n", 11, "it was ended by signal 11, in softmax at f64"), 2);
         assert_eq!(cut(&format!("hello\n{END}"), code(0), "it said \"hello\""), 1);
-        assert_eq!(cut(&format!("refused: gemm: 4 of 3\n{END}"), code(0), "it said \"refused: gemm: 4 of 3\""), 1);
+        for refused in ["gemm: 4 of 3", "gemm: 0 of 3", "gemm: 3", "norm: 2 of 3"] {
+            let said = format!("refused: norm: 1 of 3\nrefused: {refused}\n{END}");
+            assert_eq!(cut(&said, code(0), &format!("it said \"refused: {refused}\"")), 1);
+        }
         assert_eq!(cut("conformance of x: 0 cases, 0 failures\n", code(0), "it ended with code 0 after 0 cases, in softmax at f64"), 1);
     }
 
@@ -334,8 +367,29 @@ mod tests {
             "improved: mean at f16 is refused no more",
         ];
         assert_eq!(told, expected);
-        // Of one that was cut off nobody knows what it would have been refused.
+        // Of one that was cut off nobody knows what it would have been refused, and of one with a failure neither.
         assert_eq!(of("", 6).changes(&baseline).len(), 1);
+        assert_eq!(of(&format!("failed: gelu is off\n{END}"), code(1)).changes(&baseline).len(), 1);
+    }
+
+    #[test]
+    fn where_the_suite_has_fewer_cases_their_share_decides() {
+        let change = |before: &str, now: &str| {
+            let of = |said: &str| Refusal::parse("x", &format!("gemm at int8: {said}")).unwrap();
+            of(now).change(Some(&of(before))).map(|(verdict, what)| format!("{}: {what}", verdict.name()))
+        };
+        let told =
+            |verdict: &str, now: &str, before: &str| Some(format!("{verdict}: gemm at int8 is refused in {now}, before in {before}"));
+        assert_eq!(change("4 of 12", "1 of 1"), told("regressed", "1 of 1 case", "4 of 12"));
+        assert_eq!(change("4 of 12", "4 of 8"), told("regressed", "4 of 8 cases", "4 of 12"));
+        for (before, now) in
+            [("12 of 12", "1 of 1 case"), ("12 of 12", "8 of 8 cases"), ("6 of 12", "4 of 8 cases"), ("6 of 12", "1 of 8 cases")]
+        {
+            let counts = now.rsplit_once(' ').unwrap().0;
+            assert_eq!(change(before, counts), told("pass", &format!("{now}, of which the suite has fewer now"), before));
+        }
+        assert_eq!(change("6 of 12", "6 of 12"), None);
+        assert_eq!(change("12 of 12", "20 of 20"), None);
     }
 
     #[test]
@@ -349,8 +403,15 @@ mod tests {
         let mut expected = refusals("x", &["new: 1 of 3"]);
         expected.extend(refusals("y", &["kept: 2 of 2"]));
         assert_eq!(read(&path).unwrap(), expected);
-        std::fs::write(&path, "engine,what\nx\n").unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("damaged"));
+        for (text, how) in [
+            ("engine,what\nx\n", ""),
+            ("x,gemm,3,0\n", "x, gemm: none of its cases"),
+            ("x,gemm,3,1\nx,gemm,2,2\n", "x, gemm: it is there twice"),
+        ] {
+            std::fs::write(&path, if how.is_empty() { text.to_owned() } else { format!("engine,what,taken,refused\n{text}") }).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("damaged") && error.contains(how), "{error}");
+        }
     }
 
     #[test]

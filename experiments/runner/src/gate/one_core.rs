@@ -2,13 +2,15 @@
 //!
 //! The cores of a shared machine are not equally fast: each has neighbours of its own, which come and go within hundredths of a second. A process on one core
 //! and a process on another meet different ones, so rounds in which both take turns do not meet the same disturbance after all. On one core they do, and what they
-//! hand to each other does not wait for another core to wake up. So while a pair of one-threaded workers is measured, this thread stays on the core that it is on, and with it
-//! the processes that it starts: what a thread may run on is inherited. It is the core that the operating system picked for this thread just now, so hardly one that is busy.
+//! hand to each other does not wait for another core to wake up. So while a pair of one-threaded workers is measured, this thread stays on one core, drawn by lot, and with it
+//! the processes that it starts: what a thread may run on is inherited.
 //!
 //! [`super::pair`] has what it brings. Workers of more threads need more cores and go where they are put.
 
 #[cfg(target_os = "linux")]
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::schedule::random::Random;
 
 /// While this lives, its thread and the processes and threads that this one starts stay on one core.
 #[cfg(target_os = "linux")]
@@ -18,11 +20,12 @@ pub struct OneCore {
 
 #[cfg(target_os = "linux")]
 impl OneCore {
-    /// On the core that this thread is on; none where the system does not let it choose, which makes pairs noisier and no less right.
-    pub fn stay() -> Option<Self> {
+    /// On one of the cores that this thread may use; none where the system does not let it choose, which makes pairs noisier and no less right.
+    pub fn stay(random: &mut Random) -> Option<Self> {
         let before = sched_getaffinity(None).ok()?;
+        let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| before.is_set(*core)).collect();
         let mut only = CpuSet::new();
-        only.set(sched_getcpu());
+        only.set(*allowed.get(random.below(allowed.len().max(1)))?);
         sched_setaffinity(None, &only).ok().map(|()| Self { before })
     }
 }
@@ -42,13 +45,14 @@ pub struct OneCore;
 #[cfg(not(target_os = "linux"))]
 impl OneCore {
     /// Nowhere.
-    pub fn stay() -> Option<Self> {
+    pub fn stay(_random: &mut Random) -> Option<Self> {
         None
     }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::collections::BTreeSet;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -59,12 +63,17 @@ mod tests {
         String::from_utf8(told.stdout).unwrap().split_whitespace().nth(1).unwrap().to_owned()
     }
 
+    /// On a machine of one core this cannot fail.
     #[test]
-    fn children_stay_on_the_core_and_later_ones_do_not() {
-        let before = cores_of_a_child();
-        let one = OneCore::stay().unwrap();
-        assert_eq!(cores_of_a_child(), sched_getcpu().to_string());
-        drop(one);
+    fn children_stay_on_one_core_and_later_ones_do_not() {
+        let (before, mut random) = (cores_of_a_child(), Random::new(1));
+        let mut drawn = BTreeSet::new();
+        for _ in 0..40 {
+            let _one = OneCore::stay(&mut random).unwrap();
+            drawn.insert(cores_of_a_child());
+        }
+        assert!(drawn.iter().all(|core| core.parse::<usize>().is_ok()), "{drawn:?}");
+        assert!(drawn.len() > 1 || before == *drawn.first().unwrap(), "{drawn:?} of {before}");
         assert_eq!(cores_of_a_child(), before);
     }
 }
