@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{Read, Result, Seek};
+use std::path::Path;
 
 use object::elf::{ELF_NOTE_GNU, FileHeader64, NT_GNU_BUILD_ID};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -24,13 +25,19 @@ pub fn build() -> String {
 
 /// The size stands beside it, as a program without its symbols has the same build id.
 fn identity() -> Result<String> {
-    let mut program = File::open(std::env::current_exe()?)?;
+    let mut program = own_program()?;
     let size = program.metadata()?.len();
     if let Some(id) = build_id(&ReadCache::new(&program)) {
         return Ok(format!("{id}-{size}"));
     }
     program.rewind()?;
     Ok(format!("{:08x}-{size}", checksum(program)?))
+}
+
+/// By a path of one length wherever it lies, where there is one: what is allocated for it moves what is allocated later.
+fn own_program() -> Result<File> {
+    let own = Path::new("/proc/self/exe");
+    if own.exists() { File::open(own) } else { File::open(std::env::current_exe()?) }
 }
 
 /// What the linker wrote into the program's notes, in hexadecimal digits; of no program, and of one without, there is none.

@@ -14,6 +14,7 @@ mod eviction;
 mod fake_cell;
 mod fingerprint;
 mod foreground;
+mod heap;
 mod instruments;
 mod memory;
 #[cfg(feature = "planted")]
@@ -75,8 +76,10 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    let placed = heap::begin(std::env::var(heap::VARIABLE).ok().as_deref());
     let arguments = Arguments::parse();
-    let arranged = process::die_with_parent()
+    let arranged = placed
+        .and_then(|()| process::die_with_parent())
         .and_then(|()| process::limit_memory(arguments.memory_limit))
         .and_then(|()| process::stay_on_cores(arguments.cores));
     #[cfg(feature = "planted")]

@@ -204,7 +204,9 @@ pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, ran
     let mut pair = Pair { terms, clock, longest: [Duration::ZERO; 2] };
     let mut warm = [None, None];
     let mut lacks = [None, None];
+    let heap = heap_offset(random);
     for side in draw_order(random) {
+        builds.of(side).shift_heaps(heap);
         match pair.start(builds.of(side), side) {
             Ok(one) => warm[side as usize] = Some(one),
             Err(untimed) => lacks[side as usize] = Some(untimed.lack()?),
@@ -232,6 +234,11 @@ pub fn measure(builds: &mut Builds<'_>, terms: Terms<'_>, clock: &dyn Clock, ran
     base.worker.quit();
     head.worker.quit();
     Ok(median(logs))
+}
+
+/// Where both heaps begin: at one of the places within a page at which an allocation may.
+fn heap_offset(random: &mut Random) -> u32 {
+    16 * random.below(256) as u32
 }
 
 fn draw_order(random: &mut Random) -> [Side; 2] {

@@ -30,6 +30,8 @@ struct OneBuild {
     deadline: Duration,
     /// How many cores each process could use.
     cores: Vec<usize>,
+    /// Where each pair's heap begins.
+    heaps: Vec<u32>,
 }
 
 /// How many cores what this thread starts may use.
@@ -52,6 +54,10 @@ impl Launcher for OneBuild {
         self.cores.push(cores());
         let ready = self.inner.start(engine, threads, deadline)?;
         Ok(self.of(ready))
+    }
+
+    fn shift_heaps(&mut self, bytes: u32) {
+        self.heaps.push(bytes);
     }
 
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
@@ -134,9 +140,13 @@ fn judged_cells(world: &Rc<World>, cells: &[PlannedCell], spread: f64, asked: &A
         random: Random::new(seed),
         deadline,
         cores: Vec::new(),
+        heaps: Vec::new(),
     };
     let (mut base, mut head) = (build("base", 3), build("head", 4));
     let judgement = judge(&mut Builds { base: &mut base, head: &mut head }, cells, asked, &FakeClock(Rc::clone(world)), &mut Nobody);
+    assert_eq!(base.heaps, head.heaps, "both heaps of a pair begin at one place");
+    assert!(base.heaps.iter().all(|bytes| *bytes < 4096 && bytes % 16 == 0));
+    assert!(base.heaps.len() < 5 || base.heaps.iter().any(|bytes| *bytes != base.heaps[0]), "{:?}", base.heaps);
     (judgement, [base.cores, head.cores].concat())
 }
 

@@ -32,6 +32,9 @@ pub trait Launcher {
     /// A fresh worker for the engine and so many threads, hello said and checked.
     fn start(&mut self, engine: &str, threads: u32, deadline: Duration) -> Result<Ready, WorkerFailure>;
 
+    /// How many bytes the heaps of later workers begin with, where somebody is to decide that: see `heap.rs` of the worker.
+    fn shift_heaps(&mut self, _bytes: u32) {}
+
     /// A fresh worker of our own, for what the others cannot do by themselves: draw inputs, and judge.
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure>;
 }

@@ -27,6 +27,7 @@ pub struct ProcessLauncher {
     bounds: Bounds,
     /// Where there are none, the limit is one on addresses.
     groups: Option<ControlGroups>,
+    heap_offset: Option<u32>,
     interrupt: Arc<AtomicBool>,
 }
 
@@ -50,7 +51,7 @@ impl ProcessLauncher {
     /// With our own worker's program, the commands of other engines by name, and what each worker may use.
     pub fn new(own: PathBuf, foreign: BTreeMap<String, WorkerCommand>, bounds: Bounds, interrupt: Arc<AtomicBool>) -> Self {
         let groups = bounds.memory.and_then(|_| ControlGroups::take_over(Path::new("/")));
-        Self { own, foreign, bounds, groups, interrupt }
+        Self { own, foreign, bounds, groups, heap_offset: None, interrupt }
     }
 
     fn command_line(&self, engine: &str, threads: u32) -> WorkerCommandLine {
@@ -66,6 +67,10 @@ impl ProcessLauncher {
         }
         // A library that sizes its pool by the environment, once for the process, would take every core: candle does.
         let mut environment = BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), threads.to_string())]);
+        if let Some(bytes) = self.heap_offset {
+            // Of one length whatever the number is.
+            environment.insert("CROSSOVER_HEAP_OFFSET".to_owned(), format!("{bytes:04}"));
+        }
         let (mut program, mut folder) = (self.own.clone(), None);
         if let Some(foreign) = self.foreign.get(engine) {
             arguments.push("exec".into());
@@ -106,6 +111,10 @@ impl Launcher for ProcessLauncher {
         Err(WorkerFailure { step: "hello", cause: Cause::WrongAnswer(text), stderr_tail: ready.conversation.stderr_tail() })
     }
 
+    fn shift_heaps(&mut self, bytes: u32) {
+        self.heap_offset = Some(bytes);
+    }
+
     fn start_clerk(&mut self, deadline: Duration) -> Result<Ready, WorkerFailure> {
         // Without the limit: it is there for the cells, and the references are larger than they.
         let (program, arguments, environment) = (self.own.clone().into(), Vec::new(), BTreeMap::new());
@@ -131,7 +140,7 @@ mod tests {
         let foreign = BTreeMap::from([("numpy".to_owned(), foreign), ("mine".to_owned(), elsewhere)]);
         let (own, interrupt) = ("/x/worker".into(), Arc::default());
         let bounds = Bounds { memory: Some(77), pin: false };
-        let mut launcher = ProcessLauncher { own, foreign, bounds, groups: None, interrupt };
+        let mut launcher = ProcessLauncher { own, foreign, bounds, groups: None, heap_offset: None, interrupt };
         let numpy = launcher.command_line("numpy", 2);
         assert_eq!(numpy.program, "/x/worker");
         assert_eq!(numpy.arguments, ["--memory-limit", "77", "exec", "--", "python3", "w.py"]);
@@ -142,6 +151,8 @@ mod tests {
         assert_eq!(own.environment, BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "3".to_owned())]));
         let device = launcher.command_line("candle-cuda", 1);
         assert!(device.arguments.is_empty() && device.memory_limit.is_none());
+        launcher.shift_heaps(16);
+        assert_eq!(launcher.command_line("naive", 3).environment["CROSSOVER_HEAP_OFFSET"], "0016");
         launcher.bounds.pin = true;
         assert_eq!(launcher.command_line("naive", 3).arguments, ["--memory-limit", "77", "--cores", "3"]);
         assert_eq!(launcher.command_line("candle-cuda", 0).arguments, ["--cores", "1"]);

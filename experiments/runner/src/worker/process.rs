@@ -105,6 +105,10 @@ impl WorkerProcess {
         };
         let kills_before = kills_for_memory();
         let mut start = Command::new(&command.program);
+        if let Some(name) = PathBuf::from(&command.program).file_name() {
+            // What a program is told of its name stands in its memory, and moves what comes after: it is the same wherever the program lies.
+            start.arg0(name);
+        }
         start.args(&command.arguments).envs(&command.environment).process_group(0);
         if let Some(folder) = &command.folder {
             start.current_dir(folder);
