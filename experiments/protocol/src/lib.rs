@@ -19,5 +19,8 @@ pub use response::{
     MeasuredReply, MeasuredSample, MemoryFigures, NarrowCeiling, PreparedReply, Response, SupportLevel, TransformFigures,
 };
 
+/// Environment variable of our own worker: so many bytes, fewer than a page, are allocated before everything else (its `heap.rs` says why).
+pub const HEAP_OFFSET: &str = "CROSSOVER_HEAP_OFFSET";
+
 /// The version of the protocol; `hello` carries it both ways, and a mismatch ends the conversation.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{Read, Result, Seek};
-use std::path::Path;
 
 use object::elf::{ELF_NOTE_GNU, FileHeader64, NT_GNU_BUILD_ID};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -36,8 +35,7 @@ fn identity() -> Result<String> {
 
 /// By a path of one length wherever it lies, where there is one: what is allocated for it moves what is allocated later.
 fn own_program() -> Result<File> {
-    let own = Path::new("/proc/self/exe");
-    if own.exists() { File::open(own) } else { File::open(std::env::current_exe()?) }
+    File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))
 }
 
 /// What the linker wrote into the program's notes, in hexadecimal digits; of no program, and of one without, there is none.

@@ -6,16 +6,16 @@
 //! speaks for one of them.
 
 use anyhow::{Result, bail};
+use crossover_protocol::HEAP_OFFSET;
 
-/// Bytes that are allocated before everything else, and kept: fewer than a page, as the heap itself begins at one.
-pub const VARIABLE: &str = "CROSSOVER_HEAP_OFFSET";
+/// The heap itself begins at one.
 const PAGE: usize = 4096;
 
 /// Puts the heap there, if the variable says where.
 pub fn begin(offset: Option<&str>) -> Result<()> {
     let Some(offset) = offset else { return Ok(()) };
     let Some(bytes) = offset.parse().ok().filter(|bytes| *bytes < PAGE) else {
-        bail!("{VARIABLE} is {offset:?}, expected a number of bytes below {PAGE}");
+        bail!("{HEAP_OFFSET} is {offset:?}, expected a number of bytes below {PAGE}");
     };
     // Written, so that nobody finds out that it is not needed.
     std::hint::black_box(vec![1_u8; bytes].leak());

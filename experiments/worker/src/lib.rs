@@ -30,6 +30,7 @@ mod timing;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use crossover_protocol::HEAP_OFFSET;
 use crossover_protocol::text::tell;
 use foreground::Outcome;
 
@@ -76,7 +77,7 @@ enum Command {
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let placed = heap::begin(std::env::var(heap::VARIABLE).ok().as_deref());
+    let placed = heap::begin(std::env::var(HEAP_OFFSET).ok().as_deref());
     let arguments = Arguments::parse();
     let arranged = placed
         .and_then(|()| process::die_with_parent())

@@ -19,7 +19,8 @@ use crate::cli::GateArgs;
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, finding};
 use crate::gate::exact::compare::{Change, Compared, compare};
-use crate::gate::exact::suite::{self, Held, hold};
+use crate::gate::exact::refusals;
+use crate::gate::exact::suite::{Held, hold};
 use crate::gate::exact::table::{accept, read, write};
 use crate::gate::exact::{Row, look};
 use crate::gate::left_out;
@@ -66,7 +67,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let sizes_path = path.with_file_name(format!("{name}-size.csv"));
     let sizes = size::read(&sizes_path)?;
     let refusals_path = path.with_file_name(format!("{name}-refusals.csv"));
-    let refusals = suite::read(&refusals_path)?;
+    let mut refused = refusals::read(&refusals_path)?;
     let definition = definition::load(&file)?;
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
@@ -95,7 +96,8 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let mut compared = compare(&asked, &rows);
     let size = Size::of(&worker.worker, &hello)?;
     compared.changes.extend(size::compare(&sizes, &size));
-    compared.changes.splice(0..0, suites.iter().flat_map(|held| held.changes(&refusals)));
+    let none = refusals::OfEngine::new();
+    compared.changes.splice(0..0, suites.iter().flat_map(|held| held.changes(refused.get(&held.engine).unwrap_or(&none))));
     compared.changes.sort_by_key(|change| Verdict::ALL.iter().position(|verdict| *verdict == change.verdict));
     let seen = Seen { rows, left_out: left.len(), suites, compared };
     let Some(reason) = &args.accept else { return judge(args, &path, &seen) };
@@ -104,7 +106,9 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let all: Vec<Row> = others.into_iter().chain(accept(asked, &seen.rows, args.selection.is_whole())).collect();
     write(&path, &all)?;
     size::write(&sizes_path, sizes, size)?;
-    suite::write(&refusals_path, refusals, &seen.suites)?;
+    // Those of other engines stay.
+    refused.extend(seen.suites.iter().map(|held| (held.engine.clone(), held.refusals.clone())));
+    refusals::write(&refusals_path, &refused)?;
     keep_reason(&path, reason, &seen.compared.changes)?;
     tell(&format!("{} has {} now, {} of them new or replaced", path.display(), counted(all.len() as u64, "row"), seen.rows.len()));
     Ok(ExitCode::SUCCESS)

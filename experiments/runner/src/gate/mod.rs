@@ -1,13 +1,14 @@
 //! The regression gate: is this build slower than that one?
 //!
 //! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]), on [`one_core`]; pairs become verdicts in two
-//! stages ([`stages`], [`verdict`]), and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
+//! stages ([`stages`], [`verdict`]), of as many as is [`asked`], and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
 //! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]); neither waits longer than its [`limits`]. Benchmarks that
 //! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`outputs`]).
 //!
 //! Times are of pairs that lie close to each other, never of last week: on a shared machine those say more about last week than about the code. What
 //! the gate starts itself lies side by side; of runs that were taken before ([`runs`]) whoever took them has to see to that.
 
+pub mod asked;
 pub mod builds;
 pub mod exact;
 pub mod failures;

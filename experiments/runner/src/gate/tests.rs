@@ -6,9 +6,10 @@ use std::time::Duration;
 use crossover_core::axes::AxisValue;
 use crossover_protocol::{FailureKind, Fault, Request, Response};
 
+use super::asked::Asked;
 use super::outputs;
 use super::pair::{Builds, Design, Turns};
-use super::stages::{Asked, Judged, Judgement, Outcome, Stage, Watch, judge};
+use super::stages::{Judged, Judgement, Outcome, Stage, Watch, judge};
 use super::verdict::{Evidence, Verdict};
 use super::{Compared, Findings};
 use crate::definition::Measure;

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crossover_core::device::has_own_memory;
+use crossover_protocol::HEAP_OFFSET;
 
 use crate::definition::{Measure, WorkerCommand};
 
@@ -69,7 +70,7 @@ impl ProcessLauncher {
         let mut environment = BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), threads.to_string())]);
         if let Some(bytes) = self.heap_offset {
             // Of one length whatever the number is.
-            environment.insert("CROSSOVER_HEAP_OFFSET".to_owned(), format!("{bytes:04}"));
+            environment.insert(HEAP_OFFSET.to_owned(), format!("{bytes:04}"));
         }
         let (mut program, mut folder) = (self.own.clone(), None);
         if let Some(foreign) = self.foreign.get(engine) {
@@ -152,7 +153,7 @@ mod tests {
         let device = launcher.command_line("candle-cuda", 1);
         assert!(device.arguments.is_empty() && device.memory_limit.is_none());
         launcher.shift_heaps(16);
-        assert_eq!(launcher.command_line("naive", 3).environment["CROSSOVER_HEAP_OFFSET"], "0016");
+        assert_eq!(launcher.command_line("naive", 3).environment[HEAP_OFFSET], "0016");
         launcher.bounds.pin = true;
         assert_eq!(launcher.command_line("naive", 3).arguments, ["--memory-limit", "77", "--cores", "3"]);
         assert_eq!(launcher.command_line("candle-cuda", 0).arguments, ["--cores", "1"]);
