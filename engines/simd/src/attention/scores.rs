@@ -127,12 +127,11 @@ pub(super) fn maximum<V: Vector>(scores: &[V::Element]) -> V::Element {
     largest[0].max(largest[1]).max(largest[2].max(largest[3])).largest()
 }
 
-/// Does a maximum lie so far out that log2 e times as much may be no number? Neighbours differ by so much there that e to a difference is 1 or 0. A row
-/// that has seen nothing does not.
+/// Does a maximum lie so far out that log2 e times as much, rounded, is off by more than a sixteenth? That error becomes an exponent: from some 10^9 on
+/// in singles the greatest weight is infinite or nothing. Scores are an eighth apart here themselves. A row that has seen nothing does not lie so.
 #[inline(always)]
 fn is_far<E: Lanes>(maximum: E) -> bool {
-    let half = E::from_f64(0.5 * E::LOWEST.to_f64());
-    maximum != E::LOWEST && (maximum < half || maximum > E::ZERO - half)
+    maximum != E::LOWEST && (maximum < E::ZERO - E::FAR || maximum > E::FAR)
 }
 
 /// `log2 e` times a maximum; 0 for a row that has seen nothing, whose scores are all minus infinity.
@@ -163,8 +162,10 @@ fn lower<V: Vector>(scores: &mut [V::Element], maximum: V::Element) {
 pub(super) fn shrink<E: Lanes>(old: E, new: E) -> E {
     if old == new {
         E::ONE
-    } else if old == E::LOWEST || is_far(new) {
+    } else if old == E::LOWEST {
         E::ZERO
+    } else if is_far(new) {
+        exp2(Scalar::splat((old - new) * E::LOG2_E)).sum()
     } else {
         exp2(Scalar::splat(shift_of(old) - shift_of(new))).sum()
     }
