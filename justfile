@@ -48,11 +48,10 @@ repeat EXPERIMENT="quick" *FLAGS:
     done; \
     python3 experiments/repeatability.py "$folder-first" "$folder-second"
 
-# Not the whole workspace: the gate builds by itself what it times, and nobody should wait for the data frames of the reports.
-# Judge HEAD beside BASE (default: the merge base with main); the gate builds the workers of both: exit 1 regressed, 4 inconclusive
+# Judge HEAD beside BASE (default: the merge base with main; flags may stand in its place); the gate builds the workers of both: exit 1 regressed, 4 inconclusive
 gate BASE="" *FLAGS:
     {{ build }}
-    {{ crossover }} gate {{ if BASE == "" { "" } else { "--base " + BASE } }} {{ FLAGS }}
+    {{ crossover }} gate {{ if BASE == "" { "" } else if BASE =~ '^-' { BASE } else { "--base " + BASE } }} {{ FLAGS }}
 
 # Try the gate on builds of which it is known what it should say (an hour; exit 1: it is wrong too often), and write METHODOLOGY's table
 gate-trials *FLAGS:

@@ -52,7 +52,7 @@ pub enum Command {
     #[command(after_help = ADVISE_EXAMPLE)]
     Advise(HandedOver),
     /// Judge this build beside another one: is anything slower?
-    Gate(GateArgs),
+    Gate(Box<GateArgs>),
     /// Add a run to the history of commits
     Record(RecordArgs),
     /// Show where the history changed

@@ -1,11 +1,14 @@
 //! What can be asked about commits: `crossover gate` compares two, `crossover record` keeps what one showed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{SelectionArgs, duration};
+
+/// What stands for standard output where a file could be named.
+const STDOUT: &str = "-";
 
 /// `crossover record`.
 #[derive(Debug, Args)]
@@ -39,6 +42,7 @@ Examples:
   crossover gate
   crossover gate --base HEAD~1 --filter 'engine == \"simd\"' --time-budget 5m
   crossover gate --exact
+  crossover gate --accept \"packed weights take a row more\"
   crossover gate --base HEAD --head-worker target/release/crossover-worker
   crossover gate --base-worker old/crossover-worker --markdown gate.md
   crossover gate --base-run before-1 before-2 --head-run after-1 after-2
@@ -61,7 +65,7 @@ pub struct GateArgs {
         value_name = "RUN",
         num_args = 1..,
         requires = "head_run",
-        conflicts_with_all = ["base", "base_worker", "head_worker", "build", "exact", "instructions", "experiment", "set", "filter", "threads", "shard", "time_budget", "seed"]
+        conflicts_with_all = ["base", "base_worker", "head_worker", "build", "exact", "accept", "instructions", "experiment", "set", "filter", "threads", "shard", "time_budget", "seed"]
     )]
     pub base_run: Vec<PathBuf>,
     /// Runs to judge: the first one and the first of --base-run are a pair, and so on
@@ -70,14 +74,18 @@ pub struct GateArgs {
     /// A flag for building both, such as --build=--no-default-features
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pub build: Vec<String>,
-    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines, and run the conformance suite on every engine; as text or --json
-    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "markdown", "junit", "time_budget", "min_effect", "seed"])]
+    /// Compare what needs no clock (support, errors, bytes, allocations, operations) with results/baselines, and run the conformance suite on every engine
+    #[arg(long, conflicts_with_all = ["base", "base_worker", "build", "time_budget", "min_effect", "seed"])]
     pub exact: bool,
     /// Count the instructions of kernels, planner and aggregation in both builds, by valgrind's callgrind
-    #[arg(long, conflicts_with_all = ["exact", "markdown", "junit", "time_budget", "min_effect", "seed"])]
+    #[arg(long, conflicts_with_all = ["exact", "time_budget", "min_effect", "seed"])]
     pub instructions: bool,
-    /// Put this machine's rows into the exact baseline, or with --filter these cells of them; the reason is kept beside it
-    #[arg(long, value_name = "REASON", requires = "exact")]
+    /// Put this machine's rows of --exact into its baseline, or with --filter these cells of them; the reason is kept beside it
+    #[arg(
+        long,
+        value_name = "REASON",
+        conflicts_with_all = ["base", "base_worker", "build", "instructions", "markdown", "junit", "json", "time_budget", "min_effect", "seed"]
+    )]
     pub accept: Option<String>,
     /// Whose cells: a name from `crossover list experiments`, or a file [default: gate; exact or instructions with these options]
     #[arg(long, value_name = "EXPERIMENT")]
@@ -91,16 +99,28 @@ pub struct GateArgs {
     /// Stop measuring after this long; what is not judged by then is inconclusive
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub time_budget: Option<Duration>,
-    /// Decides the order of the pairs
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Print JSON; its fields are stable
+    /// Decides the order of the pairs, their cores and where their heaps begin [default: drawn, and told]
     #[arg(long)]
-    pub json: bool,
+    pub seed: Option<u64>,
+    /// Print JSON, whose fields are stable, or write it to a file beside the text
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    pub json: Option<PathBuf>,
     /// Write a comment for a pull request
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
     /// Write JUnit's XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+}
+
+impl GateArgs {
+    /// Is JSON to be printed instead of text?
+    pub fn prints_json(&self) -> bool {
+        self.json.as_deref() == Some(Path::new(STDOUT))
+    }
+
+    /// The file for JSON beside the text.
+    pub fn json_file(&self) -> Option<&Path> {
+        self.json.as_deref().filter(|path| *path != Path::new(STDOUT))
+    }
 }

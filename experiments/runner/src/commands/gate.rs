@@ -2,8 +2,9 @@
 
 mod sides;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use crate::errors::{StdoutClosed, bad_input};
 use crate::gate::asked::Asked;
 use crate::gate::builds::WORKER;
 use crate::gate::pair::Builds;
+use crate::gate::sheet::Sheet;
 use crate::gate::stages::{Judged, Judgement, Outcome, Stage, Watch, judge};
 use crate::gate::{Compared, Findings, left_out, outputs};
 use crate::paths;
@@ -37,7 +39,7 @@ const TIMED: &str = "gate";
 
 /// Runs the command.
 pub fn gate(args: &GateArgs) -> Result<ExitCode> {
-    if args.exact {
+    if args.exact || args.accept.is_some() {
         return gate_exact::exact(args);
     }
     if args.instructions {
@@ -50,6 +52,9 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(TIMED))?)?;
     // A filter that cannot be read must not cost two builds.
     args.selection.selection()?;
+    let asked = asked(args, &definition);
+    // Nor must a time in which not even one cell could be judged.
+    expect_time(&asked, 1)?;
     let interrupt = Interrupt::listen()?;
     adopt_orphans();
     let [base, head] = sides(args, &[WORKER])?;
@@ -59,7 +64,6 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
     let plan = Plan::new(&definition, &engines(&hellos), args.selection.selection()?)?;
     expect_cells(&plan)?;
     let all: Vec<PlannedCell> = plan.groups().flat_map(|group| group.cells).collect();
-    let asked = asked(args, &definition);
     let cells: Vec<PlannedCell> = all.iter().filter(|cell| left_out(cell, &definition).is_none()).cloned().collect();
     expect_time(&asked, cells.len())?;
     let mut progress = Progress::new(Arc::clone(&interrupt.flag));
@@ -82,10 +86,11 @@ pub fn gate(args: &GateArgs) -> Result<ExitCode> {
         head: head.told,
         experiment: definition.name,
         min_effect: args.min_effect,
+        seed: Some(asked.seed),
         judged,
         notes,
     };
-    write(args, &findings)?;
+    write(args, &outputs::sheet(&findings))?;
     Ok(if interrupt.signal().is_some() { interrupt.exit_code() } else { ExitCode::from(findings.overall().exit_code()) })
 }
 
@@ -98,8 +103,13 @@ pub(super) fn expect_min_effect(args: &GateArgs) -> Result<()> {
 }
 
 fn asked(args: &GateArgs, definition: &Definition) -> Asked {
-    let measure = definition.measure.clone();
-    Asked { min_effect: args.min_effect, budget: args.time_budget, measure, seed: args.seed, ..Asked::default() }
+    let (measure, seed) = (definition.measure.clone(), args.seed.unwrap_or_else(drawn_seed));
+    Asked { min_effect: args.min_effect, budget: args.time_budget, measure, seed, ..Asked::default() }
+}
+
+/// Another one for each gate, short enough to be typed: with one for all, a machine's gates would have the same luck of orders, cores and heaps.
+fn drawn_seed() -> u64 {
+    u64::from(RandomState::new().hash_one(std::process::id()) as u32)
 }
 
 /// Refuses a time in which no cell could be judged, before any of it is spent.
@@ -110,12 +120,14 @@ fn expect_time(asked: &Asked, cells: usize) -> Result<()> {
         return Ok(());
     }
     let each = asked.least_budget(1).as_secs_f64();
-    Err(bad_input(format!(
-        "--time-budget {}s is too short for any verdict: {} take {} s at least, {each:.1} s each; give it more, or fewer cells (--filter)",
-        budget.as_secs_f64(),
-        counted(cells as u64, "cell"),
-        least.as_secs_f64().ceil()
-    )))
+    let what = match cells {
+        0 | 1 => format!("a cell takes {each:.1} s at least; give it more"),
+        _ => format!(
+            "{cells} cells take {} s at least, {each:.1} s each; give it more, or fewer cells (--filter)",
+            least.as_secs_f64().ceil()
+        ),
+    };
+    Err(bad_input(format!("--time-budget {}s is too short for any verdict: {what}", budget.as_secs_f64())))
 }
 
 /// Those that were judged and those that were left out, in the order of the plan.
@@ -142,22 +154,23 @@ pub(super) fn expect_comparison(experiment: &str, compared: Compared, judged: &[
     Err(bad_input(format!("{what}: there is nothing to compare. Of {cells} the first: {first}")))
 }
 
-/// Of what is printed: a reader that has gone (`| head`) takes nothing from the verdict.
-pub(super) fn unless_closed(printed: Result<()>) -> Result<()> {
-    printed.or_else(|error| if error.is::<StdoutClosed>() { Ok(()) } else { Err(error) })
-}
-
-/// The files first, as somebody may have gone who should read the rest; but a file that cannot be written must not cost the verdict.
-pub(super) fn write(args: &GateArgs, findings: &Findings) -> Result<()> {
-    let file = |path: &Option<PathBuf>, text: &dyn Fn() -> String| match path {
-        Some(path) => write_atomically(path, text().as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
+/// The files first, as somebody may have gone who should read the rest; but a file that cannot be written must not cost the verdict, nor
+/// must a reader that has gone (`| head`).
+pub(super) fn write(args: &GateArgs, sheet: &Sheet) -> Result<()> {
+    let file = |path: Option<&Path>, text: &str| match path {
+        Some(path) => write_atomically(path, text.as_bytes()).with_context(|| format!("{} cannot be written", path.display())),
         None => Ok(()),
     };
-    let files = [file(&args.markdown, &|| outputs::markdown(findings)), file(&args.junit, &|| outputs::junit(findings))];
-    unless_closed(match args.json {
-        true => print_json(&outputs::json(findings)),
-        false => print(|out| out.write_all(outputs::text(findings).as_bytes())),
-    })?;
+    let files = [
+        file(args.markdown.as_deref(), &sheet.markdown),
+        file(args.junit.as_deref(), &sheet.junit),
+        file(args.json_file(), &format!("{:#}\n", sheet.json)),
+    ];
+    let printed = match args.prints_json() {
+        true => print_json(&sheet.json),
+        false => print(|out| out.write_all(sheet.text.as_bytes())),
+    };
+    printed.or_else(|error| if error.is::<StdoutClosed>() { Ok(()) } else { Err(error) })?;
     files.into_iter().collect()
 }
 

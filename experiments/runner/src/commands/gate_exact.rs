@@ -13,12 +13,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use crossover_protocol::HelloReply;
 use crossover_protocol::text::tell;
-use serde_json::json;
 
 use crate::cli::GateArgs;
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, finding};
-use crate::gate::exact::compare::{Change, Compared, compare};
+use crate::gate::exact::compare::{Change, compare};
+use crate::gate::exact::outputs::{self, Seen};
 use crate::gate::exact::refusals;
 use crate::gate::exact::suite::{Held, hold};
 use crate::gate::exact::table::{accept, read, write};
@@ -33,27 +33,15 @@ use crate::plan::{Plan, PlannedCell};
 use crate::worker::launcher::{Bounds, ProcessLauncher};
 use crate::worker::process::adopt_orphans;
 
-use super::gate::{Side, engines, unless_closed};
+use super::expect_cells;
+use super::gate::{Side, engines, write as tell_all};
 use super::run::Interrupt;
-use super::text::{counted, wrap};
-use super::{expect_cells, print, print_json};
+use super::text::counted;
 
 /// The experiment whose cells are looked at where none is named; a baseline is called like its experiment.
 const EXACT: &str = "exact";
 /// How long the conformance suite may take on one engine: it takes seconds.
 const SUITE: Duration = Duration::from_secs(300);
-/// Changes that are listed; all are in the JSON.
-const LISTED: usize = 40;
-
-/// What was looked at, and what came of it.
-struct Seen {
-    rows: Vec<Row>,
-    /// Cells of the experiment that no build of ours computes.
-    left_out: usize,
-    /// What the conformance suite says of their engines.
-    suites: Vec<Held>,
-    compared: Compared,
-}
 
 /// Runs the command.
 pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
@@ -169,64 +157,21 @@ fn keep_reason(baseline: &Path, reason: &str, changes: &[Change]) -> Result<()> 
 
 /// Says what was found, and what follows from it.
 fn judge(args: &GateArgs, path: &Path, seen: &Seen) -> Result<ExitCode> {
-    let Seen { rows, compared, .. } = seen;
-    let has_regressed = compared.changes.iter().any(|change| change.verdict == Verdict::Regressed);
-    let is_elsewhere = compared.is_of_another_machine(rows.len());
-    let verdict = match (has_regressed, is_elsewhere) {
-        (true, _) => Verdict::Regressed,
-        (false, true) => Verdict::Inconclusive,
-        (false, false) => Verdict::Pass,
-    };
-    unless_closed(say(args, seen, verdict))?;
-    match verdict {
+    tell_all(args, &outputs::sheet(seen))?;
+    match seen.verdict() {
         Verdict::Regressed => Ok(finding()),
-        Verdict::Inconclusive => Err(bad_input(format!(
-            "{} is of other machines: {} of {} have no row of their instruction set here ({}). What does not depend on it was compared, and holds. On a \
-             commit that is known to be good, `crossover gate --exact --accept \"REASON\"` puts rows of this machine beside the others",
+        Verdict::Inconclusive if seen.compared.is_all_new() => Err(bad_input(format!(
+            "{} has none of the {} that were asked for: there is nothing to compare. Cells that are meant to be new are put into it by \
+             `crossover gate --accept \"REASON\"`",
             path.display(),
-            rows.len() - compared.known,
-            counted(rows.len() as u64, "cell"),
-            compared.unknown_isas.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+            counted(seen.rows.len() as u64, "cell")
+        ))),
+        Verdict::Inconclusive => Err(bad_input(format!(
+            "{} is of other machines: {}. What does not depend on it was compared, and holds. On a commit that is known to be good, \
+             `crossover gate --accept \"REASON\"` puts rows of this machine beside the others",
+            path.display(),
+            outputs::of_other_machines(seen).join("; ")
         ))),
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-fn say(args: &GateArgs, seen: &Seen, verdict: Verdict) -> Result<()> {
-    let Seen { rows, left_out, suites, compared } = seen;
-    let Compared { changes, known, unknown_isas } = compared;
-    if args.json {
-        let one = |change: &Change| json!({ "cell": change.cell, "verdict": change.verdict.name(), "what": change.what });
-        let suite = |held: &Held| json!({ "engine": held.engine, "cases": held.cases, "failures": held.failures.len() });
-        return print_json(&json!({
-            "verdict": verdict.name(), "cells": rows.len(), "with_row": known, "unknown_isas": unknown_isas, "not_compared": left_out,
-            "conformance": suites.iter().map(suite).collect::<Vec<_>>(), "changes": changes.iter().map(one).collect::<Vec<_>>(),
-        }));
-    }
-    let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count();
-    let (regressed, improved, told) = (count(Verdict::Regressed), count(Verdict::Improved), count(Verdict::Pass));
-    print(|out| {
-        for change in changes.iter().take(LISTED) {
-            let words = format!("{}: {}", change.cell, change.what);
-            let kind = if change.verdict == Verdict::Pass { "told" } else { change.verdict.name() };
-            out.write_all(wrap(&format!("{kind:<11}"), words.split(' ')).as_bytes())?;
-        }
-        if changes.len() > LISTED {
-            writeln!(out, "and {} more: --json has all", changes.len() - LISTED)?;
-        }
-        if *left_out > 0 {
-            writeln!(out, "not compared: {} that no build of ours computes", counted(*left_out as u64, "cell"))?;
-        }
-        let cells = counted(rows.len() as u64, "cell");
-        writeln!(out, "{}: {cells}, {regressed} worse, {improved} better, {told} to be told", verdict.name())?;
-        writeln!(out, "{known} of {cells} with a row of this machine's instruction sets")?;
-        let held = suites.iter().map(|held| format!("{} ({} of {})", held.engine, held.failures.len(), counted(held.cases, "case")));
-        out.write_all(wrap("conformance suite, failures: ", held.collect::<Vec<_>>().join(", ").split(' ')).as_bytes())?;
-        // What the suite finds wrong cannot be accepted.
-        if regressed > suites.iter().map(|held| held.failures.len()).sum::<usize>() {
-            let advice = "What is meant to change is accepted by `crossover gate --exact --accept \"REASON\"`, to be committed with it.";
-            out.write_all(wrap("", advice.split(' ')).as_bytes())?;
-        }
-        Ok(())
-    })
 }

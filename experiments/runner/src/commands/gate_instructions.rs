@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use crossover_protocol::text::tell;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::GateArgs;
 use crate::definition;
@@ -15,6 +15,7 @@ use crate::errors::bad_input;
 use crate::gate::builds::{COMMAND, WORKER};
 use crate::gate::instructions::{self, Command, Counted, Programs};
 use crate::gate::limits::{Limits, wait};
+use crate::gate::sheet::{self, Entry, Sheet};
 use crate::gate::verdict::{self, Verdict, overall};
 use crate::gate::{left_out, outputs};
 use crate::paths;
@@ -22,10 +23,10 @@ use crate::plan::{Plan, PlannedCell};
 use crate::worker::launcher::Bounds;
 use crate::worker::process::adopt_orphans;
 
-use super::gate::{Side, engines, sides, unless_closed};
+use super::expect_cells;
+use super::gate::{Side, engines, sides, write};
 use super::run::Interrupt;
 use super::text::{counted, wrap};
-use super::{expect_cells, print, print_json};
 
 /// The experiment whose cells are counted where none is named.
 const COUNTED: &str = "instructions";
@@ -35,12 +36,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// Runs the command.
 pub(super) fn instructions(args: &GateArgs) -> Result<ExitCode> {
     if let Some(why) = instructions::missing() {
-        // Nothing was judged: that is no pass.
-        let words = format!("inconclusive: nothing was counted: {why}");
-        unless_closed(match args.json {
-            true => print_json(&json!({ "verdict": Verdict::Inconclusive.name(), "reason": why, "paths": [] })),
-            false => print(|out| out.write_all(wrap("", words.split(' ')).as_bytes())),
-        })?;
+        write(args, &nothing(&why))?;
         return Ok(ExitCode::from(Verdict::Inconclusive.exit_code()));
     }
     let definition = definition::load(&paths::experiment_file(args.experiment.as_deref().unwrap_or(COUNTED))?)?;
@@ -54,12 +50,11 @@ pub(super) fn instructions(args: &GateArgs) -> Result<ExitCode> {
     expect_cells(&plan)?;
     let (left, cells): (Vec<PlannedCell>, Vec<PlannedCell>) =
         plan.groups().flat_map(|group| group.cells).partition(|cell| left_out(cell, &definition).is_some());
-    let mut notes = Vec::new();
     let builds = [&base, &head].map(|side| Programs::beside(side.worker.clone()));
     let limits = Limits { deadline: DEADLINE, stops: &|| interrupt.flag.load(Ordering::Relaxed) };
     // Cells that were chosen are meant alone.
     let is_whole = args.experiment.is_none() && args.selection.is_whole();
-    let mut paths = interrupt.gently(|| count(&cells, is_whole, &builds, &limits, &mut notes))?;
+    let mut paths = interrupt.gently(|| count(&cells, is_whole, &builds, &limits))?;
     if (limits.stops)() {
         return Ok(interrupt.exit_code());
     }
@@ -67,17 +62,11 @@ pub(super) fn instructions(args: &GateArgs) -> Result<ExitCode> {
     if paths.iter().all(|path| path.ratio().is_none() && [Verdict::Pass, Verdict::NotCompared].contains(&path.verdict())) {
         return Err(bad_input(format!("base and head have no cell of {} in common that can be counted", definition.name)));
     }
-    unless_closed(say(args, &base.told, &paths, &notes))?;
+    write(args, &sheet(&base.told, &paths))?;
     Ok(ExitCode::from(overall(paths.iter().map(Counted::verdict)).exit_code()))
 }
 
-fn count(
-    cells: &[PlannedCell],
-    is_whole: bool,
-    builds: &[Programs; 2],
-    limits: &Limits<'_>,
-    notes: &mut Vec<String>,
-) -> Result<Vec<Counted>> {
+fn count(cells: &[PlannedCell], is_whole: bool, builds: &[Programs; 2], limits: &Limits<'_>) -> Result<Vec<Counted>> {
     let mut paths = Vec::with_capacity(cells.len() + 2);
     for (done, cell) in cells.iter().enumerate() {
         if (limits.stops)() {
@@ -90,7 +79,7 @@ fn count(
     }
     if is_whole {
         tell("counting: the planner and the aggregation");
-        paths.extend(whole_commands(builds, limits, notes)?);
+        paths.extend(whole_commands(builds, limits)?);
     }
     Ok(paths)
 }
@@ -103,19 +92,19 @@ fn name(cell: &PlannedCell) -> String {
 }
 
 /// The planner, and the aggregation of a run that base measures here: a later build reads what an earlier one wrote.
-fn whole_commands(builds: &[Programs; 2], limits: &Limits<'_>, notes: &mut Vec<String>) -> Result<Vec<Counted>> {
+fn whole_commands(builds: &[Programs; 2], limits: &Limits<'_>) -> Result<Vec<Counted>> {
     let planner = Command { name: "crossover plan quick", arguments: ["plan", "quick", "--count"].map(str::to_owned).into() };
-    let mut found = vec![instructions::command(&planner, builds, limits)];
+    let name = "crossover merge (a run of `smoke`)";
     let folder = tempfile::tempdir()?;
     let run = folder.path().join("run");
-    match small_run(&builds[0], &run, limits) {
+    let aggregation = match small_run(&builds[0], &run, limits) {
         Ok(()) => {
             let arguments = ["merge".to_owned(), run.display().to_string(), "--out".to_owned(), "OUT".to_owned()].into();
-            found.push(instructions::command(&Command { name: "crossover merge (a run of `smoke`)", arguments }, builds, limits));
+            instructions::command(&Command { name, arguments }, builds, limits)
         }
-        Err(error) => notes.push(format!("the aggregation was not counted: {error:#}")),
-    }
-    Ok(found)
+        Err(error) => Counted::failed(name.to_owned(), &format!("{error:#}")),
+    };
+    Ok(vec![instructions::command(&planner, builds, limits), aggregation])
 }
 
 fn small_run(programs: &Programs, out: &Path, limits: &Limits<'_>) -> Result<()> {
@@ -131,30 +120,46 @@ fn small_run(programs: &Programs, out: &Path, limits: &Limits<'_>) -> Result<()>
     }
 }
 
-fn say(args: &GateArgs, base: &str, paths: &[Counted], notes: &[String]) -> Result<()> {
+/// All that is told of it.
+fn sheet(base: &str, paths: &[Counted]) -> Sheet {
     let verdicts: Vec<Verdict> = paths.iter().map(Counted::verdict).collect();
-    let overall = overall(verdicts.iter().copied());
-    if args.json {
-        let path = |path: &Counted| {
-            let [base, head] = path.counts.each_ref().map(|count| count.as_ref().ok());
-            json!({
-                "path": path.name, "verdict": path.verdict().name(), "base": base.map(|count| count.instructions),
-                "head": head.map(|count| count.instructions), "isa": base.or(head).map(|count| count.isa.as_str()).filter(|isa| !isa.is_empty()),
-                "ratio": path.ratio(), "tolerated": path.tolerated, "said": path.said(),
-            })
-        };
-        let paths = paths.iter().map(path).collect::<Vec<_>>();
-        return print_json(&json!({ "verdict": overall.name(), "base": base, "notes": notes, "paths": paths }));
+    let overall = overall(verdicts.iter().copied()).name();
+    let (headline, counts) = (format!("instructions against {base}"), verdict::counts(&verdicts, "path"));
+    let class = |path: &Counted| path.name.split(' ').next().unwrap_or_default().to_owned();
+    let entry = |path: &Counted| Entry { class: class(path), name: path.name.clone(), verdict: path.verdict(), words: path.said() };
+    let entries: Vec<Entry> = paths.iter().map(entry).collect();
+    let mut text = wrap("", headline.split(' '));
+    for path in paths.iter().filter(|path| path.verdict() != Verdict::Pass || path.ratio().is_none()) {
+        let words = format!("{}: {}", path.name, path.said());
+        text += &wrap(&format!("{:<13}", path.verdict().name()), words.split(' '));
     }
-    print(|out| {
-        out.write_all(wrap("", format!("instructions against {base}").split(' ')).as_bytes())?;
-        for path in paths.iter().filter(|path| path.verdict() != Verdict::Pass || path.ratio().is_none()) {
-            let words = format!("{}: {}", path.name, path.said());
-            out.write_all(wrap(&format!("{:<13}", path.verdict().name()), words.split(' ')).as_bytes())?;
-        }
-        for note in notes {
-            out.write_all(wrap("note: ", note.split(' ')).as_bytes())?;
-        }
-        writeln!(out, "{}: {}", overall.name(), verdict::counts(&verdicts, "path"))
+    text += &format!("{overall}: {counts}\n");
+    let title = format!("Instructions: {overall}");
+    Sheet {
+        text,
+        markdown: sheet::markdown(&title, &format!("{headline}: {counts}."), &entries, &[]),
+        json: json!({ "verdict": overall, "base": base, "paths": paths.iter().map(path_json).collect::<Vec<_>>() }),
+        junit: sheet::junit("crossover gate --instructions", &entries),
+    }
+}
+
+fn path_json(path: &Counted) -> Value {
+    let [base, head] = path.counts.each_ref().map(|count| count.as_ref().ok());
+    json!({
+        "path": path.name, "verdict": path.verdict().name(), "base": base.map(|count| count.instructions),
+        "head": head.map(|count| count.instructions), "isa": base.or(head).map(|count| count.isa.as_str()).filter(|isa| !isa.is_empty()),
+        "ratio": path.ratio(), "tolerated": path.tolerated, "said": path.said(),
     })
+}
+
+/// Where nothing can be counted nothing was judged: that is no pass.
+fn nothing(why: &str) -> Sheet {
+    let words = format!("inconclusive: nothing was counted: {why}");
+    let entry = Entry { class: "instructions".into(), name: "valgrind".into(), verdict: Verdict::Inconclusive, words: why.to_owned() };
+    Sheet {
+        text: wrap("", words.split(' ')),
+        markdown: sheet::markdown("Instructions: inconclusive", "Nothing was counted.", std::slice::from_ref(&entry), &[]),
+        json: json!({ "verdict": Verdict::Inconclusive.name(), "reason": why, "paths": [] }),
+        junit: sheet::junit("crossover gate --instructions", &[entry]),
+    }
 }

@@ -34,8 +34,8 @@ pub(super) fn runs(args: &GateArgs) -> Result<ExitCode> {
     notes.extend(doubts(&pairs, &judged));
     let told = |runs: &[PathBuf]| format!("{} ({} ..)", counted(runs.len() as u64, "run"), runs[0].display());
     let (base, head) = (told(&args.base_run), told(&args.head_run));
-    let findings = Findings { compared: Compared::Runs, base, head, experiment, min_effect: args.min_effect, judged, notes };
-    write(args, &findings)?;
+    let findings = Findings { compared: Compared::Runs, base, head, experiment, min_effect: args.min_effect, seed: None, judged, notes };
+    write(args, &outputs::sheet(&findings))?;
     Ok(ExitCode::from(findings.overall().exit_code()))
 }
 

@@ -113,6 +113,12 @@ impl Counted {
         Self { name, counts: [absent(), absent()], tolerated: CELL_TOLERATED }
     }
 
+    /// A command that could not even be tried.
+    pub fn failed(name: String, why: &str) -> Self {
+        let failed = || Err(Uncounted::Failed(why.to_owned()));
+        Self { name, counts: [failed(), failed()], tolerated: COMMAND_TOLERATED }
+    }
+
     /// Head's count over base's, where both can be compared.
     pub fn ratio(&self) -> Option<f64> {
         match &self.counts {

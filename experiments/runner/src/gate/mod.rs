@@ -3,7 +3,7 @@
 //! Both are built in one way ([`builds`]) and run side by side, as processes of one and the other in turns ([`pair`]), on [`one_core`]; pairs become verdicts in two
 //! stages ([`stages`], [`verdict`]), of as many as is [`asked`], and those that failed say what they can ([`failures`]). What needs no clock is held against a committed table
 //! ([`exact`], [`size`]) or is counted under callgrind ([`instructions`]); neither waits longer than its [`limits`]. Benchmarks that
-//! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`outputs`]).
+//! only `cargo bench` can start are judged by runs that they were imported to ([`runs`]). The verdicts go to people and machines ([`sheet`], [`outputs`]).
 //!
 //! Times are of pairs that lie close to each other, never of last week: on a shared machine those say more about last week than about the code. What
 //! the gate starts itself lies side by side; of runs that were taken before ([`runs`]) whoever took them has to see to that.
@@ -18,6 +18,7 @@ pub mod one_core;
 pub mod outputs;
 pub mod pair;
 pub mod runs;
+pub mod sheet;
 pub mod size;
 pub mod stages;
 #[cfg(test)]
@@ -60,6 +61,8 @@ pub struct Findings {
     pub experiment: String,
     /// The change that is worth a failed build.
     pub min_effect: f64,
+    /// What decided the orders, cores and heaps of the pairs; none of runs.
+    pub seed: Option<u64>,
     /// Every cell: of builds in the order of the plan, of runs by variant, engine and id.
     pub judged: Vec<Judged>,
     /// What is to be known beside the verdicts.

@@ -1,4 +1,4 @@
-//! What a gate found, for a terminal, a pull request, a program and a test report.
+//! What a gate of times found, for a terminal, a pull request, a program and a test report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,13 +8,19 @@ use serde_json::{Value, json};
 use crate::commands::text::{counted, wrap};
 use crate::plan::PlannedCell;
 
+use super::sheet::{self, Entry, Sheet, table_row};
 use super::stages::{Judged, Outcome};
 use super::verdict::{self, Evidence, Verdict};
 use super::{Compared, Findings};
 
+/// All that is told of it.
+pub fn sheet(findings: &Findings) -> Sheet {
+    Sheet { text: text(findings), markdown: markdown(findings), json: json(findings), junit: junit(findings) }
+}
+
 /// For a terminal of 80 columns: what did not simply pass, what was not compared by its reasons, and the counts.
-pub fn text(findings: &Findings) -> String {
-    let mut out = wrap("", format!("{} against {}, changes from {} on", findings.head, findings.base, percent(findings)).split(' '));
+fn text(findings: &Findings) -> String {
+    let mut out = wrap("", headline(findings).split(' '));
     for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::NotCompared) {
         for judged in of_verdict(findings, verdict).filter(|judged| is_told(&judged.outcome)) {
             let words = format!("{}: {}", name(&judged.cell), in_words(findings, &judged.outcome));
@@ -52,22 +58,14 @@ fn not_compared(findings: &Findings) -> BTreeMap<String, Vec<&PlannedCell>> {
 }
 
 /// For a comment on a pull request.
-pub fn markdown(findings: &Findings) -> String {
-    let mut out = format!(
-        "### Gate: {}\n\n{} against {}, changes from {} on: {}.\n",
-        findings.overall().name(),
-        findings.head,
-        findings.base,
-        percent(findings),
-        counts(findings)
-    );
+fn markdown(findings: &Findings) -> String {
+    let mut out = format!("### Gate: {}\n\n{}: {}.\n", findings.overall().name(), headline(findings), counts(findings));
     let row = |judged: &Judged| {
         let (ratio, pairs) = match &judged.outcome {
             Outcome::Timed { evidence, .. } => (interval(evidence), evidence.pairs.to_string()),
             _ => (String::new(), String::new()),
         };
-        let cells = [judged.outcome.verdict().name().to_owned(), name(&judged.cell), ratio, pairs, in_words(findings, &judged.outcome)];
-        format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " ").replace('<', "&lt;")).join(" | "))
+        table_row(&[judged.outcome.verdict().name(), &name(&judged.cell), &ratio, &pairs, &in_words(findings, &judged.outcome)])
     };
     const HEAD: &str = "\n| verdict | cell | time, head over base [98 % CI] | pairs | |\n|---|---|--:|--:|---|\n";
     let all = Verdict::ALL.into_iter().flat_map(|verdict| of_verdict(findings, verdict));
@@ -92,7 +90,7 @@ pub fn markdown(findings: &Findings) -> String {
 }
 
 /// For a program; `JSON.md` beside the crate describes it.
-pub fn json(findings: &Findings) -> Value {
+fn json(findings: &Findings) -> Value {
     let cell = |judged: &Judged| {
         let PlannedCell { id, variant, engine, axes, .. } = &judged.cell;
         let mut row = json!({ "id": id, "variant": variant, "engine": engine, "axes": axes, "verdict": judged.outcome.verdict().name() });
@@ -113,29 +111,19 @@ pub fn json(findings: &Findings) -> Value {
     };
     json!({
         "verdict": findings.overall().name(), "base": findings.base, "head": findings.head, "experiment": findings.experiment,
-        "min_effect": findings.min_effect, "not_compared": findings.count(Verdict::NotCompared), "notes": findings.notes, "cells": findings.judged.iter().map(cell).collect::<Vec<_>>(),
+        "min_effect": findings.min_effect, "seed": findings.seed, "not_compared": findings.count(Verdict::NotCompared), "notes": findings.notes, "cells": findings.judged.iter().map(cell).collect::<Vec<_>>(),
     })
 }
 
-/// As test runners have it: a regression is a failure; what could not be told, or was not compared, is skipped.
-pub fn junit(findings: &Findings) -> String {
-    let failures = findings.count(Verdict::Regressed);
-    let skipped = findings.count(Verdict::Inconclusive) + findings.count(Verdict::NotCompared);
-    let mut out = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"crossover gate\" tests=\"{}\" failures=\"{failures}\" skipped=\"{skipped}\">\n",
-        findings.judged.len()
-    );
-    for judged in &findings.judged {
-        let words = xml(&in_words(findings, &judged.outcome));
-        let inner = match judged.outcome.verdict() {
-            Verdict::Regressed => format!("<failure message=\"{words}\"/>"),
-            Verdict::Inconclusive | Verdict::NotCompared => format!("<skipped message=\"{words}\"/>"),
-            Verdict::Pass | Verdict::Improved => format!("<system-out>{words}</system-out>"),
-        };
-        let (class, cell) = (xml(&judged.cell.variant), xml(&name(&judged.cell)));
-        let _ = writeln!(out, "  <testcase classname=\"{class}\" name=\"{cell}\">{inner}</testcase>");
-    }
-    out + "</testsuite>\n"
+/// For what reads test reports.
+fn junit(findings: &Findings) -> String {
+    let entry = |judged: &Judged| Entry {
+        class: judged.cell.variant.clone(),
+        name: name(&judged.cell),
+        verdict: judged.outcome.verdict(),
+        words: in_words(findings, &judged.outcome),
+    };
+    sheet::junit("crossover gate", &findings.judged.iter().map(entry).collect::<Vec<_>>())
 }
 
 fn of_verdict(findings: &Findings, verdict: Verdict) -> impl Iterator<Item = &Judged> {
@@ -152,8 +140,10 @@ fn counts(findings: &Findings) -> String {
     verdict::counts(&verdicts, "cell")
 }
 
-fn percent(findings: &Findings) -> String {
-    format!("{:.1} %", 100.0 * findings.min_effect)
+/// What was held against what, how, and what `--seed` takes the same orders again.
+fn headline(Findings { base, head, min_effect, seed, .. }: &Findings) -> String {
+    let seed = seed.map_or_else(String::new, |seed| format!(", seed {seed}"));
+    format!("{head} against {base}, changes from {:.1} % on{seed}", 100.0 * min_effect)
 }
 
 /// What to do about an answer that is none.
@@ -234,17 +224,4 @@ fn interval(evidence: &Evidence) -> String {
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
-}
-
-fn xml(text: &str) -> String {
-    let escaped = |symbol: char| match symbol {
-        '&' => "&amp;".to_owned(),
-        '<' => "&lt;".to_owned(),
-        '>' => "&gt;".to_owned(),
-        '"' => "&quot;".to_owned(),
-        // XML 1.0 has no way to write most of them.
-        control if control.is_control() => " ".to_owned(),
-        other => other.to_string(),
-    };
-    text.chars().map(escaped).collect()
 }

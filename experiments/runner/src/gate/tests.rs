@@ -1,5 +1,6 @@
 //! Gates over workers made of memory: two builds that differ by what their scripts say.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crossover_protocol::{FailureKind, Fault, Request, Response};
 use super::asked::Asked;
 use super::outputs;
 use super::pair::{Builds, Design, Turns};
+use super::sheet::Sheet;
 use super::stages::{Judged, Judgement, Outcome, Stage, Watch, judge};
 use super::verdict::{Evidence, Verdict};
 use super::{Compared, Findings};
@@ -164,6 +166,33 @@ fn what_changed_is_found_and_what_did_not_passes() {
     assert!(*stage == Stage::Confirmation && (evidence.ratio() - 1.08).abs() < 0.02, "{evidence:?}");
     assert!(matches!(judged[0].outcome, Outcome::Timed { stage: Stage::Screening, .. }), "{judged:?}");
     assert_eq!((world.alive(), world.most_alive.get()), (0, 2), "two processes at a time, and none is left");
+}
+
+#[test]
+fn turns_go_there_and_back_and_each_round_begins_with_the_other_side() {
+    let (world, _) = gate(&[("same", 1.0)], 0.02, &Asked::default());
+    // The sides that were timed, pair by pair.
+    let mut pairs = vec![String::new()];
+    for line in world.log.borrow().iter() {
+        match line.split_once(':') {
+            Some(("head/same", "quit")) => pairs.push(String::new()),
+            Some((cell, step)) if step.starts_with("measure") => pairs.last_mut().unwrap().push_str(&cell[..1]),
+            _ => {}
+        }
+    }
+    pairs.retain(|pair| !pair.is_empty());
+    assert_eq!(pairs.len(), Asked::default().screening);
+    for pair in &pairs {
+        // Both were warmed up by three samples, one after the other.
+        let rounds = &pair[6..];
+        let there_and_back = match &rounds[..4] {
+            "bhhb" => "bhhbhbbh",
+            _ => "hbbhbhhb",
+        };
+        assert!(rounds.len() > 64 && rounds == there_and_back.repeat(rounds.len() / 8), "{pair}");
+    }
+    let first: BTreeSet<&str> = pairs.iter().map(|pair| &pair[6..10]).collect();
+    assert_eq!(first.len(), 2, "which side begins is drawn: {pairs:?}");
 }
 
 /// On a machine of one core this cannot fail.
@@ -358,14 +387,17 @@ fn the_outputs_say_the_same_in_four_ways() {
         head: "this build".into(),
         experiment: "gate".into(),
         min_effect: 0.05,
+        seed: Some(7),
         judged,
         notes: vec!["a note".into()],
     };
     assert_eq!((findings.overall(), findings.overall().exit_code()), (Verdict::Regressed, 1));
-    let text = outputs::text(&findings);
+    let Sheet { text, markdown, json, junit } = outputs::sheet(&findings);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     assert!(
-        text.starts_with("this build against main (0123456789ab), changes from 5.0 % on\nregressed    attention/slower|<b> on fake: +"),
+        text.starts_with(
+            "this build against main (0123456789ab), changes from 5.0 % on, seed 7\nregressed    attention/slower|<b> on fake: +"
+        ),
         "{text}"
     );
     assert!(
@@ -374,20 +406,17 @@ fn the_outputs_say_the_same_in_four_ways() {
     );
     assert!(text.contains("\nnot-compared attention/x on fake and 1 other cell: another program\n"), "{text}");
     assert!(text.contains("\nnot-compared attention/z on fake: no such file\n"), "{text}");
-    let markdown = outputs::markdown(&findings);
     assert!(markdown.contains("| regressed | attention/slower\\|&lt;b> on fake | 1.") && markdown.contains("1 cell passed"), "{markdown}");
     assert!(
         markdown.contains("<summary>3 cells not compared</summary>") && markdown.contains("| not-compared | attention/x on fake |"),
         "{markdown}"
     );
-    let json = outputs::json(&findings);
     assert_eq!(
         (&json["verdict"], &json["cells"][1]["verdict"], &json["cells"][0]["stage"]),
         (&"regressed".into(), &"regressed".into(), &"screening".into())
     );
     assert_eq!((&json["not_compared"], &json["cells"][5]["verdict"]), (&3.into(), &"not-compared".into()));
     assert_eq!(json["cells"][5]["reason"], "no such file");
-    let junit = outputs::junit(&findings);
     assert!(junit.contains("<skipped message=\"no such file\"/>"), "{junit}");
     assert!(junit.contains("tests=\"6\" failures=\"1\" skipped=\"3\"") && junit.contains("slower|&lt;b&gt; on fake"), "{junit}");
 }

@@ -319,6 +319,17 @@ fn every_variant_can_be_planned_at_odd_sizes() {
 }
 
 #[test]
+fn the_exact_gate_has_a_cell_of_every_variant_but_those_with_fetched_weights() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../definitions/exact.toml");
+    let plan = Plan::new(&definition::load(&file).unwrap(), &["naive".to_owned()], Selection::default()).unwrap();
+    let cells = cells(&plan);
+    assert_eq!(cells.iter().find_map(|cell| cell.unfit.as_ref()), None);
+    let planned: BTreeSet<&str> = cells.iter().map(|cell| cell.variant.as_str()).collect();
+    let missing: Vec<&str> = registry::entries().iter().map(|entry| entry.descriptor.name).filter(|name| !planned.contains(name)).collect();
+    assert_eq!(missing, ["model/minilm-sentences"]);
+}
+
+#[test]
 fn shards_are_disjoint_and_make_the_whole() {
     let sweeps = "[[sweep]]\nvariants = ['softmax/naive', 'softmax/stable']\nengines = ['naive']\naxes = { n = [1, 2, 3, 4, 5, 6, 7, 8], classes = [1, 2, 3, 4] }";
     let whole: BTreeMap<String, String> = cells(&plan(sweeps)).into_iter().map(|cell| (cell.id, cell.group)).collect();

@@ -138,8 +138,10 @@ fn outside_of_a_repository_a_worker_can_be_named() {
 fn what_cannot_be_told_is_never_a_pass() {
     let repository = Repository::new("");
     let gate = |arguments: &[&str]| repository.gate(&[&["--base-worker", WORKER], arguments].concat());
-    let none = "--time-budget 0.001s is too short for any verdict: 2 cells take 4 s at least, 1.6 s each";
-    expect(&gate(&["--time-budget", "0.001s"]), 2, &[none, "--filter"]);
+    let none = "--time-budget 2s is too short for any verdict: 2 cells take 4 s at least, 1.6 s each";
+    expect(&gate(&["--time-budget", "2s"]), 2, &[none, "--filter"]);
+    // Of what is too short for one cell the builds need not be waited for.
+    expect(&repository.gate(&["--base", "HEAD", "--time-budget", "0.001s"]), 2, &["for any verdict: a cell takes 1.6 s at least"]);
     let slow = repository.script("slow", &format!("sleep 4; exec {WORKER:?} \"$@\""));
     let spent = ["the time was spent before it was measured", "inconclusive: ", "after 1 of 10 pairs of the screening", "--time-budget"];
     expect(&repository.gate(&["--base-worker", &slow, "--time-budget", "3.25s"]), 4, &spent);
@@ -205,11 +207,26 @@ fn engines_of_other_programs_are_left_out_and_counted() {
 fn a_reader_that_has_gone_takes_nothing_from_the_verdict() {
     let repository = Repository::new("");
     let head = repository.script("head", &format!("exec {WORKER:?} sleeps"));
-    let lost = ["--base-worker", WORKER, "--head-worker", &head, "--markdown", "gate.md", "--junit", "gate.xml"];
+    let lost = [
+        "--base-worker",
+        WORKER,
+        "--head-worker",
+        &head,
+        "--markdown",
+        "gate.md",
+        "--junit",
+        "gate.xml",
+        "--json",
+        "gate.json",
+        "--seed",
+        "5",
+    ];
     let output = unread(command_in(repository.folder.path(), &lost));
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(fs::read_to_string(repository.path("gate.md")).unwrap().contains("### Gate: regressed"));
     assert!(repository.path("gate.xml").exists());
+    let json = fs::read_to_string(repository.path("gate.json")).unwrap();
+    assert!(json.contains("\"verdict\": \"regressed\"") && json.contains("\"seed\": 5") && json.ends_with("}\n"), "{json}");
     expect(&repository.gate(&["--exact", "--accept", "the first"]), 0, &[]);
     let baseline = repository.path("results/baselines/exact.csv");
     fs::write(&baseline, fs::read_to_string(&baseline).unwrap().replace(",4096,", ",4000,")).unwrap();
@@ -232,5 +249,8 @@ fn without_valgrind_nothing_is_counted_and_that_is_no_pass() {
     };
     expect(&gate(&[]), 4, &["inconclusive: nothing was counted", "valgrind cannot be started", "install it"]);
     expect(&gate(&["--json"]), 4, &["\"verdict\": \"inconclusive\"", "\"paths\": []"]);
+    expect(&gate(&["--junit", "counts.xml", "--markdown", "counts.md"]), 4, &["nothing was counted"]);
+    assert!(fs::read_to_string(repository.path("counts.xml")).unwrap().contains("tests=\"1\" failures=\"0\" skipped=\"1\""));
+    assert!(fs::read_to_string(repository.path("counts.md")).unwrap().starts_with("### Instructions: inconclusive\n"));
     expect(&gate(&["--exact"]), 2, &["cannot be used with"]);
 }

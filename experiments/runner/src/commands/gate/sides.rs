@@ -28,13 +28,18 @@ pub(in crate::commands) struct Side {
     pub worker: PathBuf,
     /// In words.
     pub told: String,
+    /// What to do where it speaks another protocol, beside taking another worker.
+    advice: &'static str,
 }
+
+/// Of a worker that was built of a revision.
+const LATER: &str = "; where it is of another protocol, compare with a revision after the one that changed it: --base REV";
 
 impl Side {
     /// A worker that somebody named.
     fn file(option: &str, worker: &Path) -> Result<Self> {
         match worker.is_file() {
-            true => Ok(Self { worker: worker.to_owned(), told: worker.display().to_string() }),
+            true => Ok(Self { worker: worker.to_owned(), told: worker.display().to_string(), advice: "" }),
             false => Err(bad_input(format!("{option} {} is no file", worker.display()))),
         }
     }
@@ -43,7 +48,7 @@ impl Side {
     pub(in crate::commands) fn head(args: &GateArgs) -> Result<Self> {
         match &args.head_worker {
             Some(worker) => Self::file("--head-worker", worker),
-            None => Ok(Self { worker: paths::worker_binary()?, told: "this build".to_owned() }),
+            None => Ok(Self { worker: paths::worker_binary()?, told: "this build".to_owned(), advice: "" }),
         }
     }
 
@@ -54,9 +59,9 @@ impl Side {
 
     /// Who it says that it is: a worker of another protocol, or none at all, is better told before the first cell than after it.
     pub(in crate::commands) fn greet(&self, launcher: &mut ProcessLauncher, side: &str) -> Result<HelloReply> {
-        let ready = launcher
-            .start_clerk(HELLO)
-            .map_err(|failure| environment(format!("the worker of {side}, {}, cannot be used: {failure}", self.worker.display())))?;
+        let ready = launcher.start_clerk(HELLO).map_err(|failure| {
+            environment(format!("the worker of {side}, {}, cannot be used: {failure}{}", self.worker.display(), self.advice))
+        })?;
         ready.conversation.quit();
         Ok(ready.hello)
     }
@@ -84,7 +89,7 @@ pub(in crate::commands) fn sides(args: &GateArgs, programs: &[&str]) -> Result<[
     let workshop = Workshop::open(&repository)?;
     let built = |revision: &Revision| -> Result<Side> {
         let worker = workshop.worker(revision, programs, &args.build, &mut |text| tell(text))?;
-        Ok(Side { worker, told: revision.told() })
+        Ok(Side { worker, told: revision.told(), advice: LATER })
     };
     let base = built(&base)?;
     let head = match head {

@@ -53,10 +53,15 @@ impl<'a> Repository<'a> {
     pub fn of(root: &'a Path, otherwise: &str) -> Result<Self> {
         let found = Self { root };
         let output = found.git(["rev-parse", "--is-inside-work-tree"])?;
-        match output.status.success() {
-            true => Ok(found),
-            false => Err(bad_input(format!("{} is in no git repository, {otherwise}", root.display()))),
+        if output.status.success() {
+            return Ok(found);
         }
+        let said = text(&output.stderr);
+        Err(match said.contains("not a git repository") {
+            true => bad_input(format!("{} is in no git repository, {otherwise}", root.display())),
+            // Such as a folder of another owner, which git does not trust, and tells how to.
+            false => environment(format!("git cannot use {}, {otherwise}. It says:\n{}", root.display(), last_lines(&output.stderr))),
+        })
     }
 
     /// What a name stands for; without one, where the current branch left `main`.

@@ -74,7 +74,7 @@ impl<'a> Workshop<'a> {
             .map(|(name, value)| format!("{name:?}={value:?}"))
             .collect();
         environment.sort_unstable();
-        format!("{programs:?} {flags:?} {compiler} {environment:?}")
+        format!("{programs:?} {flags:?} {compiler} {environment:?} {:?}", own_settings())
     }
 
     /// The worktree, with the revision in it.
@@ -123,10 +123,21 @@ impl<'a> Workshop<'a> {
     }
 }
 
+/// What the user tells cargo for all projects. What a project tells it, and which compiler it asks for, is in the commit.
+fn own_settings() -> Vec<Option<String>> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let read = |file: &str| std::fs::read_to_string(home.as_ref()?.join(file)).ok();
+    ["config.toml", "config"].map(read).into()
+}
+
 /// Does cargo, the compiler or a build script look at this variable? Where the build goes says nothing of what it becomes.
 fn shapes_builds(name: &str) -> bool {
     let begins = ["CARGO_PROFILE_", "CARGO_BUILD_", "CARGO_TARGET_", "RUSTC"].iter().any(|prefix| name.starts_with(prefix));
-    let is_known = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS"].contains(&name);
+    // Of C compilers, the `cc` crate asks for these alone, for the target (`CC_x86_64-unknown-linux-gnu`, `TARGET_CC`) and for the host (`HOST_CC`).
+    const OF_C: [&str; 6] = ["CC", "CXX", "CFLAGS", "CXXFLAGS", "AR", "ARFLAGS"];
+    let bare = name.strip_prefix("TARGET_").or_else(|| name.strip_prefix("HOST_")).unwrap_or(name);
+    let is_of_c = OF_C.iter().any(|known| bare == *known || bare.strip_prefix(known).is_some_and(|rest| rest.starts_with('_')));
+    let is_known = is_of_c || ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "LDFLAGS"].contains(&name);
     let is_place = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR", "CARGO_BUILD_JOBS"].contains(&name);
     (begins || is_known) && !is_place
 }
@@ -208,10 +219,18 @@ mod tests {
 
     #[test]
     fn variables_that_shape_a_build_are_known_and_places_are_none() {
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_PROFILE_RELEASE_LTO", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER"] {
+        for name in [
+            "RUSTFLAGS",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_BUILD_TARGET",
+            "RUSTC_WRAPPER",
+            "CC_aarch64-apple-darwin",
+            "HOST_CFLAGS",
+        ] {
             assert!(shapes_builds(name), "{name}");
         }
-        for name in ["CARGO_TARGET_DIR", "CARGO_HOME", "PATH", "CARGO_BUILD_JOBS"] {
+        for name in ["CARGO_TARGET_DIR", "CARGO_HOME", "PATH", "CARGO_BUILD_JOBS", "CCACHE_DIR", "ARCH"] {
             assert!(!shapes_builds(name), "{name}");
         }
     }

@@ -41,20 +41,40 @@ pub struct Change {
 }
 
 /// What a baseline says of the cells of now.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Compared {
     /// Worst first.
     pub changes: Vec<Change>,
-    /// Cells that were held against a row of their own instruction set.
-    pub known: usize,
+    /// How many of an engine's cells have a row of their own instruction set, and how many only one of another.
+    pub rows: BTreeMap<String, Rows>,
     /// The instruction sets of the others.
     pub unknown_isas: BTreeSet<String>,
 }
 
+/// Of which instruction sets the rows of some cells are. A cell that is new has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rows {
+    /// Of their own.
+    pub own: usize,
+    /// Of others only.
+    pub elsewhere: usize,
+}
+
 impl Compared {
-    /// Is the baseline another machine's, as far as most of so many cells go?
-    pub fn is_of_another_machine(&self, cells: usize) -> bool {
-        self.known * 2 < cells
+    /// Cells that were held against a row of their own instruction set.
+    pub fn known(&self) -> usize {
+        self.rows.values().map(|rows| rows.own).sum()
+    }
+
+    /// Engines of most of whose cells the baseline is another machine's. Each by itself: an engine whose instruction set is the same everywhere says
+    /// nothing of one that has another on each machine.
+    pub fn of_other_machines(&self) -> Vec<&str> {
+        self.rows.iter().filter(|(_, rows)| rows.own < rows.elsewhere).map(|(engine, _)| engine.as_str()).collect()
+    }
+
+    /// Has the baseline none of the cells?
+    pub fn is_all_new(&self) -> bool {
+        self.rows.values().all(|rows| rows.own + rows.elsewhere == 0)
     }
 }
 
@@ -62,13 +82,18 @@ impl Compared {
 pub fn compare(baseline: &[Row], now: &[Row]) -> Compared {
     let mut before: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     baseline.iter().for_each(|row| before.entry(row.id.as_str()).or_default().push(row));
-    let mut compared = Compared { changes: Vec::new(), known: 0, unknown_isas: BTreeSet::new() };
+    let mut compared = Compared::default();
     for row in now {
         let rows = before.remove(row.id.as_str()).unwrap_or_default();
         let own = rows.iter().find(|before| before.isa == row.isa);
+        let of_engine = compared.rows.entry(row.engine.clone()).or_default();
         match own {
-            Some(_) => compared.known += 1,
-            None => _ = compared.unknown_isas.insert(row.isa.clone()),
+            Some(_) => of_engine.own += 1,
+            None if rows.is_empty() => {}
+            None => {
+                of_engine.elsewhere += 1;
+                compared.unknown_isas.insert(row.isa.clone());
+            }
         }
         let changes = match own {
             Some(before) => changes_of(before, row),
@@ -223,7 +248,7 @@ mod tests {
         let rows = [Row { declared_bytes: Some(7), support: "composed".into(), ..row("a", "avx512") }, avx2("a")];
         assert!(told(&rows, avx2("a")).is_empty());
         assert_eq!(told(&rows, Row { declared_bytes: Some(1001), ..avx2("a") }), ["regressed: declared bytes grew from 1000 to 1001"]);
-        let known = |isa: &str| compare(&rows, &[row("a", isa)]).known;
+        let known = |isa: &str| compare(&rows, &[row("a", isa)]).known();
         assert_eq!([known("avx2"), known("avx512"), known("neon")], [1, 1, 0]);
     }
 
@@ -248,7 +273,21 @@ mod tests {
         let stale = Row { flops: Some(1), ..row("a", "avx512") };
         assert!(told(&[stale, avx2("a")], neon()).is_empty());
         let compared = compare(&[avx2("a"), avx2("b")], &[neon(), avx2("b"), row("c", "neon")]);
-        assert_eq!((compared.known, compared.unknown_isas), (1, BTreeSet::from(["neon".to_owned()])));
+        assert_eq!((compared.known(), &compared.unknown_isas), (1, &BTreeSet::from(["neon".to_owned()])));
+        assert_eq!(compared.rows["simd"], Rows { own: 1, elsewhere: 1 });
+        assert!(compared.of_other_machines().is_empty() && !compared.is_all_new());
+    }
+
+    #[test]
+    fn an_engine_whose_rows_are_of_another_machine_is_not_hidden_by_one_whose_rows_are_of_all() {
+        let naive = |id: &str| Row { engine: "naive".into(), ..row(id, "scalar") };
+        let baseline = [naive("a"), naive("b"), naive("c"), avx2("d"), avx2("e")];
+        let compared = compare(&baseline, &[naive("a"), naive("b"), naive("c"), row("d", "neon"), row("e", "neon")]);
+        assert_eq!(compared.of_other_machines(), ["simd"]);
+        // What is new says nothing of machines, and nothing at all where everything is.
+        let some = compare(&baseline, &[naive("a"), avx2("d"), row("x", "neon"), row("y", "neon")]);
+        assert!(some.of_other_machines().is_empty() && !some.is_all_new());
+        assert!(compare(&baseline, &[row("x", "neon")]).is_all_new());
     }
 
     #[test]
@@ -268,6 +307,5 @@ mod tests {
                 "pass it is new"
             ]
         );
-        assert!(compared.is_of_another_machine(5) && !compared.is_of_another_machine(2));
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Every cell of an experiment is brought up once, accounted and verified, and never timed. What it shows is held against a committed table
 //! (`results/baselines/NAME.csv`, [`table`]) by the rules of [`compare`]. The engines of these cells are held to the conformance suite beside ([`suite`]), and what they refuse
-//! to it against a table of its own ([`refusals`]).
+//! to it against a table of its own ([`refusals`]). What it finds is told by [`outputs`].
 //!
 //! Kernels differ between instruction sets: what they hold natively, what they pack, how they round. So the table has a row for each cell *and*
 //! instruction set that somebody accepted, and a cell is held against the row of its own. A machine whose instruction set has none is not let pass:
 //! what does not depend on it still gates, and the gate says that the table is of other machines.
 
 pub mod compare;
+pub mod outputs;
 pub mod refusals;
 pub mod suite;
 pub mod table;
