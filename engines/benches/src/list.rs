@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     /// A weight of which every second pair of inputs is kept.
     LinearTwoOfFour,
     Softmax(SoftmaxAlgorithm),
+    LogSoftmax,
     Norm(NormKind),
     Unary(UnaryOp),
     Binary(BinaryOp),
@@ -108,7 +109,7 @@ const fn entry(name: &'static str, kind: Kind, axes: &'static [&'static str], sh
 }
 
 /// All of it.
-pub static OPERATIONS: [Operation; 35] = [
+pub static OPERATIONS: [Operation; 36] = [
     entry("matmul", Kind::Matmul { is_transposed: false }, MNK, PRODUCTS),
     entry("matmul-transposed", Kind::Matmul { is_transposed: true }, MNK, PRODUCTS),
     entry("linear", Kind::Linear, LAYER, LAYERS),
@@ -122,6 +123,7 @@ pub static OPERATIONS: [Operation; 35] = [
     entry("softmax-naive", Kind::Softmax(SoftmaxAlgorithm::Naive), CLASSES, ROWS),
     entry("softmax-stable", Kind::Softmax(SoftmaxAlgorithm::Stable), CLASSES, ROWS),
     entry("softmax-online", Kind::Softmax(SoftmaxAlgorithm::Online), CLASSES, ROWS),
+    entry("log-softmax", Kind::LogSoftmax, CLASSES, ROWS),
     entry("layer-norm", Kind::Norm(NormKind::Layer), ROW, ROWS),
     entry("rms-norm", Kind::Norm(NormKind::Rms), ROW, ROWS),
     entry("gelu", Kind::Unary(UnaryOp::Activation(Activation::Gelu)), ROW, ROWS),
@@ -206,6 +208,7 @@ impl Case {
                 layer(self.shape, WeightForm::Sparse { dtype: precision.weight, structure, stored })
             }
             Kind::Softmax(algorithm) => OpSpec::Softmax { rows, classes: width, algorithm },
+            Kind::LogSoftmax => OpSpec::LogSoftmax { rows, classes: width },
             Kind::Norm(kind) => OpSpec::Normalize { rows, width, kind },
             Kind::Unary(op) => OpSpec::Unary { elements: rows * width, op },
             Kind::Binary(op) => OpSpec::Binary { elements: rows * width, op },
@@ -320,12 +323,13 @@ mod tests {
         let specs: Vec<Discriminant<OpSpec>> = cases().map(|case| discriminant(&case.spec(Precision::F32))).collect();
         let distinct = specs.iter().enumerate().filter(|(at, spec)| !specs[..*at].contains(spec)).count();
         // All but transfers; a new operation of the trait makes the match below incomplete, and then wants an entry.
-        assert_eq!(distinct, 24);
+        assert_eq!(distinct, 25);
         let is_timed = |spec: OpSpec| match spec {
             OpSpec::Transfer { .. } => false,
             OpSpec::Matmul { .. }
             | OpSpec::Linear { .. }
             | OpSpec::Softmax { .. }
+            | OpSpec::LogSoftmax { .. }
             | OpSpec::Normalize { .. }
             | OpSpec::Unary { .. }
             | OpSpec::Binary { .. }

@@ -75,7 +75,7 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
             layer(*width, *hidden).and(layer(*hidden, *width)).and(host()).and(Support::Composed)
         }
         OpSpec::CrossEntropy { rows, inputs, classes, form } => linear(setting, *form, [*rows, *inputs, *classes]).and(Support::Composed),
-        OpSpec::AddNorm { .. } | OpSpec::Rotary { .. } | OpSpec::DepthwiseConv { .. } => Support::Composed,
+        OpSpec::LogSoftmax { .. } | OpSpec::AddNorm { .. } | OpSpec::Rotary { .. } | OpSpec::DepthwiseConv { .. } => Support::Composed,
         OpSpec::SoftmaxTopK { .. } => host().and(Support::Composed),
         OpSpec::Unary { op, .. } => match (op.undefined(), op) {
             (Some(reason), _) => Support::Unsupported(reason),

@@ -39,7 +39,10 @@ impl Cost {
 /// Operations a row of softmax takes for each class: maximum, subtraction, exponential, sum, quotient.
 const SOFTMAX_FLOPS: u64 = 5;
 
-/// Operations that a loss takes for each class: the same without the quotient.
+/// Operations that log-softmax takes for each class: the same with a second subtraction for the quotient.
+const LOG_SOFTMAX_FLOPS: u64 = 5;
+
+/// Operations that a loss takes for each class: those of softmax without the quotient.
 const CROSS_ENTROPY_FLOPS: u64 = 4;
 
 impl OpSpec {
@@ -53,6 +56,7 @@ impl OpSpec {
             }
             Self::Linear { rows, inputs, outputs, form, spec, bias } => width.linear([rows, inputs, outputs], form, spec.activation, bias),
             Self::Softmax { rows, classes, .. } => width.through(area(rows, classes), SOFTMAX_FLOPS),
+            Self::LogSoftmax { rows, classes } => width.through(area(rows, classes), LOG_SOFTMAX_FLOPS),
             Self::Normalize { rows, width: channels, kind } => width.through(area(rows, channels), norm_flops(kind)),
             Self::AddNorm { rows, width: channels, kind } => {
                 let elements = area(rows, channels);
@@ -222,6 +226,12 @@ mod tests {
         assert_eq!(pairs, Cost { flops: 2 * 3 * 1024 + extra, bytes_read: x + 4096 + 256, bytes_written: out });
         let ternary = cost(WeightForm::Palette { levels: 3 });
         assert_eq!(ternary, Cost { flops: 2 * 3 * 2048 + extra, bytes_read: x + 512 + 4 * 35, bytes_written: out });
+    }
+
+    #[test]
+    fn log_softmax_costs_what_softmax_does() {
+        let cost = OpSpec::LogSoftmax { rows: 3, classes: 100 }.cost(Precision::F32);
+        assert_eq!(cost, Cost { flops: 5 * 3 * 100, bytes_read: 4 * 300, bytes_written: 4 * 300 });
     }
 
     #[test]

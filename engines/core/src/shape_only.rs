@@ -366,6 +366,14 @@ impl TransformerBackend for ShapeOnly {
         Ok(())
     }
 
+    fn log_softmax(&self, x: Operand<'_, ShapeBuffer>, out: Out<'_>, _scratch: &mut Arena<ShapeBuffer>) -> Result<()> {
+        let layout = layout_of(&x, &out);
+        check::same_shape("log-softmax", &layout, &out.layout)?;
+        let (rows, classes) = check::rows("log-softmax", &layout)?;
+        self.note(OpSpec::LogSoftmax { rows, classes });
+        Ok(())
+    }
+
     fn softmax_top_k(&self, x: In<'_>, values: Out<'_>, indices: Out<'_>, _scratch: &mut Arena<ShapeBuffer>) -> Result<()> {
         let (rows, classes, k) = check::top_k(&x.layout, &values.layout, &indices.layout)?;
         self.note(OpSpec::SoftmaxTopK { rows, classes, k });

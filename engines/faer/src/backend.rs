@@ -203,6 +203,10 @@ impl TransformerBackend for FaerBackend {
         self.rest.depthwise_conv(x, filter, causal, out)
     }
 
+    fn log_softmax(&self, x: Operand<'_, SimdBuffer>, out: M<'_>, scratch: &mut Arena<SimdBuffer>) -> Result<()> {
+        self.rest.log_softmax(x, out, scratch)
+    }
+
     fn softmax_top_k(&self, x: V<'_>, values: M<'_>, indices: M<'_>, scratch: &mut Arena<SimdBuffer>) -> Result<()> {
         self.rest.softmax_top_k(x, values, indices, scratch)
     }

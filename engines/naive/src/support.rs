@@ -51,7 +51,7 @@ pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
             linear(precision, *form, *width).and(linear(precision, *form, *hidden)).and(Support::Composed)
         }
         OpSpec::CrossEntropy { form, inputs, .. } => linear(precision, *form, *inputs).and(Support::Composed),
-        OpSpec::AddNorm { .. } | OpSpec::SoftmaxTopK { .. } | OpSpec::Rotary { .. } => Support::Composed,
+        OpSpec::AddNorm { .. } | OpSpec::LogSoftmax { .. } | OpSpec::SoftmaxTopK { .. } | OpSpec::Rotary { .. } => Support::Composed,
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
         OpSpec::Transfer { .. } => Support::Unsupported(NOTHING_TO_TRANSFER.into()),
         OpSpec::Softmax { .. }

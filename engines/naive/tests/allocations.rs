@@ -145,5 +145,7 @@ fn by_index(engine: &NaiveBackend) {
     let (x, mut values, mut indices) = (make(&[2, 90]), make(&[2, 7]), integers(&[2, 7]));
     expect_none("top-k", || engine.top_k(x.view(), values.view_mut(), indices.view_mut()));
     let mut scratch = Arena::new();
+    let mut logs = make(&[2, 90]);
+    expect_none("log-softmax", || engine.log_softmax(Operand::Of(x.view()), logs.view_mut(), &mut scratch));
     expect_none("softmax-top-k", || engine.softmax_top_k(x.view(), values.view_mut(), indices.view_mut(), &mut scratch));
 }

@@ -118,6 +118,9 @@ fn main() {
             engine.softmax(algorithm, Operand::Of(set.x.view()), set.out.view_mut()).unwrap();
         });
     }
+    bench.of("log-softmax", 2, |engine, set| {
+        engine.log_softmax(Operand::Of(set.x.view()), set.out.view_mut(), &mut scratch).unwrap();
+    });
     bench.of("layer-norm", 2, |engine, set| engine.normalize(spec, Operand::Of(set.x.view()), weights(), set.out.view_mut()).unwrap());
     bench.of("add-norm", 3, |engine, set| engine.add_norm(spec, set.x.view(), set.y.view(), weights(), None, set.out.view_mut()).unwrap());
     bench.of("add-norm-sum", 4, |engine, set| {

@@ -33,8 +33,8 @@ use crate::walk::rows_of;
 use crate::weight::{Packed, SimdWeight};
 use crate::workspace::Workspace;
 use crate::{
-    attention, conv, cross_entropy, elementwise, linear, linear_attention, matmul, mixture, normalize, reduce, rotary, rows, softmax, sort,
-    support, top_k,
+    attention, conv, cross_entropy, elementwise, linear, linear_attention, log_softmax, matmul, mixture, normalize, reduce, rotary, rows,
+    softmax, sort, support, top_k,
 };
 
 /// The name of this engine in cells and messages.
@@ -370,6 +370,12 @@ impl TransformerBackend for SimdBackend {
         self.types.inputs("mixture", [&x, &routes.gates, &experts.up_bias, &experts.down_bias])?;
         self.types.output("mixture", &out)?;
         in_compute_type!(self, R => mixture::mixture::<R>(self, (spec, sizes), x, routes, experts, out, scratch))
+    }
+
+    fn log_softmax(&self, x: Operand<'_, SimdBuffer>, out: ViewMut<'_, SimdBuffer>, _: &mut Arena<SimdBuffer>) -> Result<()> {
+        check::rows("log-softmax", &out.layout)?;
+        let x = self.types.like_output("log-softmax", x, &out)?;
+        in_compute_type!(self, R => log_softmax::log_softmax::<R>(&self.engine, x, out))
     }
 
     fn softmax_top_k(

@@ -19,7 +19,7 @@
 //! | `mixture/` | mixtures of experts |
 //! | `activation.rs` | activations on vectors |
 //! | `rowwise.rs`, `sweep.rs` | rows of any layout for kernels that take dense ones, on threads; loops over a dense row |
-//! | `softmax.rs`, `normalize.rs`, `reduce.rs`, `top_k.rs`, `rotary.rs`, `elementwise/` | kernels by rows and by elements |
+//! | `softmax.rs`, `log_softmax.rs`, `normalize.rs`, `reduce.rs`, `top_k.rs`, `rotary.rs`, `elementwise/` | kernels by rows and by elements |
 //! | `rows.rs`, `sort.rs`, `conv.rs` | rows by index, orders, convolution |
 //! | `walk.rs` | rows one element at a time, for what is not worth a kernel |
 //! | `support.rs` | what it can be asked for |
@@ -52,6 +52,7 @@ mod gemm;
 mod isa;
 mod linear;
 mod linear_attention;
+mod log_softmax;
 mod matmul;
 mod mixture;
 mod narrow;

@@ -117,6 +117,7 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
         OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
         OpSpec::Transfer { .. } => Support::Unsupported(NOTHING_TO_TRANSFER.into()),
         OpSpec::Softmax { .. }
+        | OpSpec::LogSoftmax { .. }
         | OpSpec::Normalize { .. }
         | OpSpec::AddNorm { .. }
         | OpSpec::SoftmaxTopK { .. }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::{EngineConfig, Experts, Routes, TransformerBackend};
+use crossover_core::backend::{EngineConfig, Experts, Operand, Routes, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::host::HostTensor;
 use crossover_core::ops::{LinearSpec, MatmulSpec};
@@ -59,6 +59,25 @@ fn warm_products_allocate_nothing() {
             both();
             assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{precision} {m} x {n} x {k}");
         }
+    }
+}
+
+/// Rows that are used where they stand, and rows that are widened in the workspace on their way.
+#[test]
+fn a_warm_log_softmax_allocates_nothing() {
+    for precision in ["f32", "f64", "bf16", "f16"] {
+        let engine = SimdBackend::new(&EngineConfig::new(precision.parse().unwrap(), 1)).unwrap();
+        let tensor = |shape: &[usize]| engine.upload(&values(shape), engine.storage()).unwrap();
+        let (x, mut out, mut scratch) = (tensor(&[40, 300]), tensor(&[40, 300]), Arena::new());
+        let mut both = || {
+            engine.log_softmax(Operand::Of(x.view()), out.view_mut(), &mut scratch).unwrap();
+            engine.log_softmax(Operand::InPlace, out.view_mut(), &mut scratch).unwrap();
+        };
+        both();
+        let before = ALLOCATIONS.with(Cell::get);
+        both();
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{precision}");
+        assert_eq!(scratch.peak_bytes(), 0, "{precision}");
     }
 }
 

@@ -42,6 +42,7 @@ pub fn prepare<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<
         Kind::Reduce(op) => rows::reduce(engine, shape, op),
         Kind::Select => rows::select(engine, shape),
         Kind::Softmax(algorithm) => rows::of_one(engine, shape, move |x, out| engine.softmax(algorithm, Operand::Of(x), out)),
+        Kind::LogSoftmax => rows::log_softmax(engine, shape),
         Kind::Unary(op) => rows::of_one(engine, shape, move |x, out| engine.unary(op, Operand::Of(x), out)),
         Kind::CumulativeSum => rows::of_one(engine, shape, |x, out| engine.cumulative_sum(x, out)),
         Kind::Copy => rows::of_one(engine, shape, |x, out| engine.copy(x, out)),

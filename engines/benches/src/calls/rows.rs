@@ -21,6 +21,11 @@ pub(super) fn of_one<'e, B: TransformerBackend>(
     Ok(Box::new(move || call(x.view(), out.view_mut())))
 }
 
+pub(super) fn log_softmax<B: TransformerBackend>(engine: &B, shape: [usize; 2]) -> Result<Call<'_>> {
+    let (x, mut out, mut scratch) = (operand(engine, &shape)?, output(engine, engine.storage(), &shape)?, Arena::new());
+    Ok(Box::new(move || engine.log_softmax(Operand::Of(x.view()), out.view_mut(), &mut scratch)))
+}
+
 pub(super) fn binary<B: TransformerBackend>(engine: &B, shape: [usize; 2], op: BinaryOp) -> Result<Call<'_>> {
     let (x, y, mut out) = (operand(engine, &shape)?, operand(engine, &shape)?, output(engine, engine.storage(), &shape)?);
     Ok(Box::new(move || engine.binary(op, Operand::Of(x.view()), y.view(), out.view_mut())))

@@ -21,7 +21,7 @@
 //! | CSR, N:M, block, low-rank, int8, int4, ternary linear | further arms of [`crate::weights::HostWeight`], one `linear` |
 //! | convolution over the sequence | `depthwise_conv` |
 //! | norms, add+norm, residual kinds | `normalize`, `add_norm`, `binary` |
-//! | softmax kinds, adaptive and hierarchical softmax | `softmax`, `softmax_top_k`, `linear` over clusters of classes |
+//! | softmax kinds, adaptive and hierarchical softmax | `softmax`, `log_softmax`, `softmax_top_k`, `linear` over clusters of classes |
 //! | cross-entropy, with all logits in memory or a tile of them | `cross_entropy` over vocabulary tiles of prepared weights |
 //! | shared weights over layers | a variant keeps one prepared weight and uses it L times |
 //! | copies between host and device, as cells | `transfer` |
@@ -250,6 +250,13 @@ pub trait TransformerBackend: Sized + 'static {
         scratch: &mut Arena<Self::Buffer>,
     ) -> Result<()> {
         compose::mixture::composed(self, spec, x, routes, experts, out, scratch)
+    }
+
+    /// Log-softmax over the last dimension: (x - the largest) - log sum exp (x - the largest), in this order. In a confident row the first
+    /// difference is 0 and what is left is small; a largest entry that is added to the logarithm would round it away. A row of only minus
+    /// infinity gives minus infinity; a NaN makes the whole row NaN, and plus infinity does so or gives the limit.
+    fn log_softmax(&self, x: Operand<'_, Self::Buffer>, out: ViewMut<'_, Self::Buffer>, scratch: &mut Arena<Self::Buffer>) -> Result<()> {
+        compose::log_softmax::composed(self, x, out, scratch)
     }
 
     /// The k most probable classes of each row and their probabilities.

@@ -4,10 +4,10 @@
 //! them.
 
 use crate::arena::Arena;
-use crate::backend::TransformerBackend;
+use crate::backend::{Operand, TransformerBackend};
 use crate::error::{Result, shape_error};
 use crate::layout::MAX_RANK;
-use crate::ops::ReduceOp;
+use crate::ops::{BinaryOp, ReduceOp};
 use crate::tensor::{Tensor, View};
 
 /// A scratch tensor in the compute type: the shape with another last extent.
@@ -30,4 +30,18 @@ pub fn column<B: TransformerBackend>(backend: &B, like: &[usize], scratch: &mut 
 pub fn reduce<B: TransformerBackend>(backend: &B, op: ReduceOp, x: View<'_, B::Buffer>, column: &mut Tensor<B::Buffer>) -> Result<()> {
     let lead = x.layout.rank().saturating_sub(1);
     backend.reduce(op, x, column.view_mut().with(|layout| layout.reshape(&x.shape()[..lead]))?)
+}
+
+/// Raises every value to at least this one, by way of a tensor of one element.
+pub fn at_least<B: TransformerBackend>(
+    backend: &B,
+    least: f64,
+    column: &mut Tensor<B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<()> {
+    let mut floor = scratch.take(backend, backend.compute(), &[1])?;
+    backend.fill(floor.view_mut(), least)?;
+    backend.binary(BinaryOp::Maximum, Operand::InPlace, floor.view(), column.view_mut())?;
+    scratch.give(floor);
+    Ok(())
 }

@@ -6,6 +6,7 @@ pub mod cross_entropy;
 pub mod fused;
 pub mod indices;
 pub mod linear_attention;
+pub mod log_softmax;
 pub mod mixture;
 pub mod picker;
 mod places;

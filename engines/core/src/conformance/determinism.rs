@@ -35,7 +35,7 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
 }
 
 /// The operations that sum, and could sum in another order the next time; and those that take scratch.
-const OPERATIONS: [&str; 14] = [
+const OPERATIONS: [&str; 15] = [
     "matmul",
     "linear",
     "softmax",
@@ -46,6 +46,7 @@ const OPERATIONS: [&str; 14] = [
     "attention",
     "linear-attention",
     "gated-ffn",
+    "log-softmax",
     "softmax-top-k",
     "cross-entropy",
     "mixture",
@@ -85,6 +86,7 @@ impl Inputs {
                 Some(OpSpec::LinearAttention { batch_heads: 1, queries: rows, keys: rows, features, value_dim, causal: true })
             }
             "gated-ffn" => Some(OpSpec::GatedFfn { rows, width, hidden: rows, activation: Activation::None }),
+            "log-softmax" => Some(OpSpec::LogSoftmax { rows, classes: width }),
             "softmax-top-k" => Some(OpSpec::SoftmaxTopK { rows, classes: width, k: width }),
             "cross-entropy" => Some(OpSpec::CrossEntropy { rows, inputs: width, classes: rows, form }),
             "mixture" => Some(self.mixture().operation(PLAIN, form)),
@@ -221,6 +223,7 @@ impl Inputs {
                 let indices = engine.upload(&HostTensor::new(&[rows], indices)?, DType::I32)?;
                 engine.scatter_add_rows(x.with(|layout| layout.reshape(&[rows, width]))?, indices.view(), target)
             }
+            "log-softmax" => engine.log_softmax(Operand::Of(x), target, scratch),
             "softmax-top-k" => {
                 let mut indices = engine.tensor(DType::I32, &[1, 1, rows, width])?;
                 engine.softmax_top_k(x, target, indices.view_mut(), scratch)

@@ -32,7 +32,7 @@
 //! |---|---|
 //! | `gemm.rs` | 1, 2, 3, 6, 7 |
 //! | `linear.rs`, `forms.rs` | 1, 2, 7 with weights in every form |
-//! | `softmax.rs` | 8, 9, 10 |
+//! | `softmax.rs`, `log_softmax.rs` | 8, 9, 10 |
 //! | `attention/` | 11 to 17 |
 //! | `fused.rs`, `cross_entropy.rs`, `mixture.rs`, `norm.rs` | 18, 19, and the compositions |
 //! | `elementwise.rs`, `exponentials.rs`, `rows.rs` | the small operations |
@@ -56,6 +56,7 @@ mod forms;
 mod fused;
 mod gemm;
 mod linear;
+mod log_softmax;
 mod mixture;
 pub mod mutants;
 mod norm;
@@ -103,6 +104,7 @@ fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
     all.extend(linear::properties());
     all.extend(forms::properties());
     all.extend(softmax::properties());
+    all.extend(log_softmax::properties());
     all.extend(norm::properties());
     all.extend(elementwise::properties());
     all.extend(exponentials::properties());

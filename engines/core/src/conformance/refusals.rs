@@ -86,6 +86,8 @@ fn outputs_of_rows<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let norm = NormSpec { kind: NormKind::Layer, epsilon: 1e-5 };
     let none = NormWeights { gamma: None, beta: None };
     into_repeated(t, "softmax", storage, rows, |engine, out, _| engine.softmax(SoftmaxAlgorithm::Stable, Operand::Of(x.view()), out))?;
+    into_repeated(t, "log-softmax", storage, rows, |engine, out, scratch| engine.log_softmax(Operand::Of(x.view()), out, scratch))?;
+    into_repeated(t, "log-softmax in place", storage, rows, |engine, out, scratch| engine.log_softmax(Operand::InPlace, out, scratch))?;
     into_repeated(t, "normalize", storage, rows, |engine, out, _| engine.normalize(norm, Operand::Of(x.view()), none, out))?;
     into_repeated(t, "reduce", storage, [&[1], &[4]], |engine, out, _| engine.reduce(ReduceOp::Sum, x.view(), out))?;
     into_repeated(t, "argmax", DType::I32, [&[1], &[4]], |engine, out, _| engine.reduce(ReduceOp::ArgMax, x.view(), out))?;

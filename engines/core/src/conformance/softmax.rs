@@ -62,7 +62,7 @@ fn softmax<B: TransformerBackend>(t: &mut Trial<'_, B>, algorithm: SoftmaxAlgori
 }
 
 /// Random rows, some of whose elements are masked.
-fn rows<B: TransformerBackend>(t: &mut Trial<'_, B>, least: usize, spread: f64, masks: bool) -> Outcome<Placed<B::Buffer>> {
+pub(super) fn rows<B: TransformerBackend>(t: &mut Trial<'_, B>, least: usize, spread: f64, masks: bool) -> Outcome<Placed<B::Buffer>> {
     let [outer, rows, width] = t.source.sizes([least.min(1), least.min(1), least]);
     let shape = t.source.choose(&[vec![width], vec![rows, width], vec![outer.min(3), rows, width]]);
     let dtype = t.float_type();

@@ -151,6 +151,19 @@ impl<'a, B: TransformerBackend> Trial<'a, B> {
         Ok((dtype, self.read(&out)?))
     }
 
+    /// The same, of an operation that takes scratch.
+    pub(super) fn map_with_scratch(
+        &mut self,
+        operation: &OpSpec,
+        x: &Placed<B::Buffer>,
+        call: impl FnOnce(&B, Operand<'_, B::Buffer>, ViewMut<'_, B::Buffer>, &mut Arena<B::Buffer>) -> Result<()>,
+    ) -> Outcome<(DType, Vec<f64>)> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let done = self.map(operation, x, |engine, x, out| call(engine, x, out, &mut scratch));
+        self.scratch = scratch;
+        done
+    }
+
     /// Every element within its tolerance.
     pub(super) fn compare(&mut self, dtype: DType, found: &[f64], targets: &[Target]) -> Outcome {
         self.compare_as(self.operation, dtype, found, targets)

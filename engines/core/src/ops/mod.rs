@@ -199,6 +199,10 @@ pub enum OpSpec {
         classes: usize,
         algorithm: SoftmaxAlgorithm,
     },
+    LogSoftmax {
+        rows: usize,
+        classes: usize,
+    },
     Normalize {
         rows: usize,
         width: usize,

@@ -104,6 +104,13 @@ pub fn rowwise<B: TransformerBackend>() -> Cases<B> {
         ("softmax", |run| run.softmax(SoftmaxAlgorithm::Stable, &run.given(1, &[9, 300], 3.0, 0.0)?)),
         ("naive softmax", |run| run.softmax(SoftmaxAlgorithm::Naive, &run.given(1, &[9, 300], 6.0, 0.0)?)),
         ("online softmax of inexact", |run| run.softmax(SoftmaxAlgorithm::Online, &run.inexact(9, 100)?)),
+        ("log-softmax", |run| run.log_softmax(&run.given(1, &[9, 300], 3.0, 0.0)?)),
+        ("log-softmax around a mean", |run| run.log_softmax(&run.given(1, &[9, 300], 3.0, 100.0)?)),
+        ("log-softmax of inexact", |run| run.log_softmax(&run.inexact(9, 100)?)),
+        ("sharp log-softmax of inexact", |run| {
+            let x = run.inexact(40, 6)?;
+            run.log_softmax(&run.unary(UnaryOp::Affine { scale: 8.0, shift: 0.0 }, &x)?)
+        }),
         ("layer norm", |run| run.normalize(NormKind::Layer, &run.given(1, &[9, 300], 1.0, 0.0)?)),
         ("layer norm of a large mean", |run| run.normalize(NormKind::Layer, &run.given(1, &[9, 300], 1.0, 100.0)?)),
         ("group norm of inexact", |run| run.normalize(NormKind::Group { groups: 4 }, &run.inexact(20, 64)?)),

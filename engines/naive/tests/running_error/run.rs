@@ -69,6 +69,12 @@ impl<B: TransformerBackend> Run<'_, B> {
         Ok(out)
     }
 
+    pub fn log_softmax(&self, x: &Tensor<B::Buffer>) -> Result<Tensor<B::Buffer>> {
+        let mut out = self.blank(x.shape())?;
+        self.engine.log_softmax(Operand::Of(x.view()), out.view_mut(), &mut Arena::new())?;
+        Ok(out)
+    }
+
     pub fn normalize(&self, kind: NormKind, x: &Tensor<B::Buffer>) -> Result<Tensor<B::Buffer>> {
         let width = x.shape()[1];
         let (gamma, beta) = (self.given(11, &[width], 0.5, 1.0)?, self.given(12, &[width], 0.5, 0.0)?);

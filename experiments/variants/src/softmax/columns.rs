@@ -5,24 +5,10 @@
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{Operand, TransformerBackend};
-pub(crate) use crossover_core::compose::columns::{column, reduce, wide};
+pub(crate) use crossover_core::compose::columns::{at_least, column, reduce, wide};
 use crossover_core::error::Result;
 use crossover_core::ops::{BinaryOp, ReduceOp, UnaryOp};
 use crossover_core::tensor::{Tensor, View};
-
-/// Raises every value to at least this one, by way of a tensor of one element.
-pub(crate) fn at_least<B: TransformerBackend>(
-    backend: &B,
-    least: f64,
-    column: &mut Tensor<B::Buffer>,
-    scratch: &mut Arena<B::Buffer>,
-) -> Result<()> {
-    let mut floor = scratch.take(backend, backend.compute(), &[1])?;
-    backend.fill(floor.view_mut(), least)?;
-    backend.binary(BinaryOp::Maximum, Operand::InPlace, floor.view(), column.view_mut())?;
-    scratch.give(floor);
-    Ok(())
-}
 
 /// log sum exp of each row as [.., 1], by the largest entry: never overflows, and a row of minus infinity gives a finite number.
 pub(crate) fn log_sum_exp<B: TransformerBackend>(

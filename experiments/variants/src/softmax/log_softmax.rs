@@ -1,4 +1,4 @@
-//! Log-softmax: x - log sum exp x over the last dimension, by the largest entry.
+//! Log-softmax: x - log sum exp x over the last dimension, by the largest entry, as an operation of the engine.
 //!
 //! What losses and beam search want. Taking the logarithm of a softmax instead would turn every probability below the smallest number of
 //! the type into minus infinity; here log-probabilities keep their digits. A row of only minus infinity gives minus infinity.
@@ -7,12 +7,10 @@ use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, TransformerBackend};
 use crossover_core::error::Result;
-use crossover_core::ops::BinaryOp;
 use crossover_core::tensor::{View, ViewMut};
 
-use super::columns::log_sum_exp;
 use super::description;
-use crate::descriptor::{Descriptor, Model};
+use crate::descriptor::Descriptor;
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
@@ -24,7 +22,6 @@ pub struct LogRows;
 impl Variant for LogSoftmax {
     const DESCRIPTOR: Descriptor = Descriptor {
         task: "softmax/log",
-        model: Model { flops: "batch*n*(5*classes + 4)", scratch: "batch*n*(classes + 2) + 1" },
         ..description("softmax/log-softmax", "x - log sum exp x, by the largest entry", "the textbook log-sum-exp")
     };
 
@@ -48,10 +45,7 @@ impl<B: TransformerBackend> Bound<B> for LogRows {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let &[logits] = inputs else { return Err(wrong_inputs("softmax/log-softmax", inputs)) };
-        let normaliser = log_sum_exp(backend, logits, scratch)?;
-        backend.binary(BinaryOp::Subtract, Operand::Of(logits), normaliser.view(), out)?;
-        scratch.give(normaliser);
-        Ok(())
+        backend.log_softmax(Operand::Of(logits), out, scratch)
     }
 }
 

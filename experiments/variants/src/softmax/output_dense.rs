@@ -1,17 +1,18 @@
 //! The dense output layer: logits of every word, then log-softmax. The baseline of the task.
 //!
-//! Bengio et al. 2003, section 2, in logarithms. Two numbers a word and row in memory (the logits, which become the result, and their
-//! exponentials), 2 d_model operations for each.
+//! Bengio et al. 2003, section 2, in logarithms. One number a word and row in memory (the logit, which becomes the result), 2 d_model
+//! operations for each. Where results are stored narrower than they are computed, logits have scratch of their own, so that they are not
+//! rounded before their logarithm is taken.
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
 use crossover_core::backend::{Operand, PreparedWeight, TransformerBackend};
 use crossover_core::error::Result;
-use crossover_core::ops::{BinaryOp, LinearSpec};
+use crossover_core::ops::LinearSpec;
 use crossover_core::tensor::{View, ViewMut};
 
-use super::columns::{log_sum_exp_through, wide};
+use super::columns::wide;
 use super::output::{LOG_PROBABILITIES, W, X, description};
 use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
@@ -31,7 +32,7 @@ impl Variant for OutputDense {
         &[X, W],
         &[],
         (LOG_PROBABILITIES, &[]),
-        Model { flops: "batch*n*(vocabulary*(2*d_model + 5) + 4)", scratch: "batch*n*(vocabulary + 2) + 1" },
+        Model { flops: "batch*n*vocabulary*(2*d_model + 5)", scratch: "0" },
     );
 
     type Bound<B: TransformerBackend> = Projected<B>;
@@ -54,14 +55,15 @@ impl<B: TransformerBackend> Bound<B> for Projected<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let &[x] = inputs else { return Err(wrong_inputs("softmax/output-dense", inputs)) };
+        let plain = LinearSpec { activation: Activation::None };
+        if out.dtype() == backend.compute() {
+            backend.linear(plain, x, &self.w, None, out.reborrow())?;
+            return backend.log_softmax(Operand::InPlace, out, scratch);
+        }
         let mut logits = wide(backend, x.shape(), self.w.outputs(), scratch)?;
-        backend.linear(LinearSpec { activation: Activation::None }, x, &self.w, None, logits.view_mut())?;
-        backend.copy(logits.view(), out.reborrow())?;
-        // The exponentials are of the logits as computed, not as rounded to the storage type, and take their place.
-        let normaliser = log_sum_exp_through(backend, None, &mut logits, scratch)?;
+        backend.linear(plain, x, &self.w, None, logits.view_mut())?;
+        backend.log_softmax(Operand::Of(logits.view()), out, scratch)?;
         scratch.give(logits);
-        backend.binary(BinaryOp::Subtract, Operand::InPlace, normaliser.view(), out)?;
-        scratch.give(normaliser);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::support::Support;
 use crate::tensor::{Tensor, View, ViewMut};
 use crate::weights::HostWeight;
 
-use super::{ACTIVE, Fault, Mutant, attention, elementwise, fused, mixture, products, rows, softmax};
+use super::{ACTIVE, Fault, Mutant, attention, elementwise, fused, log_softmax, mixture, products, rows, softmax};
 
 type In<'a, B> = View<'a, <B as TransformerBackend>::Buffer>;
 type Out<'a, B> = ViewMut<'a, <B as TransformerBackend>::Buffer>;
@@ -200,6 +200,10 @@ impl<B: TransformerBackend> TransformerBackend for Mutant<B> {
             }
             _ => self.inner.gated_ffn(spec, x, weights, out, scratch),
         }
+    }
+
+    fn log_softmax(&self, x: Operand<'_, B::Buffer>, out: Out<'_, B>, scratch: &mut Arena<B::Buffer>) -> Result<()> {
+        log_softmax::log_softmax(self, x, out, scratch)
     }
 
     fn softmax_top_k(&self, x: In<'_, B>, values: Out<'_, B>, indices: Out<'_, B>, scratch: &mut Arena<B::Buffer>) -> Result<()> {

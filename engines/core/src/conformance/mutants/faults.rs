@@ -78,6 +78,15 @@ faults! {
         SoftmaxApproximatesExp: "Exponentials are good to three digits.",
         SoftmaxClampsScores: "Scores above 80 are cut off.",
     }
+    "log-softmax" {
+        HarmlessLogSoftmax: "Right, on the host.",
+        LogSoftmaxTakesLogOfSoftmax: "The logarithm of probabilities, which may be 0.",
+        LogSoftmaxIsNotShifted: "The maximum is not taken out.",
+        LogSoftmaxAddsMaximum: "The maximum is added to the logarithm, whose digits it takes.",
+        LogSoftmaxFillsMaskedRows: "A row that is masked as a whole gets the logarithms of equal weights.",
+        LogSoftmaxSkipsTail: "Elements beyond the last full eight are not in the sum.",
+        LogSoftmaxDropsNan: "NaN counts as minus infinity.",
+    }
     "normalize" {
         HarmlessNorm: "Right, on the host.",
         NormDividesByOneLess: "The variance is divided by n - 1.",

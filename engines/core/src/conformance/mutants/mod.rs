@@ -9,6 +9,7 @@ mod backend;
 mod elementwise;
 mod faults;
 mod fused;
+mod log_softmax;
 mod mixture;
 mod products;
 mod rows;
@@ -64,10 +65,11 @@ impl Fault {
 
     /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
     /// noticed for the wrong reason.
-    pub const HARMLESS: [Self; 11] = [
+    pub const HARMLESS: [Self; 12] = [
         Self::HarmlessMatmul,
         Self::HarmlessLinear,
         Self::HarmlessSoftmax,
+        Self::HarmlessLogSoftmax,
         Self::HarmlessNorm,
         Self::HarmlessCopy,
         Self::HarmlessSum,

@@ -1,6 +1,6 @@
 //! The trait: checks of operands, dense copies, and a call to the file that does the work.
 //!
-//! Fused operations other than attention keep their default composition, over these primitives.
+//! Fused operations other than attention and log-softmax keep their default composition, over these primitives.
 
 use std::borrow::Cow;
 
@@ -129,6 +129,13 @@ impl TransformerBackend for RunningError {
         let x = self.like_output("softmax", x, &out)?;
         let rounding = self.rounding(out.dtype());
         write("softmax", out, rows::softmax(algorithm, &x, width, rounding).iter())
+    }
+
+    fn log_softmax(&self, x: Operand<'_, RunningBuffer>, out: Out<'_>, _scratch: &mut Arena<RunningBuffer>) -> Result<()> {
+        let (_, width) = check::rows("log-softmax", &out.layout)?;
+        let x = self.like_output("log-softmax", x, &out)?;
+        let rounding = self.rounding(out.dtype());
+        write("log-softmax", out, rows::log_softmax(&x, width, rounding).iter())
     }
 
     fn normalize(

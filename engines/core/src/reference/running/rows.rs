@@ -1,4 +1,4 @@
-//! Softmax, sums, running sums and scattered sums.
+//! Softmax and its logarithm, sums, running sums and scattered sums.
 //!
 //! Softmax errs in each numerator (the error of its score, of the shift and of the exponential) and in the denominator, which the row has
 //! in common: the weighted mean of the same, and the roundings of a sum of n terms. The common part is added in full to each element,
@@ -52,6 +52,40 @@ fn softmax_row(algorithm: SoftmaxAlgorithm, values: &[f64], variances: &[f64], r
     };
     for numerator in numerators {
         out.push(rounding.apply(quotient(numerator, rescaled), 2.0));
+    }
+}
+
+/// Log-softmax of rows of this width.
+pub(super) fn log_softmax(x: &Block, width: usize, rounding: Rounding) -> Block {
+    let mut out = Block::with_capacity(x.values.len());
+    for (values, variances) in x.values.chunks(width.max(1)).zip(x.variances.chunks(width.max(1))) {
+        log_softmax_row(values, variances, rounding, &mut out);
+    }
+    out
+}
+
+fn log_softmax_row(values: &[f64], variances: &[f64], rounding: Rounding, out: &mut Block) {
+    let compute = rounding.compute;
+    let known = variances.iter().all(|&variance| variance < f64::INFINITY);
+    let largest = values.iter().copied().fold(f64::NEG_INFINITY, larger);
+    if largest == f64::NEG_INFINITY {
+        values.iter().for_each(|&value| out.push(Estimate::computed(value, 0.0, known)));
+        return;
+    }
+    let difference = |(&value, &variance): (&f64, &f64)| Estimate::computed(value - largest, if known { variance } else { 0.0 }, true);
+    let differences: Vec<Estimate> = values.iter().zip(variances).map(difference).collect();
+    let numerators: Vec<Estimate> = differences.iter().map(|&difference| exponential(difference, compute)).collect();
+    let denominator = sum(numerators.iter().copied(), compute);
+    // One more rounding a term for a streaming form, as in softmax.
+    let relative = denominator.variance / square(denominator.value) + square(compute.unit_roundoff()) * values.len() as f64;
+    let logarithm = Estimate::computed(libm::log(denominator.value), relative, known).rounded_in(compute, 4.0);
+    for (difference, numerator) in differences.into_iter().zip(numerators) {
+        // An error of the own logit is in the difference, and this share of it in the logarithm.
+        let share = numerator.value / denominator.value;
+        let own = 2.0 * share * difference.variance;
+        let difference = difference.rounded_in(compute, 1.0);
+        let variance = (difference.variance + logarithm.variance - own).max(0.0);
+        out.push(rounding.apply(Estimate::computed(difference.value - logarithm.value, variance, known), 1.0));
     }
 }
 
