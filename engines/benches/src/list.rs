@@ -41,6 +41,10 @@ pub(crate) enum Kind {
     CumulativeSum,
     DepthwiseConv,
     Attention(Seen),
+    /// Inside the chunks of a sorted sequence; keys have an order of their own.
+    Buckets {
+        is_causal: bool,
+    },
     LinearAttention {
         is_causal: bool,
     },
@@ -102,6 +106,8 @@ const ROW: &[&str] = &["rows", "width"];
 const CLASSES: &[&str] = &["rows", "classes"];
 const TOP: &[&str] = &["rows", "width", "k"];
 const ATTENTION: &[&str] = &["heads", "head_dim", "queries", "keys"];
+const BUCKETS: &[&str] = &["heads", "head_dim", "n", "chunk"];
+const CHUNKS: &[&[usize]] = &[&[2, 32, 256, 32], &[8, 64, 1024, 64], &[8, 64, 1024, 256]];
 const FEATURES: &[&str] = &["heads", "n", "features", "value_dim"];
 
 const fn entry(name: &'static str, kind: Kind, axes: &'static [&'static str], shapes: &'static [&'static [usize]]) -> Operation {
@@ -109,7 +115,7 @@ const fn entry(name: &'static str, kind: Kind, axes: &'static [&'static str], sh
 }
 
 /// All of it.
-pub static OPERATIONS: [Operation; 36] = [
+pub static OPERATIONS: [Operation; 38] = [
     entry("matmul", Kind::Matmul { is_transposed: false }, MNK, PRODUCTS),
     entry("matmul-transposed", Kind::Matmul { is_transposed: true }, MNK, PRODUCTS),
     entry("linear", Kind::Linear, LAYER, LAYERS),
@@ -148,6 +154,8 @@ pub static OPERATIONS: [Operation; 36] = [
         &["heads", "head_dim", "queries", "keys", "window"],
         &[&[2, 64, 256, 256, 32], &[12, 64, 2048, 2048, 256]],
     ),
+    entry("bucket-attention", Kind::Buckets { is_causal: false }, BUCKETS, CHUNKS),
+    entry("bucket-attention-causal", Kind::Buckets { is_causal: true }, BUCKETS, CHUNKS),
     entry("linear-attention", Kind::LinearAttention { is_causal: false }, FEATURES, &[&[2, 128, 32, 32], &[12, 2048, 64, 64]]),
     entry("linear-attention-causal", Kind::LinearAttention { is_causal: true }, FEATURES, &[&[2, 128, 32, 32], &[12, 2048, 64, 64]]),
     entry("add-norm", Kind::AddNorm, ROW, ROWS),
@@ -223,6 +231,9 @@ impl Case {
             Kind::CumulativeSum => OpSpec::CumulativeSum { rows, width },
             Kind::DepthwiseConv => OpSpec::DepthwiseConv { rows, channels: width, kernel: at(2) },
             Kind::Attention(_) => self.attention(),
+            Kind::Buckets { is_causal } => {
+                OpSpec::BucketAttention { batch_heads: at(0), width: at(1), n: at(2), chunk: at(3), causal: is_causal, orders: 2 }
+            }
             Kind::LinearAttention { is_causal } => OpSpec::LinearAttention {
                 batch_heads: at(0),
                 queries: at(1),
@@ -323,7 +334,7 @@ mod tests {
         let specs: Vec<Discriminant<OpSpec>> = cases().map(|case| discriminant(&case.spec(Precision::F32))).collect();
         let distinct = specs.iter().enumerate().filter(|(at, spec)| !specs[..*at].contains(spec)).count();
         // All but transfers; a new operation of the trait makes the match below incomplete, and then wants an entry.
-        assert_eq!(distinct, 25);
+        assert_eq!(distinct, 26);
         let is_timed = |spec: OpSpec| match spec {
             OpSpec::Transfer { .. } => false,
             OpSpec::Matmul { .. }
@@ -344,6 +355,7 @@ mod tests {
             | OpSpec::CumulativeSum { .. }
             | OpSpec::DepthwiseConv { .. }
             | OpSpec::Attention { .. }
+            | OpSpec::BucketAttention { .. }
             | OpSpec::LinearAttention { .. }
             | OpSpec::AddNorm { .. }
             | OpSpec::GatedFfn { .. }

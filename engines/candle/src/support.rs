@@ -65,6 +65,8 @@ pub(crate) fn supports(setting: Setting, operation: &OpSpec) -> Support {
         OpSpec::Matmul { .. } => of_activations(precision),
         _ if setting.by_gpu_kernel() && gpu_kernel_serves(setting, operation) => Support::Native,
         OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(precision).and(Support::Composed),
+        // Rows are moved by index.
+        OpSpec::BucketAttention { .. } => of_activations(precision).and(host()).and(Support::Composed),
         OpSpec::Linear { form, rows, inputs, outputs, .. } => linear(setting, *form, [*rows, *inputs, *outputs]),
         OpSpec::GatedFfn { rows, width, hidden, .. } => {
             let layer = |inputs: usize, outputs: usize| linear(setting, form_of(precision), [*rows, inputs, outputs]);

@@ -30,7 +30,7 @@ fn conforms_on_two_threads() {
 }
 
 /// What the engine refuses on a GPU.
-const GPU_EXCUSES: [Excuse; 8] = [
+const GPU_EXCUSES: [Excuse; 9] = [
     Excuse { property: "approximate-exponentials", precisions: &ALL, reason: "tables of exponentials exist on the CPU only" },
     Excuse { property: "linear", precisions: &["int8"], reason: ON_CPU_ONLY },
     Excuse { property: "gated-ffn", precisions: &["int8"], reason: ON_CPU_ONLY },
@@ -39,6 +39,7 @@ const GPU_EXCUSES: [Excuse; 8] = [
     Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },
+    Excuse { property: "bucket-attention", precisions: &["int8"], reason: NO_WEIGHT },
 ];
 const ALL: [&str; 8] = ["f64", "f32", "bf16", "f16", "int8", "int8-weight", "int4", "bf16-weight"];
 const ON_CPU_ONLY: &str = "rows are quantised to int8 on the CPU only";

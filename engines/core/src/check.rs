@@ -2,12 +2,12 @@
 //!
 //! Each function returns the sizes that the kernel needs, as an [`OpSpec`]-ready struct.
 
-use crate::backend::{AttentionOperands, AttentionOutputs, Experts, PreparedWeight, Routes};
+use crate::backend::{AttentionOperands, AttentionOutputs, BucketOperands, Experts, PreparedWeight, Routes};
 use crate::dtype::DType;
 use crate::error::{EngineError, Result, shape_error};
 use crate::layout::Layout;
-use crate::ops::{LinearSpec, OpSpec, WeightForm};
-use crate::tensor::Buffer;
+use crate::ops::{BucketSpec, LinearSpec, OpSpec, WeightForm};
+use crate::tensor::{Buffer, View};
 
 /// Sizes of a batched matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,6 +289,60 @@ pub fn attention<S>(operands: &AttentionOperands<'_, S>, outputs: &AttentionOutp
     Ok(AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim })
 }
 
+/// Sizes of attention inside the chunks of a sorted sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BucketSizes {
+    /// Batch.
+    pub batch: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Tokens; a number of i32.
+    pub n: usize,
+    /// Width of queries, keys and values.
+    pub width: usize,
+    /// Tokens of a chunk; divides `n`.
+    pub chunk: usize,
+    /// 1 where keys stand in the order of the queries, else 2.
+    pub orders: usize,
+}
+
+impl BucketSizes {
+    /// The operation.
+    pub fn operation(&self, causal: bool) -> OpSpec {
+        let Self { batch, heads, n, width, chunk, orders } = *self;
+        OpSpec::BucketAttention { batch_heads: batch.saturating_mul(heads), n, width, chunk, causal, orders }
+    }
+}
+
+/// All operands of attention inside the chunks of a sorted sequence. What stands in the orders is for the engine to look at.
+pub fn bucket_attention<S>(spec: BucketSpec, operands: &BucketOperands<'_, S>, outputs: &AttentionOutputs<'_, S>) -> Result<BucketSizes> {
+    let (q, out, orders) = (operands.q.shape(), outputs.out.shape(), [Some(operands.query_order), operands.key_order]);
+    let wrong = |what: &str| {
+        let rows = [q, operands.k.shape(), operands.v.shape(), out];
+        let orders = orders.iter().flatten().map(View::shape).collect::<Vec<_>>();
+        shape_error("bucket attention", format!("{what}: q, k, v and out are {rows:?}, orders {orders:?}, chunks of {}", spec.chunk))
+    };
+    let &[batch, heads, n, width] = q else { return Err(wrong("all must be [batch, heads, n, width]")) };
+    let rows_fit = [operands.k.shape(), operands.v.shape(), out].into_iter().all(|shape| shape == q);
+    if !rows_fit || orders.iter().flatten().any(|order| *order.shape() != q[..3]) {
+        return Err(wrong("the shapes do not fit together"));
+    }
+    if let Some(lse) = outputs.log_sum_exp.as_ref().filter(|lse| *lse.shape() != q[..3]) {
+        return Err(wrong(&format!("log_sum_exp is {:?}", lse.shape())));
+    }
+    if spec.chunk == 0 || !n.is_multiple_of(spec.chunk) {
+        return Err(wrong("chunks must divide the tokens"));
+    }
+    if spec.self_bias.is_some() && operands.key_order.is_some() {
+        return Err(wrong("a token is its own key only where keys stand in the order of the queries"));
+    }
+    if i32::try_from(n).is_err() {
+        return Err(wrong("tokens are counted in i32"));
+    }
+    let orders = 1 + usize::from(operands.key_order.is_some());
+    Ok(BucketSizes { batch, heads, n, width, chunk: spec.chunk, orders })
+}
+
 /// Table [rows, width], indices `[count]`, selection [count, width]; returns (rows, count, width).
 pub fn gather(operation: &'static str, table: &Layout, indices: &Layout, selection: &Layout) -> Result<(usize, usize, usize)> {
     let detail = || format!("table {:?}, indices {:?}, selection {:?}", table.shape(), indices.shape(), selection.shape());
@@ -332,6 +386,11 @@ pub fn index(operation: &'static str, position: usize, index: i32, bound: usize)
         Ok(at) if at < bound => Ok(at),
         _ => Err(EngineError::Index { operation, index: i64::from(index), position, bound }),
     }
+}
+
+/// An order that names a token twice, and so leaves out another one: no such order, on any engine.
+pub fn named_twice(operation: &'static str) -> EngineError {
+    shape_error(operation, "an order names a token twice")
 }
 
 /// The operation with its sizes, for messages.

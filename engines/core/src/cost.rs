@@ -81,6 +81,19 @@ impl OpSpec {
             Self::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs } => {
                 width.attention(AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim }, pairs)
             }
+            Self::BucketAttention { batch_heads, n, width: channels, chunk, causal, orders } => {
+                // The first chunk looks back to none. Where keys are hidden, each pair's positions are compared.
+                let pairs = area(chunk, (2 * n).saturating_sub(chunk));
+                let per_pair = 4 * wide(channels) + SOFTMAX_FLOPS + u64::from(causal);
+                let (heads, rows) = (wide(batch_heads), area(n, channels));
+                let cost = width.cost(
+                    heads.saturating_mul(pairs).saturating_mul(per_pair),
+                    heads.saturating_mul(rows).saturating_mul(3),
+                    heads.saturating_mul(rows),
+                );
+                // Tokens are numbers of four bytes.
+                cost.reading(heads.saturating_mul(4 * area(n, orders)))
+            }
             Self::LinearAttention { batch_heads, queries, keys, features, value_dim, .. } => {
                 let state = area(features, value_dim + 1);
                 let read = area(queries, features).saturating_add(area(keys, features)).saturating_add(area(keys, value_dim));
@@ -256,6 +269,17 @@ mod tests {
         // Twelve of the twenty.
         assert_eq!(of(10, 3), Cost { flops: 12 * row, ..expected });
         assert_eq!(of(1, 6), Cost { flops: 2 * row, bytes_read: 4 * 8 + 2 * expert + 8 * 2, bytes_written: 4 * 8 });
+    }
+
+    #[test]
+    fn chunks_cost_themselves_and_the_one_before_and_a_comparison_where_they_hide_the_future() {
+        let of = |causal: bool, orders: usize| {
+            OpSpec::BucketAttention { batch_heads: 3, n: 12, width: 8, chunk: 4, causal, orders }.cost(Precision::F32)
+        };
+        let (pairs, rows) = (4 * 4 + 2 * 4 * 8, 4 * 3 * 12 * 8);
+        let full = Cost { flops: 3 * pairs * (4 * 8 + 5), bytes_read: 3 * rows + 4 * 3 * 12, bytes_written: rows };
+        assert_eq!(of(false, 1), full);
+        assert_eq!(of(true, 2), Cost { flops: full.flops + 3 * pairs, bytes_read: full.bytes_read + 4 * 3 * 12, ..full });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Shapes are checked in [`crate::check`], which knows no types.
 
-use crate::backend::{AttentionOperands, AttentionOutputs, NormWeights, Operand, ScoreBias};
+use crate::backend::{AttentionOperands, AttentionOutputs, BucketOperands, NormWeights, Operand, ScoreBias};
 use crate::check::{self, AttentionSizes};
 use crate::dtype::{DType, Precision};
 use crate::error::{EngineError, Result, shape_error};
@@ -84,6 +84,15 @@ impl Types {
             }
         }
         operands.key_mask.map_or(Ok(()), |mask| check::inside("attention", mask.buffer, &mask.layout))
+    }
+
+    /// The types of what [`check::bucket_attention`] has looked at.
+    pub fn bucket_attention<S: Buffer>(self, operands: &BucketOperands<'_, S>, outputs: &AttentionOutputs<'_, S>) -> Result<()> {
+        const OPERATION: &str = "bucket attention";
+        self.inputs(OPERATION, [&operands.q, &operands.k, &operands.v])?;
+        self.output(OPERATION, &outputs.out)?;
+        outputs.log_sum_exp.as_ref().map_or(Ok(()), |logs| self.output(OPERATION, logs))?;
+        [Some(operands.query_order), operands.key_order].iter().flatten().try_for_each(|order| indices(OPERATION, order))
     }
 
     fn floating(self, operation: &'static str, found: DType) -> Result<()> {

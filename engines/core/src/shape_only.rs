@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use crate::activation::Activation;
 use crate::arena::Arena;
 use crate::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, Experts, NormWeights, Operand, PreparedWeight, Routes,
-    TransformerBackend,
+    AttentionOperands, AttentionOutputs, BucketOperands, EngineConfig, EngineDescription, Experts, NormWeights, Operand, PreparedWeight,
+    Routes, TransformerBackend,
 };
 use crate::check;
 use crate::cost::Cost;
@@ -21,8 +21,8 @@ use crate::error::{EngineError, Result, shape_error};
 use crate::host::HostTensor;
 use crate::layout::Layout;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
-    WeightForm,
+    AttentionSpec, BinaryOp, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm,
+    UnaryOp, WeightForm,
 };
 use crate::pattern::AttentionPattern;
 use crate::support::Support;
@@ -298,6 +298,18 @@ impl TransformerBackend for ShapeOnly {
         let check::AttentionSizes { batch, heads, key_heads, queries, keys, head_dim, value_dim } = sizes;
         let pairs = spec.pattern.visible_pairs(spec.query_offset, queries, keys);
         self.note(OpSpec::Attention { batch, heads, key_heads, head_dim, value_dim, queries, keys, pairs });
+        Ok(())
+    }
+
+    fn bucket_attention(
+        &self,
+        spec: BucketSpec,
+        operands: BucketOperands<'_, ShapeBuffer>,
+        outputs: AttentionOutputs<'_, ShapeBuffer>,
+        _scratch: &mut Arena<ShapeBuffer>,
+    ) -> Result<()> {
+        let sizes = check::bucket_attention(spec, &operands, &outputs)?;
+        self.note(sizes.operation(spec.causal));
         Ok(())
     }
 

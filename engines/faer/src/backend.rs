@@ -83,9 +83,11 @@ impl TransformerBackend for FaerBackend {
             OpSpec::Linear { form, .. } | OpSpec::CrossEntropy { form, .. } | OpSpec::Mixture { form, .. } => {
                 Support::Unsupported(format!("faer multiplies dense matrices, not weights held as {form}"))
             }
-            OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } | OpSpec::GatedFfn { .. } | OpSpec::AddNorm { .. } => {
-                Support::Composed
-            }
+            OpSpec::Attention { .. }
+            | OpSpec::BucketAttention { .. }
+            | OpSpec::LinearAttention { .. }
+            | OpSpec::GatedFfn { .. }
+            | OpSpec::AddNorm { .. } => Support::Composed,
             _ => self.rest.supports(operation),
         }
     }

@@ -41,7 +41,7 @@ pub(crate) fn check_configuration(config: &EngineConfig) -> Result<()> {
 pub(crate) fn supports(precision: Precision, operation: &OpSpec) -> Support {
     match operation {
         OpSpec::Matmul { .. } | OpSpec::Attention { .. } => of_activations(precision).and(Support::Native),
-        OpSpec::LinearAttention { .. } => of_activations(precision).and(Support::Composed),
+        OpSpec::BucketAttention { .. } | OpSpec::LinearAttention { .. } => of_activations(precision).and(Support::Composed),
         OpSpec::Linear { form, inputs, .. } => linear(precision, *form, *inputs),
         OpSpec::GatedFfn { width, hidden, .. } => {
             let form = form_of(precision);

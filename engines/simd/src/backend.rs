@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, Experts, NormWeights, Operand, PreparedWeight, Routes, ScoreBias,
-    TransformerBackend, unsupported,
+    AttentionOperands, AttentionOutputs, BucketOperands, EngineConfig, EngineDescription, Experts, NormWeights, Operand, PreparedWeight,
+    Routes, ScoreBias, TransformerBackend, unsupported,
 };
 use crossover_core::check;
 use crossover_core::compose;
@@ -15,7 +15,7 @@ use crossover_core::host::HostTensor;
 use crossover_core::isa::IsaChoice;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
 };
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::support::Support;
@@ -319,6 +319,23 @@ impl TransformerBackend for SimdBackend {
             check::inside("attention", mask.buffer, &mask.layout)?;
         }
         attention::attention(self, &self.engine, spec, sizes, operands, outputs, scratch)
+    }
+
+    fn bucket_attention(
+        &self,
+        spec: BucketSpec,
+        operands: BucketOperands<'_, SimdBuffer>,
+        outputs: AttentionOutputs<'_, SimdBuffer>,
+        scratch: &mut Arena<SimdBuffer>,
+    ) -> Result<()> {
+        let sizes = check::bucket_attention(spec, &operands, &outputs)?;
+        self.expect(|| sizes.operation(spec.causal))?;
+        self.types.inputs("bucket attention", [&operands.q, &operands.k, &operands.v])?;
+        self.types.output("bucket attention", &outputs.out)?;
+        if let Some(log_sum_exp) = &outputs.log_sum_exp {
+            self.types.output("bucket attention", log_sum_exp)?;
+        }
+        attention::buckets::attention(self, spec, sizes, operands, outputs, scratch)
     }
 
     fn linear_attention(

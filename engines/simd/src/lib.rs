@@ -13,7 +13,7 @@
 //! | `gemm/` | products of matrices; `matmul.rs` and `linear.rs` say which, `weight.rs` packs |
 //! | `amx.rs` | whether tiles may be used, and their configuration |
 //! | `narrow/` | products of bf16, f16 and int8 operands and of weights held as codes |
-//! | `attention/` | attention over a pattern in one kernel |
+//! | `attention/` | attention over a pattern in one kernel, and inside the chunks of an order |
 //! | `linear_attention.rs` | linear attention, a head at a time |
 //! | `cross_entropy.rs` | losses over tiles of a vocabulary |
 //! | `mixture/` | mixtures of experts |

@@ -86,7 +86,9 @@ pub(crate) fn refusal(extras: Extras, precision: Precision, operation: &OpSpec) 
     let way = match operation {
         OpSpec::Linear { form, inputs, .. } | OpSpec::CrossEntropy { form, inputs, .. } => linear(extras, precision, *form, *inputs),
         OpSpec::Mixture { form, width, hidden, .. } => linear(extras, precision, *form, *width.max(hidden)),
-        OpSpec::Matmul { .. } | OpSpec::Attention { .. } | OpSpec::LinearAttention { .. } => of_activations(extras, precision),
+        OpSpec::Matmul { .. } | OpSpec::Attention { .. } | OpSpec::BucketAttention { .. } | OpSpec::LinearAttention { .. } => {
+            of_activations(extras, precision)
+        }
         OpSpec::Unary { op, .. } => return op.undefined().map(Support::Unsupported),
         _ => return None,
     };
@@ -103,7 +105,7 @@ pub(crate) fn supports(extras: Extras, precision: Precision, operation: &OpSpec)
         // Operands of 16 bits are widened by the composition.
         OpSpec::LinearAttention { .. } if precision.storage() == precision.compute() => of_activations(extras, precision).support(),
         OpSpec::LinearAttention { .. } => of_activations(extras, precision).support().and(Support::Composed),
-        OpSpec::Attention { head_dim, .. } => {
+        OpSpec::Attention { head_dim, .. } | OpSpec::BucketAttention { width: head_dim, .. } => {
             of_activations(extras, precision).support().and(if attention::takes(*head_dim) { Support::Native } else { Support::Composed })
         }
         OpSpec::Mixture { form, width, hidden, .. } => {

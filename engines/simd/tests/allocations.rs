@@ -5,10 +5,10 @@ use std::cell::Cell;
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::{EngineConfig, Experts, Operand, Routes, TransformerBackend};
+use crossover_core::backend::{AttentionOutputs, BucketOperands, EngineConfig, Experts, Operand, Routes, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::host::HostTensor;
-use crossover_core::ops::{LinearSpec, MatmulSpec};
+use crossover_core::ops::{BucketSpec, LinearSpec, MatmulSpec};
 use crossover_core::weights::HostWeight;
 use crossover_simd::SimdBackend;
 
@@ -104,5 +104,27 @@ fn a_warm_mixture_of_experts_allocates_nothing() {
         let before = ALLOCATIONS.with(Cell::get);
         call();
         assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{precision}, {tokens} tokens");
+    }
+}
+
+#[test]
+fn warm_attention_in_chunks_of_an_order_allocates_nothing() {
+    for (precision, chunk) in [("f32", 16), ("f64", 48), ("bf16", 12)] {
+        let engine = SimdBackend::new(&EngineConfig::new(precision.parse().unwrap(), 1)).unwrap();
+        let tensor = |shape: &[usize]| engine.upload(&values(shape), engine.storage()).unwrap();
+        let (q, k, v, mut out) = (tensor(&[1, 2, 48, 24]), tensor(&[1, 2, 48, 24]), tensor(&[1, 2, 48, 24]), tensor(&[1, 2, 48, 24]));
+        let order = HostTensor::new(&[1, 2, 48], (0..96).map(|at| (at * 5 % 48) as f64).collect()).unwrap();
+        let (order, mut scratch) = (engine.upload(&order, DType::I32).unwrap(), Arena::new());
+        let mut logs = engine.tensor(engine.compute(), &[1, 2, 48]).unwrap();
+        let mut call = || {
+            let spec = BucketSpec { chunk, scale: 0.3, causal: true, self_bias: Some(-1e4) };
+            let operands = BucketOperands { q: q.view(), k: k.view(), v: v.view(), query_order: order.view(), key_order: None };
+            let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs.view_mut()) };
+            engine.bucket_attention(spec, operands, outputs, &mut scratch).unwrap();
+        };
+        call();
+        let before = ALLOCATIONS.with(Cell::get);
+        call();
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{precision}, chunks of {chunk}");
     }
 }

@@ -35,7 +35,7 @@ fn on_all_paths(check: impl Fn(&SimdBackend, usize)) {
         for (precision, threads) in [(Precision::F32, 1), (Precision::F32, 2), (Precision::F64, 2)] {
             let Ok(engine) = SimdBackend::new(&EngineConfig { precision, threads, isa }) else { continue };
             paths += 1;
-            [1, 50].map(|queries| check(&engine, queries));
+            [1, 50].into_iter().for_each(|queries| check(&engine, queries));
         }
     }
     assert!(paths >= 6, "auto and scalar are everywhere");

@@ -1,11 +1,11 @@
 //! Attention, and what belongs to it.
 
 use crossover_core::arena::Arena;
-use crossover_core::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
+use crossover_core::backend::{AttentionOperands, AttentionOutputs, BucketOperands, ScoreBias, TransformerBackend};
 use crossover_core::error::Result;
-use crossover_core::ops::{AttentionSpec, LinearAttentionSpec, UnaryOp};
+use crossover_core::ops::{AttentionSpec, BucketSpec, LinearAttentionSpec, UnaryOp};
 
-use super::{Call, operand, output};
+use super::{Call, indices, operand, output};
 use crate::list::Case;
 
 /// Rows that the causal form of linear attention handles together.
@@ -21,6 +21,22 @@ pub(super) fn attention<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -
     Ok(Box::new(move || {
         let operands = AttentionOperands { q: q.view(), k: k.view(), v: v.view(), bias: ScoreBias::None, key_mask: None };
         engine.attention(&spec, operands, AttentionOutputs { out: out.view_mut(), log_sum_exp: None }, &mut scratch)
+    }))
+}
+
+/// Tokens jump about; queries and keys alike.
+pub(super) fn buckets<'e, B: TransformerBackend>(engine: &'e B, case: &Case, is_causal: bool) -> Result<Call<'e>> {
+    let [heads, head_dim, n, chunk] = [0, 1, 2, 3].map(|axis| case.shape[axis]);
+    let spec = BucketSpec { chunk, scale: 1.0 / (head_dim as f64).sqrt(), causal: is_causal, self_bias: None };
+    let tensor = || operand(engine, &[1, heads, n, head_dim]);
+    let (q, k, v, order) = (tensor()?, tensor()?, tensor()?, indices(engine, &[1, heads, n], n)?);
+    let (mut out, mut scratch) = (output(engine, engine.storage(), &[1, heads, n, head_dim])?, Arena::new());
+    let mut logs = output(engine, engine.compute(), &[1, heads, n])?;
+    Ok(Box::new(move || {
+        let (query_order, key_order) = (order.view(), Some(order.view()));
+        let operands = BucketOperands { q: q.view(), k: k.view(), v: v.view(), query_order, key_order };
+        let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs.view_mut()) };
+        engine.bucket_attention(spec, operands, outputs, &mut scratch)
     }))
 }
 

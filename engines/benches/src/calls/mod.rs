@@ -28,6 +28,7 @@ pub fn prepare<'e, B: TransformerBackend>(engine: &'e B, case: &Case) -> Result<
         Kind::CrossEntropy => products::cross_entropy(engine, case),
         Kind::Mixture => products::mixture(engine, case),
         Kind::Attention(_) => attention::attention(engine, case),
+        Kind::Buckets { is_causal } => attention::buckets(engine, case, is_causal),
         Kind::LinearAttention { is_causal } => attention::linear_attention(engine, case, is_causal),
         Kind::Rotary => attention::rotary(engine, case),
         Kind::CausalMask => attention::mask(engine, case),

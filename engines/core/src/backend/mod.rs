@@ -16,7 +16,8 @@
 //! | key/value cache | `copy` into a narrowed view; split keys merge by the log-sum-exp output |
 //! | linear attention, chunked causal form, random features | `linear_attention`, `matmul`, `unary` (exp, cos, sin, elu+1) |
 //! | Linformer, Nystrom, low-rank maps | `matmul` with alpha and beta, segment means by `reduce` over a split view |
-//! | LSH, routing, Sinkhorn sorting | `reduce(ArgMax)`, `stable_argsort`, `gather_rows`, attention over chunks |
+//! | LSH | `reduce(ArgMax)`, `stable_argsort` for the order, `bucket_attention` over its chunks |
+//! | routing, Sinkhorn sorting | `reduce(ArgMax)`, `stable_argsort`, `gather_rows`, attention over chunks |
 //! | top-k, mixture of experts | `top_k` for the routing, `mixture` over prepared weights of each expert |
 //! | CSR, N:M, block, low-rank, int8, int4, ternary linear | further arms of [`crate::weights::HostWeight`], one `linear` |
 //! | convolution over the sequence | `depthwise_conv` |
@@ -33,7 +34,7 @@
 
 mod operands;
 
-pub use operands::{AttentionOperands, AttentionOutputs, Experts, NormWeights, Operand, Routes, ScoreBias};
+pub use operands::{AttentionOperands, AttentionOutputs, BucketOperands, Experts, NormWeights, Operand, Routes, ScoreBias};
 
 use std::borrow::Cow;
 
@@ -46,7 +47,8 @@ use crate::host::HostTensor;
 use crate::isa::IsaChoice;
 use crate::layout::Layout;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm,
+    UnaryOp,
 };
 use crate::pattern::AttentionPattern;
 use crate::support::{NOTHING_TO_TRANSFER, Support};
@@ -195,6 +197,21 @@ pub trait TransformerBackend: Sized + 'static {
         scratch: &mut Arena<Self::Buffer>,
     ) -> Result<()> {
         compose::attention::streamed(self, spec, operands, outputs, scratch)
+    }
+
+    /// Attention inside the chunks of a sorted sequence (Kitaev et al., 2020, section 2): tokens are cut into chunks of their order, queries
+    /// and keys each by their own, and a query sees the keys of its chunk and of the one before. The first chunk has none before it.
+    /// In the causal form it sees those of them that do not stand behind it in the sequence. Outputs and log-sum-exps are in the tokens'
+    /// own order; a query that sees nothing gives zeros and minus infinity. What the causal form hides must be finite. A token that is out
+    /// of range is an index error, one that an order names twice a shape error.
+    fn bucket_attention(
+        &self,
+        spec: BucketSpec,
+        operands: BucketOperands<'_, Self::Buffer>,
+        outputs: AttentionOutputs<'_, Self::Buffer>,
+        scratch: &mut Arena<Self::Buffer>,
+    ) -> Result<()> {
+        compose::bucket_attention::composed(self, spec, operands, outputs, scratch)
     }
 
     /// phi(q) (phi(k)^T v), normalised by phi(q) phi(k)^T 1 (Katharopoulos et al., 2020, equations 5 and 9-12). As in attention, the heads

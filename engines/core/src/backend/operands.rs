@@ -79,6 +79,29 @@ pub struct AttentionOutputs<'a, S> {
     pub log_sum_exp: Option<ViewMut<'a, S>>,
 }
 
+/// What attention inside of chunks of a sorted sequence reads; q, k and v are [batch, heads, n, width], all in the tokens' own order.
+#[derive(Debug)]
+pub struct BucketOperands<'a, S> {
+    /// Queries.
+    pub q: View<'a, S>,
+    /// Keys.
+    pub k: View<'a, S>,
+    /// Values.
+    pub v: View<'a, S>,
+    /// [batch, heads, n] as i32: the tokens of each head in the order in which their queries are cut into chunks. Each token once.
+    pub query_order: View<'a, S>,
+    /// The same for keys and their values; `None` where they stand in the order of the queries.
+    pub key_order: Option<View<'a, S>>,
+}
+
+impl<S> Clone for BucketOperands<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for BucketOperands<'_, S> {}
+
 /// Which experts take which rows of a mixture.
 #[derive(Debug)]
 pub struct Routes<'a, S> {

@@ -1,11 +1,14 @@
-//! Numbers from the data that must be below a bound, looked at over primitives: fetching rows by them says where one is not.
+//! Numbers from the data that must be below a bound, or an order, looked at over primitives: fetching rows by them says where one is not.
 
+use super::per_head::gather;
+use super::places::places;
 use crate::arena::Arena;
-use crate::backend::TransformerBackend;
+use crate::backend::{Operand, TransformerBackend};
 use crate::check;
 use crate::dtype::DType;
 use crate::error::{EngineError, Result};
-use crate::tensor::View;
+use crate::ops::BinaryOp;
+use crate::tensor::{Tensor, View};
 
 /// Each of `indices` [..], in i32, must be one of 0..bound; the error names the operation that needs them. Positions count row by row.
 pub fn below<B: TransformerBackend>(
@@ -35,4 +38,44 @@ pub fn below<B: TransformerBackend>(
         EngineError::Index { index, position, bound, .. } => EngineError::Index { operation, index, position, bound },
         other => other,
     })
+}
+
+/// Each row of `order` [batch, heads, n] must name every number below n once. Returns the place at which it does: [batch, heads, n]. At most
+/// [`MOST_POSITIONS`](super::later::MOST_POSITIONS) numbers, which pass through the compute type.
+pub fn permutation<B: TransformerBackend>(
+    backend: &B,
+    operation: &'static str,
+    order: View<'_, B::Buffer>,
+    scratch: &mut Arena<B::Buffer>,
+) -> Result<Tensor<B::Buffer>> {
+    let n = order.layout.dim_from_end(0);
+    below(backend, operation, order, n, scratch)?;
+    let mut at = scratch.take(backend, DType::I32, order.shape())?;
+    backend.stable_argsort(order, at.view_mut())?;
+    scratch
+        .scope(|scratch| {
+            // In the order of their places numbers are 0, 1, ..: what is left of them is 0, unless one is missing.
+            let [mut given, mut sorted] =
+                [scratch.take(backend, backend.compute(), order.shape())?, scratch.take(backend, backend.compute(), order.shape())?];
+            let (whole, mut numbers) = (places(backend, n, scratch)?, scratch.take(backend, backend.compute(), &[n])?);
+            backend.copy(order, given.view_mut())?;
+            gather(
+                backend,
+                given.view().with(|layout| layout.unsqueeze(3))?,
+                at.view(),
+                sorted.view_mut().with(|layout| layout.unsqueeze(3))?,
+            )?;
+            backend.copy(whole.view(), numbers.view_mut())?;
+            let all = numbers.view().with(|layout| layout.broadcast(order.shape()))?;
+            backend.binary(BinaryOp::Subtract, Operand::InPlace, all, sorted.view_mut())?;
+            let mut left = scratch.take(backend, DType::I32, order.shape())?;
+            backend.copy(sorted.view(), left.view_mut())?;
+            let found = below(backend, operation, left.view(), 1, scratch);
+            for done in [left, numbers, whole, sorted, given] {
+                scratch.give(done);
+            }
+            found
+        })
+        .map_err(|error| if matches!(error, EngineError::Index { .. }) { check::named_twice(operation) } else { error })?;
+    Ok(at)
 }

@@ -20,10 +20,11 @@ pub struct Excuse {
 }
 
 /// What every engine refuses that multiplies int8 weights by activations quantised row by row: the rest is no such product.
-pub const INT8_EXCUSES: [Excuse; 6] = [
+pub const INT8_EXCUSES: [Excuse; 7] = [
     Excuse { property: "gemm", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "freivalds", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "attention", precisions: &["int8"], reason: NO_WEIGHT },
+    Excuse { property: "bucket-attention", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "linear-attention", precisions: &["int8"], reason: NO_WEIGHT },
     Excuse { property: "linear-sparse", precisions: &["int8"], reason: NO_FORM },
     Excuse { property: "linear-palette", precisions: &["int8"], reason: NO_FORM },

@@ -5,14 +5,15 @@ use std::hint::black_box;
 use crate::activation::Activation;
 use crate::arena::Arena;
 use crate::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, Experts, NormWeights, Operand, Routes, ScoreBias, TransformerBackend,
+    AttentionOperands, AttentionOutputs, BucketOperands, EngineConfig, Experts, NormWeights, Operand, Routes, ScoreBias, TransformerBackend,
 };
-use crate::check::MixtureSizes;
+use crate::check::{BucketSizes, MixtureSizes};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::HostTensor;
 use crate::ops::{
-    AttentionSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm, WeightForm,
+    AttentionSpec, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, NormSpec, OpSpec, ReduceOp, SoftmaxAlgorithm,
+    WeightForm,
 };
 use crate::pattern::AttentionPattern;
 use crate::reference::gamma;
@@ -35,7 +36,7 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
 }
 
 /// The operations that sum, and could sum in another order the next time; and those that take scratch.
-const OPERATIONS: [&str; 15] = [
+const OPERATIONS: [&str; 16] = [
     "matmul",
     "linear",
     "softmax",
@@ -44,6 +45,7 @@ const OPERATIONS: [&str; 15] = [
     "cumulative-sum",
     "scatter",
     "attention",
+    "bucket-attention",
     "linear-attention",
     "gated-ffn",
     "log-softmax",
@@ -81,6 +83,7 @@ impl Inputs {
                 let (head_dim, value_dim, queries, keys) = (width, width, rows, rows);
                 Some(OpSpec::Attention { batch: 1, heads: 1, key_heads: 1, head_dim, value_dim, queries, keys, pairs: 1 })
             }
+            "bucket-attention" => Some(self.buckets().operation(false)),
             "linear-attention" => {
                 let (features, value_dim) = (width, width);
                 Some(OpSpec::LinearAttention { batch_heads: 1, queries: rows, keys: rows, features, value_dim, causal: true })
@@ -112,7 +115,7 @@ impl Inputs {
         engine.fill(out.view_mut(), 0.0)?;
         let [x, y] = [self.upload(engine, &self.x)?, self.upload(engine, &self.y)?];
         match operation {
-            "matmul" | "linear" | "attention" | "linear-attention" | "gated-ffn" | "cross-entropy" | "mixture" => {
+            "matmul" | "linear" | "attention" | "bucket-attention" | "linear-attention" | "gated-ffn" | "cross-entropy" | "mixture" => {
                 self.product(engine, operation, [x.view(), y.view()], out.view_mut(), scratch)?;
             }
             _ => self.other(engine, operation, x.view(), out.view_mut(), scratch)?,
@@ -159,6 +162,15 @@ impl Inputs {
                 let operands = AttentionOperands { q: x, k: y, v: y, bias: ScoreBias::None, key_mask: None };
                 engine.attention(&spec, operands, AttentionOutputs { out: target, log_sum_exp: None }, scratch)
             }
+            "bucket-attention" => {
+                let BucketSizes { n, chunk, .. } = self.buckets();
+                // From both ends to the middle.
+                let order = (0..n).map(|at| if at % 2 == 0 { at / 2 } else { n - 1 - at / 2 } as f64).collect();
+                let order = engine.upload(&HostTensor::new(&[1, 1, n], order)?, DType::I32)?;
+                let spec = BucketSpec { chunk, scale: 0.3, causal: false, self_bias: None };
+                let operands = BucketOperands { q: x, k: y, v: y, query_order: order.view(), key_order: None };
+                engine.bucket_attention(spec, operands, AttentionOutputs { out: target, log_sum_exp: None }, scratch)
+            }
             _ => {
                 let spec = LinearAttentionSpec { causal: true, epsilon: 1.0, chunk: 16 };
                 let absolute = |values: &[f64]| self.upload(engine, &values.iter().map(|value| value.abs()).collect::<Vec<_>>());
@@ -166,6 +178,13 @@ impl Inputs {
                 engine.linear_attention(spec, q.view(), k.view(), y, target, scratch)
             }
         }
+    }
+
+    /// Two chunks, or one where tokens are odd in number.
+    fn buckets(&self) -> BucketSizes {
+        let &Self { rows, width, .. } = self;
+        let chunk = if rows.is_multiple_of(2) { rows / 2 } else { rows };
+        BucketSizes { batch: 1, heads: 1, n: rows, width, chunk, orders: 1 }
     }
 
     /// Two experts, of which each token has both, and the second one not room for all.

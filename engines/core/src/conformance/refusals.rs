@@ -2,12 +2,15 @@
 //! outside of their range. (`attention/refusals.rs` has foreign types and positions that are no numbers.)
 
 use crate::activation::Activation;
-use crate::backend::{AttentionOperands, AttentionOutputs, Experts, NormWeights, Operand, Routes, ScoreBias, TransformerBackend};
+use crate::backend::{
+    AttentionOperands, AttentionOutputs, BucketOperands, Experts, NormWeights, Operand, Routes, ScoreBias, TransformerBackend,
+};
 use crate::dtype::DType;
 use crate::error::{EngineError, Result};
 use crate::host::HostTensor;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm,
+    UnaryOp,
 };
 use crate::pattern::AttentionPattern;
 use crate::quantize::{Int4Groups, Int8Rows, int4_groups, int8_rows};
@@ -123,6 +126,15 @@ fn outputs_of_products<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let mut out = t.output(storage, all[1])?;
     into_repeated(t, "log-sum-exp", compute, [&[1, 1, 3], &[1, 4, 3]], |engine, logs, scratch| {
         engine.attention(&spec, operands, AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs) }, scratch)
+    })?;
+    let order = t.given(DType::I32, &[1, 4, 3], &[0.0, 1.0, 2.0].repeat(4))?;
+    let spec = BucketSpec { chunk: 3, scale: 0.3, causal: false, self_bias: None };
+    let operands = BucketOperands { q: heads.view(), k: heads.view(), v: heads.view(), query_order: order.view(), key_order: None };
+    into_repeated(t, "bucket attention", storage, all, |engine, out, scratch| {
+        engine.bucket_attention(spec, operands, AttentionOutputs { out, log_sum_exp: None }, scratch)
+    })?;
+    into_repeated(t, "log-sum-exp of bucket attention", compute, [&[1, 1, 3], &[1, 4, 3]], |engine, logs, scratch| {
+        engine.bucket_attention(spec, operands, AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs) }, scratch)
     })?;
     for causal in [false, true] {
         let spec = LinearAttentionSpec { causal, epsilon: 1.0, chunk: 2 };

@@ -115,6 +115,19 @@ pub struct AttentionSpec {
     pub query_offset: usize,
 }
 
+/// Attention inside the chunks of a sorted sequence, each query to the keys of its own chunk and of the one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BucketSpec {
+    /// Tokens of a chunk of the order; divides their number.
+    pub chunk: usize,
+    /// Factor of q k, usually 1 / sqrt(head dim).
+    pub scale: f64,
+    /// Of these keys, those that do not stand behind the query in the sequence, wherever the order has put them.
+    pub causal: bool,
+    /// What is added to a token's score with itself, where keys stand in the order of the queries.
+    pub self_bias: Option<f64>,
+}
+
 /// Linear attention: normalised (phi(q) (phi(k)^T v)), phi applied by the caller.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LinearAttentionSpec {
@@ -266,6 +279,15 @@ pub enum OpSpec {
         queries: usize,
         keys: usize,
         pairs: u64,
+    },
+    /// `orders` is 1 where keys stand in the order of the queries, 2 elsewhere.
+    BucketAttention {
+        batch_heads: usize,
+        n: usize,
+        width: usize,
+        chunk: usize,
+        causal: bool,
+        orders: usize,
     },
     LinearAttention {
         batch_heads: usize,

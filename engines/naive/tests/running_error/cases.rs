@@ -2,13 +2,15 @@
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::{AttentionOperands, AttentionOutputs, Experts, Operand, Routes, ScoreBias, TransformerBackend};
+use crossover_core::backend::{
+    AttentionOperands, AttentionOutputs, BucketOperands, Experts, Operand, Routes, ScoreBias, TransformerBackend,
+};
 use crossover_core::dtype::DType;
 use crossover_core::error::Result;
 use crossover_core::host::HostTensor;
 use crossover_core::layout::Layout;
 use crossover_core::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, ReduceOp, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormKind, ReduceOp, SoftmaxAlgorithm, UnaryOp,
 };
 use crossover_core::pattern::AttentionPattern;
 use crossover_core::tensor::Tensor;
@@ -80,6 +82,22 @@ pub fn attentions<B: TransformerBackend>() -> Cases<B> {
             run.matmul(&weights, &run.given(3, &[150, 16], 1.0, 0.3)?)
         }),
         ("transformer layers", transformer),
+        ("attention in chunks of an order", |run| {
+            let shape = [1, 2, 96, 16];
+            let (q, k, v) = (run.given(1, &shape, 1.5, 0.0)?, run.given(2, &shape, 1.5, 0.0)?, run.given(3, &shape, 1.0, 0.3)?);
+            // 96 and what it is multiplied by share no divisor.
+            let order = |step: usize| {
+                let tokens = (0..192).map(|at| (at * step % 96) as f64).collect();
+                run.engine.upload(&HostTensor::new(&[1, 2, 96], tokens)?, DType::I32)
+            };
+            let (of_queries, of_keys, mut out) = (order(5)?, order(7)?, run.blank(&shape)?);
+            let spec = BucketSpec { chunk: 24, scale: 0.25, causal: true, self_bias: None };
+            let (query_order, key_order) = (of_queries.view(), Some(of_keys.view()));
+            let operands = BucketOperands { q: q.view(), k: k.view(), v: v.view(), query_order, key_order };
+            let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: None };
+            run.engine.bucket_attention(spec, operands, outputs, &mut Arena::new())?;
+            Ok(out)
+        }),
         ("linear attention", |run| {
             let shape = [1, 2, 100, 16];
             let features = |salt| run.unary(UnaryOp::EluPlusOne, &run.given(salt, &shape, 1.0, 0.0)?);

@@ -2,10 +2,10 @@
 
 use crossover_core::activation::Activation;
 use crossover_core::arena::Arena;
-use crossover_core::backend::{Experts, NormWeights, Operand, Routes, TransformerBackend};
+use crossover_core::backend::{AttentionOutputs, BucketOperands, Experts, NormWeights, Operand, Routes, TransformerBackend};
 use crossover_core::dtype::{DType, Precision};
 use crossover_core::error::Result;
-use crossover_core::ops::{LinearAttentionSpec, LinearSpec, NormKind, NormSpec};
+use crossover_core::ops::{BucketSpec, LinearAttentionSpec, LinearSpec, NormKind, NormSpec};
 use crossover_core::weights::HostWeight;
 use crossover_naive::NaiveBackend;
 use crossover_naive::buffer::NaiveBuffer;
@@ -74,6 +74,86 @@ fn linear_attention_against_plain_loops() {
             }
         }
     }
+}
+
+/// Each query against the definition: which of its chunk's keys and of the chunk before it sees, by their tokens.
+#[test]
+fn attention_in_chunks_of_an_order_against_plain_loops() {
+    let engine = engine("f64");
+    for (heads, chunk, count, width, self_bias) in
+        [(2, 4, 5, 3, None), (3, 7, 1, 4, Some(-1e4)), (1, 1, 6, 2, Some(0.5)), (2, 6, 2, 0, None)]
+    {
+        let n = chunk * count;
+        let [q, k, v] = [1, 2, 3].map(|seed| noise(seed, heads * n * width));
+        // Neither 11 nor 13 shares a divisor with any n.
+        let order = |step: usize| (0..heads * n).map(|at| ((at % n * step + at / n) % n) as i32).collect::<Vec<_>>();
+        let query_order = order(11);
+        let key_order = if self_bias.is_some() { query_order.clone() } else { order(13) };
+        for causal in [false, true] {
+            let (mut expected, mut expected_logs) = (vec![0.0; heads * n * width], vec![0.0; heads * n]);
+            for (head, place) in (0..heads).flat_map(|head| (0..n).map(move |place| (head, place))) {
+                let token = |order: &[i32], place: usize| order[head * n + place] as usize;
+                let row = |x: &[f64], token: usize, c: usize| x[(head * n + token) * width + c];
+                let query = token(&query_order, place);
+                let seen = (place / chunk).saturating_sub(1) * chunk..(place / chunk + 1) * chunk;
+                let seen: Vec<usize> = seen.map(|at| token(&key_order, at)).filter(|&key| !causal || key <= query).collect();
+                let score = |key: usize| {
+                    let bias = self_bias.filter(|_| key == query).unwrap_or(0.0);
+                    0.7 * (0..width).map(|c| row(&q, query, c) * row(&k, key, c)).sum::<f64>() + bias
+                };
+                let sum: f64 = seen.iter().map(|&key| score(key).exp()).sum();
+                let mixed = |c: usize| seen.iter().map(|&key| score(key).exp() * row(&v, key, c)).sum::<f64>() / sum;
+                // A token that is alone with a large negative bias sees itself.
+                let alone = seen.len() == 1;
+                for c in 0..width {
+                    expected[(head * n + query) * width + c] = if alone {
+                        row(&v, seen[0], c)
+                    } else if seen.is_empty() {
+                        0.0
+                    } else {
+                        mixed(c)
+                    };
+                }
+                expected_logs[head * n + query] = if alone { score(seen[0]) } else { sum.ln() };
+            }
+            let [q, k, v] = [&q, &k, &v].map(|values| tensor(&engine, &[1, heads, n, width], values));
+            let [query_order, key_order] = [&query_order, &key_order].map(|order| integers(&engine, &[1, heads, n], order));
+            let (mut out, mut logs) = (blank(&engine, &[1, heads, n, width]), blank(&engine, &[1, heads, n]));
+            let mut scratch = poisoned();
+            let spec = BucketSpec { chunk, scale: 0.7, causal, self_bias };
+            let own = self_bias.is_none().then(|| key_order.view());
+            let operands = BucketOperands { q: q.view(), k: k.view(), v: v.view(), query_order: query_order.view(), key_order: own };
+            let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs.view_mut()) };
+            engine.bucket_attention(spec, operands, outputs, &mut scratch).unwrap();
+            assert_close(&values(&engine, &out), &expected, 1e-12);
+            assert_close(&values(&engine, &logs), &expected_logs, 1e-12);
+            assert_eq!(scratch.outstanding(), 0);
+        }
+    }
+}
+
+#[test]
+fn attention_in_chunks_whose_shapes_do_not_fit_is_refused() {
+    let engine = engine("f64");
+    let (rows, order) = (blank(&engine, &[1, 2, 6, 4]), integers(&engine, &[1, 2, 6], &[0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0]));
+    let mut out = blank(&engine, &[1, 2, 6, 4]);
+    let mut refused = |chunk: usize, v: &T, key_order: Option<&T>, logs: &mut T| {
+        let spec = BucketSpec { chunk, scale: 1.0, causal: false, self_bias: Some(1.0) };
+        let (query_order, key_order) = (order.view(), key_order.map(|order| order.view()));
+        let operands = BucketOperands { q: rows.view(), k: rows.view(), v: v.view(), query_order, key_order };
+        let outputs = AttentionOutputs { out: out.view_mut(), log_sum_exp: Some(logs.view_mut()) };
+        engine.bucket_attention(spec, operands, outputs, &mut Arena::new()).unwrap_err().to_string()
+    };
+    let mut logs = blank(&engine, &[1, 2, 6]);
+    assert!(refused(4, &rows, None, &mut logs).contains("chunks must divide the tokens"));
+    assert!(refused(0, &rows, None, &mut logs).contains("chunks must divide the tokens"));
+    assert!(refused(3, &blank(&engine, &[1, 2, 5, 4]), None, &mut logs).contains("the shapes do not fit together"));
+    assert!(refused(3, &rows, Some(&integers(&engine, &[1, 6], &[0; 6])), &mut logs).contains("the shapes do not fit together"));
+    assert!(
+        refused(3, &rows, Some(&order), &mut logs).contains("a token is its own key only where keys stand in the order of the queries")
+    );
+    assert!(refused(3, &rows, None, &mut blank(&engine, &[1, 2, 5])).contains("log_sum_exp is [1, 2, 5]"));
+    assert!(refused(3, &rows, None, &mut blank_of(&engine, DType::I32, &[1, 2, 6])).contains("an operand is i32"));
 }
 
 #[test]

@@ -22,6 +22,7 @@
 //! | `few.rs` | few rows of queries: nothing is packed, keys are divided among threads |
 //! | `visible.rs` | which parts of a block of keys a panel of rows sees |
 //! | `rows.rs` | rows of operands between memory and vectors |
+//! | `buckets/` | attention inside the chunks of a sorted sequence |
 //!
 //! # Nothing that the pattern hides is computed, nearly
 //! Blocks of keys that a tile does not see are skipped, then keys that a panel of rows does not see. Causal patterns and windows are
@@ -38,6 +39,7 @@
 //! scratch for it (counted in the arena) grows with the keys and hardly with the heads.
 
 mod arithmetic;
+pub(crate) mod buckets;
 mod few;
 mod packed;
 #[cfg(target_arch = "x86_64")]

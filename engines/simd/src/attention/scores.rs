@@ -11,7 +11,7 @@ use super::arithmetic::Arithmetic;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::sweep::map;
-use crate::vector::{Exponential, Function, Lanes, Scalar, Vector, exp2, exp2_of_negative, exp2_of_negatives, tanh};
+use crate::vector::{Choose, Exponential, Function, Lanes, Scalar, Vector, exp2, exp2_of_negative, exp2_of_negatives, tanh};
 
 /// Rows of which a panel keeps maxima and sums: at least as many as it has, and whole vectors.
 pub(super) const STATE: usize = 16;
@@ -127,6 +127,33 @@ pub(super) fn maximum<V: Vector>(scores: &[V::Element]) -> V::Element {
     largest[0].max(largest[1]).max(largest[2].max(largest[3])).largest()
 }
 
+/// Hides whole vectors of scores whose positions lie behind that of their row, and returns the largest of the others.
+#[inline(always)]
+pub(super) fn maximum_of_earlier<V: Vector>(scores: &mut [V::Element], positions: &[V::Element], row: V::Element) -> V::Element {
+    assert_eq!(scores.len(), positions.len());
+    let (row, hidden, mut largest) = (V::splat(row), V::splat(V::Element::NEG_INFINITY), [V::splat(V::Element::LOWEST); 2]);
+    let (count, scores, positions, mut at) = (scores.len(), scores.as_mut_ptr(), positions.as_ptr(), 0);
+    // SAFETY: the length is a multiple of a vector.
+    unsafe {
+        while at + 2 * V::LANES <= count {
+            for (part, largest) in largest.iter_mut().enumerate() {
+                let at = at + part * V::LANES;
+                let kept = row.where_less(V::load(positions.add(at)), hidden, V::load(scores.add(at)));
+                kept.store(scores.add(at));
+                *largest = kept.max(*largest);
+            }
+            at += 2 * V::LANES;
+        }
+        while at < count {
+            let kept = row.where_less(V::load(positions.add(at)), hidden, V::load(scores.add(at)));
+            kept.store(scores.add(at));
+            largest[0] = kept.max(largest[0]);
+            at += V::LANES;
+        }
+    }
+    largest[0].max(largest[1]).largest()
+}
+
 /// Does a maximum lie so far out that log2 e times as much, rounded, is off by more than a sixteenth? That error becomes an exponent: from some 10^9 on
 /// in singles the greatest weight is infinite or nothing. Scores are an eighth apart here themselves. A row that has seen nothing does not lie so.
 #[inline(always)]
@@ -146,9 +173,20 @@ fn shift_of<E: Lanes>(maximum: E) -> E {
 pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], maximum: A::E) -> A::E {
     if is_far(maximum) {
         lower::<A::V>(scores, maximum);
-        return weights_below::<A>(scores, A::E::ZERO);
+        return weights_below::<A, false>(scores, A::E::ZERO);
     }
-    weights_below::<A>(scores, shift_of(maximum))
+    weights_below::<A, false>(scores, shift_of(maximum))
+}
+
+/// The same where many scores are hidden. Weights that are no normal numbers, beside one of 1, become 0: processors take a hundred cycles
+/// for a vector in which a product ends below the normal numbers, which that of every hidden score would.
+#[inline(always)]
+pub(super) fn weights_of_hidden<A: Arithmetic>(scores: &mut [A::E], maximum: A::E) -> A::E {
+    if is_far(maximum) {
+        lower::<A::V>(scores, maximum);
+        return weights_below::<A, true>(scores, A::E::ZERO);
+    }
+    weights_below::<A, true>(scores, shift_of(maximum))
 }
 
 /// Subtracts the maximum from whole vectors of scores.
@@ -176,7 +214,9 @@ const TOGETHER: usize = 4;
 
 /// Turns whole vectors of scores into 2^(s log2 e - shift); no score is above the shift.
 #[inline(always)]
-fn weights_below<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
+fn weights_below<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], shift: A::E) -> A::E {
+    // Little above the exponent of the smallest normal number.
+    let least = A::V::splat(A::E::from_f64(if size_of::<A::E>() == 4 { -125.0 } else { -1021.0 }));
     let (factor, shift) = (A::V::splat(A::E::LOG2_E), A::V::splat(A::E::ZERO - shift));
     let mut sums = [A::V::zero(); TOGETHER];
     let (count, row, mut at) = (scores.len(), scores.as_mut_ptr(), 0);
@@ -188,7 +228,18 @@ fn weights_below<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
             for (vector, made) in made.iter_mut().enumerate() {
                 *made = A::V::load(row.add(at + vector * A::V::LANES)).mul_add(factor, shift);
             }
+            let given = made;
+            if FLUSHED {
+                for made in &mut made {
+                    *made = least.max(*made);
+                }
+            }
             exp2_of_negatives(&mut made);
+            if FLUSHED {
+                for (made, given) in made.iter_mut().zip(given) {
+                    *made = given.where_less(least, A::V::zero(), *made);
+                }
+            }
             for (vector, (made, sum)) in made.into_iter().zip(&mut sums).enumerate() {
                 A::store_weights(made, row, at + vector * A::V::LANES);
                 *sum = sum.add(made);
@@ -196,7 +247,11 @@ fn weights_below<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
             at += TOGETHER * A::V::LANES;
         }
         while at < count {
-            let last = exp2_of_negative(A::V::load(row.add(at)).mul_add(factor, shift));
+            let given = A::V::load(row.add(at)).mul_add(factor, shift);
+            let last = match FLUSHED {
+                true => given.where_less(least, A::V::zero(), exp2_of_negative(least.max(given))),
+                false => exp2_of_negative(given),
+            };
             A::store_weights(last, row, at);
             sums[0] = sums[0].add(last);
             at += A::V::LANES;

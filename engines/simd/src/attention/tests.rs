@@ -169,14 +169,14 @@ fn the_kernel_for_tiles_agrees_with_the_composition() {
 
 /// The family for tiles, on the model.
 #[cfg(target_arch = "x86_64")]
-mod on_model {
+pub(super) mod on_model {
     use super::super::arithmetic::{Family, Task};
     use super::super::tiles::{Bf16OnTiles, OnTiles};
     use crate::isa::{Isa, Kernel};
     use crate::narrow::{Model, PairsOfModel, TileKernel};
     use crate::vector::Vector;
 
-    pub(super) struct Bf16;
+    pub(in crate::attention) struct Bf16;
 
     impl Family for Bf16 {
         type E = f32;

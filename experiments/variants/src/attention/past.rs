@@ -1,48 +1,16 @@
-//! Hiding the future from attention between tokens that were moved: a bias from the places where they came from.
+//! What a comparison of positions asks of the sizes.
 //!
-//! Kitaev et al. 2020, section 2 ("Causal masking for LSH attention"): every token keeps its position index through the reordering, and
-//! a comparison of indices makes the mask. It is as large as the scores of all blocks together, which a pattern would not be: the
-//! price of an order that is data.
+//! Kitaev et al. 2020, section 2 ("Causal masking for LSH attention"): every token keeps its position index through a reordering, and a
+//! comparison of indices hides the future (`crossover_core::compose::later`).
 
-use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{Operand, TransformerBackend};
-use crossover_core::error::Result;
-use crossover_core::ops::{BinaryOp, UnaryOp};
-use crossover_core::tensor::{View, ViewMut};
+use crossover_core::compose::later::MOST_POSITIONS;
 
 use crate::descriptor::Condition;
 use crate::resolve::size;
 
-/// Half a place behind a position is exact in f32 below 2^23 only; from there on a query would lose its own key.
+/// Engines compare positions as numbers of f32.
 pub(super) const TOLD_APART: Condition = Condition {
     text: "positions are compared in f32, half a place apart: n must not exceed 2^23",
-    holds: |axes: &Axes| size(axes, "n") <= 1 << 23,
+    holds: |axes: &Axes| size(axes, "n") <= MOST_POSITIONS,
 };
-
-/// Sets bias [.., rows, columns] to minus infinity where the key's position [.., columns] lies behind the query's [.., rows]; the other
-/// entries stay. Positions are i32, and compared in the compute type ([`TOLD_APART`]).
-pub(super) fn hide_later<B: TransformerBackend>(
-    backend: &B,
-    queries: View<'_, B::Buffer>,
-    keys: View<'_, B::Buffer>,
-    bias: ViewMut<'_, B::Buffer>,
-    scratch: &mut Arena<B::Buffer>,
-) -> Result<()> {
-    let mut behind = scratch.take(backend, backend.compute(), queries.shape())?;
-    let mut places = scratch.take(backend, backend.compute(), keys.shape())?;
-    let mut visible = scratch.take(backend, backend.compute(), bias.shape())?;
-    // Half a place behind the query: no two numbers are then so near that rounding could decide.
-    backend.copy(queries, behind.view_mut())?;
-    backend.unary(UnaryOp::Affine { scale: 1.0, shift: 0.5 }, Operand::InPlace, behind.view_mut())?;
-    backend.copy(keys, places.view_mut())?;
-    let last = places.layout.rank();
-    let row = places.view().with(|layout| layout.unsqueeze(last - 1)?.broadcast(bias.shape()))?;
-    let column = behind.view().with(|layout| layout.unsqueeze(last)?.broadcast(bias.shape()))?;
-    backend.binary(BinaryOp::Less, Operand::Of(row), column, visible.view_mut())?;
-    backend.select(visible.view(), f64::NEG_INFINITY, bias)?;
-    for tensor in [visible, places, behind] {
-        scratch.give(tensor);
-    }
-    Ok(())
-}

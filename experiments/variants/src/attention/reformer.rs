@@ -13,27 +13,20 @@
 
 use crossover_core::arena::Arena;
 use crossover_core::axes::Axes;
-use crossover_core::backend::{NormWeights, Operand, TransformerBackend};
+use crossover_core::backend::{AttentionOutputs, BucketOperands, NormWeights, Operand, TransformerBackend};
 use crossover_core::dtype::DType;
 use crossover_core::error::Result;
-use crossover_core::host::HostTensor;
-use crossover_core::layout::Layout;
-use crossover_core::ops::{MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm};
+use crossover_core::ops::{BucketSpec, MatmulSpec, NormKind, NormSpec, ReduceOp, SoftmaxAlgorithm};
 use crossover_core::pattern::AttentionPattern;
-use crossover_core::reference::{ExactOperation, HostInputs};
+use crossover_core::reference::ExactOperation;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::flash::Streamed;
-use super::look_back::{Sorted, look_back};
 use super::operands::{Attended, EQUAL_HEADS, EQUAL_LENGTHS, count, divides};
-use super::past::hide_later;
-use super::per_head::gather;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
-use crate::descriptor::{
-    AxisDefault, AxisKind, AxisSpec, Condition, DerivedSpec, Descriptor, Dim, DrawRule, Model, Placed, Role, TensorSpec,
-};
+use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
 use crate::resolve::{name, size};
-use crate::variant::{Bound, Derived, Operands, Reference, Variant, wrong_inputs};
+use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
 
 /// The variant.
 pub struct Reformer;
@@ -42,10 +35,8 @@ pub struct Reformer;
 pub struct Hashed<B: TransformerBackend> {
     /// [hashes, head_dim, buckets / 2].
     rotations: Tensor<B::Buffer>,
-    /// [chunk, 2 chunk], where queries are their own keys.
-    self_bias: Option<Tensor<B::Buffer>>,
-    attention: Sorted,
-    causal: bool,
+    /// Of a round.
+    spec: BucketSpec,
 }
 
 /// What a token's view of itself gets: its weight vanishes beside any other, but not if it is alone.
@@ -69,13 +60,16 @@ pub(super) const PARAMETERS: &[AxisSpec] = &[
     },
 ];
 
-const TWO_CHUNKS: Dim = Dim::Of("2 * chunk", |axes| 2 * size(axes, "chunk"));
 const HALF_THE_BUCKETS: Dim = Dim::Of("buckets / 2", |axes| size(axes, "buckets") / 2);
 
 pub(super) const EVEN_BUCKETS: Condition =
     Condition { text: "buckets must be even: each direction has its opposite", holds: |axes| size(axes, "buckets").is_multiple_of(2) };
 
 pub(super) const CHUNK_DIVIDES: Condition = Condition { text: "chunk must divide n", holds: |axes| divides(axes, "chunk", "n") };
+
+/// Outputs and log-sum-exps of all rounds, normalised keys, and what hashing the queries or the keys of a round takes.
+pub(super) const SCRATCH: &str = "batch*heads*(hashes*n*(head_dim + 1) + is(shared_qk, yes)*n*head_dim \
+                                  + n*(buckets + 2 + is(shared_qk, no)))";
 
 impl Variant for Reformer {
     const DESCRIPTOR: Descriptor = Descriptor {
@@ -97,15 +91,13 @@ impl Variant for Reformer {
                 only_with: None,
             },
         ],
-        derived: &[DerivedSpec { name: "self_bias", role: Role::Vector, shape: &[Dim::Axis("chunk"), TWO_CHUNKS], form: None }],
+        derived: &[],
         output: QUERIES,
         conditions: &[HEADS_DIVIDE, EQUAL_HEADS, EQUAL_LENGTHS, EVEN_BUCKETS, CHUNK_DIVIDES],
         model: Model {
             flops: "batch*heads*(hashes*((1 + is(shared_qk, no))*n*(buckets*(2*head_dim + 1) + floor(log2(max(n, 2)))) \
-                    + n*floor(log2(max(n, 2))) + chunk*(2*n - chunk)*(4*head_dim + 5) + n*(2*head_dim + 5)) \
-                    + is(shared_qk, yes)*4*n*head_dim)",
-            scratch: "batch*heads*(hashes*n*(head_dim + 1) + is(shared_qk, yes)*n*head_dim \
-                      + max(n*(buckets + 2 + is(shared_qk, no)), 2*n + 4*(2*n - chunk)*head_dim))",
+                    + chunk*(2*n - chunk)*(4*head_dim + 5) + n*(2*head_dim + 5)) + is(shared_qk, yes)*4*n*head_dim)",
+            scratch: SCRATCH,
         },
     };
 
@@ -122,62 +114,20 @@ impl Variant for Reformer {
     fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
     }
-
-    fn derived(axes: &Axes) -> Vec<Placed> {
-        let made = Self::DESCRIPTOR.derived.iter().filter(|_| name(axes, "shared_qk") == "yes");
-        made.map(|tensor| tensor.placed(axes)).collect()
-    }
-
-    fn derive(axes: &Axes, _drawn: &HostInputs) -> Result<Derived> {
-        if name(axes, "shared_qk") == "no" {
-            return Ok(Derived::default());
-        }
-        let chunk = size(axes, "chunk");
-        let values = (0..2 * chunk * chunk).map(|at| if at % (2 * chunk) == chunk + at / (2 * chunk) { SELF_BIAS } else { 0.0 });
-        Ok(Derived::default().tensor("self_bias", HostTensor::new(&[chunk, 2 * chunk], values.collect())?))
-    }
 }
 
 impl<B: TransformerBackend> Hashed<B> {
     /// The full or the causal form.
     pub(super) fn bind(operands: &mut Operands<B>, axes: &Axes, causal: bool) -> Result<Self> {
-        let attention = Sorted { chunk: size(axes, "chunk"), spec: Streamed::over(AttentionPattern::Full, axes).spec };
-        Ok(Self { rotations: operands.tensor("rotations")?, self_bias: operands.optional_tensor("self_bias"), attention, causal })
+        let scale = Streamed::over(AttentionPattern::Full, axes).spec.scale;
+        let self_bias = (name(axes, "shared_qk") == "yes").then_some(SELF_BIAS);
+        let spec = BucketSpec { chunk: size(axes, "chunk"), scale, causal, self_bias };
+        Ok(Self { rotations: operands.tensor("rotations")?, spec })
     }
 
-    /// A [chunk, 2 chunk] bias for all chunks of all heads of x [batch, heads, n, width].
-    fn repeated(&self, bias: &Layout, x: View<'_, B::Buffer>) -> Result<Layout> {
-        let (heads, chunk) = (x.shape()[0] * x.shape()[1], self.attention.chunk);
-        bias.broadcast(&[heads, x.shape()[2] / chunk.max(1), chunk, 2 * chunk])
-    }
-
-    /// What is added to the scores of chunks, for the causal form: the future hidden, and the view of oneself lowered where it is.
-    fn past(
-        &self,
-        backend: &B,
-        [of_queries, of_keys]: [View<'_, B::Buffer>; 2],
-        scratch: &mut Arena<B::Buffer>,
-    ) -> Result<Option<Tensor<B::Buffer>>> {
-        if !self.causal {
-            return Ok(None);
-        }
-        let (&[batch, heads, n], chunk) = (of_queries.shape(), self.attention.chunk) else {
-            return Err(wrong_inputs("attention/reformer-causal", &[of_queries]));
-        };
-        let count = n / chunk.max(1);
-        let in_chunks = |layout: &Layout| layout.split(2, count, chunk)?.merge(0);
-        let (queries, keys) = (of_queries.with(in_chunks)?, of_keys.with(in_chunks)?);
-        let mut bias = scratch.take(backend, backend.compute(), &[batch * heads, count, chunk, 2 * chunk])?;
-        match &self.self_bias {
-            Some(own) => backend.copy(own.view().with(|layout| layout.broadcast(bias.shape()))?, bias.view_mut())?,
-            None => backend.fill(bias.view_mut(), 0.0)?,
-        }
-        hide_later(backend, queries, keys, bias.view_mut().narrow(3, chunk, chunk)?, scratch)?;
-        if count > 1 {
-            let (later, earlier) = (queries.narrow(1, 1, count - 1)?, keys.narrow(1, 0, count - 1)?);
-            hide_later(backend, later, earlier, bias.view_mut().narrow(1, 1, count - 1)?.narrow(3, 0, chunk)?, scratch)?;
-        }
-        Ok(Some(bias))
+    /// Are queries their own keys?
+    fn own_keys(&self) -> bool {
+        self.spec.self_bias.is_some()
     }
 
     /// The rows of x [batch, heads, n, width] in the order of their buckets: indices [batch, heads, n].
@@ -200,7 +150,7 @@ impl<B: TransformerBackend> Hashed<B> {
         Ok(order)
     }
 
-    /// One round: outputs [batch, heads, n, width] and log-sum-exps [batch, heads, n, 1] of all tokens, in their own order.
+    /// One round: outputs [batch, heads, n, width] and log-sum-exps [batch, heads, n] of all tokens, in their own order.
     fn round(
         &self,
         backend: &B,
@@ -210,36 +160,11 @@ impl<B: TransformerBackend> Hashed<B> {
         scratch: &mut Arena<B::Buffer>,
     ) -> Result<()> {
         let of_queries = self.order(backend, round, q, scratch)?;
-        let of_keys = if self.self_bias.is_some() { None } else { Some(self.order(backend, round, k, scratch)?) };
-        let by_keys = of_keys.as_ref().unwrap_or(&of_queries).view();
-        let past = self.past(backend, [of_queries.view(), by_keys], scratch)?;
-        let mut sorted = |x: View<'_, B::Buffer>, order| -> Result<Tensor<B::Buffer>> {
-            let mut rows = scratch.take(backend, backend.storage(), x.shape())?;
-            gather(backend, x, order, rows.view_mut())?;
-            Ok(rows)
-        };
-        let [queries, keys, values] = [sorted(q, of_queries.view())?, sorted(k, by_keys)?, sorted(v, by_keys)?];
-        if let Some(of_keys) = of_keys {
-            scratch.give(of_keys);
-        }
-        let mut mixed = scratch.take(backend, backend.storage(), q.shape())?;
-        let mut sums = scratch.take(backend, backend.compute(), &q.shape()[..3])?;
-        let operands = [queries.view(), keys.view(), values.view()];
-        let bias = match (&past, &self.self_bias) {
-            (Some(past), _) => Some(past.view()),
-            (None, Some(own)) => Some(own.view().with(|layout| self.repeated(layout, q))?),
-            (None, None) => None,
-        };
-        look_back(&self.attention, backend, operands, bias, [mixed.view_mut(), sums.view_mut()], scratch)?;
-        for tensor in [values, keys, queries].into_iter().chain(past) {
-            scratch.give(tensor);
-        }
-        let mut places = scratch.take(backend, DType::I32, of_queries.shape())?;
-        backend.stable_argsort(of_queries.view(), places.view_mut())?;
-        gather(backend, mixed.view(), places.view(), out)?;
-        gather(backend, sums.view().with(|layout| layout.unsqueeze(3))?, places.view(), logs)?;
-        for tensor in [places, sums, mixed, of_queries] {
-            scratch.give(tensor);
+        let of_keys = if self.own_keys() { None } else { Some(self.order(backend, round, k, scratch)?) };
+        let operands = BucketOperands { q, k, v, query_order: of_queries.view(), key_order: of_keys.as_ref().map(Tensor::view) };
+        backend.bucket_attention(self.spec, operands, AttentionOutputs { out, log_sum_exp: Some(logs) }, scratch)?;
+        for order in of_keys.into_iter().chain([of_queries]) {
+            scratch.give(order);
         }
         Ok(())
     }
@@ -258,7 +183,7 @@ impl<B: TransformerBackend> Bound<B> for Hashed<B> {
         let mut outputs = scratch.take(backend, backend.storage(), &[batch, heads, n, hashes, width])?;
         let mut logs = scratch.take(backend, backend.compute(), &[batch, heads, n, hashes])?;
         let mut own_keys = None;
-        if self.self_bias.is_some() {
+        if self.own_keys() {
             let mut keys = scratch.take(backend, backend.storage(), q.shape())?;
             let spec = NormSpec { kind: NormKind::Rms, epsilon: 1e-12 };
             backend.normalize(spec, Operand::Of(q), NormWeights { gamma: None, beta: None }, keys.view_mut())?;
@@ -267,7 +192,7 @@ impl<B: TransformerBackend> Bound<B> for Hashed<B> {
         let keys = own_keys.as_ref().map_or(k, Tensor::view);
         for round in 0..hashes {
             let target = outputs.view_mut().narrow(3, round, 1)?.with(|layout| layout.merge(3))?;
-            let target_logs = logs.view_mut().narrow(3, round, 1)?;
+            let target_logs = logs.view_mut().narrow(3, round, 1)?.with(|layout| layout.merge(2))?;
             self.round(backend, round, [q, keys, v], [target, target_logs], scratch)?;
         }
         backend.softmax(SoftmaxAlgorithm::Stable, Operand::InPlace, logs.view_mut())?;

@@ -6,22 +6,21 @@
 //! choice though never show itself. One chunk is causal to the last bit. With `shared_qk` a token that sees nothing else sees
 //! itself; without, a query whose chunks hold no earlier key, in any round, gives zeros.
 //!
-//! The mask has the size of all chunks' scores, two copies while it is made: the price against a pattern that is known beforehand. Masked
-//! pairs are computed like the others.
+//! Masked pairs are computed like the others. Engines without a kernel of their own make a mask of the size of all chunks' scores, two
+//! copies while it is made: the price against a pattern that is known beforehand.
 
 use crossover_core::axes::Axes;
 use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
-use crossover_core::reference::HostInputs;
 
 use super::HEADS_DIVIDE;
 use super::operands::{EQUAL_HEADS, EQUAL_LENGTHS};
 use super::past::TOLD_APART;
 use super::patterns::attention_over;
-use super::reformer::{CHUNK_DIVIDES, EVEN_BUCKETS, Hashed, Reformer};
-use crate::descriptor::{Descriptor, Model, Placed};
-use crate::variant::{Derived, Operands, Reference, Variant};
+use super::reformer::{CHUNK_DIVIDES, EVEN_BUCKETS, Hashed, Reformer, SCRATCH};
+use crate::descriptor::{Descriptor, Model};
+use crate::variant::{Operands, Reference, Variant};
 
 /// The variant.
 pub struct ReformerCausal;
@@ -34,11 +33,8 @@ impl Variant for ReformerCausal {
         conditions: &[HEADS_DIVIDE, EQUAL_HEADS, EQUAL_LENGTHS, EVEN_BUCKETS, CHUNK_DIVIDES, TOLD_APART],
         model: Model {
             flops: "batch*heads*(hashes*((1 + is(shared_qk, no))*n*(buckets*(2*head_dim + 1) + floor(log2(max(n, 2)))) \
-                    + n*floor(log2(max(n, 2))) + chunk*(2*n - chunk)*(4*head_dim + 7) + n*(2*head_dim + 5) + 2*n - chunk) \
-                    + is(shared_qk, yes)*4*n*head_dim)",
-            scratch: "batch*heads*(hashes*n*(head_dim + 1) + is(shared_qk, yes)*n*head_dim \
-                      + max(n*(buckets + 2 + is(shared_qk, no)), 2*n*chunk \
-                      + max(n*(3 + is(shared_qk, no)) + n*chunk, 2*n + 4*(2*n - chunk)*head_dim)))",
+                    + chunk*(2*n - chunk)*(4*head_dim + 6) + n*(2*head_dim + 5)) + is(shared_qk, yes)*4*n*head_dim)",
+            scratch: SCRATCH,
         },
         ..Reformer::DESCRIPTOR
     };
@@ -55,14 +51,6 @@ impl Variant for ReformerCausal {
 
     fn reference(_axes: &Axes) -> Reference {
         Reference::Itself
-    }
-
-    fn derived(axes: &Axes) -> Vec<Placed> {
-        Reformer::derived(axes)
-    }
-
-    fn derive(axes: &Axes, drawn: &HostInputs) -> Result<Derived> {
-        Reformer::derive(axes, drawn)
     }
 }
 

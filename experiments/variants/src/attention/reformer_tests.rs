@@ -4,6 +4,7 @@ use super::*;
 use crate::attention::approximation::{assert_closed_forms, dense, dot, row, sized, weighted, with};
 use crate::testing::{axes, axis_error, distance, drawn, judged, relative_error, run};
 use crossover_core::axes::AxisValue;
+use crossover_core::host::HostTensor;
 
 #[test]
 fn one_chunk_is_dense_attention_whatever_the_buckets() {

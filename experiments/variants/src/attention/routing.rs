@@ -21,11 +21,11 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::flash::Streamed;
 use super::operands::{Attended, EQUAL_HEADS, count, divides};
-use super::past::hide_later;
-use super::per_head::{blocks, gather, scatter_add};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
+use crossover_core::compose::later::hide_later;
+use crossover_core::compose::per_head::{blocks, gather, scatter_add};
 
 /// The variant.
 pub struct Routing;

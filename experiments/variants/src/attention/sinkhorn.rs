@@ -24,11 +24,11 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use super::flash::Streamed;
 use super::linformer::segment_means;
 use super::operands::{Attended, EQUAL_HEADS, EQUAL_LENGTHS, count, divides};
-use super::per_head::blocks;
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
 use crate::resolve::{number, size};
 use crate::variant::{Bound, Operands, Reference, Variant};
+use crossover_core::compose::per_head::blocks;
 
 /// The variant.
 pub struct Sinkhorn;

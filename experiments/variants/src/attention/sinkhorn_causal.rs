@@ -22,10 +22,10 @@ use crossover_core::tensor::{Tensor, View, ViewMut};
 use super::linformer::segment_means;
 use super::operands::Attended;
 use super::patterns::attention_over;
-use super::per_head::blocks;
 use super::sinkhorn::{Sinkhorn, SortNet, TINY};
 use crate::descriptor::{Descriptor, Model};
 use crate::variant::{Bound, Operands, Reference, Variant, wrong_inputs};
+use crossover_core::compose::per_head::blocks;
 
 /// The variant.
 pub struct SinkhornCausal;

@@ -1,5 +1,6 @@
-//! Attention: against f64, against the composition (11), and what must not matter (12 to 17).
+//! Attention: against f64, against the composition (11), and what must not matter (12 to 17). And that inside of chunks of a sorted sequence.
 
+mod buckets;
 mod cache;
 mod invariance;
 mod problem;
@@ -24,6 +25,9 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
         attention("attention-shared", invariance::shared_heads_and_wide_windows),
         attention("attention-decode", cache::decode_steps_continue_a_prefill),
         attention("attention-split", cache::split_keys_merge),
+        Property { name: "bucket-attention", operation: "bucket-attention", check: buckets::against_f64 },
+        Property { name: "bucket-attention-order", operation: "bucket-attention", check: buckets::tokens_are_in_range_and_named_once },
+        Property { name: "bucket-attention-chunks", operation: "bucket-attention", check: buckets::chunks_fit },
         Property { name: "attention-positions", operation: "refusals", check: refusals::positions_are_numbers },
         Property { name: "attention-types", operation: "refusals", check: refusals::types_are_of_the_precision },
     ]

@@ -2,20 +2,22 @@
 
 use crate::arena::Arena;
 use crate::backend::{
-    AttentionOperands, AttentionOutputs, EngineConfig, EngineDescription, Experts, NormWeights, Operand, Routes, TransformerBackend,
+    AttentionOperands, AttentionOutputs, BucketOperands, EngineConfig, EngineDescription, Experts, NormWeights, Operand, Routes,
+    TransformerBackend,
 };
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::host::HostTensor;
 use crate::ops::{
-    AttentionSpec, BinaryOp, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm, UnaryOp,
+    AttentionSpec, BinaryOp, BucketSpec, LinearAttentionSpec, LinearSpec, MatmulSpec, NormSpec, OpSpec, ReduceOp, Side, SoftmaxAlgorithm,
+    UnaryOp,
 };
 use crate::pattern::AttentionPattern;
 use crate::support::Support;
 use crate::tensor::{Tensor, View, ViewMut};
 use crate::weights::HostWeight;
 
-use super::{ACTIVE, Fault, Mutant, attention, elementwise, fused, log_softmax, mixture, products, rows, softmax};
+use super::{ACTIVE, Fault, Mutant, attention, buckets, elementwise, fused, log_softmax, mixture, products, rows, softmax};
 
 type In<'a, B> = View<'a, <B as TransformerBackend>::Buffer>;
 type Out<'a, B> = ViewMut<'a, <B as TransformerBackend>::Buffer>;
@@ -155,6 +157,16 @@ impl<B: TransformerBackend> TransformerBackend for Mutant<B> {
             Some(fault) => attention::attention(self, fault, spec, operands, outputs, scratch),
             None => self.inner.attention(spec, operands, outputs, scratch),
         }
+    }
+
+    fn bucket_attention(
+        &self,
+        spec: BucketSpec,
+        operands: BucketOperands<'_, B::Buffer>,
+        outputs: AttentionOutputs<'_, B::Buffer>,
+        scratch: &mut Arena<B::Buffer>,
+    ) -> Result<()> {
+        buckets::bucket_attention(self, spec, operands, outputs, scratch)
     }
 
     fn linear_attention(

@@ -209,6 +209,23 @@ faults! {
     "arena" {
         ArenaLeaks: "Scratch is taken and never given back.",
     }
+    "bucket-attention" {
+        HarmlessBuckets: "Right, on the host.",
+        BucketsLookAhead: "Each chunk sees the one behind it.",
+        BucketsLookAround: "The first chunk looks back to the last.",
+        BucketsLookAtThemselvesOnly: "No chunk sees the one before.",
+        BucketsHideByPlace: "The causal form compares places in the order, not tokens.",
+        BucketsHideNothing: "The causal form sees all.",
+        BucketsHideThemselves: "The causal form hides a token from itself.",
+        BucketsForgetSelfBias: "A token's view of itself is as any.",
+        BucketsBiasTheSamePlace: "What lowers the view of oneself lies on the same place of the chunk before.",
+        BucketsShareTheOrder: "Keys stand in the order of the queries, whatever their own is.",
+        BucketsShareHeads: "All heads have the order of the first.",
+        BucketsStaySorted: "Outputs stay in the order of the chunks.",
+        BucketsLogsStaySorted: "Log-sum-exps stay in the order of the chunks.",
+        BucketsIgnoreWrongTokens: "A token that is out of range counts as the last.",
+        BucketsTakeAnyOrder: "An order may name a token twice.",
+    }
     "linear-attention" {
         LinearAttentionIsStrict: "A query does not see its own key.",
         LinearAttentionIsNotNormalised: "The normaliser is missing.",

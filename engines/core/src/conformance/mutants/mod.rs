@@ -6,6 +6,7 @@
 
 mod attention;
 mod backend;
+mod buckets;
 mod elementwise;
 mod faults;
 mod fused;
@@ -65,7 +66,7 @@ impl Fault {
 
     /// No faults at all: they take the same way over the host as others do, and must not be noticed. Were they, then the others would be
     /// noticed for the wrong reason.
-    pub const HARMLESS: [Self; 12] = [
+    pub const HARMLESS: [Self; 13] = [
         Self::HarmlessMatmul,
         Self::HarmlessLinear,
         Self::HarmlessSoftmax,
@@ -75,6 +76,7 @@ impl Fault {
         Self::HarmlessSum,
         Self::HarmlessConvolution,
         Self::HarmlessAttention,
+        Self::HarmlessBuckets,
         Self::HarmlessComposition,
         Self::HarmlessCrossEntropy,
         Self::HarmlessMixture,

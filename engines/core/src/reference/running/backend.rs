@@ -52,7 +52,8 @@ impl TransformerBackend for RunningError {
     fn supports(&self, operation: &OpSpec) -> Support {
         match operation {
             OpSpec::Unary { op, .. } => op.undefined().map_or(Support::Native, Support::Unsupported),
-            OpSpec::LinearAttention { .. }
+            OpSpec::BucketAttention { .. }
+            | OpSpec::LinearAttention { .. }
             | OpSpec::AddNorm { .. }
             | OpSpec::GatedFfn { .. }
             | OpSpec::Mixture { .. }

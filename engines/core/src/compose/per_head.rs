@@ -1,9 +1,9 @@
 //! Operations on rows that exist for one head at a time: gathering and scattering by each head's own indices.
 
-use crossover_core::backend::TransformerBackend;
-use crossover_core::error::Result;
-use crossover_core::layout::Layout;
-use crossover_core::tensor::{View, ViewMut};
+use crate::backend::TransformerBackend;
+use crate::error::Result;
+use crate::layout::Layout;
+use crate::tensor::{View, ViewMut};
 
 /// [batch, heads, ..] of one head of one sequence.
 fn head_of(batch: usize, head: usize) -> impl Fn(&Layout) -> Result<Layout> {
@@ -11,7 +11,7 @@ fn head_of(batch: usize, head: usize) -> impl Fn(&Layout) -> Result<Layout> {
 }
 
 /// out[b, h, i] = table[b, h, indices[b, h, i]] for rows of a [batch, heads, rows, width] table.
-pub(super) fn gather<B: TransformerBackend>(
+pub fn gather<B: TransformerBackend>(
     backend: &B,
     table: View<'_, B::Buffer>,
     indices: View<'_, B::Buffer>,
@@ -28,7 +28,7 @@ pub(super) fn gather<B: TransformerBackend>(
 }
 
 /// out[b, h, indices[b, h, i]] += rows[b, h, i].
-pub(super) fn scatter_add<B: TransformerBackend>(
+pub fn scatter_add<B: TransformerBackend>(
     backend: &B,
     rows: View<'_, B::Buffer>,
     indices: View<'_, B::Buffer>,
@@ -50,6 +50,6 @@ fn one_dimension(layout: &Layout) -> Result<Layout> {
 }
 
 /// [batch, heads, n, width] as [batch * heads, blocks, n / blocks, width]: each head a batch entry, each block a head.
-pub(super) fn blocks(count: usize) -> impl Fn(&Layout) -> Result<Layout> {
+pub fn blocks(count: usize) -> impl Fn(&Layout) -> Result<Layout> {
     move |layout| layout.split(2, count, layout.shape()[2].checked_div(count).unwrap_or(0))?.merge(0)
 }

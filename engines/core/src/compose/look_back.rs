@@ -3,12 +3,12 @@
 //! Kitaev et al. 2020, section 2, figure 2. The first chunk has none before it, and is a call of its own; for the others the two chunks of
 //! keys are laid side by side, so that all of them are one call in which chunks take the place of heads.
 
-use crossover_core::arena::Arena;
-use crossover_core::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
-use crossover_core::error::Result;
-use crossover_core::layout::Layout;
-use crossover_core::ops::AttentionSpec;
-use crossover_core::tensor::{Tensor, View, ViewMut};
+use crate::arena::Arena;
+use crate::backend::{AttentionOperands, AttentionOutputs, ScoreBias, TransformerBackend};
+use crate::error::Result;
+use crate::layout::Layout;
+use crate::ops::AttentionSpec;
+use crate::tensor::{Tensor, View, ViewMut};
 
 use super::per_head::blocks;
 
