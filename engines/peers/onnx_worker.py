@@ -24,6 +24,7 @@ class OnnxWorker(worker_loop.Worker):
         isa, widest = cell["axes"].get("isa", "auto"), processes.widest(processes.processor_flags())
         need(isa in ("auto", widest), f"ONNX Runtime takes the widest vectors that there are ({widest}), isa={isa} cannot be forced",
              "unsupported")
+        processes.numpy_only_carries()
         import numpy as np
         import onnx_graphs as graphs
         import onnxruntime as ort

@@ -29,6 +29,7 @@ class OpenvinoWorker(worker_loop.Worker):
         if ov is None:
             if isa == "avx2":
                 os.environ.update(ONEDNN_MAX_CPU_ISA="AVX2", DNNL_MAX_CPU_ISA="AVX2")
+            processes.numpy_only_carries()
             import numpy as np
             import openvino as ov
             import openvino_graphs as graphs

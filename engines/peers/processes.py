@@ -42,6 +42,14 @@ def keep_freed_memory():
         pass  # Another C library: its own ways, slower at worst.
 
 
+def numpy_only_carries():
+    """Before NumPy's import, where it carries tensors and computes nothing: no threads for its BLAS.
+
+    They spin for some 40 ms after they were made, beside the first calls of the library whose threads are counted.
+    """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
 def run_times():
     """Nanoseconds that each thread of this process has run for."""
     times = {}

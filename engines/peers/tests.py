@@ -127,6 +127,11 @@ class Processes(unittest.TestCase):
             stop.set()
             beside.join()
 
+    def test_a_numpy_that_only_carries_has_no_threads_of_its_own(self):
+        code = "import os, processes; processes.numpy_only_carries(); import numpy; print(len(os.listdir('/proc/self/task')))"
+        told = subprocess.run([sys.executable, "-B", "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+        self.assertEqual(told.stdout.strip(), "1")
+
     def test_words_of_a_child_are_caught_like_those_of_a_library(self):
         self.assertIn("said", processes.printed_by(lambda: subprocess.run(["echo", "said"], check=True)))
 

@@ -43,6 +43,7 @@ class TorchWorker(worker_loop.Worker):
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
             os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # No processes that stay behind.
             processes.keep_freed_memory()
+            processes.numpy_only_carries()
             import torch
             torch.set_num_threads(threads)
             torch.set_num_interop_threads(1)
