@@ -3,6 +3,7 @@
 //! Each function returns the sizes that the kernel needs, as an [`OpSpec`]-ready struct.
 
 use crate::backend::{AttentionOperands, AttentionOutputs, BucketOperands, Experts, PreparedWeight, Routes};
+use crate::compose::later::MOST_POSITIONS;
 use crate::dtype::DType;
 use crate::error::{EngineError, Result, shape_error};
 use crate::layout::Layout;
@@ -296,7 +297,7 @@ pub struct BucketSizes {
     pub batch: usize,
     /// Heads.
     pub heads: usize,
-    /// Tokens; a number of i32.
+    /// Tokens, not more than [`MOST_POSITIONS`].
     pub n: usize,
     /// Width of queries, keys and values.
     pub width: usize,
@@ -336,8 +337,8 @@ pub fn bucket_attention<S>(spec: BucketSpec, operands: &BucketOperands<'_, S>, o
     if spec.self_bias.is_some() && operands.key_order.is_some() {
         return Err(wrong("a token is its own key only where keys stand in the order of the queries"));
     }
-    if i32::try_from(n).is_err() {
-        return Err(wrong("tokens are counted in i32"));
+    if n > MOST_POSITIONS {
+        return Err(wrong(&format!("positions pass through f32, which tells {MOST_POSITIONS} apart")));
     }
     let orders = 1 + usize::from(operands.key_order.is_some());
     Ok(BucketSizes { batch, heads, n, width, chunk: spec.chunk, orders })

@@ -8,13 +8,13 @@
 //! memory.
 
 use super::indices;
-use super::later::{MOST_POSITIONS, hide_later};
+use super::later::hide_later;
 use super::look_back::{Sorted, look_back};
 use super::per_head::gather;
 use crate::arena::Arena;
 use crate::backend::{AttentionOutputs, BucketOperands, TransformerBackend};
 use crate::check::{self, BucketSizes};
-use crate::error::{Result, shape_error};
+use crate::error::Result;
 use crate::layout::Layout;
 use crate::operands::Types;
 use crate::ops::{AttentionSpec, BucketSpec};
@@ -34,10 +34,6 @@ pub fn composed<B: TransformerBackend>(
 ) -> Result<()> {
     let sizes = check::bucket_attention(spec, &operands, &outputs)?;
     Types::of(backend.config().precision).bucket_attention(&operands, &outputs)?;
-    if sizes.n > MOST_POSITIONS {
-        let detail = format!("positions of {} tokens pass through f32, which tells {MOST_POSITIONS} apart", sizes.n);
-        return Err(shape_error(OPERATION, detail));
-    }
     if sizes.batch * sizes.heads * sizes.n == 0 {
         return Ok(());
     }

@@ -83,7 +83,8 @@ fn side_by_side<B: TransformerBackend>(
     scratch: &mut Arena<B::Buffer>,
 ) -> Result<Tensor<B::Buffer>> {
     let (batch, others, chunk, width) = (chunks.shape()[0], chunks.shape()[1] - 1, chunks.shape()[2], chunks.shape()[3]);
-    let mut pairs = scratch.take(backend, backend.storage(), &[batch, others, 2 * chunk, width])?;
+    // Of the operand's own type: the compute type is admitted, and must not be rounded to that of storage.
+    let mut pairs = scratch.take(backend, chunks.dtype(), &[batch, others, 2 * chunk, width])?;
     for part in 0..2 {
         backend.copy(chunks.narrow(1, part, others)?, pairs.view_mut().narrow(2, part * chunk, chunk)?)?;
     }

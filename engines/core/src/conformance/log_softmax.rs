@@ -38,6 +38,10 @@ fn targets(row: &[f64], [compute, out]: [DType; 2]) -> Vec<Target> {
             return Target::exact(x);
         }
         let value = (x - largest) - logarithm;
+        if value == f64::NEG_INFINITY {
+            // Beyond the numbers of f64 itself: any finite answer would lie within an infinite error.
+            return Target::exact(value);
+        }
         let error = u * (x - largest).abs() + of_logarithm + u * value.abs();
         Target::within(value, error + storing(out, value) + compute.smallest_normal())
     };

@@ -53,7 +53,6 @@ pub mod mqa_causal;
 pub mod nystrom;
 mod operands;
 pub mod padding_mask;
-mod past;
 mod patterns;
 pub mod performer;
 pub mod performer_causal;

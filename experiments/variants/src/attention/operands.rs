@@ -1,6 +1,7 @@
 //! What the approximations of attention share: their operands with sizes, and conditions between axes.
 
 use crossover_core::axes::Axes;
+use crossover_core::compose::later::MOST_POSITIONS;
 use crossover_core::error::Result;
 use crossover_core::tensor::View;
 
@@ -52,6 +53,12 @@ pub(super) const REDRAW: AxisSpec = AxisSpec {
 pub(super) const EQUAL_HEADS: Condition = Condition {
     text: "this variant needs a key head for each query head: kv_heads = heads",
     holds: |axes: &Axes| size(axes, "heads") == size(axes, "kv_heads"),
+};
+
+/// For variants that compare the positions of tokens which were moved (`crossover_core::compose::later`).
+pub(super) const TOLD_APART: Condition = Condition {
+    text: "positions are compared in f32, half a place apart: n must not exceed 2^23",
+    holds: |axes: &Axes| size(axes, "n") <= MOST_POSITIONS,
 };
 
 /// For variants that pair blocks of queries with blocks of keys.

@@ -22,7 +22,7 @@ use crossover_core::reference::ExactOperation;
 use crossover_core::tensor::{Tensor, View, ViewMut};
 
 use super::flash::Streamed;
-use super::operands::{Attended, EQUAL_HEADS, EQUAL_LENGTHS, count, divides};
+use super::operands::{Attended, EQUAL_HEADS, EQUAL_LENGTHS, TOLD_APART, count, divides};
 use super::{HEADS_DIVIDE, PROBLEM, QUERIES, TENSORS};
 use crate::descriptor::{AxisDefault, AxisKind, AxisSpec, Condition, Descriptor, Dim, DrawRule, Model, Role, TensorSpec};
 use crate::resolve::{name, size};
@@ -93,7 +93,7 @@ impl Variant for Reformer {
         ],
         derived: &[],
         output: QUERIES,
-        conditions: &[HEADS_DIVIDE, EQUAL_HEADS, EQUAL_LENGTHS, EVEN_BUCKETS, CHUNK_DIVIDES],
+        conditions: &[HEADS_DIVIDE, EQUAL_HEADS, EQUAL_LENGTHS, EVEN_BUCKETS, CHUNK_DIVIDES, TOLD_APART],
         model: Model {
             flops: "batch*heads*(hashes*((1 + is(shared_qk, no))*n*(buckets*(2*head_dim + 1) + floor(log2(max(n, 2)))) \
                     + chunk*(2*n - chunk)*(4*head_dim + 5) + n*(2*head_dim + 5)) + is(shared_qk, yes)*4*n*head_dim)",

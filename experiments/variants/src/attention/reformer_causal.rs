@@ -15,8 +15,7 @@ use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
 use super::HEADS_DIVIDE;
-use super::operands::{EQUAL_HEADS, EQUAL_LENGTHS};
-use super::past::TOLD_APART;
+use super::operands::{EQUAL_HEADS, EQUAL_LENGTHS, TOLD_APART};
 use super::patterns::attention_over;
 use super::reformer::{CHUNK_DIVIDES, EVEN_BUCKETS, Hashed, Reformer, SCRATCH};
 use crate::descriptor::{Descriptor, Model};

@@ -10,8 +10,7 @@ use crossover_core::backend::TransformerBackend;
 use crossover_core::error::Result;
 use crossover_core::pattern::AttentionPattern;
 
-use super::operands::EQUAL_HEADS;
-use super::past::TOLD_APART;
+use super::operands::{EQUAL_HEADS, TOLD_APART};
 use super::patterns::attention_over;
 use super::routing::{CLUSTERS_DIVIDE, Centroids, Routing};
 use super::{HEADS_DIVIDE, SQUARE};

@@ -1,4 +1,5 @@
-//! Attention inside the chunks of a sorted sequence: that of a bias which hides everything else. Orders that are none are refused.
+//! Attention inside the chunks of a sorted sequence: that of a bias which hides everything else, and the future hidden whatever it is.
+//! Orders that are none are refused.
 
 use crate::backend::{AttentionOutputs, BucketOperands, TransformerBackend};
 use crate::check::BucketSizes;
@@ -19,6 +20,8 @@ struct Drawn {
     sizes: BucketSizes,
     /// Of queries and keys: [batch, heads, n].
     orders: [Vec<f64>; 2],
+    /// Of queries, keys and values.
+    types: [DType; 3],
 }
 
 type Answer<B> = (crate::error::Result<()>, [Placed<<B as TransformerBackend>::Buffer>; 2]);
@@ -33,12 +36,12 @@ impl Drawn {
         let mut problem = Problem::of_sizes(t, Features::PLAIN, [n, n, width, width]);
         problem.sizes.key_heads = problem.sizes.heads;
         problem.spec.soft_cap = None;
-        let (heads, storage) = (problem.sizes.batch * problem.sizes.heads, t.storage());
-        let mut draw = |spread| {
+        let (heads, types) = (problem.sizes.batch * problem.sizes.heads, [t.storage(), t.float_type(), t.float_type()]);
+        let mut draw = |spread, dtype: DType| {
             let values = t.source.values(Fill::Normal(spread), heads * n * width);
-            values.into_iter().map(|value| storage.round(value)).collect::<Vec<f64>>()
+            values.into_iter().map(|value| dtype.round(value)).collect::<Vec<f64>>()
         };
-        (problem.k, problem.v) = (draw(1.5), draw(1.0));
+        (problem.k, problem.v) = (draw(1.5, types[1]), draw(1.0, types[2]));
         let orders = [(); 2].map(|()| (0..heads).flat_map(|_| t.source.permutation(n)).map(|token| token as f64).collect());
         let orders_apart = t.source.below(2);
         // What vanishes beside anything, and what shows.
@@ -46,7 +49,7 @@ impl Drawn {
         let spec = BucketSpec { chunk, scale: problem.spec.scale, causal: t.source.one_in(2), self_bias };
         let (batch, heads) = (problem.sizes.batch, problem.sizes.heads);
         let sizes = BucketSizes { batch, heads, n, width, chunk, orders: 1 + orders_apart };
-        Self { problem, spec, sizes, orders }
+        Self { problem, spec, sizes, orders, types }
     }
 
     fn order_of_keys(&self) -> &[f64] {
@@ -55,9 +58,10 @@ impl Drawn {
 
     fn run<B: TransformerBackend>(&self, t: &mut Trial<'_, B>) -> Outcome<Answer<B>> {
         let BucketSizes { batch, heads, n, width, orders, .. } = self.sizes;
-        let (storage, compute, rows) = (t.storage(), t.compute(), [batch, heads, n, width]);
-        let (q, k) = (t.given(storage, &rows, &self.problem.q)?, t.given(storage, &rows, &self.problem.k)?);
-        let v = t.given(storage, &rows, &self.problem.v)?;
+        let ([q, k, v], compute, rows) = (self.types, t.compute(), [batch, heads, n, width]);
+        t.restart_layouts(self.problem.layouts);
+        let (q, k) = (t.given(q, &rows, &self.problem.q)?, t.given(k, &rows, &self.problem.k)?);
+        let v = t.given(v, &rows, &self.problem.v)?;
         let given = [t.given(DType::I32, &rows[..3], &self.orders[0])?, t.given(DType::I32, &rows[..3], &self.orders[1])?];
         let (mut out, mut logs) = (t.output(self.problem.out_type, &rows)?, t.output(compute, &rows[..3])?);
         let key_order = (orders > 1).then(|| given[1].view());
@@ -102,18 +106,58 @@ pub(super) fn against_f64<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcom
     t.compare_as("log-sum-exp", t.compute(), &found_logs, &exact.log_sum_exp)
 }
 
+/// Causality (13): what tokens behind a token are changes none of its bits.
+pub(super) fn later_tokens_do_not_matter<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
+    let mut drawn = Drawn::of(t, 1);
+    drawn.spec.causal = true;
+    let BucketSizes { n, width, .. } = drawn.sizes;
+    let operation = drawn.sizes.operation(true);
+    let kept = 1 + t.source.below(n);
+    let (result, [out, logs]) = drawn.run(t)?;
+    t.done(&operation, result)?;
+    let before = [t.read(&out)?, t.read(&logs)?];
+    let Problem { q, k, v, .. } = &mut drawn.problem;
+    for (rows, dtype) in [q, k, v].into_iter().zip(drawn.types) {
+        for at in (0..rows.len()).filter(|at| at / width.max(1) % n >= kept) {
+            rows[at] = dtype.round(2.0 - 3.0 * rows[at]);
+        }
+    }
+    let (result, [out, logs]) = drawn.run(t)?;
+    t.done(&operation, result)?;
+    let after = [t.read(&out)?, t.read(&logs)?];
+    for ((before, after), width) in before.iter().zip(&after).zip([width, 1]) {
+        let sequences = before.chunks((n * width).max(1)).zip(after.chunks((n * width).max(1)));
+        if sequences.into_iter().any(|(before, after)| before[..kept * width] != after[..kept * width]) {
+            return fail(format!("tokens from {kept} of {n} on change what stands before them, in chunks of {}", drawn.spec.chunk));
+        }
+    }
+    Ok(())
+}
+
 /// A token out of range is an index error, one that is named twice a shape error, wherever it stands and whose order it is.
 pub(super) fn tokens_are_in_range_and_named_once<B: TransformerBackend>(t: &mut Trial<'_, B>) -> Outcome {
     let mut drawn = Drawn::of(t, 1);
-    let BucketSizes { n, orders, .. } = drawn.sizes;
-    let whose = t.source.below(orders);
-    let at = t.source.below(drawn.orders[whose].len());
-    let twice = n > 1 && t.source.one_in(2);
-    let wrong = if twice { drawn.orders[whose][at / n * n + (at + 1) % n] } else { t.source.choose(&[-1.0, n as f64, n as f64 + 7.0]) };
-    drawn.orders[whose][at] = wrong;
+    let n = drawn.sizes.n;
+    for whose in 0..drawn.sizes.orders {
+        let at = t.source.below(drawn.orders[whose].len());
+        let right = drawn.orders[whose][at];
+        let out_of_range = t.source.choose(&[-1.0, n as f64, n as f64 + 7.0]);
+        let twice = (n > 1).then(|| drawn.orders[whose][at / n * n + (at + 1) % n]);
+        for (wrong, twice) in [(Some(out_of_range), false), (twice, true)] {
+            let Some(wrong) = wrong else { continue };
+            drawn.orders[whose][at] = wrong;
+            refused(t, &drawn, [whose, at], twice)?;
+        }
+        drawn.orders[whose][at] = right;
+    }
+    Ok(())
+}
+
+/// The place of the wrong token is told, or that it is named twice.
+fn refused<B: TransformerBackend>(t: &mut Trial<'_, B>, drawn: &Drawn, [whose, at]: [usize; 2], twice: bool) -> Outcome {
     let (result, written) = drawn.run(t)?;
     written.iter().try_for_each(|placed| t.read(placed).map(drop))?;
-    let operation = "bucket attention";
+    let (operation, n, wrong) = ("bucket attention", drawn.sizes.n, drawn.orders[whose][at]);
     match result {
         Err(EngineError::Shape { detail, .. }) if twice && detail.contains("names a token twice") => t.nothing_is_kept(),
         Err(error) if !twice && error == EngineError::Index { operation, index: wrong as i64, position: at, bound: n } => {

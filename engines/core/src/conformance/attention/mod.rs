@@ -26,6 +26,7 @@ pub(super) fn properties<B: TransformerBackend>() -> Vec<Property<B>> {
         attention("attention-decode", cache::decode_steps_continue_a_prefill),
         attention("attention-split", cache::split_keys_merge),
         Property { name: "bucket-attention", operation: "bucket-attention", check: buckets::against_f64 },
+        Property { name: "bucket-attention-causal", operation: "bucket-attention", check: buckets::later_tokens_do_not_matter },
         Property { name: "bucket-attention-order", operation: "bucket-attention", check: buckets::tokens_are_in_range_and_named_once },
         Property { name: "bucket-attention-chunks", operation: "bucket-attention", check: buckets::chunks_fit },
         Property { name: "attention-positions", operation: "refusals", check: refusals::positions_are_numbers },

@@ -52,7 +52,7 @@ pub(super) struct Problem {
     pub(super) key_mask: Option<Vec<f64>>,
     pub(super) out_type: DType,
     /// Two runs place their operands alike: one kernel may follow another order of sums for another layout.
-    layouts: u64,
+    pub(super) layouts: u64,
 }
 
 /// What a call wrote.

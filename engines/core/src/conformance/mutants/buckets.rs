@@ -23,7 +23,8 @@ pub(super) fn bucket_attention<B: TransformerBackend>(
     Types::of(m.inner.config().precision).bucket_attention(&operands, &outputs)?;
     let query_order = order(fault, sizes, m.get(operands.query_order)?)?;
     let own = operands.key_order.filter(|_| fault != Fault::BucketsShareTheOrder);
-    let key_order = own.map(|own| order(fault, sizes, m.get(own)?)).transpose()?.unwrap_or_else(|| query_order.clone());
+    let of_keys = if fault == Fault::BucketsTakeAnyOrderOfKeys { Fault::BucketsTakeAnyOrder } else { fault };
+    let key_order = own.map(|own| order(of_keys, sizes, m.get(own)?)).transpose()?.unwrap_or_else(|| query_order.clone());
     let [q, k, v] = [operands.q, operands.k, operands.v].map(|rows| m.get(rows));
     let host = Host { fault, spec, sizes, q: q?, k: k?, v: v?, query_order, key_order };
     let (mut out, mut logs) = (vec![0.0; host.q.len()], vec![0.0; sizes.batch * sizes.heads * sizes.n]);
@@ -114,6 +115,7 @@ impl Host {
             Fault::BucketsBiasTheSamePlace => key + chunk == query,
             _ => key == query,
         };
-        self.spec.scale * product + self.spec.self_bias.filter(|_| is_biased).unwrap_or(0.0)
+        let scale = if self.fault == Fault::BucketsForgetScale { 1.0 } else { self.spec.scale };
+        scale * product + self.spec.self_bias.filter(|_| is_biased).unwrap_or(0.0)
     }
 }

@@ -225,6 +225,8 @@ faults! {
         BucketsLogsStaySorted: "Log-sum-exps stay in the order of the chunks.",
         BucketsIgnoreWrongTokens: "A token that is out of range counts as the last.",
         BucketsTakeAnyOrder: "An order may name a token twice.",
+        BucketsTakeAnyOrderOfKeys: "The order of keys may name a token twice.",
+        BucketsForgetScale: "Scores are not scaled.",
     }
     "linear-attention" {
         LinearAttentionIsStrict: "A query does not see its own key.",

@@ -33,11 +33,20 @@ pub fn working_bytes(operation: &OpSpec) -> u64 {
             let results = area(rows, outputs).saturating_mul(2);
             area(rows, inputs).saturating_add(results).saturating_add(area(inputs, outputs).saturating_mul(2))
         }
-        // Queries, keys, values and outputs as they are sorted, keys and values beside those before, and what attention copies of these. In
-        // the causal form a bias of two chunks a query, half as much while it is made, and its copy.
-        OpSpec::BucketAttention { batch_heads, n, width, chunk, causal, .. } => {
+        // Queries, keys, values and outputs as they are sorted, keys and values beside those before, and what attention copies of these.
+        // In the causal form a bias of two chunks a query, half as much while it is made, and its copy; where keys have the queries'
+        // order a view of oneself may be lowered, and that bias is copied for every chunk. What is of the size of the tokens alone is not
+        // counted.
+        OpSpec::BucketAttention { batch_heads, n, width, chunk, causal, orders } => {
             let sorted = area(8 * n - 4 * chunk.min(n), width).saturating_add(area(6 * n, width));
-            let bias = if causal { area(5 * n, chunk) } else { 0 };
+            let of_chunks = if causal {
+                5
+            } else if orders == 1 {
+                2
+            } else {
+                0
+            };
+            let bias = area(of_chunks * n, chunk);
             (batch_heads as u64).saturating_mul(sorted.saturating_add(bias))
         }
         _ => read.saturating_add(written),
@@ -57,9 +66,11 @@ mod tests {
         // 3 x 5 and 5 x 7 read, 3 x 7 before and as stored, and the right factor's two figures more.
         assert_eq!(working_bytes(&OpSpec::Matmul { batch: 1, m: 3, n: 7, k: 5 }), 16 * (15 + 35 + 2 * 21 + 35));
         assert_eq!(working_bytes(&OpSpec::Matmul { batch: 2, m: 3, n: 7, k: 5 }), 16 * (2 * (15 + 35 + 21) + 21 + 15 + 35 + 35));
-        let buckets = |causal: bool| OpSpec::BucketAttention { batch_heads: 2, n: 12, width: 5, chunk: 4, causal, orders: 1 };
-        assert_eq!(working_bytes(&buckets(false)), 16 * 2 * (4 * 12 + 4 * 8 + 6 * 12) * 5);
-        assert_eq!(working_bytes(&buckets(true)) - working_bytes(&buckets(false)), 16 * 2 * 5 * 12 * 4);
+        let buckets =
+            |causal, orders| working_bytes(&OpSpec::BucketAttention { batch_heads: 2, n: 12, width: 5, chunk: 4, causal, orders });
+        assert_eq!(buckets(false, 2), 16 * 2 * (4 * 12 + 4 * 8 + 6 * 12) * 5);
+        assert_eq!(buckets(false, 1) - buckets(false, 2), 16 * 2 * 2 * 12 * 4);
+        assert_eq!(buckets(true, 1) - buckets(false, 2), 16 * 2 * 5 * 12 * 4);
         assert_eq!(working_bytes(&OpSpec::Matmul { batch: 1, m: usize::MAX, n: usize::MAX, k: 2 }), u64::MAX);
     }
 }
