@@ -33,7 +33,7 @@ impl<E: Lanes> RowKernel<E, 2> for LogSoftmax {
         unsafe {
             let (maximum, sum) = online::<V>(x, out, width);
             let next = x.wrapping_add(width);
-            map_and_ask::<V, _, true>(Less { maximum, logarithm: logarithm(sum) }, x, out, next, width);
+            map_and_ask::<V, _, true>(Minus { maximum, logarithm: logarithm(sum) }, x, out, next, width);
         }
     }
 }
@@ -44,14 +44,14 @@ fn logarithm<E: Lanes>(sum: E) -> E {
     if sum == E::ZERO { E::ZERO } else { log(Scalar::splat(sum)).sum() }
 }
 
-/// x less the one, and then the other.
+/// x minus the one, and then the other.
 #[derive(Clone, Copy)]
-struct Less<E> {
+struct Minus<E> {
     maximum: E,
     logarithm: E,
 }
 
-impl<E: Lanes> Function<E> for Less<E> {
+impl<E: Lanes> Function<E> for Minus<E> {
     #[inline(always)]
     fn of<V: Vector<Element = E>>(self, x: V) -> V {
         x.sub(V::splat(self.maximum)).sub(V::splat(self.logarithm))
@@ -103,7 +103,7 @@ mod tests {
     /// entry stands late in some, so that sums have to shrink.
     #[test]
     fn it_is_the_composition_also_where_threads_share_the_rows() {
-        for precision in ["f32", "f64", "bf16", "f16"] {
+        for (precision, bound) in [("f32", 2e-6), ("f64", 1e-13), ("bf16", 2e-6), ("f16", 2e-6)] {
             for engine in engines(precision) {
                 for [rows, width] in [[90, 700], [3, 20_003]] {
                     let values = (0..rows * width).map(|at| 8.0 * noise(at) + (at % width) as f64 / 100.0).collect();
@@ -119,7 +119,7 @@ mod tests {
                     let all = own.values().iter().zip(composition.values()).zip(in_place.values());
                     for (at, ((own, composition), in_place)) in all.enumerate() {
                         let place = format!("{at} of {rows} x {width}, {:?}", engine.config());
-                        assert!((own - composition).abs() <= 2e-6 * (1.0 + composition.abs()), "{place}: {own} and {composition}");
+                        assert!((own - composition).abs() <= bound * (1.0 + composition.abs()), "{place}: {own} and {composition}");
                         assert_eq!(*in_place, engine.storage().round(*own), "{place}");
                     }
                 }

@@ -1,5 +1,5 @@
-//! Attention whose scores lie far out: log2 e times as much is rounded by more than the exponents of the weights may be off, or is no number at all. The
-//! answer is one.
+//! Attention whose scores lie far out: log2 e times as much is rounded by more than the exponents of the weights may be off, or is no
+//! number at all. The answer is one.
 
 use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOperands, AttentionOutputs, EngineConfig, ScoreBias, TransformerBackend};
@@ -10,7 +10,8 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::pattern::AttentionPattern;
 use crossover_simd::SimdBackend;
 
-const KEYS: usize = 300;
+/// Several segments of keys for tiles of queries, and parts for two threads where there is one query.
+const KEYS: usize = 1300;
 
 /// Output and log-sum-exp of scores that are the product of these.
 fn attended(engine: &SimdBackend, queries: usize, query: f64, key: impl Fn(usize) -> f64, value: impl Fn(usize) -> f64) -> [Vec<f64>; 2] {
@@ -48,12 +49,12 @@ fn the_greatest_of_scores_far_apart_takes_all() {
         let largest = engine.storage().largest();
         for end in [largest, largest * 1e-8, 1e30, 1e20, 1e12, 1e10] {
             // Ever greater until the last but nine; then those of equal rank share.
-            let rising = |key: usize| 0.9 * (key.min(290) as f64 + 1.0) / 291.0;
-            let peak = |key: usize| if key == 290 { 0.9 } else { 0.9 * (key as f64 + 1.0) / 400.0 };
+            let rising = |key: usize| 0.9 * (key.min(1290) as f64 + 1.0) / 1291.0;
+            let peak = |key: usize| if key == 1290 { 0.9 } else { 0.9 * (key as f64 + 1.0) / 1700.0 };
             for (what, share, expected) in [
-                ("rising to ten equals", &rising as &dyn Fn(usize) -> f64, 294.5),
-                ("one above all", &peak, 290.0),
-                ("all far below zero", &|key: usize| 0.4 * peak(key) - 0.98, 290.0),
+                ("rising to ten equals", &rising as &dyn Fn(usize) -> f64, 1294.5),
+                ("one above all", &peak, 1290.0),
+                ("all far below zero", &|key: usize| 0.4 * peak(key) - 0.98, 1290.0),
             ] {
                 let root = end.sqrt();
                 let [out, log_sum_exp] = attended(engine, queries, root, |key| root * share(key), |key| key as f64);
@@ -66,23 +67,28 @@ fn the_greatest_of_scores_far_apart_takes_all() {
     });
 }
 
-/// One, two and nothing below the greatest, wherever that lies: whole numbers are exact there, in products of scores and e as in products with log2 e they are not.
+/// One, two and nothing below the greatest, wherever that lies: whole numbers are exact there, in products of scores and e as in products
+/// with log2 e they are not. Side by side, and one after the other, so that weights of earlier segments are shrunk and still count.
 #[test]
 fn scores_next_to_each_other_share_wherever_they_lie() {
     on_all_paths(|engine, queries| {
-        let weight = |rest: usize| (128..KEYS).filter(|key| key % 3 == rest).count() as f64 * (rest as f64 - 2.0).exp();
-        let sum = weight(0) + weight(1) + weight(2);
-        let expected = (weight(1) + 2.0 * weight(2)) / sum;
-        for base in [-16_000_000.0, -1_048_578.0, 1000.0, 524_288.0, 1_048_574.0, 1_048_577.0, 2_097_152.0, 8_388_600.0, 16_777_210.0] {
-            // What the first keys had shrinks to nothing.
-            let key = |key: usize| if key < 128 { base - 2_000.0 } else { base + (key % 3) as f64 };
-            let [out, log_sum_exp] = attended(engine, queries, 1.0, key, |key| (key % 3) as f64);
-            let place = format!("{base}: {queries} queries, {:?}", engine.config());
-            // Where nothing is fused, a product with log2 e is rounded; far out differences are taken before it.
-            let rounding = if base.abs() < 1.1e6 { base.abs() * f64::from(f32::EPSILON) } else { 0.0 };
-            assert!(out.iter().all(|value| (value - expected).abs() <= 1e-5 + rounding), "{place}: {out:?}, not {expected}");
-            let logarithm = base + 2.0 + sum.ln();
-            assert!(log_sum_exp.iter().all(|value| (value / logarithm - 1.0).abs() <= 2e-7), "{place}: {log_sum_exp:?}, not {logarithm}");
+        for (how, step) in [("side by side", &(|key: usize| key % 3) as &dyn Fn(usize) -> usize), ("one after the other", &|key| key / 434)]
+        {
+            let weight = |of: usize| (0..KEYS).filter(|key| step(*key) == of).count() as f64 * (of as f64 - 2.0).exp();
+            let sum = weight(0) + weight(1) + weight(2);
+            let expected = (weight(1) + 2.0 * weight(2)) / sum;
+            for base in [-16_000_000.0, -1_048_578.0, 1000.0, 524_288.0, 1_048_575.0, 1_048_577.0, 2_097_152.0, 8_388_600.0, 16_777_210.0] {
+                let [out, log_sum_exp] = attended(engine, queries, 1.0, |key| base + step(key) as f64, |key| step(key) as f64);
+                let place = format!("{base}, {how}: {queries} queries, {:?}", engine.config());
+                // Where nothing is fused, a product with log2 e is rounded; far out differences are taken before it.
+                let rounding = if base.abs() < 1.1e6 { base.abs() * f64::from(f32::EPSILON) } else { 0.0 };
+                assert!(out.iter().all(|value| (value - expected).abs() <= 1e-5 + rounding), "{place}: {out:?}, not {expected}");
+                let logarithm = base + 2.0 + sum.ln();
+                assert!(
+                    log_sum_exp.iter().all(|value| (value / logarithm - 1.0).abs() <= 2e-7),
+                    "{place}: {log_sum_exp:?}, not {logarithm}"
+                );
+            }
         }
     });
 }

@@ -21,6 +21,7 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::tensor::View;
 
 use super::arithmetic::Number;
+use super::recurrence::divided;
 use super::scores::{Bias, Query, add, cap_scores, maximum, shrink, weights};
 use super::visible::{Segment, Visible, for_each_hidden};
 use super::{SEGMENT, rows as loading, shared, take};
@@ -136,15 +137,10 @@ impl<'a, E> Piece<'a, E> {
     }
 
     fn new(piece: &'a mut [E], wide: usize) -> Self {
-        let [rows, output_len, maxima_len, sums_len, biases_len, keys_len, values_len] = Self::parts(wide);
-        let (queries, rest) = piece.split_at_mut(rows);
-        let (scores, rest) = rest.split_at_mut(rows);
-        let (output, rest) = rest.split_at_mut(output_len);
-        let (maxima, rest) = rest.split_at_mut(maxima_len);
-        let (sums, rest) = rest.split_at_mut(sums_len);
-        let (biases, rest) = rest.split_at_mut(biases_len);
-        let (keys, rest) = rest.split_at_mut(keys_len);
-        Self { queries, scores, output, maxima, sums, biases, keys, values: &mut rest[..values_len] }
+        let [rows, output, maxima, sums, biases, keys, values] = Self::parts(wide);
+        let [queries, scores, output, maxima, sums, biases, keys, values] =
+            divided(piece, [rows, rows, output, maxima, sums, biases, keys, values]);
+        Self { queries, scores, output, maxima, sums, biases, keys, values }
     }
 }
 
@@ -276,7 +272,7 @@ impl<E: Lanes + Plain> Split<'_, E> {
             let old = self.piece.maxima[at];
             let new = maximum::<V>(scores);
             let new = if new > old { new } else { old };
-            let sum = weights::<Number<V>>(scores, new);
+            let sum = weights::<Number<V>, false>(scores, new);
             let shrink = shrink(old, new);
             self.piece.sums[at] = self.piece.sums[at] * shrink + sum;
             self.piece.maxima[at] = new;

@@ -18,6 +18,7 @@
 //! | `packed.rs` | keys and values in the micro-kernel's order, once for all rows of queries of a head |
 //! | `tile.rs` | the kernel: one tile of queries over all keys |
 //! | `product.rs` | the micro-kernel of both products |
+//! | `recurrence.rs` | a step of the streaming softmax for a panel of rows |
 //! | `scores.rs` | what happens to scores: cap, bias, masks, softmax |
 //! | `few.rs` | few rows of queries: nothing is packed, keys are divided among threads |
 //! | `visible.rs` | which parts of a block of keys a panel of rows sees |
@@ -45,6 +46,7 @@ mod packed;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 mod product;
+mod recurrence;
 mod rows;
 mod scores;
 mod tile;

@@ -109,9 +109,10 @@ pub(super) fn add<V: Vector>(scores: &mut [V::Element], summands: &[V::Element])
 /// The largest of whole vectors of scores; a NaN may be passed over (the exponentials keep it).
 #[inline(always)]
 pub(super) fn maximum<V: Vector>(scores: &[V::Element]) -> V::Element {
+    assert!(scores.len().is_multiple_of(V::LANES));
     let mut largest = [V::splat(V::Element::LOWEST); 4];
     let (row, mut at) = (scores.as_ptr(), 0);
-    // SAFETY: the length is a multiple of a vector.
+    // SAFETY: the length is whole vectors.
     unsafe {
         while at + 4 * V::LANES <= scores.len() {
             for (part, largest) in largest.iter_mut().enumerate() {
@@ -130,7 +131,7 @@ pub(super) fn maximum<V: Vector>(scores: &[V::Element]) -> V::Element {
 /// Hides whole vectors of scores whose positions lie behind that of their row, and returns the largest of the others.
 #[inline(always)]
 pub(super) fn maximum_of_earlier<V: Vector>(scores: &mut [V::Element], positions: &[V::Element], row: V::Element) -> V::Element {
-    assert_eq!(scores.len(), positions.len());
+    assert!(scores.len() == positions.len() && scores.len().is_multiple_of(V::LANES));
     let (row, hidden, mut largest) = (V::splat(row), V::splat(V::Element::NEG_INFINITY), [V::splat(V::Element::LOWEST); 2]);
     let (count, scores, positions, mut at) = (scores.len(), scores.as_mut_ptr(), positions.as_ptr(), 0);
     // SAFETY: the length is a multiple of a vector.
@@ -154,8 +155,9 @@ pub(super) fn maximum_of_earlier<V: Vector>(scores: &mut [V::Element], positions
     largest[0].max(largest[1]).largest()
 }
 
-/// Does a maximum lie so far out that log2 e times as much, rounded, is off by more than a sixteenth? That error becomes an exponent: from some 10^9 on
-/// in singles the greatest weight is infinite or nothing. Scores are an eighth apart here themselves. A row that has seen nothing does not lie so.
+/// Does a maximum lie so far out that log2 e times as much, rounded, is off by more than a sixteenth? That error becomes an exponent:
+/// from some 10^9 on in singles the greatest weight is infinite or nothing. Scores are an eighth apart here themselves. A row that has
+/// seen nothing does not lie so.
 #[inline(always)]
 fn is_far<E: Lanes>(maximum: E) -> bool {
     maximum != E::LOWEST && (maximum < E::ZERO - E::FAR || maximum > E::FAR)
@@ -169,29 +171,21 @@ fn shift_of<E: Lanes>(maximum: E) -> E {
 
 /// Turns whole vectors of scores into e^(s - maximum), as 2^(s log2 e - maximum log2 e) in one step, in the form in which they meet values;
 /// returns their sum. No score is above the maximum.
-#[inline(always)]
-pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], maximum: A::E) -> A::E {
-    if is_far(maximum) {
-        lower::<A::V>(scores, maximum);
-        return weights_below::<A, false>(scores, A::E::ZERO);
-    }
-    weights_below::<A, false>(scores, shift_of(maximum))
-}
-
-/// The same where many scores are hidden. Weights that are no normal numbers, beside one of 1, become 0: processors take a hundred cycles
+///
+/// `FLUSHED` is for rows of which many scores are hidden: weights that are no normal numbers, beside one of 1, become 0. Processors take a hundred cycles
 /// for a vector in which a product ends below the normal numbers, which that of every hidden score would.
 #[inline(always)]
-pub(super) fn weights_of_hidden<A: Arithmetic>(scores: &mut [A::E], maximum: A::E) -> A::E {
+pub(super) fn weights<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], maximum: A::E) -> A::E {
     if is_far(maximum) {
-        lower::<A::V>(scores, maximum);
-        return weights_below::<A, true>(scores, A::E::ZERO);
+        lower(scores, maximum);
+        return weights_below::<A, FLUSHED>(scores, A::E::ZERO);
     }
-    weights_below::<A, true>(scores, shift_of(maximum))
+    weights_below::<A, FLUSHED>(scores, shift_of(maximum))
 }
 
 /// Subtracts the maximum from whole vectors of scores.
 #[cold]
-fn lower<V: Vector>(scores: &mut [V::Element], maximum: V::Element) {
+fn lower<E: Lanes>(scores: &mut [E], maximum: E) {
     scores.iter_mut().for_each(|score| *score = *score - maximum);
 }
 
@@ -215,8 +209,8 @@ const TOGETHER: usize = 4;
 /// Turns whole vectors of scores into 2^(s log2 e - shift); no score is above the shift.
 #[inline(always)]
 fn weights_below<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], shift: A::E) -> A::E {
-    // Little above the exponent of the smallest normal number.
-    let least = A::V::splat(A::E::from_f64(if size_of::<A::E>() == 4 { -125.0 } else { -1021.0 }));
+    assert!(scores.len().is_multiple_of(A::V::LANES));
+    let least = A::V::splat(A::E::LEAST_NORMAL);
     let (factor, shift) = (A::V::splat(A::E::LOG2_E), A::V::splat(A::E::ZERO - shift));
     let mut sums = [A::V::zero(); TOGETHER];
     let (count, row, mut at) = (scores.len(), scores.as_mut_ptr(), 0);

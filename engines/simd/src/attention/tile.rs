@@ -11,8 +11,9 @@ use crossover_core::tensor::View;
 use super::arithmetic::{Arithmetic, Task};
 use super::packed::Packed;
 use super::product::{DISTANCE, Product};
+use super::recurrence::{Running, Weighted, divide, divided};
 use super::rows;
-use super::scores::{Bias, Query, STATE, add, advance, cap_scores, maximum, weights};
+use super::scores::{Bias, Query, STATE, add, cap_scores, maximum};
 use super::visible::{Segment, Visible, for_each_hidden};
 use crate::aligned::Plain;
 use crate::buffer::{SharedBuffer, SimdBuffer};
@@ -66,13 +67,9 @@ struct Piece<'a, E> {
 }
 
 impl<'a, E> Piece<'a, E> {
-    fn new(piece: &'a mut [E], [queries, scores, output, maxima, sums, biases]: [usize; 6]) -> Self {
-        let (queries, rest) = piece.split_at_mut(queries);
-        let (scores, rest) = rest.split_at_mut(scores);
-        let (output, rest) = rest.split_at_mut(output);
-        let (maxima, rest) = rest.split_at_mut(maxima);
-        let (sums, rest) = rest.split_at_mut(sums);
-        Self { queries, scores, output, maxima, sums, biases: &mut rest[..biases] }
+    fn new(piece: &'a mut [E], parts: [usize; 6]) -> Self {
+        let [queries, scores, output, maxima, sums, biases] = divided(piece, parts);
+        Self { queries, scores, output, maxima, sums, biases }
     }
 }
 
@@ -170,15 +167,7 @@ impl<E: Lanes + Plain> Tile<'_, E> {
         for (at, row) in self.rows.clone().enumerate() {
             let state = at / panel_rows * STATE + at % panel_rows;
             let (sum, output) = (piece.sums[state], &mut piece.output[at * self.wide..][..self.wide]);
-            if sum == E::ZERO {
-                output.fill(E::ZERO);
-            } else {
-                // Divided, not multiplied by an inverse, which would round once more.
-                for part in output.chunks_exact_mut(A::V::LANES) {
-                    // SAFETY: a whole vector.
-                    unsafe { A::V::load(part.as_ptr()).div(A::V::splat(sum)).store(part.as_mut_ptr()) };
-                }
-            }
+            divide::<A::V>(output, sum);
             if self.call.sizes.value_dim > 0 {
                 let (start, output) = (first + at * strides[2], &output[..self.call.sizes.value_dim]);
                 // SAFETY: the view is inside its buffer, and this row belongs to this task.
@@ -219,17 +208,8 @@ impl<E: Lanes + Plain> Panel<'_, E> {
             *found = maximum::<A::V>(&scores[..made.len()]);
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
-        let factors = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
-        let (maxima, sums) = (&piece.maxima[state.clone()], &mut piece.sums[state]);
-        for at in 0..self.rows.len() {
-            let row = &mut piece.scores[at * DISTANCE..][..DISTANCE];
-            let sum = weights::<A>(&mut row[..made.len()], maxima[at]);
-            if A::MULTIPLE > 1 {
-                // What is left of the scores behind their weights could be read as anything.
-                row[made.len() / A::STEPS..][..A::MULTIPLE].fill(E::ZERO);
-            }
-            sums[at] = sums[at] * factors[at] + sum;
-        }
+        let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
+        let factors = running.absorb::<A, false>(piece.scores, self.rows.len(), made.len(), &found);
         self.values::<A>(segment.keys.clone(), made.start, &factors, piece);
     }
 
@@ -296,25 +276,13 @@ impl<E: Lanes + Plain> Panel<'_, E> {
     /// O = O * factor + P V, over the keys that some row sees and no others; the weights' rows begin at `made`.
     #[inline(always)]
     fn values<A: Arithmetic<E = E>>(&self, keys: Range<usize>, made: usize, factors: &[E; STATE], piece: &mut Piece<'_, E>) {
-        let Tile { call, wide, .. } = self.tile;
-        let (lanes, width) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS);
+        let Tile { call, wide, .. } = *self.tile;
         // Whole words: a key beside the segment, whose weight is 0, may come along.
         let steps = keys.start / A::STEPS..keys.end.div_ceil(A::STEPS);
         let values = call.packed.values_of(self.tile.key_head());
-        let a = piece.scores.as_ptr().cast::<A::Word>().wrapping_add(steps.start - made / A::STEPS);
-        for (panel, column) in (0..*wide).step_by(width).enumerate() {
-            let b = values.panel(panel, steps.start).cast();
-            let to = piece.output[self.at * A::ROWS * wide + column..].as_mut_ptr();
-            let product = Product::<A> { rows: self.rows.len(), words: steps.len(), a, b, b_step: values.step, first: 0 };
-            // SAFETY: rows of weights have these steps, panels of values all of them; there is a factor for each row of a panel, and a row
-            // of output is whole vectors.
-            unsafe {
-                if wide - column > lanes {
-                    A::added::<COLUMN_VECTORS>(&product, factors.as_ptr(), to, *wide);
-                } else {
-                    A::added::<1>(&product, factors.as_ptr(), to, *wide);
-                }
-            }
-        }
+        let weights = piece.scores.as_ptr().cast::<A::Word>().wrapping_add(steps.start - made / A::STEPS).cast();
+        let weighted = Weighted { rows: self.rows.len(), words: steps.len(), weights, step: values.step, factors, wide };
+        // SAFETY: rows of weights have these steps, panels of values all of them, and a row of output is whole vectors.
+        unsafe { weighted.add::<A>(&mut piece.output[self.at * A::ROWS * wide..], |panel| values.panel(panel, steps.start)) };
     }
 }

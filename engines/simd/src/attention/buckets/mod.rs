@@ -1,9 +1,10 @@
 //! Attention inside the chunks of a sorted sequence in one parallel region: rows are read through the order and written to their token.
 //!
 //! A thread takes neighbouring places of one head's order, most often all of them. It keeps the keys and values of two chunks in the
-//! micro-kernel's order, and packs each chunk once, in the place of the one before the last: what was a chunk's own is the next one's
-//! look back. Queries meet both by panels of rows, as in attention over a pattern: at most 2 chunks of keys, in segments, with a running
-//! maximum. Nothing of the size of an operand is copied, and nothing of the size of the scores exists.
+//! micro-kernel's order, and packs each chunk in the place of the one before the last: what was a chunk's own is the next one's look
+//! back. A head that is divided among threads has chunks that two of them pack, and a chunk that is divided is packed by each. Queries
+//! meet both by panels of rows, as in attention over a pattern: at most 2 chunks of keys, in segments, with a running maximum. Nothing of
+//! the size of an operand is copied, and nothing of the size of the scores exists.
 //!
 //! | file | what |
 //! |---|---|
@@ -32,7 +33,6 @@ use crossover_core::arena::Arena;
 use crossover_core::backend::{AttentionOutputs, BucketOperands, TransformerBackend};
 use crossover_core::check::{AttentionSizes, BucketSizes};
 use crossover_core::compose;
-use crossover_core::compose::later::MOST_POSITIONS;
 use crossover_core::dtype::DType;
 use crossover_core::error::Result;
 use crossover_core::ops::BucketSpec;
@@ -48,7 +48,7 @@ use crate::gemm::TileColumns;
 use order::Order;
 use run::{Call, Room, Run};
 
-/// Tasks for each thread, where all threads have some.
+/// Tasks for each thread, where all threads have some: fewer than attention over a pattern has, as each packs a chunk more.
 const TASKS: usize = 3;
 
 /// Operands are checked to fit together, to be of the right types and to stay inside their buffers; what stands in the orders is not.
@@ -60,7 +60,7 @@ pub(crate) fn attention(
     outputs: AttentionOutputs<'_, SimdBuffer>,
     scratch: &mut Arena<SimdBuffer>,
 ) -> Result<()> {
-    if !takes(sizes.width) || sizes.n > MOST_POSITIONS {
+    if !takes(sizes.width) {
         return compose::bucket_attention::composed(backend, spec, operands, outputs, scratch);
     }
     #[cfg(target_arch = "x86_64")]
@@ -133,7 +133,7 @@ fn dense(sizes: &BucketSizes) -> AttentionSizes {
 }
 
 /// Places that one task takes: whole chunks, or parts of one where there are fewer of them than work for all threads. Each task packs the
-/// chunk before its first one again.
+/// chunks that it sees by itself, its first one's look back included.
 fn places_of_task(threads: usize, sizes: &BucketSizes, tile_rows: usize) -> usize {
     let of_head = if threads == 1 { 1 } else { (TASKS * threads).div_ceil(sizes.batch * sizes.heads) };
     let places = sizes.n.div_ceil(of_head);

@@ -10,8 +10,9 @@ use crossover_core::ops::BucketSpec;
 use super::super::SEGMENT;
 use super::super::arithmetic::{Arithmetic, Task};
 use super::super::product::{DISTANCE, Product};
+use super::super::recurrence::{Running, Weighted, divide, divided};
 use super::super::rows;
-use super::super::scores::{STATE, advance, maximum, maximum_of_earlier, weights, weights_of_hidden};
+use super::super::scores::{STATE, maximum, maximum_of_earlier};
 use super::held::{HeadRows, Held};
 use super::order::{HeadOrder, Order};
 use crate::aligned::Plain;
@@ -110,17 +111,9 @@ struct Piece<'a, E> {
     sums: &'a mut [E],
 }
 
-fn divided<E>(room: Room, piece: &mut [E]) -> (Held<'_, E>, Piece<'_, E>) {
-    let [keys, values, positions, queries, scores, output, maxima, sums] = room.parts();
-    let (keys, rest) = piece.split_at_mut(keys);
-    let (values, rest) = rest.split_at_mut(values);
-    let (positions, rest) = rest.split_at_mut(positions);
-    let (queries, rest) = rest.split_at_mut(queries);
-    let (scores, rest) = rest.split_at_mut(scores);
-    let (output, rest) = rest.split_at_mut(output);
-    let (maxima, rest) = rest.split_at_mut(maxima);
-    let held = Held { room, keys, values, positions };
-    (held, Piece { queries, scores, output, maxima, sums: &mut rest[..sums] })
+fn pieces<E>(room: Room, scratch: &mut [E]) -> (Held<'_, E>, Piece<'_, E>) {
+    let [keys, values, positions, queries, scores, output, maxima, sums] = divided(scratch, room.parts());
+    (Held { room, keys, values, positions }, Piece { queries, scores, output, maxima, sums })
 }
 
 impl<E: Lanes + Plain> Task<E> for Run<'_, E> {
@@ -131,7 +124,7 @@ impl<E: Lanes + Plain> Task<E> for Run<'_, E> {
         let at = [head / heads, head % heads];
         let [q, k, v] = [HeadRows::of(&call.operands.q, at), HeadRows::of(&call.operands.k, at), HeadRows::of(&call.operands.v, at)];
         let (queries, keys) = (call.query_order.of_head(head, heads), call.key_order.of_head(head, heads));
-        let (mut held, mut piece) = divided(room, piece);
+        let (mut held, mut piece) = pieces(room, piece);
         let first_chunk = places.start / room.chunk;
         if first_chunk > 0 {
             held.pack::<A>(first_chunk - 1, [&k, &v], &keys, call.spec.causal);
@@ -210,15 +203,7 @@ impl Tile<'_> {
         for (at, place) in self.places.clone().enumerate() {
             let (token, state) = (self.order.token(place), at / A::ROWS * STATE + at % A::ROWS);
             let (sum, output) = (piece.sums[state], &mut piece.output[at * wide..][..wide]);
-            if sum == A::E::ZERO {
-                output.fill(A::E::ZERO);
-            } else {
-                // Divided, not multiplied by an inverse, which would round once more.
-                for part in output.chunks_exact_mut(A::V::LANES) {
-                    // SAFETY: a whole vector.
-                    unsafe { A::V::load(part.as_ptr()).div(A::V::splat(sum)).store(part.as_mut_ptr()) };
-                }
-            }
+            divide::<A::V>(output, sum);
             if sizes.width > 0 {
                 let (start, output) = (out_layout.position(&[batch, head, token, 0]), &output[..sizes.width]);
                 // SAFETY: the view is inside its buffer, and the order, which was checked, names this token here only.
@@ -263,22 +248,11 @@ impl Panel<'_> {
             };
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
-        let factors = advance::<A::V>(&mut piece.maxima[state.clone()], &found);
-        let (maxima, sums) = (&piece.maxima[state.clone()], &mut piece.sums[state]);
-        for at in 0..count {
-            let row = &mut piece.scores[at * DISTANCE..][..DISTANCE];
-            let made = &mut row[..columns.len()];
-            let sum = if hides || call.spec.self_bias.is_some() {
-                weights_of_hidden::<A>(made, maxima[at])
-            } else {
-                weights::<A>(made, maxima[at])
-            };
-            if A::MULTIPLE > 1 {
-                // What is left of the scores behind their weights could be read as anything.
-                row[columns.len() / A::STEPS..][..A::MULTIPLE].fill(A::E::ZERO);
-            }
-            sums[at] = sums[at] * factors[at] + sum;
-        }
+        let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
+        let factors = match hides || call.spec.self_bias.is_some() {
+            true => running.absorb::<A, true>(piece.scores, count, columns.len(), &found),
+            false => running.absorb::<A, false>(piece.scores, count, columns.len(), &found),
+        };
         self.values::<A>(columns, &factors, held, piece);
     }
 
@@ -322,22 +296,11 @@ impl Panel<'_> {
     /// O = O * factor + P V.
     #[inline(always)]
     fn values<A: Arithmetic>(&self, keys: Range<usize>, factors: &[A::E; STATE], held: &Held<'_, A::E>, piece: &mut Piece<'_, A::E>) {
-        let (lanes, tile, wide) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS, self.wide);
+        let (step, wide) = (A::V::LANES * COLUMN_VECTORS, self.wide);
         let (start, words) = (keys.start / A::STEPS, keys.len().div_ceil(A::STEPS));
-        let a = piece.scores.as_ptr().cast::<A::Word>();
-        for (panel, column) in (0..wide).step_by(tile).enumerate() {
-            let b = held.values[panel * held.room.value_panel() + start * tile..].as_ptr().cast();
-            let to = piece.output[self.at * A::ROWS * wide + column..].as_mut_ptr();
-            let product = Product::<A> { rows: self.places.len(), words, a, b, b_step: tile, first: 0 };
-            // SAFETY: rows of weights have these steps, panels of values all of them; there is a factor for each row of a panel, and a row
-            // of output is whole vectors.
-            unsafe {
-                if wide - column > lanes {
-                    A::added::<COLUMN_VECTORS>(&product, factors.as_ptr(), to, wide);
-                } else {
-                    A::added::<1>(&product, factors.as_ptr(), to, wide);
-                }
-            }
-        }
+        let panel = |panel| held.values[panel * held.room.value_panel() + start * step..].as_ptr();
+        let weighted = Weighted { rows: self.places.len(), words, weights: piece.scores.as_ptr(), step, factors, wide };
+        // SAFETY: rows of weights have these steps, panels of values all of them, and a row of output is whole vectors.
+        unsafe { weighted.add::<A>(&mut piece.output[self.at * A::ROWS * wide..], panel) };
     }
 }

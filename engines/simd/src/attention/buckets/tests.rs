@@ -133,7 +133,7 @@ const BF16_BOUND: f64 = 8e-3;
 
 #[test]
 fn the_kernel_agrees_with_the_composition() {
-    let narrow = |name: &str| name.parse::<Precision>().unwrap();
+    let (narrow, mut paths) = (|name: &str| name.parse::<Precision>().unwrap(), 0);
     for isa in IsaChoice::ALL {
         let cases = [
             (1, Precision::F64, 1e-13),
@@ -145,8 +145,10 @@ fn the_kernel_agrees_with_the_composition() {
         for (threads, precision, bound) in cases {
             let Ok(backend) = SimdBackend::new(&EngineConfig { precision, threads, isa }) else { continue };
             expect_agreement(&backend, By::Kernel, &backend, bound);
+            paths += 1;
         }
     }
+    assert!(paths >= 10, "auto and scalar are everywhere, and take five cases each: {paths}");
 }
 
 #[cfg(target_arch = "x86_64")]
