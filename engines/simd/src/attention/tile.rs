@@ -209,7 +209,13 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
         let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
-        let factors = running.absorb::<A, false>(piece.scores, self.rows.len(), made.len(), &found);
+        let call = self.tile.call;
+        // What hides scores does so by minus infinity.
+        let hides = !segment.full || call.masked || made != segment.keys || !matches!(call.bias, Bias::None);
+        let factors = match hides {
+            true => running.absorb::<A, true>(piece.scores, self.rows.len(), made.len(), &found),
+            false => running.absorb::<A, false>(piece.scores, self.rows.len(), made.len(), &found),
+        };
         self.values::<A>(segment.keys.clone(), made.start, &factors, piece);
     }
 
