@@ -130,12 +130,13 @@ impl<E: Lanes> Inner<E> {
             let columns = tile_width.min(width - column);
             for (panel_at, row) in (0..height).step_by(tile_height).enumerate() {
                 let a = self.a.wrapping_add(panel_at * panel_elements(tile_height));
-                let panels = Panels::new(self.k, a, [0, 0], b, tile_width);
+                let c = c.from(row, column);
+                let panels = Panels { wanted: c.pointer, wanted_row: c.row, ..Panels::new(self.k, a, [0, 0], b, tile_width) };
                 for line in (0..part).step_by(V::LANES) {
                     V::prefetch_second(next.wrapping_add(panel_at * part + line));
                 }
                 // SAFETY: the caller's promises are handed on.
-                unsafe { tile::<V>(self.form, &panels, [tile_height.min(height - row), columns], &c.from(row, column), &stage) };
+                unsafe { tile::<V>(self.form, &panels, [tile_height.min(height - row), columns], &c, &stage) };
             }
         }
     }

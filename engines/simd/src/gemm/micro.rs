@@ -59,12 +59,15 @@ pub(super) struct Panels<E> {
     /// Where lines are asked for, and how far each step takes that; [`Vector::run_along`] asks where it sees fit.
     pub(super) fetch: *const E,
     pub(super) fetch_step: usize,
+    /// Where the sums go and the distance of their rows, for which packed panels ask on the way; nothing is read there.
+    pub(super) wanted: *const E,
+    pub(super) wanted_row: usize,
 }
 
 impl<E> Panels<E> {
     /// B is read as far ahead as suits a tile whose panels lie in the caches.
     pub(super) fn new(k: usize, a: *const E, a_strides: [usize; 2], b: *const E, b_step: usize) -> Self {
-        Self { k, a, a_strides, b, b_step, fetch: b.wrapping_add(AHEAD * b_step), fetch_step: b_step }
+        Self { k, a, a_strides, b, b_step, fetch: b.wrapping_add(AHEAD * b_step), fetch_step: b_step, wanted: b, wanted_row: 0 }
     }
 }
 
@@ -143,6 +146,12 @@ pub(crate) unsafe fn few_rows_panel<V: Vector>(product: &RowPanel<V::Element>) {
     }
 }
 
+/// A tile of 14 rows has 28 lines, more than may be on their way from memory at once: they are asked for one row a step, as a processor that has to
+/// wait with a request stands still. The twelve of a tile of six rows are asked for at its beginning.
+const fn asks_on_the_way<V: Vector>() -> bool {
+    V::REGISTERS == 32
+}
+
 /// Makes one tile of `rows x columns` from packed panels.
 ///
 /// # Safety
@@ -156,7 +165,7 @@ pub(super) unsafe fn tile<V: Vector>(
     stage: &Stage<V::Element>,
 ) {
     let dense = c.column == 1;
-    if dense {
+    if dense && !asks_on_the_way::<V>() {
         // What stands in C is wanted at the end of the tile, and may be far away.
         for row in 0..rows {
             let place = c.pointer.wrapping_add(row * c.row);
@@ -216,18 +225,24 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
 ) -> [[V; COLUMN_VECTORS]; ROWS] {
     let [row, step] = if STEP == 0 { panels.a_strides } else { [ROW, STEP] };
     let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
-    let (mut a, mut b, mut fetch) = (panels.a, panels.b, panels.fetch);
+    let (mut a, mut b, mut fetch, mut wanted) = (panels.a, panels.b, panels.fetch, panels.wanted);
     // SAFETY: inside A and B by the caller's promise.
     if !EDGE && unsafe { V::run_along(&Walk { steps: panels.k, a, row, step, b, b_step: panels.b_step }, &mut sums) } {
         return sums;
     }
-    for _ in 0..panels.k {
+    for at in 0..panels.k {
         if !EDGE {
             // Once a line in a step, and not with each of its vectors.
             for vector in (0..COLUMN_VECTORS).step_by((LINE / size_of::<V>()).max(1)) {
                 V::prefetch(fetch.wrapping_add(vector * V::LANES));
+                if STEP != 0 && asks_on_the_way::<V>() {
+                    V::prefetch(wanted.wrapping_add(vector * V::LANES));
+                }
             }
             fetch = fetch.wrapping_add(panels.fetch_step);
+            if STEP != 0 && asks_on_the_way::<V>() {
+                wanted = wanted.wrapping_add(if at + 1 < ROWS { panels.wanted_row } else { 0 });
+            }
         }
         // SAFETY: inside A and B by the caller's promise.
         unsafe {
