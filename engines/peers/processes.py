@@ -43,11 +43,19 @@ def keep_freed_memory():
 
 
 def numpy_only_carries():
-    """Before NumPy's import, where it carries tensors and computes nothing: no threads for its BLAS.
+    """Imports a NumPy that carries tensors and computes nothing, without threads for its BLAS.
 
     They spin for some 40 ms after they were made, beside the first calls of the library whose threads are counted.
     """
+    before = os.environ.get("OPENBLAS_NUM_THREADS")
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    try:
+        import numpy  # noqa: F401
+    finally:
+        # The library's own BLAS may be the same one.
+        del os.environ["OPENBLAS_NUM_THREADS"]
+        if before is not None:
+            os.environ["OPENBLAS_NUM_THREADS"] = before
 
 
 def run_times():
