@@ -131,7 +131,10 @@ impl<E: Lanes> Inner<E> {
             for (panel_at, row) in (0..height).step_by(tile_height).enumerate() {
                 let a = self.a.wrapping_add(panel_at * panel_elements(tile_height));
                 let c = c.from(row, column);
-                let panels = Panels { wanted: c.pointer, wanted_row: c.row, ..Panels::new(self.k, a, [0, 0], b, tile_width) };
+                let mut panels = Panels::new(self.k, a, [0, 0], b, tile_width);
+                if c.column == 1 {
+                    (panels.wanted, panels.wanted_row) = (c.pointer, c.row);
+                }
                 for line in (0..part).step_by(V::LANES) {
                     V::prefetch_second(next.wrapping_add(panel_at * part + line));
                 }

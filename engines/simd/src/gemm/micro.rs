@@ -59,7 +59,7 @@ pub(super) struct Panels<E> {
     /// Where lines are asked for, and how far each step takes that; [`Vector::run_along`] asks where it sees fit.
     pub(super) fetch: *const E,
     pub(super) fetch_step: usize,
-    /// Where the sums go and the distance of their rows, for which packed panels ask on the way; nothing is read there.
+    /// Where the sums go and the distance of their rows: lines to ask for on the way, not to read.
     pub(super) wanted: *const E,
     pub(super) wanted_row: usize,
 }
@@ -146,10 +146,9 @@ pub(crate) unsafe fn few_rows_panel<V: Vector>(product: &RowPanel<V::Element>) {
     }
 }
 
-/// A tile of 14 rows has 28 lines, more than may be on their way from memory at once: they are asked for one row a step, as a processor that has to
-/// wait with a request stands still. The twelve of a tile of six rows are asked for at its beginning.
-const fn asks_on_the_way<V: Vector>() -> bool {
-    V::REGISTERS == 32
+/// Is each line of A and C asked for in a step of its own ([`along_rows`])?
+fn asks_on_the_way<V: Vector>(form: Form) -> bool {
+    V::REGISTERS == 32 && form == Form::Rows
 }
 
 /// Makes one tile of `rows x columns` from packed panels.
@@ -165,7 +164,7 @@ pub(super) unsafe fn tile<V: Vector>(
     stage: &Stage<V::Element>,
 ) {
     let dense = c.column == 1;
-    if dense && !asks_on_the_way::<V>() {
+    if dense && !asks_on_the_way::<V>(form) {
         // What stands in C is wanted at the end of the tile, and may be far away.
         for row in 0..rows {
             let place = c.pointer.wrapping_add(row * c.row);
@@ -225,24 +224,23 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
 ) -> [[V; COLUMN_VECTORS]; ROWS] {
     let [row, step] = if STEP == 0 { panels.a_strides } else { [ROW, STEP] };
     let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
-    let (mut a, mut b, mut fetch, mut wanted) = (panels.a, panels.b, panels.fetch, panels.wanted);
+    let (mut a, mut b, mut fetch) = (panels.a, panels.b, panels.fetch);
     // SAFETY: inside A and B by the caller's promise.
     if !EDGE && unsafe { V::run_along(&Walk { steps: panels.k, a, row, step, b, b_step: panels.b_step }, &mut sums) } {
         return sums;
     }
-    for at in 0..panels.k {
+    if STEP == 1 && V::REGISTERS == 32 {
+        // SAFETY: likewise.
+        unsafe { along_rows::<V, ROWS>(panels, &mut sums) };
+        return sums;
+    }
+    for _ in 0..panels.k {
         if !EDGE {
             // Once a line in a step, and not with each of its vectors.
             for vector in (0..COLUMN_VECTORS).step_by((LINE / size_of::<V>()).max(1)) {
                 V::prefetch(fetch.wrapping_add(vector * V::LANES));
-                if STEP != 0 && asks_on_the_way::<V>() {
-                    V::prefetch(wanted.wrapping_add(vector * V::LANES));
-                }
             }
             fetch = fetch.wrapping_add(panels.fetch_step);
-            if STEP != 0 && asks_on_the_way::<V>() {
-                wanted = wanted.wrapping_add(if at + 1 < ROWS { panels.wanted_row } else { 0 });
-            }
         }
         // SAFETY: inside A and B by the caller's promise.
         unsafe {
@@ -254,16 +252,60 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: u
             } else {
                 [V::load(b), V::load(b.add(V::LANES))]
             };
-            for (at, sums) in sums.iter_mut().enumerate() {
-                let left = V::splat(*a.add(at * row));
-                for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = left.mul_add(right, *sum);
-                }
-            }
+            add_step::<V, ROWS>(a, row, right, &mut sums);
         }
         (a, b) = (a.wrapping_add(step), b.wrapping_add(panels.b_step));
     }
     sums
+}
+
+/// One step along k.
+#[inline(always)]
+unsafe fn add_step<V: Vector, const ROWS: usize>(
+    a: *const V::Element,
+    row: usize,
+    right: [V; COLUMN_VECTORS],
+    sums: &mut [[V; COLUMN_VECTORS]; ROWS],
+) {
+    for (at, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: inside A by the caller's promise.
+        let left = unsafe { V::splat(*a.add(at * row)) };
+        for (sum, right) in sums.iter_mut().zip(right) {
+            *sum = left.mul_add(right, *sum);
+        }
+    }
+}
+
+/// The sums along a panel of A that was copied row by row.
+///
+/// All rows begin a new line of A in the same step, and 14 loads at once that have to come from the second-level cache are more than the
+/// processor looks past. Nor can the 28 lines of C be on their way at once. So each step asks for the next line of one row of A, and after
+/// as many steps as a line has, for lines of C.
+#[inline(always)]
+unsafe fn along_rows<V: Vector, const ROWS: usize>(panels: &Panels<V::Element>, sums: &mut [[V; COLUMN_VECTORS]; ROWS]) {
+    let line = LINE / size_of::<V::Element>();
+    let wanted_at_once = ROWS.div_ceil(panels.k.div_ceil(line).max(1));
+    let (mut b, mut fetch, mut wanted) = (panels.b, panels.fetch, panels.wanted);
+    for first in (0..panels.k).step_by(line) {
+        let a = panels.a.wrapping_add(first);
+        let mut next = a.wrapping_add(line);
+        for step in 0..line.min(panels.k - first) {
+            for vector in 0..COLUMN_VECTORS {
+                V::prefetch(fetch.wrapping_add(vector * V::LANES));
+            }
+            V::prefetch(next);
+            (fetch, next) = (fetch.wrapping_add(panels.fetch_step), next.wrapping_add(PANEL_ROW));
+            // SAFETY: inside A and B by the caller's promise.
+            unsafe { add_step::<V, ROWS>(a.add(step), PANEL_ROW, [V::load(b), V::load(b.add(V::LANES))], sums) };
+            b = b.wrapping_add(panels.b_step);
+        }
+        for _ in 0..wanted_at_once {
+            for vector in 0..COLUMN_VECTORS {
+                V::prefetch(wanted.wrapping_add(vector * V::LANES));
+            }
+            wanted = wanted.wrapping_add(panels.wanted_row);
+        }
+    }
 }
 
 /// alpha sums + beta C (+ bias) of a whole tile into a C whose rows are dense.
