@@ -338,7 +338,9 @@ pub fn bucket_attention<S>(spec: BucketSpec, operands: &BucketOperands<'_, S>, o
         return Err(wrong("a token is its own key only where keys stand in the order of the queries"));
     }
     if n > MOST_POSITIONS {
-        return Err(wrong(&format!("positions pass through f32, which tells {MOST_POSITIONS} apart")));
+        return Err(wrong(&format!(
+            "positions of more than {MOST_POSITIONS} tokens cannot be told apart in f32, half a place between them"
+        )));
     }
     let orders = 1 + usize::from(operands.key_order.is_some());
     Ok(BucketSizes { batch, heads, n, width, chunk: spec.chunk, orders })
@@ -402,6 +404,7 @@ pub(crate) fn describe(operation: &OpSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::ViewMut;
 
     fn layout(shape: &[usize]) -> Layout {
         Layout::contiguous(shape).unwrap()
@@ -416,6 +419,18 @@ mod tests {
         }
         assert!(matmul(&layout(&[2, 4, 5]), &layout(&[3, 5, 6]), &layout(&[2, 4, 6])).is_err());
         assert!(matmul(&layout(&[5]), &layout(&[5]), &layout(&[1])).is_err());
+    }
+
+    #[test]
+    fn tokens_whose_positions_cannot_be_told_apart_are_refused() {
+        for (n, is_taken) in [(MOST_POSITIONS, true), (MOST_POSITIONS + 1, false)] {
+            let rows = || View { buffer: &(), layout: layout(&[1, 1, n, 1]) };
+            let query_order = View { buffer: &(), layout: layout(&[1, 1, n]) };
+            let operands = BucketOperands { q: rows(), k: rows(), v: rows(), query_order, key_order: None };
+            let outputs = AttentionOutputs { out: ViewMut { buffer: &mut (), layout: layout(&[1, 1, n, 1]) }, log_sum_exp: None };
+            let spec = BucketSpec { chunk: 1, scale: 1.0, causal: true, self_bias: None };
+            assert_eq!(bucket_attention(spec, &operands, &outputs).is_ok(), is_taken, "{n}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! `load` widens exactly and `store` rounds once, to nearest with ties to even. (Two loads are not exact and are refused before they
 //! happen: f64 under an f32 compute type, and i32 as an operand of arithmetic.) Elementary functions come from the `libm` crate: the
-//! system's own may differ from machine to machine in the last bit.
+//! system's own may differ from machine to machine in the last bit. The square root, which every machine rounds correctly, does not.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -153,8 +153,8 @@ macro_rules! real {
         }
         #[inline]
         fn sqrt(self) -> Self {
-            // Exact to the last bit everywhere, and an instruction of the function around it: libm's is assembly in the encoding before AVX,
-            // for which Intel's processors wait some 250 ns where wide registers are in use.
+            // An instruction of the function around it: libm's is assembly in the encoding before AVX, for which Intel's processors wait some
+            // 250 ns where wide registers are in use.
             $float::sqrt(self)
         }
         #[inline]

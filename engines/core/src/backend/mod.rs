@@ -203,7 +203,8 @@ pub trait TransformerBackend: Sized + 'static {
     /// and keys each by their own, and a query sees the keys of its chunk and of the one before. The first chunk has none before it.
     /// In the causal form it sees those of them that do not stand behind it in the sequence. Outputs and log-sum-exps are in the tokens'
     /// own order; a query that sees nothing gives zeros and minus infinity. What the causal form hides must be finite. A token that is out
-    /// of range is an index error, one that an order names twice a shape error, as are more than 2^23 tokens, whose positions f32 does not tell apart.
+    /// of range is an index error, one that an order names twice a shape error, as are more than 2^23 tokens: half a place between
+    /// positions is not exact in f32 then.
     fn bucket_attention(
         &self,
         spec: BucketSpec,

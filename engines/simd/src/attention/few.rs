@@ -21,7 +21,7 @@ use crossover_core::ops::AttentionSpec;
 use crossover_core::tensor::View;
 
 use super::arithmetic::Number;
-use super::recurrence::divided;
+use super::cut;
 use super::scores::{Bias, Query, add, cap_scores, maximum, shrink, weights};
 use super::visible::{Segment, Visible, for_each_hidden};
 use super::{SEGMENT, rows as loading, shared, take};
@@ -139,7 +139,7 @@ impl<'a, E> Piece<'a, E> {
     fn new(piece: &'a mut [E], wide: usize) -> Self {
         let [rows, output, maxima, sums, biases, keys, values] = Self::parts(wide);
         let [queries, scores, output, maxima, sums, biases, keys, values] =
-            divided(piece, [rows, rows, output, maxima, sums, biases, keys, values]);
+            cut(piece, [rows, rows, output, maxima, sums, biases, keys, values]);
         Self { queries, scores, output, maxima, sums, biases, keys, values }
     }
 }
@@ -272,7 +272,10 @@ impl<E: Lanes + Plain> Split<'_, E> {
             let old = self.piece.maxima[at];
             let new = maximum::<V>(scores);
             let new = if new > old { new } else { old };
-            let sum = weights::<Number<V>, false>(scores, new);
+            let sum = match count != padded || !segment.full || !matches!(self.bias, Bias::None) {
+                true => weights::<Number<V>, true>(scores, new),
+                false => weights::<Number<V>, false>(scores, new),
+            };
             let shrink = shrink(old, new);
             self.piece.sums[at] = self.piece.sums[at] * shrink + sum;
             self.piece.maxima[at] = new;
@@ -298,8 +301,9 @@ impl<E: Lanes + Plain> Split<'_, E> {
         }
     }
 
-    /// Adds the weighted values of `count` keys to the output from a column on, as long as so many vectors are left, and returns where that ends.
-    /// So many sums cover the latency of the multiply-add. Rows beyond those there are have any weights, and their output is nobody's.
+    /// Adds the weighted values of `count` keys to the output from a column on, as long as so many vectors are left, and returns where
+    /// that ends. So many sums cover the latency of the multiply-add. Rows beyond those there are have any weights, and their output is
+    /// nobody's.
     ///
     /// # Safety
     /// Values must be readable, and `ROWS` rows of weights and of whole tiles of output be there.

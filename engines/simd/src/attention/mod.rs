@@ -246,5 +246,10 @@ fn shared<E: Lanes>(tensor: &mut Tensor<SimdBuffer>) -> Result<Shared<E>> {
     }
 }
 
+/// Scratch in parts of these lengths; what is left behind them is nobody's.
+fn cut<E, const PARTS: usize>(mut scratch: &mut [E], lengths: [usize; PARTS]) -> [&mut [E]; PARTS] {
+    lengths.map(|length| scratch.split_off_mut(..length).expect("scratch has room for all parts"))
+}
+
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,9 @@ pub(super) struct Running<'a, E> {
 
 impl<E: Lanes> Running<'_, E> {
     /// Turns `made` scores of each of these rows, whose largest ones were `found`, into weights. Returns the factors that outputs shrink
-    /// by. `FLUSHED` as for [`weights`].
+    /// by. `HIDES` as for [`weights`].
     #[inline(always)]
-    pub(super) fn absorb<A: Arithmetic<E = E>, const FLUSHED: bool>(
+    pub(super) fn absorb<A: Arithmetic<E = E>, const HIDES: bool>(
         &mut self,
         scores: &mut [E],
         rows: usize,
@@ -30,7 +30,7 @@ impl<E: Lanes> Running<'_, E> {
         let factors = advance::<A::V>(self.maxima, found);
         for at in 0..rows {
             let row = &mut scores[at * DISTANCE..][..DISTANCE];
-            let sum = weights::<A, FLUSHED>(&mut row[..made], self.maxima[at]);
+            let sum = weights::<A, HIDES>(&mut row[..made], self.maxima[at]);
             if A::MULTIPLE > 1 {
                 // What is left of the scores behind their weights could be read as anything.
                 row[made / A::STEPS..][..A::MULTIPLE].fill(E::ZERO);
@@ -60,7 +60,9 @@ impl<E: Lanes> Weighted<'_, E> {
     /// O = O * factor + P V, where `panel` says where each panel of values begins.
     ///
     /// # Safety
-    /// Rows of weights must have these words, panels of values all of them, and the output whole panels of rows.
+    /// Weights must be readable over these words of every row of a panel, [`DISTANCE`] apart, and filled up to [`Arithmetic::MULTIPLE`];
+    /// each panel of values over as many steps. The output must be writable over every row of a panel, `wide` apart, which is whole
+    /// vectors.
     #[inline(always)]
     pub(super) unsafe fn add<A: Arithmetic<E = E>>(&self, output: &mut [E], panel: impl Fn(usize) -> *const E) {
         let (lanes, tile, wide) = (A::V::LANES, A::V::LANES * COLUMN_VECTORS, self.wide);
@@ -92,9 +94,4 @@ pub(super) fn divide<V: Vector>(output: &mut [V::Element], sum: V::Element) {
         // SAFETY: a whole vector.
         unsafe { V::load(part.as_ptr()).div(V::splat(sum)).store(part.as_mut_ptr()) };
     }
-}
-
-/// Scratch cut into parts of these lengths; what is left behind them is nobody's.
-pub(super) fn divided<E, const PARTS: usize>(mut scratch: &mut [E], lengths: [usize; PARTS]) -> [&mut [E]; PARTS] {
-    lengths.map(|length| scratch.split_off_mut(..length).expect("scratch has room for all parts"))
 }

@@ -172,15 +172,16 @@ fn shift_of<E: Lanes>(maximum: E) -> E {
 /// Turns whole vectors of scores into e^(s - maximum), as 2^(s log2 e - maximum log2 e) in one step, in the form in which they meet values;
 /// returns their sum. No score is above the maximum.
 ///
-/// `FLUSHED` is for rows of which many scores are hidden: weights that are no normal numbers, beside one of 1, become 0. Processors take a hundred cycles
-/// for a vector in which a product ends below the normal numbers, which that of every hidden score would.
+/// `HIDES` is for rows that may have hidden scores (by a pattern, a mask, a bias, or where a vector is longer than what is left). Their
+/// weights are made apart: some processors take a hundred cycles for a vector in which a product ends below the normal numbers, as it does
+/// at the end of an exponential that is nothing.
 #[inline(always)]
-pub(super) fn weights<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], maximum: A::E) -> A::E {
+pub(super) fn weights<A: Arithmetic, const HIDES: bool>(scores: &mut [A::E], maximum: A::E) -> A::E {
     if is_far(maximum) {
         lower(scores, maximum);
-        return weights_below::<A, FLUSHED>(scores, A::E::ZERO);
+        return weights_below::<A, HIDES>(scores, A::E::ZERO);
     }
-    weights_below::<A, FLUSHED>(scores, shift_of(maximum))
+    weights_below::<A, HIDES>(scores, shift_of(maximum))
 }
 
 /// Subtracts the maximum from whole vectors of scores.
@@ -208,9 +209,9 @@ const TOGETHER: usize = 4;
 
 /// Turns whole vectors of scores into 2^(s log2 e - shift); no score is above the shift.
 #[inline(always)]
-fn weights_below<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], shift: A::E) -> A::E {
+fn weights_below<A: Arithmetic, const HIDES: bool>(scores: &mut [A::E], shift: A::E) -> A::E {
     assert!(scores.len().is_multiple_of(A::V::LANES));
-    let least = A::V::splat(A::E::LEAST_NORMAL);
+    let least = A::V::splat(A::E::LEAST_EXPONENT);
     let (factor, shift) = (A::V::splat(A::E::LOG2_E), A::V::splat(A::E::ZERO - shift));
     let mut sums = [A::V::zero(); TOGETHER];
     let (count, row, mut at) = (scores.len(), scores.as_mut_ptr(), 0);
@@ -223,13 +224,13 @@ fn weights_below<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], shift:
                 *made = A::V::load(row.add(at + vector * A::V::LANES)).mul_add(factor, shift);
             }
             let given = made;
-            if FLUSHED {
+            if HIDES {
                 for made in &mut made {
-                    *made = least.max(*made);
+                    *made = made.where_less(least, A::V::zero(), *made);
                 }
             }
             exp2_of_negatives(&mut made);
-            if FLUSHED {
+            if HIDES {
                 for (made, given) in made.iter_mut().zip(given) {
                     *made = given.where_less(least, A::V::zero(), *made);
                 }
@@ -242,8 +243,11 @@ fn weights_below<A: Arithmetic, const FLUSHED: bool>(scores: &mut [A::E], shift:
         }
         while at < count {
             let given = A::V::load(row.add(at)).mul_add(factor, shift);
-            let last = match FLUSHED {
-                true => given.where_less(least, A::V::zero(), exp2_of_negative(least.max(given))),
+            let last = match HIDES {
+                true => {
+                    let power = exp2_of_negative(given.where_less(least, A::V::zero(), given));
+                    given.where_less(least, A::V::zero(), power)
+                }
                 false => exp2_of_negative(given),
             };
             A::store_weights(last, row, at);

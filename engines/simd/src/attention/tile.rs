@@ -9,9 +9,10 @@ use crossover_core::pattern::TileState;
 use crossover_core::tensor::View;
 
 use super::arithmetic::{Arithmetic, Task};
+use super::cut;
 use super::packed::Packed;
 use super::product::{DISTANCE, Product};
-use super::recurrence::{Running, Weighted, divide, divided};
+use super::recurrence::{Running, Weighted, divide};
 use super::rows;
 use super::scores::{Bias, Query, STATE, add, cap_scores, maximum};
 use super::visible::{Segment, Visible, for_each_hidden};
@@ -68,7 +69,7 @@ struct Piece<'a, E> {
 
 impl<'a, E> Piece<'a, E> {
     fn new(piece: &'a mut [E], parts: [usize; 6]) -> Self {
-        let [queries, scores, output, maxima, sums, biases] = divided(piece, parts);
+        let [queries, scores, output, maxima, sums, biases] = cut(piece, parts);
         Self { queries, scores, output, maxima, sums, biases }
     }
 }
@@ -210,7 +211,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let state = self.at * STATE..(self.at + 1) * STATE;
         let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
         let call = self.tile.call;
-        // What hides scores does so by minus infinity.
+        // A bias may be minus infinity, too; a vector that is longer than what is left is filled with it.
         let hides = !segment.full || call.masked || made != segment.keys || !matches!(call.bias, Bias::None);
         let factors = match hides {
             true => running.absorb::<A, true>(piece.scores, self.rows.len(), made.len(), &found),
@@ -288,7 +289,8 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let values = call.packed.values_of(self.tile.key_head());
         let weights = piece.scores.as_ptr().cast::<A::Word>().wrapping_add(steps.start - made / A::STEPS).cast();
         let weighted = Weighted { rows: self.rows.len(), words: steps.len(), weights, step: values.step, factors, wide };
-        // SAFETY: rows of weights have these steps, panels of values all of them, and a row of output is whole vectors.
+        // SAFETY: scores have room for a whole panel of rows, `DISTANCE` apart, and are filled up behind their weights; panels of values have
+        // all these steps; the output has whole panels of rows, of whole vectors each.
         unsafe { weighted.add::<A>(&mut piece.output[self.at * A::ROWS * wide..], |panel| values.panel(panel, steps.start)) };
     }
 }

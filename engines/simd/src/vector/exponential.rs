@@ -27,8 +27,6 @@ pub(crate) trait Exponential: Sized + 'static {
     /// From it on numbers lie an eighth and more apart: where a rounding becomes an exponent, that is still harmless beside the rounding
     /// of the numbers.
     const FAR: Self;
-    /// Little above the exponent of the smallest normal number.
-    const LEAST_NORMAL: Self;
     /// ln 2 in two parts; the first has so few bits that whole multiples of it are exact.
     const LN_2: [Self; 2];
 
@@ -46,7 +44,6 @@ impl Exponential for f32 {
     const MOST_EXPONENT: Self = 129.0;
     const LOG2_E: Self = std::f32::consts::LOG2_E;
     const FAR: Self = (1u32 << 20) as f32;
-    const LEAST_NORMAL: Self = -125.0;
     const LN_2: [Self; 2] = [0.693_359_4, -2.121_944_4e-4];
 
     fn nearest_whole(self) -> Self {
@@ -91,7 +88,6 @@ impl Exponential for f64 {
     const MOST_EXPONENT: Self = 1025.0;
     const LOG2_E: Self = std::f64::consts::LOG2_E;
     const FAR: Self = (1u64 << 49) as f64;
-    const LEAST_NORMAL: Self = -1021.0;
     const LN_2: [Self; 2] = [0.693_145_751_953_125, 1.428_606_820_309_417_3e-6];
 
     fn nearest_whole(self) -> Self {

@@ -55,7 +55,7 @@ pub(super) const EQUAL_HEADS: Condition = Condition {
     holds: |axes: &Axes| size(axes, "heads") == size(axes, "kv_heads"),
 };
 
-/// For variants that compare the positions of tokens which were moved (`crossover_core::compose::later`).
+/// For variants whose tokens are moved; engines may compare their positions (`crossover_core::compose::later`).
 pub(super) const TOLD_APART: Condition = Condition {
     text: "positions are compared in f32, half a place apart: n must not exceed 2^23",
     holds: |axes: &Axes| size(axes, "n") <= MOST_POSITIONS,

@@ -9,8 +9,9 @@ use crossover_core::ops::BucketSpec;
 
 use super::super::SEGMENT;
 use super::super::arithmetic::{Arithmetic, Task};
+use super::super::cut;
 use super::super::product::{DISTANCE, Product};
-use super::super::recurrence::{Running, Weighted, divide, divided};
+use super::super::recurrence::{Running, Weighted, divide};
 use super::super::rows;
 use super::super::scores::{STATE, maximum, maximum_of_earlier};
 use super::held::{HeadRows, Held};
@@ -112,7 +113,7 @@ struct Piece<'a, E> {
 }
 
 fn pieces<E>(room: Room, scratch: &mut [E]) -> (Held<'_, E>, Piece<'_, E>) {
-    let [keys, values, positions, queries, scores, output, maxima, sums] = divided(scratch, room.parts());
+    let [keys, values, positions, queries, scores, output, maxima, sums] = cut(scratch, room.parts());
     (Held { room, keys, values, positions }, Piece { queries, scores, output, maxima, sums })
 }
 
@@ -300,7 +301,8 @@ impl Panel<'_> {
         let (start, words) = (keys.start / A::STEPS, keys.len().div_ceil(A::STEPS));
         let panel = |panel| held.values[panel * held.room.value_panel() + start * step..].as_ptr();
         let weighted = Weighted { rows: self.places.len(), words, weights: piece.scores.as_ptr(), step, factors, wide };
-        // SAFETY: rows of weights have these steps, panels of values all of them, and a row of output is whole vectors.
+        // SAFETY: scores have room for a whole panel of rows, `DISTANCE` apart, and are filled up behind their weights; panels of values have
+        // all these steps; the output has whole panels of rows, of whole vectors each.
         unsafe { weighted.add::<A>(&mut piece.output[self.at * A::ROWS * wide..], panel) };
     }
 }
