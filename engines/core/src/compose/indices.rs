@@ -41,7 +41,7 @@ pub fn below<B: TransformerBackend>(
 }
 
 /// Each row of `order` [batch, heads, n] must name every number below n once. Returns the place at which it does: [batch, heads, n]. At most
-/// [`MOST_POSITIONS`](super::later::MOST_POSITIONS) numbers, which pass through the compute type.
+/// [`MOST_POSITIONS`](crate::check::MOST_POSITIONS) numbers, which pass through the compute type.
 pub fn permutation<B: TransformerBackend>(
     backend: &B,
     operation: &'static str,

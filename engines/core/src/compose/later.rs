@@ -10,11 +10,8 @@ use crate::error::Result;
 use crate::ops::{BinaryOp, UnaryOp};
 use crate::tensor::{View, ViewMut};
 
-/// Half a place behind a position is exact in f32 up to here only; beyond, a query would lose its own key.
-pub const MOST_POSITIONS: usize = 1 << 23;
-
 /// Sets bias [.., rows, columns] to minus infinity where the key's position [.., columns] lies behind the query's [.., rows]; the other
-/// entries stay. Positions are i32, and compared in the compute type ([`MOST_POSITIONS`]).
+/// entries stay. Positions are i32, and compared in the compute type ([`MOST_POSITIONS`](crate::check::MOST_POSITIONS)).
 pub fn hide_later<B: TransformerBackend>(
     backend: &B,
     queries: View<'_, B::Buffer>,

@@ -272,10 +272,8 @@ impl<E: Lanes + Plain> Split<'_, E> {
             let old = self.piece.maxima[at];
             let new = maximum::<V>(scores);
             let new = if new > old { new } else { old };
-            let sum = match count != padded || !segment.full || !matches!(self.bias, Bias::None) {
-                true => weights::<Number<V>, true>(scores, new),
-                false => weights::<Number<V>, false>(scores, new),
-            };
+            let hides = count != padded || !segment.full || !matches!(self.bias, Bias::None);
+            let sum = weights::<Number<V>>(scores, new, hides);
             let shrink = shrink(old, new);
             self.piece.sums[at] = self.piece.sums[at] * shrink + sum;
             self.piece.maxima[at] = new;

@@ -172,16 +172,18 @@ fn shift_of<E: Lanes>(maximum: E) -> E {
 /// Turns whole vectors of scores into e^(s - maximum), as 2^(s log2 e - maximum log2 e) in one step, in the form in which they meet values;
 /// returns their sum. No score is above the maximum.
 ///
-/// `HIDES` is for rows that may have hidden scores (by a pattern, a mask, a bias, or where a vector is longer than what is left). Their
+/// `hides` is for rows that may have hidden scores (by a pattern, a mask, a bias, or where a vector is longer than what is left). Their
 /// weights are made apart: some processors take a hundred cycles for a vector in which a product ends below the normal numbers, as it does
 /// at the end of an exponential that is nothing.
 #[inline(always)]
-pub(super) fn weights<A: Arithmetic, const HIDES: bool>(scores: &mut [A::E], maximum: A::E) -> A::E {
-    if is_far(maximum) {
+pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], maximum: A::E, hides: bool) -> A::E {
+    let shift = if is_far(maximum) {
         lower(scores, maximum);
-        return weights_below::<A, HIDES>(scores, A::E::ZERO);
-    }
-    weights_below::<A, HIDES>(scores, shift_of(maximum))
+        A::E::ZERO
+    } else {
+        shift_of(maximum)
+    };
+    if hides { weights_below::<A, true>(scores, shift) } else { weights_below::<A, false>(scores, shift) }
 }
 
 /// Subtracts the maximum from whole vectors of scores.

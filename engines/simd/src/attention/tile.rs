@@ -213,10 +213,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         let call = self.tile.call;
         // A bias may be minus infinity, too; a vector that is longer than what is left is filled with it.
         let hides = !segment.full || call.masked || made != segment.keys || !matches!(call.bias, Bias::None);
-        let factors = match hides {
-            true => running.absorb::<A, true>(piece.scores, self.rows.len(), made.len(), &found),
-            false => running.absorb::<A, false>(piece.scores, self.rows.len(), made.len(), &found),
-        };
+        let factors = running.absorb::<A>(piece.scores, self.rows.len(), made.len(), &found, hides);
         self.values::<A>(segment.keys.clone(), made.start, &factors, piece);
     }
 

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::along::Panels;
 use super::blocking::KC;
-use super::micro::{COLUMN_VECTORS, Form, Panels, Stage, tile, tile_rows};
+use super::micro::{COLUMN_VECTORS, Form, Stage, tile, tile_rows};
 use super::pack::{pack_columns, pack_rows, panel_elements};
 use super::{Blocking, Product, Right};
 use crate::isa::Kernel;
@@ -130,16 +131,12 @@ impl<E: Lanes> Inner<E> {
             let columns = tile_width.min(width - column);
             for (panel_at, row) in (0..height).step_by(tile_height).enumerate() {
                 let a = self.a.wrapping_add(panel_at * panel_elements(tile_height));
-                let c = c.from(row, column);
-                let mut panels = Panels::new(self.k, a, [0, 0], b, tile_width);
-                if c.column == 1 {
-                    (panels.wanted, panels.wanted_row) = (c.pointer, c.row);
-                }
+                let panels = Panels::new(self.k, a, [0, 0], b, tile_width);
                 for line in (0..part).step_by(V::LANES) {
                     V::prefetch_second(next.wrapping_add(panel_at * part + line));
                 }
                 // SAFETY: the caller's promises are handed on.
-                unsafe { tile::<V>(self.form, &panels, [tile_height.min(height - row), columns], &c, &stage) };
+                unsafe { tile::<V>(self.form, &panels, [tile_height.min(height - row), columns], &c.from(row, column), &stage) };
             }
         }
     }

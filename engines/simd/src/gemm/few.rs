@@ -7,7 +7,8 @@
 
 use std::ops::Range;
 
-use super::micro::{COLUMN_VECTORS, FEW_ROWS, Panels, Stage, strided_tile, tile_rows};
+use super::along::Panels;
+use super::micro::{COLUMN_VECTORS, FEW_ROWS, Stage, strided_tile, tile_rows};
 use super::{Product, Right, Source};
 use crate::activation::activate;
 use crate::element::Real;

@@ -7,12 +7,12 @@ use std::mem::MaybeUninit;
 
 use crossover_core::activation::Activation;
 
+use super::along::{Panels, along_rows, asks_on_the_way, multiply};
 use super::blocking::KC;
 use super::{Epilogue, Source, Target};
 use crate::activation::{activate, activate_all};
-use crate::aligned::LINE;
 use crate::element::Real;
-use crate::vector::{Lanes, MOST_LANES, ROWS_OF_SIXTEEN, Vector, Walk};
+use crate::vector::{Lanes, MOST_LANES, ROWS_OF_SIXTEEN, Vector};
 
 /// Vectors beside each other in a tile.
 pub(crate) const COLUMN_VECTORS: usize = 2;
@@ -22,8 +22,6 @@ const MOST_ROWS: usize = 14;
 const MOST_COLUMNS: usize = 32;
 /// The most rows of a tile whose A is not packed.
 pub(super) const FEW_ROWS: usize = 8;
-/// Steps by which the micro-kernel reads B ahead: a panel of B and one of A are more than the first-level cache holds.
-const AHEAD: usize = 16;
 /// Distance of rows in a panel of A that was copied row by row: a little more than a block, so that rows do not share cache sets.
 pub(crate) const PANEL_ROW: usize = KC + 16;
 /// Distance of steps in a panel of A that was copied step by step.
@@ -45,30 +43,6 @@ pub(super) enum Form {
     Rows,
     /// Copied step by step.
     Steps,
-}
-
-/// What a tile is made from.
-pub(super) struct Panels<E> {
-    pub(super) k: usize,
-    pub(super) a: *const E,
-    /// Distance of rows and steps of a strided A.
-    pub(super) a_strides: [usize; 2],
-    pub(super) b: *const E,
-    /// Distance of rows of B.
-    pub(super) b_step: usize,
-    /// Where lines are asked for, and how far each step takes that; [`Vector::run_along`] asks where it sees fit.
-    pub(super) fetch: *const E,
-    pub(super) fetch_step: usize,
-    /// Where the sums go and the distance of their rows: lines to ask for on the way, not to read.
-    pub(super) wanted: *const E,
-    pub(super) wanted_row: usize,
-}
-
-impl<E> Panels<E> {
-    /// B is read as far ahead as suits a tile whose panels lie in the caches.
-    pub(super) fn new(k: usize, a: *const E, a_strides: [usize; 2], b: *const E, b_step: usize) -> Self {
-        Self { k, a, a_strides, b, b_step, fetch: b.wrapping_add(AHEAD * b_step), fetch_step: b_step, wanted: b, wanted_row: 0 }
-    }
 }
 
 /// Where in the sum over k this block stands, and what comes with it.
@@ -146,11 +120,6 @@ pub(crate) unsafe fn few_rows_panel<V: Vector>(product: &RowPanel<V::Element>) {
     }
 }
 
-/// Is each line of A and C asked for in a step of its own ([`along_rows`])?
-fn asks_on_the_way<V: Vector>(form: Form) -> bool {
-    V::REGISTERS == 32 && form == Form::Rows
-}
-
 /// Makes one tile of `rows x columns` from packed panels.
 ///
 /// # Safety
@@ -164,7 +133,8 @@ pub(super) unsafe fn tile<V: Vector>(
     stage: &Stage<V::Element>,
 ) {
     let dense = c.column == 1;
-    if dense && !asks_on_the_way::<V>(form) {
+    let on_the_way = form == Form::Rows && asks_on_the_way::<V>();
+    if dense && !on_the_way {
         // What stands in C is wanted at the end of the tile, and may be far away.
         for row in 0..rows {
             let place = c.pointer.wrapping_add(row * c.row);
@@ -177,7 +147,11 @@ pub(super) unsafe fn tile<V: Vector>(
     unsafe {
         match form {
             Form::Rows => by_rows!(rows, tile_rows::<V>(), ROWS => {
-                let sums = multiply::<V, ROWS, PANEL_ROW, 1, false>(panels, columns);
+                let sums = if on_the_way {
+                    along_rows::<V, ROWS>(panels, c)
+                } else {
+                    multiply::<V, ROWS, PANEL_ROW, 1, false>(panels, columns)
+                };
                 if direct { store(&sums, c, stage) } else { spilled.keep(&sums) }
             }),
             Form::Steps => by_rows!(rows, tile_rows::<V>(), ROWS => {
@@ -212,98 +186,6 @@ pub(super) unsafe fn strided_tile<V: Vector, const EDGE: bool>(
         spilled.finish::<V>([rows, columns], c, stage);
         if stage.activation != Activation::None {
             activate_tile::<V>([rows, columns], c, stage.activation);
-        }
-    }
-}
-
-/// The sums along k, by the instruction set's own loop where it has one. `ROW` and `STEP` are the distances in A, 0 where these are only known at run time.
-#[inline(always)]
-unsafe fn multiply<V: Vector, const ROWS: usize, const ROW: usize, const STEP: usize, const EDGE: bool>(
-    panels: &Panels<V::Element>,
-    columns: usize,
-) -> [[V; COLUMN_VECTORS]; ROWS] {
-    let [row, step] = if STEP == 0 { panels.a_strides } else { [ROW, STEP] };
-    let mut sums = [[V::zero(); COLUMN_VECTORS]; ROWS];
-    let (mut a, mut b, mut fetch) = (panels.a, panels.b, panels.fetch);
-    // SAFETY: inside A and B by the caller's promise.
-    if !EDGE && unsafe { V::run_along(&Walk { steps: panels.k, a, row, step, b, b_step: panels.b_step }, &mut sums) } {
-        return sums;
-    }
-    if STEP == 1 && V::REGISTERS == 32 {
-        // SAFETY: likewise.
-        unsafe { along_rows::<V, ROWS>(panels, &mut sums) };
-        return sums;
-    }
-    for _ in 0..panels.k {
-        if !EDGE {
-            // Once a line in a step, and not with each of its vectors.
-            for vector in (0..COLUMN_VECTORS).step_by((LINE / size_of::<V>()).max(1)) {
-                V::prefetch(fetch.wrapping_add(vector * V::LANES));
-            }
-            fetch = fetch.wrapping_add(panels.fetch_step);
-        }
-        // SAFETY: inside A and B by the caller's promise.
-        unsafe {
-            let right: [V; COLUMN_VECTORS] = if EDGE {
-                [
-                    V::load_first(b, columns.min(V::LANES)),
-                    V::load_first(b.wrapping_add(V::LANES), columns.saturating_sub(V::LANES).min(V::LANES)),
-                ]
-            } else {
-                [V::load(b), V::load(b.add(V::LANES))]
-            };
-            add_step::<V, ROWS>(a, row, right, &mut sums);
-        }
-        (a, b) = (a.wrapping_add(step), b.wrapping_add(panels.b_step));
-    }
-    sums
-}
-
-/// One step along k.
-#[inline(always)]
-unsafe fn add_step<V: Vector, const ROWS: usize>(
-    a: *const V::Element,
-    row: usize,
-    right: [V; COLUMN_VECTORS],
-    sums: &mut [[V; COLUMN_VECTORS]; ROWS],
-) {
-    for (at, sums) in sums.iter_mut().enumerate() {
-        // SAFETY: inside A by the caller's promise.
-        let left = unsafe { V::splat(*a.add(at * row)) };
-        for (sum, right) in sums.iter_mut().zip(right) {
-            *sum = left.mul_add(right, *sum);
-        }
-    }
-}
-
-/// The sums along a panel of A that was copied row by row.
-///
-/// All rows begin a new line of A in the same step, and 14 loads at once that have to come from the second-level cache are more than the
-/// processor looks past. Nor can the 28 lines of C be on their way at once. So each step asks for the next line of one row of A, and after
-/// as many steps as a line has, for lines of C.
-#[inline(always)]
-unsafe fn along_rows<V: Vector, const ROWS: usize>(panels: &Panels<V::Element>, sums: &mut [[V; COLUMN_VECTORS]; ROWS]) {
-    let line = LINE / size_of::<V::Element>();
-    let wanted_at_once = ROWS.div_ceil(panels.k.div_ceil(line).max(1));
-    let (mut b, mut fetch, mut wanted) = (panels.b, panels.fetch, panels.wanted);
-    for first in (0..panels.k).step_by(line) {
-        let a = panels.a.wrapping_add(first);
-        let mut next = a.wrapping_add(line);
-        for step in 0..line.min(panels.k - first) {
-            for vector in 0..COLUMN_VECTORS {
-                V::prefetch(fetch.wrapping_add(vector * V::LANES));
-            }
-            V::prefetch(next);
-            (fetch, next) = (fetch.wrapping_add(panels.fetch_step), next.wrapping_add(PANEL_ROW));
-            // SAFETY: inside A and B by the caller's promise.
-            unsafe { add_step::<V, ROWS>(a.add(step), PANEL_ROW, [V::load(b), V::load(b.add(V::LANES))], sums) };
-            b = b.wrapping_add(panels.b_step);
-        }
-        for _ in 0..wanted_at_once {
-            for vector in 0..COLUMN_VECTORS {
-                V::prefetch(wanted.wrapping_add(vector * V::LANES));
-            }
-            wanted = wanted.wrapping_add(panels.wanted_row);
         }
     }
 }

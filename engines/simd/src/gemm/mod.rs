@@ -6,7 +6,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `micro.rs` | a tile of C in registers, and how it is finished and stored |
+//! | `along.rs` | the loops along k, which make the sums of a tile in registers |
+//! | `micro.rs` | a tile of C: its extents, and how it is finished and stored |
 //! | `pack.rs` | panels of A and of B |
 //! | `blocking.rs` | block sizes from the sizes of the caches |
 //! | `block.rs` | the three loops of one thread |
@@ -22,6 +23,7 @@
 //! a cycle leave the multiply-adds as the limit. Around it: packing moves each element of B once for m multiply-adds and each element of A
 //! once for n, which is what small matrices cannot hide.
 
+mod along;
 mod block;
 mod blocking;
 mod driver;

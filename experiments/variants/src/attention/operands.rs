@@ -1,7 +1,7 @@
 //! What the approximations of attention share: their operands with sizes, and conditions between axes.
 
 use crossover_core::axes::Axes;
-use crossover_core::compose::later::MOST_POSITIONS;
+use crossover_core::check::MOST_POSITIONS;
 use crossover_core::error::Result;
 use crossover_core::tensor::View;
 

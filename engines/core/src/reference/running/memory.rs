@@ -39,12 +39,10 @@ pub fn working_bytes(operation: &OpSpec) -> u64 {
         // counted.
         OpSpec::BucketAttention { batch_heads, n, width, chunk, causal, orders } => {
             let sorted = area(8 * n - 4 * chunk.min(n), width).saturating_add(area(6 * n, width));
-            let of_chunks = if causal {
-                5
-            } else if orders == 1 {
-                2
-            } else {
-                0
+            let of_chunks = match (causal, orders) {
+                (true, _) => 5,
+                (false, 1) => 2,
+                (false, _) => 0,
             };
             let bias = area(of_chunks * n, chunk);
             (batch_heads as u64).saturating_mul(sorted.saturating_add(bias))

@@ -250,10 +250,8 @@ impl Panel<'_> {
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
         let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
-        let factors = match hides || call.spec.self_bias.is_some() {
-            true => running.absorb::<A, true>(piece.scores, count, columns.len(), &found),
-            false => running.absorb::<A, false>(piece.scores, count, columns.len(), &found),
-        };
+        let hides = hides || call.spec.self_bias.is_some();
+        let factors = running.absorb::<A>(piece.scores, count, columns.len(), &found, hides);
         self.values::<A>(columns, &factors, held, piece);
     }
 
