@@ -7,7 +7,7 @@
 use crossover_core::activation::{Activation, GELU_TANH_CUBIC, GELU_TANH_SCALE};
 
 use crate::element::Real;
-use crate::vector::{Vector, exp2, gelu, gelus, sigmoid};
+use crate::vector::{Vector, exp2_of_negative, gelu, gelus, sigmoid};
 
 /// Below it e^x is 0 in every type.
 const SIGMOID_LEAST: f64 = -760.0;
@@ -47,7 +47,7 @@ pub(crate) fn gelu_tanh<V: Vector>(x: V) -> V {
     let [one, linear, cubic] = [1.0, scale, scale * GELU_TANH_CUBIC].map(|value| V::splat(V::Element::from_f64(value)));
     // NaN stays, because it is the second operand.
     let size = V::splat(V::Element::from_f64(NORMAL_MOST)).min(x.abs());
-    let power = exp2(size.mul(size).mul_add(cubic, linear).mul(size));
+    let power = exp2_of_negative(size.mul(size).mul_add(cubic, linear).mul(size));
     let lost = V::zero().sub(power.mul(one.add(power).reciprocal()));
     size.mul_add(lost, V::zero().max(x))
 }

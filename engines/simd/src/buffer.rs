@@ -181,9 +181,14 @@ impl SharedBuffer {
 
 unsafe fn read<T: Element, R: Real>(values: Shared<T>, start: usize, stride: usize, into: &mut [R]) {
     let first = values.pointer().wrapping_add(start);
-    for (at, value) in into.iter_mut().enumerate() {
-        // SAFETY: inside the buffer and written by nobody, by the caller's promise.
-        *value = unsafe { (*first.wrapping_add(at * stride)).load() };
+    // SAFETY: inside the buffer and written by nobody, by the caller's promise.
+    let element = |at: usize| unsafe { (*first.wrapping_add(at)).load() };
+    match (into, stride) {
+        ([], _) => {}
+        // One element for a whole row, as where a row's maximum is taken off; and neighbours, of another type: the compiler has vectors for both.
+        (into, 0) => into.fill(element(0)),
+        (into, 1) => into.iter_mut().enumerate().for_each(|(at, value)| *value = element(at)),
+        (into, stride) => into.iter_mut().enumerate().for_each(|(at, value)| *value = element(at * stride)),
     }
 }
 

@@ -272,8 +272,7 @@ impl<E: Lanes + Plain> Split<'_, E> {
             let old = self.piece.maxima[at];
             let new = maximum::<V>(scores);
             let new = if new > old { new } else { old };
-            let hides = count != padded || !segment.full || !matches!(self.bias, Bias::None);
-            let sum = weights::<Number<V>>(scores, new, hides);
+            let sum = weights::<Number<V>>(scores, new);
             let shrink = shrink(old, new);
             self.piece.sums[at] = self.piece.sums[at] * shrink + sum;
             self.piece.maxima[at] = new;

@@ -18,20 +18,12 @@ pub(super) struct Running<'a, E> {
 
 impl<E: Lanes> Running<'_, E> {
     /// Turns `made` scores of each of these rows, whose largest ones were `found`, into weights. Returns the factors that outputs shrink by.
-    /// `hides` as for [`weights`].
     #[inline(always)]
-    pub(super) fn absorb<A: Arithmetic<E = E>>(
-        &mut self,
-        scores: &mut [E],
-        rows: usize,
-        made: usize,
-        found: &[E; STATE],
-        hides: bool,
-    ) -> [E; STATE] {
+    pub(super) fn absorb<A: Arithmetic<E = E>>(&mut self, scores: &mut [E], rows: usize, made: usize, found: &[E; STATE]) -> [E; STATE] {
         let factors = advance::<A::V>(self.maxima, found);
         for at in 0..rows {
             let row = &mut scores[at * DISTANCE..][..DISTANCE];
-            let sum = weights::<A>(&mut row[..made], self.maxima[at], hides);
+            let sum = weights::<A>(&mut row[..made], self.maxima[at]);
             if A::MULTIPLE > 1 {
                 // What is left of the scores behind their weights could be read as anything.
                 row[made / A::STEPS..][..A::MULTIPLE].fill(E::ZERO);

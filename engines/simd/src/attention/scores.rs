@@ -11,7 +11,7 @@ use super::arithmetic::Arithmetic;
 use crate::buffer::SimdBuffer;
 use crate::element::Real;
 use crate::sweep::map;
-use crate::vector::{Choose, Exponential, Function, Lanes, Scalar, Vector, exp2, exp2_of_negative, exp2_of_negatives, tanh};
+use crate::vector::{Exponential, Function, Lanes, Scalar, Vector, exp2, exp2_of_negative, exp2_of_negatives, tanh};
 
 /// Rows of which a panel keeps maxima and sums: at least as many as it has, and whole vectors.
 pub(super) const STATE: usize = 16;
@@ -171,19 +171,15 @@ fn shift_of<E: Lanes>(maximum: E) -> E {
 
 /// Turns whole vectors of scores into e^(s - maximum), as 2^(s log2 e - maximum log2 e) in one step, in the form in which they meet values;
 /// returns their sum. No score is above the maximum.
-///
-/// `hides` is for rows that may have hidden scores (by a pattern, a mask, a bias, or where a vector is longer than what is left). Their
-/// weights are made apart: some processors take a hundred cycles for a vector in which a product ends below the normal numbers, as it does
-/// at the end of an exponential that is nothing.
 #[inline(always)]
-pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], maximum: A::E, hides: bool) -> A::E {
+pub(super) fn weights<A: Arithmetic>(scores: &mut [A::E], maximum: A::E) -> A::E {
     let shift = if is_far(maximum) {
         lower(scores, maximum);
         A::E::ZERO
     } else {
         shift_of(maximum)
     };
-    if hides { weights_below::<A, true>(scores, shift) } else { weights_below::<A, false>(scores, shift) }
+    weights_below::<A>(scores, shift)
 }
 
 /// Subtracts the maximum from whole vectors of scores.
@@ -211,9 +207,8 @@ const TOGETHER: usize = 4;
 
 /// Turns whole vectors of scores into 2^(s log2 e - shift); no score is above the shift.
 #[inline(always)]
-fn weights_below<A: Arithmetic, const HIDES: bool>(scores: &mut [A::E], shift: A::E) -> A::E {
+fn weights_below<A: Arithmetic>(scores: &mut [A::E], shift: A::E) -> A::E {
     assert!(scores.len().is_multiple_of(A::V::LANES));
-    let least = A::V::splat(A::E::LEAST_EXPONENT);
     let (factor, shift) = (A::V::splat(A::E::LOG2_E), A::V::splat(A::E::ZERO - shift));
     let mut sums = [A::V::zero(); TOGETHER];
     let (count, row, mut at) = (scores.len(), scores.as_mut_ptr(), 0);
@@ -225,18 +220,7 @@ fn weights_below<A: Arithmetic, const HIDES: bool>(scores: &mut [A::E], shift: A
             for (vector, made) in made.iter_mut().enumerate() {
                 *made = A::V::load(row.add(at + vector * A::V::LANES)).mul_add(factor, shift);
             }
-            let given = made;
-            if HIDES {
-                for made in &mut made {
-                    *made = made.where_less(least, A::V::zero(), *made);
-                }
-            }
             exp2_of_negatives(&mut made);
-            if HIDES {
-                for (made, given) in made.iter_mut().zip(given) {
-                    *made = given.where_less(least, A::V::zero(), *made);
-                }
-            }
             for (vector, (made, sum)) in made.into_iter().zip(&mut sums).enumerate() {
                 A::store_weights(made, row, at + vector * A::V::LANES);
                 *sum = sum.add(made);
@@ -244,14 +228,7 @@ fn weights_below<A: Arithmetic, const HIDES: bool>(scores: &mut [A::E], shift: A
             at += TOGETHER * A::V::LANES;
         }
         while at < count {
-            let given = A::V::load(row.add(at)).mul_add(factor, shift);
-            let last = match HIDES {
-                true => {
-                    let power = exp2_of_negative(given.where_less(least, A::V::zero(), given));
-                    given.where_less(least, A::V::zero(), power)
-                }
-                false => exp2_of_negative(given),
-            };
+            let last = exp2_of_negative(A::V::load(row.add(at)).mul_add(factor, shift));
             A::store_weights(last, row, at);
             sums[0] = sums[0].add(last);
             at += A::V::LANES;

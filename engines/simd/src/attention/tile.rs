@@ -210,10 +210,7 @@ impl<E: Lanes + Plain> Panel<'_, E> {
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
         let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
-        let call = self.tile.call;
-        // A bias may be minus infinity, too; a vector that is longer than what is left is filled with it.
-        let hides = !segment.full || call.masked || made != segment.keys || !matches!(call.bias, Bias::None);
-        let factors = running.absorb::<A>(piece.scores, self.rows.len(), made.len(), &found, hides);
+        let factors = running.absorb::<A>(piece.scores, self.rows.len(), made.len(), &found);
         self.values::<A>(segment.keys.clone(), made.start, &factors, piece);
     }
 

@@ -201,6 +201,16 @@ pub(crate) trait Vector: Choose {
     fn scale_by_nearest(self, nearest: Self) -> Self {
         self.scale_by_power(nearest)
     }
+    /// [`Vector::nearest_multiple`] where self is not less than `least`, and that of 0 elsewhere; of NaN it is NaN.
+    #[inline(always)]
+    fn nearest_multiple_from(self, least: Self, factor: Self) -> [Self; 2] {
+        self.where_less(least, Self::zero(), self).nearest_multiple(factor)
+    }
+    /// [`Vector::scale_by_nearest`] where `x` is not less than `least`, and 0 elsewhere.
+    #[inline(always)]
+    fn scale_by_nearest_from(self, nearest: Self, x: Self, least: Self) -> Self {
+        x.where_less(least, Self::zero(), self.scale_by_nearest(nearest))
+    }
     /// 0 where self < 0, else self; NaN stays.
     fn relu(self) -> Self;
     /// The largest lane; unspecified where one is NaN.

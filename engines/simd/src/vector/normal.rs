@@ -23,8 +23,10 @@ pub(crate) fn gelu<V: Vector>(x: V) -> V {
 pub(crate) fn gelus<V: Vector, const COUNT: usize>(vectors: &mut [V; COUNT]) {
     let mut sizes = [V::zero(); COUNT];
     for (size, x) in sizes.iter_mut().zip(&*vectors) {
-        // NaN stays, because it is the second operand. From the limit on the tail is 0, whatever it is multiplied by.
-        *size = V::splat(V::Element::NORMAL_LIMIT).min(x.abs());
+        // From the limit on the tail is nothing, and so is half of a size of 0, whose exponential is no number too small to be normal.
+        // NaN has a size of 0, too, and stays where x itself is looked at.
+        let size_of_x = x.abs();
+        *size = size_of_x.where_less(V::splat(V::Element::NORMAL_LIMIT), size_of_x, V::zero());
     }
     for ((x, size), tail) in vectors.iter_mut().zip(sizes).zip(normal_tails(&sizes)) {
         *x = size.mul_add(V::zero().sub(tail), V::zero().max(*x));

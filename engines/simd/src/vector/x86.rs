@@ -79,7 +79,10 @@ macro_rules! common {
 
 /// Partial access and lane sums of 512-bit vectors.
 macro_rules! masked_512 {
-    ($mask:ty, $maskz_loadu:ident, $mask_storeu:ident, $cmp:ident, $mask_mov:ident, $setzero:ident, $reduce:ident, $largest:ident, $round:ident, $scalef:ident) => {
+    (
+        $mask:ty, $maskz_loadu:ident, $mask_storeu:ident, $cmp:ident, $mask_mov:ident, $setzero:ident, $reduce:ident, $largest:ident, $round:ident,
+        $maskz_round:ident, $scalef:ident, $maskz_scalef:ident
+    ) => {
         #[inline(always)]
         unsafe fn load_first(from: *const Self::Element, count: usize) -> Self {
             // SAFETY: masked lanes are not accessed; the others are readable by the caller's promise.
@@ -124,6 +127,17 @@ macro_rules! masked_512 {
             // SAFETY: the caller's code runs where these instructions are.
             Self(unsafe { $scalef(self.0, exponent.0) })
         }
+        // Lanes are emptied by the instructions that compute them.
+        #[inline(always)]
+        fn nearest_multiple_from(self, least: Self, factor: Self) -> [Self; 2] {
+            // SAFETY: as above.
+            [Self(unsafe { $maskz_round::<8>($cmp::<_CMP_NLT_UQ>(self.0, least.0), self.mul(factor).0) }); 2]
+        }
+        #[inline(always)]
+        fn scale_by_nearest_from(self, nearest: Self, x: Self, least: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe { $maskz_scalef($cmp::<_CMP_NLT_UQ>(x.0, least.0), self.0, nearest.0) })
+        }
     };
 }
 
@@ -164,7 +178,9 @@ impl Vector for Avx512F32 {
         _mm512_reduce_add_ps,
         _mm512_reduce_max_ps,
         _mm512_roundscale_ps,
-        _mm512_scalef_ps
+        _mm512_maskz_roundscale_ps,
+        _mm512_scalef_ps,
+        _mm512_maskz_scalef_ps
     );
 }
 
@@ -204,7 +220,9 @@ impl Vector for Avx512F64 {
         _mm512_reduce_add_pd,
         _mm512_reduce_max_pd,
         _mm512_roundscale_pd,
-        _mm512_scalef_pd
+        _mm512_maskz_roundscale_pd,
+        _mm512_scalef_pd,
+        _mm512_maskz_scalef_pd
     );
 }
 

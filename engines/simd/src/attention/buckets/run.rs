@@ -250,8 +250,7 @@ impl Panel<'_> {
         }
         let state = self.at * STATE..(self.at + 1) * STATE;
         let mut running = Running { maxima: &mut piece.maxima[state.clone()], sums: &mut piece.sums[state] };
-        let hides = hides || call.spec.self_bias.is_some();
-        let factors = running.absorb::<A>(piece.scores, count, columns.len(), &found, hides);
+        let factors = running.absorb::<A>(piece.scores, count, columns.len(), &found);
         self.values::<A>(columns, &factors, held, piece);
     }
 
