@@ -15,6 +15,7 @@ in one gate; gates with other seeds follow each other until a trial has N compar
     faults     the exact gate, with each mistake of the conformance suite in the engine `naive`: a comparison is one mistake
     whole      one gate over the whole experiment: how long it takes
     exact      one exact gate: how long it takes
+    counted    the gate of instructions, on the workers of slower-5 (passed over where there is no valgrind)
 
 An alarm is a verdict other than pass or inconclusive, a gain as well as a loss, and a cell that head is said to have lost, which no planted work is. A
 cell that neither worker has on this machine is no comparison. With --write the table's rows are put into that file, between its markers. With --short there are few
@@ -47,7 +48,9 @@ HEAD = [
 WORKER, PLANTED = "crossover-worker", "crossover-worker-planted"
 # The name under which the planted worker works after its calls twice; under its own it does once.
 SLOWER = "crossover-worker-slower"
-FAULTS, WHOLE, EXACT = "faults", "whole", "exact"
+FAULTS, WHOLE, EXACT, COUNTED = "faults", "whole", "exact", "counted"
+# What is counted in its trial: valgrind takes some seconds a cell.
+COUNTED_FILTER = 'family == "attention"'
 # The most that a gate may take, after the builds.
 WHOLE_S, EXACT_S, WHOLE_CELLS = 600, 60, 40
 SHORT_COMPARISONS, SHORT_FILTER = 20, 'engine == "simd"'
@@ -89,7 +92,7 @@ TRIALS = {
     "slower-5": Trial("calls that take 5 % longer", ">= 95 % regressed", not_found, share(0.05), 200, base=PLANTED, head=PLANTED, work=0.05, least_s=15),
     "slower-10": Trial("calls that take 10 % longer", ">= 99 % regressed", not_found, share(0.01), 200, base=PLANTED, head=PLANTED, work=0.1, least_s=15),
 }
-NAMES = [*TRIALS, FAULTS, WHOLE, EXACT]
+NAMES = [*TRIALS, FAULTS, WHOLE, EXACT, COUNTED]
 
 
 def clean_environment():
@@ -246,6 +249,31 @@ def attempt_exact(programs):
     return row, took <= EXACT_S and worse == 0
 
 
+def attempt_counted(programs):
+    """Whether the gate of instructions sees work that calls do more; no row where nothing can be counted."""
+    if shutil.which("valgrind") is None:
+        print(f"{COUNTED}: passed over, as there is no valgrind", file=sys.stderr)
+        return None, True
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        head = shutil.copy(programs / PLANTED, pathlib.Path(folder, SLOWER))
+        command = [programs / "crossover", "gate", "--instructions", "--json", "--filter", COUNTED_FILTER]
+        command += ["--base-worker", programs / PLANTED, "--head-worker", head]
+        environment = {**clean_environment(), "CROSSOVER_PLANTED_WORK": str(TRIALS["slower-5"].work)}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1, 4):
+        raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}")
+    took = time.monotonic() - began
+    # A path that neither build can count (an instruction set that valgrind does not know) is no comparison.
+    counted = [path for path in json.loads(done.stdout)["paths"] if path["ratio"] is not None]
+    if not counted:
+        raise RuntimeError("no cell was counted")
+    counts = Counter(path["verdict"] for path in counted)
+    row = (f"| {COUNTED}: {TRIALS['slower-5'].words}, instructions | all regressed | {alarms(counts)} | {counts['inconclusive']} | {counts['pass']} "
+           f"| {len(counted)} | {took / len(counted):.1f} | {os.getloadavg()[0]:.1f} |")
+    return row, counts["regressed"] == len(counted)
+
+
 def machine():
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
@@ -280,14 +308,14 @@ def splice(path, rows):
 def tried(name, arguments):
     """One trial: its row, with the machine it is of, and whether it found what is asked of it."""
     programs = arguments.programs.resolve()
-    special = {FAULTS: attempt_faults, WHOLE: attempt_whole, EXACT: attempt_exact}
+    special = {FAULTS: attempt_faults, WHOLE: attempt_whole, EXACT: attempt_exact, COUNTED: attempt_counted}
     if name in special:
         row, good = special[name](programs)
     else:
         trial, filters = TRIALS[name], arguments.filter + [SHORT_FILTER] * arguments.short
         comparisons = arguments.comparisons or (SHORT_COMPARISONS if arguments.short else trial.comparisons)
         row, good = attempt(programs, name, trial, comparisons, filters, arguments.short)
-    return f"{row} {machine()} |", good
+    return row and f"{row} {machine()} |", good
 
 
 def read_arguments():
@@ -320,7 +348,7 @@ def main():
             table(arguments.write)
         for name in arguments.trials:
             row, good = tried(name, arguments)
-            rows.append(row)
+            rows += [row] if row else []
             if not good:
                 bad.append(name)
             if arguments.write:
