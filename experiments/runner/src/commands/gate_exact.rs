@@ -1,11 +1,10 @@
 //! `crossover gate --exact`: what must not change, against the committed baseline.
 //!
 //! Exit codes: 0 pass, 1 regressed, 2 bad input, which a baseline of other machines is (nothing regressed, but most cells have no row of this one's
-//! instruction sets), 3 the environment.
+//! instruction sets) and one that has none of these cells, 3 the environment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +16,9 @@ use crossover_protocol::text::tell;
 use crate::cli::GateArgs;
 use crate::definition::{self, Definition};
 use crate::errors::{bad_input, finding};
-use crate::gate::exact::compare::{Change, compare};
+use crate::gate::exact::accepted;
+use crate::gate::exact::compare::compare;
+use crate::gate::exact::machine;
 use crate::gate::exact::outputs::{self, Seen};
 use crate::gate::exact::refusals;
 use crate::gate::exact::suite::{Held, hold};
@@ -27,7 +28,6 @@ use crate::gate::left_out;
 use crate::gate::limits::Limits;
 use crate::gate::size::{self, Size};
 use crate::gate::verdict::Verdict;
-use crate::outcome::unix_ms;
 use crate::paths::{self, Project};
 use crate::plan::{Plan, PlannedCell};
 use crate::worker::launcher::{Bounds, ProcessLauncher};
@@ -81,7 +81,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     // Of a part of the cells, the others are not gone.
     let asked = |row: &&Row| args.selection.is_whole() || rows.iter().any(|now| now.id == row.id);
     let (asked, others): (Vec<Row>, Vec<Row>) = baseline.into_iter().partition(|row| asked(&row));
-    let mut compared = compare(&asked, &rows);
+    let mut compared = compare(&asked, &rows, &machine::has);
     let size = Size::of(&worker.worker, &hello)?;
     compared.changes.extend(size::compare(&sizes, &size));
     let none = refusals::OfEngine::new();
@@ -97,7 +97,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     // Those of other engines stay.
     refused.extend(seen.suites.iter().map(|held| (held.engine.clone(), held.refusals.clone())));
     refusals::write(&refusals_path, &refused)?;
-    keep_reason(&path, reason, &seen.compared.changes)?;
+    accepted::keep(&path, reason, &seen.compared.changes, all.len())?;
     tell(&format!("{} has {} now, {} of them new or replaced", path.display(), counted(all.len() as u64, "row"), seen.rows.len()));
     Ok(ExitCode::SUCCESS)
 }
@@ -134,27 +134,6 @@ fn expect_right(Seen { rows, suites, .. }: &Seen) -> Result<()> {
     Err(bad_input(format!("no baseline is made of a cell without a right output: {}, {}: {why}", bad.told(), bad.support)))
 }
 
-/// A line behind those of earlier changes: when, how much, why.
-fn keep_reason(baseline: &Path, reason: &str, changes: &[Change]) -> Result<()> {
-    let name = baseline.file_stem().unwrap_or_default().to_string_lossy();
-    let path: PathBuf = baseline.with_file_name(format!("{name}-accepted.csv"));
-    let is_new = !path.exists();
-    let mut file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| format!("{} cannot be written", path.display()))?;
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    if is_new {
-        writer.write_record(["unix_ms", "regressed", "improved", "told", "reason"])?;
-    }
-    let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count().to_string();
-    let counts = [Verdict::Regressed, Verdict::Improved, Verdict::Pass].map(count);
-    writer.write_record([&unix_ms().to_string(), &counts[0], &counts[1], &counts[2], reason.trim()])?;
-    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
-    file.write_all(&bytes).with_context(|| format!("{} cannot be written", path.display()))
-}
-
 /// Says what was found, and what follows from it.
 fn judge(args: &GateArgs, path: &Path, seen: &Seen) -> Result<ExitCode> {
     tell_all(args, &outputs::sheet(seen))?;
@@ -166,6 +145,10 @@ fn judge(args: &GateArgs, path: &Path, seen: &Seen) -> Result<ExitCode> {
             path.display(),
             counted(seen.rows.len() as u64, "cell")
         ))),
+        Verdict::Inconclusive if seen.compared.of_other_machines().is_empty() => Err(bad_input(
+            "the worker's size is held against builds of the same compiler, and there is none; on a commit that is known to be good, \
+             `crossover gate --accept \"REASON\"` takes this one's",
+        )),
         Verdict::Inconclusive => Err(bad_input(format!(
             "{} is of other machines: {}. What does not depend on it was compared, and holds. On a commit that is known to be good, \
              `crossover gate --accept \"REASON\"` puts rows of this machine beside the others",

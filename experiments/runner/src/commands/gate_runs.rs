@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use crossover_results::{Manifest, RunFolder, read_records};
+use crossover_results::{Machine, Manifest, RunFolder, read_records};
 
 use crate::cli::GateArgs;
 use crate::errors::bad_input;
@@ -104,6 +104,12 @@ fn shared_experiment(pairs: &[[Run; 2]]) -> Result<String> {
                 return Err(bad_input(format!("the {what} of {this} is {other}, that of {first} is {one}: times of two can tell nothing")));
             }
         }
+    }
+    if first.machine == Machine::UNKNOWN {
+        return Err(bad_input(
+            "nobody said on which machine these runs were measured, and times of two machines can tell nothing: on the machine that measured them, \
+             `crossover import criterion --here` says that it is this one",
+        ));
     }
     Ok(first.experiment.clone())
 }

@@ -23,7 +23,8 @@
 //! fresh processes, and the same side each time. With less than that margin it is nobody's, however often head is late.
 //!
 //! A cell that had a time before and says now that it is absent is broken, not absent. A cell with fewer failed pairs is judged by the others, and
-//! the failed ones are told beside it.
+//! the failed ones are told beside it. But where one of them is head's, the others let no cell pass: a build that fails in one launch of four rarely fails in
+//! three pairs of five. That is inconclusive, unless the others find a regression.
 
 use std::time::Duration;
 
@@ -166,6 +167,13 @@ impl Failures {
         })
     }
 
+    /// Why the pairs that were timed, of `pairs` that were tried, let no cell pass: head failed where base did not.
+    pub fn doubt(&self, pairs: usize) -> Option<String> {
+        let of_head: Vec<&String> = self.failed.iter().filter(|(blame, _)| *blame == Blame::Head).map(|(_, said)| said).collect();
+        let share = format!("{} of {}", of_head.len(), counted(pairs as u64, "pair"));
+        Some(format!("head fails where base does not, in {share}: too few for a verdict, and too many for none; {}", of_head.last()?))
+    }
+
     /// What is to be said of failures that fresh pairs took the place of.
     pub fn told(&self) -> Option<String> {
         let (_, last) = self.failed.last()?;
@@ -231,6 +239,20 @@ mod tests {
         assert_eq!(verdict(&[late(), late(), late()]), Some(Verdict::Inconclusive), "base did nothing beside it");
         let limit = || attempt(None, Some(Cause::MemoryLimit { limit: 9, of_addresses: false }), [1, 1]);
         assert_eq!(verdict(&[limit(), limit(), limit()]), Some(Verdict::Regressed));
+    }
+
+    #[test]
+    fn one_failure_of_heads_own_is_a_doubt_and_others_are_none() {
+        let crash = || Some(Cause::Signalled { signal: 11 });
+        let doubt = |attempts: &[Attempt]| {
+            let mut failures = Failures::default();
+            attempts.iter().for_each(|attempt| failures.add(attempt, DEADLINE));
+            failures.doubt(6)
+        };
+        assert_eq!(doubt(&[attempt(crash(), None, [1, 1]), attempt(crash(), crash(), [1, 1])]), None);
+        assert_eq!(doubt(&[attempt(None, Some(Cause::MachineMemory), [1, 1])]), None);
+        let said = doubt(&[attempt(None, crash(), [1, 1]), attempt(crash(), None, [1, 1])]).unwrap();
+        assert!(said.starts_with("head fails where base does not, in 1 of 6 pairs: ") && said.contains("SIGSEGV"), "{said}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod asked;
 pub mod builds;
+pub mod csv_table;
 pub mod exact;
 pub mod failures;
 pub mod instructions;

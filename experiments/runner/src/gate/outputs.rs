@@ -9,8 +9,8 @@ use crate::commands::text::{counted, wrap};
 use crate::plan::PlannedCell;
 
 use super::sheet::{self, Entry, Sheet, table_row};
-use super::stages::{Judged, Outcome};
-use super::verdict::{self, Evidence, Verdict};
+use super::stages::{Judged, Outcome, Stage};
+use super::verdict::{self, Evidence, Verdict, least_figures};
 use super::{Compared, Findings};
 
 /// All that is told of it.
@@ -99,7 +99,14 @@ fn json(findings: &Findings) -> Value {
                 let (low, high) = evidence.interval();
                 json!({
                     "stage": stage.name(), "pairs": evidence.pairs, "ratio": evidence.ratio(), "ratio_low": finite(low), "ratio_high": finite(high),
-                    "p": evidence.p_value, "p_corrected": corrected, "could_see": finite(evidence.seen()),
+                    "p": evidence.p_value, "p_corrected": corrected, "could_see": could_see(evidence, Terms::of(findings).least),
+                })
+            }
+            Outcome::NoTime { screened: Some(evidence) } => {
+                let (low, high) = evidence.interval();
+                json!({
+                    "reason": in_words(findings, &judged.outcome), "stage": Stage::Screening.name(), "pairs": evidence.pairs,
+                    "ratio": evidence.ratio(), "ratio_low": finite(low), "ratio_high": finite(high),
                 })
             }
             other => json!({ "reason": in_words(findings, other) }),
@@ -111,7 +118,8 @@ fn json(findings: &Findings) -> Value {
     };
     json!({
         "verdict": findings.overall().name(), "base": findings.base, "head": findings.head, "experiment": findings.experiment,
-        "min_effect": findings.min_effect, "seed": findings.seed, "not_compared": findings.count(Verdict::NotCompared), "notes": findings.notes, "cells": findings.judged.iter().map(cell).collect::<Vec<_>>(),
+        "min_effect": findings.min_effect, "seed": findings.seed, "not_compared": findings.count(Verdict::NotCompared), "notes": findings.notes,
+        "advice": advice(findings), "cells": findings.judged.iter().map(cell).collect::<Vec<_>>(),
     })
 }
 
@@ -167,28 +175,53 @@ pub fn name(cell: &PlannedCell) -> String {
 
 /// A cell that was not timed, with the reason.
 pub fn words(judged: &Judged) -> String {
-    format!("{}: {}", name(&judged.cell), said(&judged.outcome, 0.0, Compared::Builds))
+    format!("{}: {}", name(&judged.cell), said(&judged.outcome, Terms { min_effect: 0.0, compared: Compared::Builds, least: None }))
 }
 
 fn in_words(findings: &Findings, outcome: &Outcome) -> String {
-    said(outcome, findings.min_effect, findings.compared)
+    said(outcome, Terms::of(findings))
 }
 
-fn said(outcome: &Outcome, min_effect: f64, compared: Compared) -> String {
+/// What verdicts are to be read by.
+#[derive(Clone, Copy)]
+struct Terms {
+    min_effect: f64,
+    compared: Compared,
+    /// With fewer pairs no change is certain, after the correction for the cells that were judged together.
+    least: Option<usize>,
+}
+
+impl Terms {
+    fn of(findings: &Findings) -> Self {
+        let is_together = |judged: &&Judged| matches!(judged.outcome, Outcome::Timed { stage: Stage::Confirmation, .. });
+        let together = findings.judged.iter().filter(is_together).count();
+        Self { min_effect: findings.min_effect, compared: findings.compared, least: least_figures(together) }
+    }
+}
+
+/// The smallest change that these pairs could have told from none; none where they are too few for any.
+fn could_see(evidence: &Evidence, least: Option<usize>) -> Option<f64> {
+    finite(evidence.seen()).filter(|_| least.is_some_and(|least| evidence.pairs >= least))
+}
+
+fn said(outcome: &Outcome, terms: Terms) -> String {
     match outcome {
         Outcome::Timed { evidence, corrected, verdict, .. } => {
             let change = change(evidence);
             let pairs = counted(evidence.pairs as u64, "pair");
             match verdict {
                 Verdict::Inconclusive if evidence.half_width.is_infinite() => format!("{pairs} do not tell"),
-                Verdict::Inconclusive => format!(
-                    "{change} over {pairs}; a change of {:.1} % is the smallest that it could have seen, and {:.1} % were asked about",
-                    100.0 * evidence.seen(),
-                    100.0 * min_effect
-                ),
+                Verdict::Inconclusive => {
+                    let seen = match (could_see(evidence, terms.least), terms.least) {
+                        (Some(seen), _) => format!("a change of {:.1} % is the smallest that it could have seen", 100.0 * seen),
+                        (None, Some(least)) => format!("of fewer than {least} no change is certain, however large"),
+                        (None, None) => "of so many cells none can be certain".to_owned(),
+                    };
+                    format!("{change} over {pairs}; {seen}, and {:.1} % were asked about", 100.0 * terms.min_effect)
+                }
                 Verdict::Pass | Verdict::NotCompared => format!("{change} over {pairs}"),
                 Verdict::Improved | Verdict::Regressed => {
-                    let together = match compared {
+                    let together = match terms.compared {
                         Compared::Builds => "suspects",
                         Compared::Runs => "cells",
                     };

@@ -1,17 +1,17 @@
 //! The worker's size: bytes of a program grow unseen, and bring start-up time and page faults.
 //!
 //! A size says something beside one of the same compiler, target and engines only. So the baseline (`results/baselines/NAME-size.csv`) has a row for each
-//! such build, and a build without a row is told of and fails nobody.
+//! such build. A build of another kind is told of and fails nobody; one that differs in its compiler alone is no pass until it has a row, as the compiler's change brings one.
 
 use std::path::Path;
 
 use anyhow::Result;
 use crossover_protocol::HelloReply;
-use crossover_results::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::errors::bad_input;
 
+use super::csv_table;
 use super::exact::compare::Change;
 use super::verdict::Verdict;
 
@@ -44,13 +44,21 @@ impl Size {
     fn is_like(&self, other: &Self) -> bool {
         self.build == other.build && self.engines == other.engines
     }
+
+    /// The same but for the compiler, which stands before the first comma?
+    fn differs_in_its_compiler(&self, other: &Self) -> bool {
+        let rest = |size: &Self| size.build.split_once(", ").map(|(_, rest)| rest.to_owned());
+        self.engines == other.engines && rest(self).is_some() && rest(self) == rest(other)
+    }
 }
 
 /// What changed since the baseline; nothing where the size is about the same.
 pub fn compare(baseline: &[Size], now: &Size) -> Option<Change> {
     let change = |verdict, what| Some(Change { cell: "the worker's program".to_owned(), verdict, what });
     let Some(then) = baseline.iter().find(|known| known.is_like(now)) else {
-        return change(Verdict::Pass, format!("{} bytes, and no baseline of a build like this: {}", now.bytes, now.build));
+        let is_of_other_compiler = baseline.iter().any(|known| known.differs_in_its_compiler(now));
+        let verdict = if is_of_other_compiler { Verdict::Inconclusive } else { Verdict::Pass };
+        return change(verdict, format!("{} bytes, and no baseline of a build like this: {}", now.bytes, now.build));
     };
     let share = now.bytes as f64 / then.bytes.max(1) as f64 - 1.0;
     let what = format!("its size went from {} to {} bytes, {:+.1} %", then.bytes, now.bytes, 100.0 * share);
@@ -66,9 +74,8 @@ pub fn read(path: &Path) -> Result<Vec<Size>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let reader = csv::Reader::from_path(path).map(csv::Reader::into_deserialize);
-    let rows = reader.and_then(|rows| rows.collect::<std::result::Result<Vec<Size>, csv::Error>>());
-    rows.map_err(|error| bad_input(format!("the sizes in {} are damaged: {error}; restore the file from the repository", path.display())))
+    csv_table::read(path)
+        .map_err(|error| bad_input(format!("the sizes in {} are damaged: {error}; restore the file from the repository", path.display())))
 }
 
 /// Puts a size into its row; other builds keep theirs.
@@ -76,12 +83,7 @@ pub fn write(path: &Path, mut sizes: Vec<Size>, now: Size) -> Result<()> {
     sizes.retain(|known| !known.is_like(&now));
     sizes.push(now);
     sizes.sort_by(|one, other| (&one.build, &one.engines).cmp(&(&other.build, &other.engines)));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for size in sizes {
-        writer.serialize(size)?;
-    }
-    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
-    Ok(write_atomically(path, &bytes)?)
+    csv_table::write(path, sizes)
 }
 
 #[cfg(test)]
@@ -98,6 +100,9 @@ mod tests {
         assert_eq!([1000, 1019, 1021, 981, 979].map(verdict), [None, None, Some(Verdict::Regressed), None, Some(Verdict::Improved)]);
         let other = compare(&[size("a", 1000)], &size("c", 5000)).unwrap();
         assert!(other.verdict == Verdict::Pass && other.what.contains("no baseline of a build like this: c"), "{other:?}");
+        let by_compiler = |build: &str| compare(&[size("rustc 1, linux, opt 3", 1000)], &size(build, 5000)).unwrap().verdict;
+        assert_eq!(by_compiler("rustc 2, linux, opt 3"), Verdict::Inconclusive);
+        assert_eq!(by_compiler("rustc 1, linux, opt 3, native"), Verdict::Pass);
     }
 
     #[test]

@@ -168,6 +168,12 @@ impl Running {
 
     fn judged(self, cells: &[PlannedCell]) -> Judged {
         let outcome = self.outcome.unwrap_or(Outcome::NoTime { screened: self.screened });
+        let outcome = match (outcome, self.failures.doubt(self.tried)) {
+            (Outcome::Timed { verdict: Verdict::Pass | Verdict::Improved, .. }, Some(why)) => {
+                Outcome::Failed { verdict: Verdict::Inconclusive, why }
+            }
+            (outcome, _) => outcome,
+        };
         let failed = self.failures.told().filter(|_| !matches!(outcome, Outcome::Failed { .. }));
         Judged { cell: cells[self.at].clone(), outcome, failed }
     }
@@ -287,7 +293,7 @@ impl Gate<'_, '_> {
             }
             self.random.shuffle(&mut order);
             for at in order {
-                if self.watch.stops() || self.has_no_time(stage, [done(running), all]) || self.take_pair(&mut running[at]).is_err() {
+                if self.watch.stops() || self.has_no_time(stage, [done(running), all]) || self.take_pair(&mut running[at], stage).is_err() {
                     return;
                 }
                 self.watch.tell(stage, done(running), all);
@@ -296,11 +302,11 @@ impl Gate<'_, '_> {
     }
 
     /// One pair of a cell; an error where the user wants to stop.
-    fn take_pair(&mut self, one: &mut Running) -> Result<(), ()> {
+    fn take_pair(&mut self, one: &mut Running, stage: Stage) -> Result<(), ()> {
         let cell = &self.cells[one.at];
         let deadline = self.asked.measure.deadline(&cell.engine);
-        // The outputs are looked at once; later pairs are of the same builds.
-        let terms = Terms { cell, design: &self.asked.design, deadline, verified: !one.was_timed };
+        // The outputs are looked at in each pair of the screening: what threads do to each other need not be wrong in the first.
+        let terms = Terms { cell, design: &self.asked.design, deadline, verified: stage == Stage::Screening };
         one.tried += 1;
         self.tried += 1;
         match measure(self.builds, terms, self.clock, &mut self.random) {

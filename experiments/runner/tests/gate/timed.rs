@@ -164,7 +164,7 @@ fn a_head_that_lost_a_cell_regressed_and_one_that_does_not_start_is_no_verdict()
 }
 
 #[test]
-fn a_crash_of_one_process_is_no_verdict_and_crashes_of_head_alone_are() {
+fn a_crash_of_one_process_is_no_pass_where_it_is_heads_and_three_are_a_regression() {
     let repository = Repository::new("");
     // The first process says who it is; later ones crash while there are lines in `left`.
     let flaky = format!("[ -e greeted ] || {{ touch greeted; exec {WORKER:?}; }}\n[ -s left ] || exec {WORKER:?}\nsed -i 1d left\nexit 7");
@@ -174,8 +174,10 @@ fn a_crash_of_one_process_is_no_verdict_and_crashes_of_head_alone_are() {
         repository.write("left", &"x\n".repeat(crashes));
         repository.gate(&[side, &worker, other, WORKER, "--filter", "engine == \"ok\""])
     };
+    let words = ["head fails where base does not, in 2 of ", "code 7", "1 inconclusive of 1 cell"];
+    expect(&gate("--head-worker", "--base-worker", 2), 4, &words);
     let words = ["note: softmax/stable on ok", "2 pairs failed, in whose place fresh ones were taken", "1 pass of 1 cell"];
-    expect(&gate("--head-worker", "--base-worker", 2), 0, &words);
+    expect(&gate("--base-worker", "--head-worker", 2), 0, &words);
     expect(&gate("--head-worker", "--base-worker", 99), 1, &["head fails where base does not, in 3 of 3 pairs", "code 7"]);
     expect(&gate("--base-worker", "--head-worker", 99), 4, &["base fails where head does not", "compare with a base that works"]);
 }

@@ -174,8 +174,16 @@ fn executable(line: &str, program: &str) -> Option<PathBuf> {
 
 /// Is a failed build the revision's fault, by what cargo says? A compiler that was killed, or a disk without room, is not, though crates do not compile then.
 fn is_of_revision(said: &str) -> bool {
-    const MACHINE: [&str; 5] =
-        ["No space left on device", "Disk quota exceeded", "(signal: 9", "Cannot allocate memory", "memory allocation of "];
+    const MACHINE: [&str; 8] = [
+        "No space left on device",
+        "Disk quota exceeded",
+        "(signal: 9",
+        "(signal: 15",
+        "terminated with signal 9",
+        "terminated with signal 15",
+        "Cannot allocate memory",
+        "memory allocation of ",
+    ];
     const REVISION: [&str; 7] = [
         "could not compile",
         "failed to run custom build command",
@@ -211,6 +219,8 @@ mod tests {
             ("error: failed to get `x` as a dependency\nCould not resolve host: index", false),
             ("error: linking with `cc` failed\nNo space left on device\nerror: could not compile `a`", false),
             ("error: could not compile `a`\nCaused by: process didn't exit successfully: `rustc` (signal: 9, SIGKILL: kill)", false),
+            ("error: could not compile `a`\nCaused by: process didn't exit successfully: `rustc` (signal: 11, SIGSEGV)", true),
+            ("error: linking with `cc` failed\ncollect2: fatal error: ld terminated with signal 9 [Killed]\ncould not compile `a`", false),
             ("", false),
         ] {
             assert_eq!(is_of_revision(said), is_revisions, "{said}");

@@ -7,6 +7,7 @@
 //! | more declared bytes, allocations or operations, or they are no longer told | regressed; fewer: improved |
 //! | native became composed, emulated or unsupported; composed became emulated or unsupported; and so on | regressed; the other way: improved |
 //! | a cell is gone; it is new, and failed or wrong | regressed |
+//! | it is computed by a lower instruction set than the best that the baseline has of it and this machine has, too ([`super::machine`]) | regressed |
 //! | it is new, and right or not supported | told |
 //!
 //! All of it beside the row of the cell's own instruction set. Where there is none, the cell is held against the row of another by what does not
@@ -18,12 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::gate::verdict::Verdict;
 
 use super::Row;
+use super::machine::is_above;
 
 /// Below this share of its tolerance an error may double without anybody noticing.
 const QUIET: f64 = 0.05;
 
 /// From best to worst.
-const LEVELS: [&str; 6] = ["native", "composed", "emulated", "unsupported", "failed", "wrong"];
+pub(super) const LEVELS: [&str; 6] = ["native", "composed", "emulated", "unsupported", "failed", "wrong"];
 
 fn level(support: &str) -> usize {
     LEVELS.iter().position(|known| *known == support).unwrap_or(LEVELS.len())
@@ -78,8 +80,8 @@ impl Compared {
     }
 }
 
-/// What changed from the baseline to now.
-pub fn compare(baseline: &[Row], now: &[Row]) -> Compared {
+/// What changed from the baseline to now, on a machine that `has` some of the instruction sets.
+pub fn compare(baseline: &[Row], now: &[Row], has: &dyn Fn(&str) -> bool) -> Compared {
     let mut before: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     baseline.iter().for_each(|row| before.entry(row.id.as_str()).or_default().push(row));
     let mut compared = Compared::default();
@@ -95,7 +97,7 @@ pub fn compare(baseline: &[Row], now: &[Row]) -> Compared {
                 compared.unknown_isas.insert(row.isa.clone());
             }
         }
-        let changes = match own {
+        let mut changes = match own {
             Some(before) => changes_of(before, row),
             // Whichever is nearest: one that nobody brought up to date must not count against it.
             None => rows
@@ -104,6 +106,7 @@ pub fn compare(baseline: &[Row], now: &[Row]) -> Compared {
                 .min_by_key(|all| regressions(all))
                 .unwrap_or_else(|| vec![new(row)]),
         };
+        changes.extend(fallen(&rows, row, has));
         compared.changes.extend(changes.into_iter().map(|(verdict, what)| Change { cell: row.told(), verdict, what }));
     }
     let gone = |row: &&Row| Change { cell: row.told(), verdict: Verdict::Regressed, what: "it is gone".to_owned() };
@@ -175,6 +178,12 @@ fn changes_elsewhere(before: &Row, now: &Row) -> Vec<Told> {
     changes
 }
 
+/// A cell whose engine does not find instructions that this machine has.
+fn fallen(rows: &[&Row], now: &Row, has: &dyn Fn(&str) -> bool) -> Option<Told> {
+    let better = rows.iter().map(|before| before.isa.as_str()).find(|isa| is_above(isa, &now.isa) && has(isa))?;
+    now.is_computed().then(|| (Verdict::Regressed, format!("it fell from {better}, which this machine has, to {}", now.isa)))
+}
+
 /// An error that was told and is not, of a cell that still has an output: whatever else became better.
 fn unchecked(before: &Row, now: &Row) -> Option<Told> {
     let is_lost = before.err_impl.is_some() && now.err_impl.is_none() && now.is_computed();
@@ -200,7 +209,11 @@ mod tests {
     }
 
     fn told(before: &[Row], now: Row) -> Vec<String> {
-        compare(before, &[now]).changes.into_iter().map(|change| format!("{}: {}", change.verdict.name(), change.what)).collect()
+        compare(before, &[now], &|_| false)
+            .changes
+            .into_iter()
+            .map(|change| format!("{}: {}", change.verdict.name(), change.what))
+            .collect()
     }
 
     #[test]
@@ -248,8 +261,23 @@ mod tests {
         let rows = [Row { declared_bytes: Some(7), support: "composed".into(), ..row("a", "avx512") }, avx2("a")];
         assert!(told(&rows, avx2("a")).is_empty());
         assert_eq!(told(&rows, Row { declared_bytes: Some(1001), ..avx2("a") }), ["regressed: declared bytes grew from 1000 to 1001"]);
-        let known = |isa: &str| compare(&rows, &[row("a", isa)]).known();
+        let known = |isa: &str| compare(&rows, &[row("a", isa)], &|_| false).known();
         assert_eq!([known("avx2"), known("avx512"), known("neon")], [1, 1, 0]);
+    }
+
+    #[test]
+    fn a_build_that_does_not_find_what_the_machine_has_is_held_against_its_better_row() {
+        let rows = [row("a", "avx512+vnni"), avx2("a")];
+        let told = |now: Row, has: &dyn Fn(&str) -> bool| {
+            compare(&rows, &[now], has).changes.into_iter().map(|change| change.what).collect::<Vec<_>>()
+        };
+        let of_both = |_: &str| true;
+        assert_eq!(told(avx2("a"), &of_both), ["it fell from avx512+vnni, which this machine has, to avx2"]);
+        assert_eq!(told(row("a", "avx512"), &of_both).len(), 1, "an instruction less");
+        assert!(told(avx2("a"), &|isa| isa == "avx2").is_empty(), "another machine's");
+        assert!(told(row("a", "avx512+vnni"), &of_both).is_empty());
+        let unsupported = Row { support: "unsupported".into(), ..avx2("a") };
+        assert_eq!(told(unsupported, &of_both), ["native became unsupported"]);
     }
 
     #[test]
@@ -272,7 +300,7 @@ mod tests {
         // Of two others the nearer one counts.
         let stale = Row { flops: Some(1), ..row("a", "avx512") };
         assert!(told(&[stale, avx2("a")], neon()).is_empty());
-        let compared = compare(&[avx2("a"), avx2("b")], &[neon(), avx2("b"), row("c", "neon")]);
+        let compared = compare(&[avx2("a"), avx2("b")], &[neon(), avx2("b"), row("c", "neon")], &|_| false);
         assert_eq!((compared.known(), &compared.unknown_isas), (1, &BTreeSet::from(["neon".to_owned()])));
         assert_eq!(compared.rows["simd"], Rows { own: 1, elsewhere: 1 });
         assert!(compared.of_other_machines().is_empty() && !compared.is_all_new());
@@ -282,12 +310,12 @@ mod tests {
     fn an_engine_whose_rows_are_of_another_machine_is_not_hidden_by_one_whose_rows_are_of_all() {
         let naive = |id: &str| Row { engine: "naive".into(), ..row(id, "scalar") };
         let baseline = [naive("a"), naive("b"), naive("c"), avx2("d"), avx2("e")];
-        let compared = compare(&baseline, &[naive("a"), naive("b"), naive("c"), row("d", "neon"), row("e", "neon")]);
+        let compared = compare(&baseline, &[naive("a"), naive("b"), naive("c"), row("d", "neon"), row("e", "neon")], &|_| false);
         assert_eq!(compared.of_other_machines(), ["simd"]);
         // What is new says nothing of machines, and nothing at all where everything is.
-        let some = compare(&baseline, &[naive("a"), avx2("d"), row("x", "neon"), row("y", "neon")]);
+        let some = compare(&baseline, &[naive("a"), avx2("d"), row("x", "neon"), row("y", "neon")], &|_| false);
         assert!(some.of_other_machines().is_empty() && !some.is_all_new());
-        assert!(compare(&baseline, &[row("x", "neon")]).is_all_new());
+        assert!(compare(&baseline, &[row("x", "neon")], &|_| false).is_all_new());
     }
 
     #[test]
@@ -295,7 +323,7 @@ mod tests {
         let wrong = Row { support: "wrong".into(), why: Some("row 3 is off".into()), ..avx2("d") };
         let crashed = Row { support: "failed".into(), why: Some("SIGSEGV".into()), ..avx2("e") };
         let unsupported = Row { support: "unsupported".into(), ..avx2("f") };
-        let compared = compare(&[avx2("a"), row("a", "neon"), avx2("b")], &[avx2("b"), avx2("c"), wrong, crashed, unsupported]);
+        let compared = compare(&[avx2("a"), row("a", "neon"), avx2("b")], &[avx2("b"), avx2("c"), wrong, crashed, unsupported], &|_| false);
         let told: Vec<String> = compared.changes.iter().map(|change| format!("{} {}", change.verdict.name(), change.what)).collect();
         assert_eq!(
             told,

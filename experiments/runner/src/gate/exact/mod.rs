@@ -7,8 +7,13 @@
 //! Kernels differ between instruction sets: what they hold natively, what they pack, how they round. So the table has a row for each cell *and*
 //! instruction set that somebody accepted, and a cell is held against the row of its own. A machine whose instruction set has none is not let pass:
 //! what does not depend on it still gates, and the gate says that the table is of other machines.
+//!
+//! A worker that the machine did not let work (no memory left, it cannot be started) says nothing of the build: the gate ends with an error. One that does not
+//! answer in time is asked once more, as a stalled machine passes and a program that hangs does not.
 
+pub mod accepted;
 pub mod compare;
+pub mod machine;
 pub mod outputs;
 pub mod refusals;
 pub mod suite;
@@ -21,6 +26,7 @@ use crossover_results::history::setting;
 use crossover_results::schema::Status;
 use serde::{Deserialize, Serialize};
 
+use crate::gate::failures::Lack;
 use crate::outcome::support_name;
 use crate::plan::PlannedCell;
 use crate::worker::conversation::Launcher;
@@ -65,7 +71,7 @@ pub fn look(
     isas: &BTreeMap<String, String>,
     deadline: Duration,
 ) -> Result<Row, WorkerFailure> {
-    let mut row = Row {
+    let unseen = Row {
         id: cell.id.clone(),
         variant: cell.variant.clone(),
         engine: cell.engine.clone(),
@@ -79,11 +85,17 @@ pub fn look(
         flops: None,
         why: None,
     };
-    match fill(&mut row, launcher, cell, deadline) {
-        Ok(()) => {}
-        Err(failure) if failure.is_interruption() => return Err(failure),
-        Err(failure) if failure.status() == Status::Unsupported => {}
-        Err(failure) => {
+    let mut row = unseen.clone();
+    let mut seen = fill(&mut row, launcher, cell, deadline);
+    if seen.as_ref().is_err_and(|failure| matches!(Lack::of(failure), Some(Lack::Late(_)))) {
+        row = unseen;
+        seen = fill(&mut row, launcher, cell, deadline);
+    }
+    let Err(failure) = seen else { return Ok(row) };
+    match Lack::of(&failure) {
+        None | Some(Lack::Denied(_)) => return Err(failure),
+        Some(_) if failure.status() == Status::Unsupported => {}
+        Some(_) => {
             "failed".clone_into(&mut row.support);
             row.why = Some(failure.to_string());
         }

@@ -30,12 +30,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The verdict over all: where nothing regressed, a baseline of other machines, or of none of these cells, is no pass.
+    /// The verdict over all: where nothing regressed, a baseline of other machines, of none of these cells or of another compiler's build is no pass.
     pub fn verdict(&self) -> Verdict {
         if self.count(Verdict::Regressed) > 0 {
             return Verdict::Regressed;
         }
-        let is_held = !self.compared.is_all_new() && self.compared.of_other_machines().is_empty();
+        let is_known = self.count(Verdict::Inconclusive) == 0;
+        let is_held = is_known && !self.compared.is_all_new() && self.compared.of_other_machines().is_empty();
         if is_held { Verdict::Pass } else { Verdict::Inconclusive }
     }
 
@@ -143,7 +144,8 @@ fn entries(seen: &Seen) -> Vec<Entry> {
         entries.push(entry(row.variant.clone(), name, &of_cell));
     }
     entries.extend(changes.into_iter().map(|(what, changes)| entry("beside the cells".to_owned(), what.to_owned(), &changes)));
-    if seen.verdict() == Verdict::Inconclusive {
+    let is_of_others = seen.compared.is_all_new() || !seen.compared.of_other_machines().is_empty();
+    if seen.verdict() == Verdict::Inconclusive && is_of_others {
         let (class, name) = ("beside the cells".to_owned(), "the baseline's rows".to_owned());
         let words = if seen.compared.is_all_new() { "there is none of these cells".to_owned() } else { of_other_machines(seen).join("; ") };
         entries.push(Entry { class, name, verdict: Verdict::Inconclusive, words });
@@ -170,7 +172,7 @@ mod tests {
         let baseline = [row("a", "avx2"), Row { variant: "norm/gone".into(), ..row("b", "avx2") }];
         let worse = Row { declared_bytes: Some(2000), flops: Some(6000), ..row("a", "avx2") };
         let rows = vec![worse, Row { variant: "norm/new".into(), ..row("c", "avx2") }];
-        let seen = Seen { compared: compare(&baseline, &rows), rows, left_out: 0, suites: Vec::new() };
+        let seen = Seen { compared: compare(&baseline, &rows, &|_| false), rows, left_out: 0, suites: Vec::new() };
         let Sheet { text, markdown, json, junit } = sheet(&seen);
         assert!(text.contains("regressed: 2 cells, 3 worse, 0 better, 1 to be told\n1 of 2 cells with a row"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80) && text.contains("--accept"), "{text}");
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn rows_of_other_machines_are_named_by_engine() {
         let rows = vec![row("a", "neon")];
-        let seen = Seen { compared: compare(&[row("a", "avx2")], &rows), rows, left_out: 0, suites: Vec::new() };
+        let seen = Seen { compared: compare(&[row("a", "avx2")], &rows, &|_| false), rows, left_out: 0, suites: Vec::new() };
         assert_eq!(seen.verdict(), Verdict::Inconclusive);
         assert_eq!(of_other_machines(&seen), ["1 of 1 cell on simd have no row of its instruction set here", "without rows: neon"]);
         assert!(sheet(&seen).junit.contains("skipped=\"1\""));

@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
-use crossover_results::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::text::counted;
 use crate::errors::bad_input;
+use crate::gate::csv_table;
 use crate::gate::verdict::Verdict;
 
 /// Cases of a property at a precision, of which one or more are refused.
@@ -90,10 +90,8 @@ pub fn read(path: &Path) -> Result<Table> {
     }
     let damaged =
         |how: String| bad_input(format!("the refusals in {} are damaged: {how}; restore the file from the repository", path.display()));
-    let rows =
-        csv::Reader::from_path(path).and_then(|reader| reader.into_deserialize().collect::<std::result::Result<Vec<Row>, csv::Error>>());
     let mut table = Table::new();
-    for Row { engine, what, taken, refused } in rows.map_err(|error| damaged(error.to_string()))? {
+    for Row { engine, what, taken, refused } in csv_table::read(path).map_err(|error| damaged(error.to_string()))? {
         if refused == 0 {
             return Err(damaged(format!("{engine}, {what}: none of its cases is refused")));
         }
@@ -107,14 +105,13 @@ pub fn read(path: &Path) -> Result<Table> {
 
 /// Writes it.
 pub fn write(path: &Path, table: &Table) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for (engine, of_engine) in table {
-        for (what, &Cases { taken, refused }) in of_engine {
-            writer.serialize(Row { engine: engine.clone(), what: what.clone(), taken, refused })?;
-        }
-    }
-    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
-    Ok(write_atomically(path, &bytes)?)
+    let row = |engine: &String, what: &String, &Cases { taken, refused }: &Cases| Row {
+        engine: engine.clone(),
+        what: what.clone(),
+        taken,
+        refused,
+    };
+    csv_table::write(path, table.iter().flat_map(|(engine, of_engine)| of_engine.iter().map(move |(what, cases)| row(engine, what, cases))))
 }
 
 #[cfg(test)]

@@ -4,24 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
-use crossover_results::write_atomically;
 
 use crate::errors::bad_input;
+use crate::gate::csv_table;
 
-use super::Row;
+use super::compare::LEVELS;
+use super::{Row, accepted};
 
 /// Reads a baseline.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
     let refuse = |what: String| {
         bad_input(format!("{what}; restore it from the repository, or write it anew by `crossover gate --exact --accept \"REASON\"`"))
     };
-    let mut reader =
-        csv::Reader::from_path(path).map_err(|error| refuse(format!("the baseline {} cannot be read: {error}", path.display())))?;
-    let rows: std::result::Result<Vec<Row>, csv::Error> = reader.deserialize().collect();
-    let rows = rows.map_err(|error| refuse(format!("the baseline {} is damaged: {error}", path.display())))?;
+    if !path.exists() {
+        return Err(refuse(format!("the baseline {} cannot be read: there is no such file", path.display())));
+    }
+    let rows: Vec<Row> = csv_table::read(path).map_err(|error| refuse(format!("the baseline {} is damaged: {error}", path.display())))?;
     if rows.is_empty() {
         return Err(refuse(format!("the baseline {} has no cells", path.display())));
     }
+    if let Some((row, what)) = rows.iter().find_map(|row| Some((row, odd(row)?))) {
+        return Err(refuse(format!("the baseline {} is damaged: {}: {what}", path.display(), row.told())));
+    }
+    accepted::expect_whole(path, rows.len())?;
     let mut known = BTreeSet::new();
     match rows.iter().find(|row| !known.insert((&row.id, &row.isa))) {
         Some(row) => Err(refuse(format!("the baseline {} has the cell {} twice for {:?}", path.display(), row.id, row.isa))),
@@ -29,19 +34,24 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     }
 }
 
+/// What no row of a build can say: it would gate nothing.
+fn odd(row: &Row) -> Option<String> {
+    if !LEVELS.contains(&row.support.as_str()) {
+        return Some(format!("there is no support {:?}", row.support));
+    }
+    let is_odd = |figure: Option<f64>| figure.is_some_and(|figure| !figure.is_finite() || figure < 0.0);
+    if is_odd(row.err_impl) || is_odd(row.tolerance_used) {
+        return Some("an error that is no number from 0 on".to_owned());
+    }
+    let counts = [row.declared_bytes, row.flops];
+    (row.is_computed() && counts.contains(&None)).then(|| "it is computed, and has no bytes or operations".to_owned())
+}
+
 /// Writes a baseline, sorted.
 pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
     let mut sorted: Vec<&Row> = rows.iter().collect();
     sorted.sort_by_key(|row| (&row.variant, &row.engine, &row.setting, &row.id, &row.isa));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in sorted {
-        writer.serialize(row)?;
-    }
-    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    Ok(write_atomically(path, &bytes)?)
+    csv_table::write(path, sorted)
 }
 
 /// A baseline into which rows of this machine are put. Those of other instruction sets stay, but for their operations, which are the same on all;

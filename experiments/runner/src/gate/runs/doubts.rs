@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crossover_results::Machine;
-
 use crate::commands::text::counted;
 use crate::gate::stages::{Judged, Outcome};
 use crate::gate::verdict::{MOST_FIGURES, least_figures};
@@ -13,7 +11,7 @@ use super::{Run, SIDES};
 /// The doubts about these pairs, and about what they were judged to show.
 pub fn doubts(pairs: &[[Run; 2]], judged: &[Judged]) -> Vec<String> {
     let builds = SIDES.iter().map(|(side, name)| builds(pairs.iter().map(|pair| &pair[*side as usize]), name));
-    [few_pairs(judged), order(pairs), machine(pairs)].into_iter().chain(builds).flatten().collect()
+    [few_pairs(judged), order(pairs)].into_iter().chain(builds).flatten().collect()
 }
 
 fn few_pairs(judged: &[Judged]) -> Option<String> {
@@ -45,13 +43,6 @@ fn order(pairs: &[[Run; 2]]) -> Option<String> {
          the order base, head, head, base",
         pairs.len()
     ))
-}
-
-fn machine(pairs: &[[Run; 2]]) -> Option<String> {
-    pairs.iter().flatten().any(|run| run.machine == Machine::UNKNOWN).then(|| {
-        "nobody said on which machine these runs were measured, and times of two machines can tell nothing: `crossover import criterion --here` says that it is this one"
-            .to_owned()
-    })
 }
 
 /// Where the runs of one side are not of one build.
@@ -129,14 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_machine_and_several_builds_are_told() {
+    fn several_builds_on_a_side_are_told() {
         let mut pairs = pairs(8, &["a", "b", "c"]);
         for cell in ["a", "c"] {
             pairs[3][1].cells.get_mut(cell).unwrap().build = Some("another".into());
         }
-        pairs.iter_mut().flatten().for_each(|run| run.machine = Machine::UNKNOWN.into());
         let said = told(&pairs);
-        assert!(said.iter().any(|one| one.starts_with("nobody said on which machine")), "{said:?}");
         assert!(said.iter().any(|one| one.starts_with("head's runs are of more than one build, for 2 cells: ")), "{said:?}");
         assert!(!said.iter().any(|one| one.starts_with("base's runs")), "{said:?}");
     }
