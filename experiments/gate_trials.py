@@ -264,8 +264,8 @@ def attempt_counted(programs):
     if done.returncode not in (0, 1, 4):
         raise RuntimeError(f"{' '.join(map(str, command))} exited with {done.returncode}")
     took = time.monotonic() - began
-    # A path that neither build can count (an instruction set that valgrind does not know) is no comparison.
-    counted = [path for path in json.loads(done.stdout)["paths"] if path["ratio"] is not None]
+    # A cell that neither build has on this machine is no comparison.
+    counted = [path for path in json.loads(done.stdout)["paths"] if path["verdict"] != "not-compared"]
     if not counted:
         raise RuntimeError("no cell was counted")
     counts = Counter(path["verdict"] for path in counted)

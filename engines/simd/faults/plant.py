@@ -73,6 +73,8 @@ def parts_with_one_place(path, fault):
     found = code.count(fault["find"])
     if found != 1:
         sys.exit(f"{fault['file']}: {fault['find']!r} stands there {found} times; a fault needs a text that stands there once")
+    if code[: code.index(fault["find"])].endswith("."):
+        sys.exit(f"{fault['file']}: {fault['find']!r} is the end of an expression; a fault takes the place of a whole one")
     return [code, *tests]
 
 

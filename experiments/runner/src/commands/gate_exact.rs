@@ -1,7 +1,8 @@
 //! `crossover gate --exact`: what must not change, against the committed baseline.
 //!
 //! Exit codes: 0 pass, 1 regressed, 2 bad input, which a baseline of other machines is (nothing regressed, but most cells have no row of this one's
-//! instruction sets) and one that has none of these cells, 3 the environment.
+//! instruction sets) and one that has none of these cells
+//! or no size of a build by this compiler, 3 the environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -52,6 +53,9 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     expect_acceptable(args)?;
     // Before a minute's work.
     let baseline = if args.accept.is_some() && !path.exists() { Vec::new() } else { read(&path)? };
+    if args.accept.is_none() {
+        accepted::expect_whole(&path, baseline.len())?;
+    }
     let sizes_path = path.with_file_name(format!("{name}-size.csv"));
     let sizes = size::read(&sizes_path)?;
     let refusals_path = path.with_file_name(format!("{name}-refusals.csv"));
@@ -91,7 +95,7 @@ pub(super) fn exact(args: &GateArgs) -> Result<ExitCode> {
     let Some(reason) = &args.accept else { return judge(args, &path, &seen) };
     expect_right(&seen)?;
     // Cells that were not asked for stay as they are.
-    let all: Vec<Row> = others.into_iter().chain(accept(asked, &seen.rows, args.selection.is_whole())).collect();
+    let all: Vec<Row> = others.into_iter().chain(accept(asked, &seen.rows, args.selection.is_whole(), &machine::has)).collect();
     write(&path, &all)?;
     size::write(&sizes_path, sizes, size)?;
     // Those of other engines stay.

@@ -171,7 +171,7 @@ impl Failures {
     pub fn doubt(&self, pairs: usize) -> Option<String> {
         let of_head: Vec<&String> = self.failed.iter().filter(|(blame, _)| *blame == Blame::Head).map(|(_, said)| said).collect();
         let share = format!("{} of {}", of_head.len(), counted(pairs as u64, "pair"));
-        Some(format!("head fails where base does not, in {share}: too few for a verdict, and too many for none; {}", of_head.last()?))
+        Some(format!("head fails where base does not, in {share}: too few for a verdict, and a reason to see why; {}", of_head.last()?))
     }
 
     /// What is to be said of failures that fresh pairs took the place of.

@@ -99,7 +99,7 @@ fn json(findings: &Findings) -> Value {
                 let (low, high) = evidence.interval();
                 json!({
                     "stage": stage.name(), "pairs": evidence.pairs, "ratio": evidence.ratio(), "ratio_low": finite(low), "ratio_high": finite(high),
-                    "p": evidence.p_value, "p_corrected": corrected, "could_see": could_see(evidence, Terms::of(findings).least),
+                    "p": evidence.p_value, "p_corrected": corrected, "could_see": could_see(*stage, evidence, Terms::of(findings).least),
                 })
             }
             Outcome::NoTime { screened: Some(evidence) } => {
@@ -199,20 +199,22 @@ impl Terms {
     }
 }
 
-/// The smallest change that these pairs could have told from none; none where they are too few for any.
-fn could_see(evidence: &Evidence, least: Option<usize>) -> Option<f64> {
-    finite(evidence.seen()).filter(|_| least.is_some_and(|least| evidence.pairs >= least))
+/// The smallest change that these pairs could have told from none; none where they are too few for any. The screening only excludes changes, of which its
+/// interval alone says how large they would have to be.
+fn could_see(stage: Stage, evidence: &Evidence, least: Option<usize>) -> Option<f64> {
+    let is_enough = stage == Stage::Screening || least.is_some_and(|least| evidence.pairs >= least);
+    finite(evidence.seen()).filter(|_| is_enough)
 }
 
 fn said(outcome: &Outcome, terms: Terms) -> String {
     match outcome {
-        Outcome::Timed { evidence, corrected, verdict, .. } => {
+        Outcome::Timed { stage, evidence, corrected, verdict } => {
             let change = change(evidence);
             let pairs = counted(evidence.pairs as u64, "pair");
             match verdict {
                 Verdict::Inconclusive if evidence.half_width.is_infinite() => format!("{pairs} do not tell"),
                 Verdict::Inconclusive => {
-                    let seen = match (could_see(evidence, terms.least), terms.least) {
+                    let seen = match (could_see(*stage, evidence, terms.least), terms.least) {
                         (Some(seen), _) => format!("a change of {:.1} % is the smallest that it could have seen", 100.0 * seen),
                         (None, Some(least)) => format!("of fewer than {least} no change is certain, however large"),
                         (None, None) => "of so many cells none can be certain".to_owned(),

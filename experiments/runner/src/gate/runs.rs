@@ -68,7 +68,8 @@ pub fn judge(pairs: &[[Run; 2]], min_effect: f64) -> Vec<Judged> {
         }
         Err(outcome) => outcome,
     };
-    shown.iter().zip(found).map(|(shown, found)| shown.judged(outcome(found))).collect()
+    let doubted = |shown: &Shown<'_>, outcome: Outcome| outcome.doubted(shown.failures().doubt(shown.pairs.len()));
+    shown.iter().zip(found).map(|(shown, found)| shown.judged(doubted(shown, outcome(found)))).collect()
 }
 
 /// What the pairs show of one cell.
@@ -201,14 +202,19 @@ impl<'r> Shown<'r> {
         })
     }
 
-    /// Too many pairs failed.
-    fn given_up(&self) -> Option<Outcome> {
+    /// Pairs that failed, and not because a build says that it has no such cell.
+    fn failures(&self) -> Failures {
         let was_timed = !self.logs().is_empty();
         let mut failures = Failures::default();
         for attempt in self.pairs.iter().filter_map(|pair| attempt(*pair)).filter(|attempt| attempt.decides(was_timed).is_none()) {
             failures.add(&attempt, Duration::ZERO);
         }
-        let (verdict, why) = failures.conclusion(self.pairs.len())?;
+        failures
+    }
+
+    /// Too many pairs failed.
+    fn given_up(&self) -> Option<Outcome> {
+        let (verdict, why) = self.failures().conclusion(self.pairs.len())?;
         let why = match verdict {
             Verdict::Regressed => why,
             // What the other gate advises does not help here.
@@ -322,7 +328,9 @@ mod tests {
     fn only_what_failed_by_head_alone_three_times_is_a_regression() {
         let timed = [[TIME, TIME]; 5];
         for (failing, alone, beside_others) in [
-            ([[TIME, CRASHED]; 2].as_slice(), Verdict::Inconclusive, Verdict::Pass),
+            // Fewer are a doubt where they are head's, and are told where they are base's.
+            ([[TIME, CRASHED]; 2].as_slice(), Verdict::Inconclusive, Verdict::Inconclusive),
+            (&[[CRASHED, TIME]; 2], Verdict::Inconclusive, Verdict::Pass),
             (&[[TIME, CRASHED]; 3], Verdict::Regressed, Verdict::Regressed),
             // The other run lay minutes apart, and what the machine did then nobody knows.
             (&[[TIME, LATE]; 3], Verdict::Inconclusive, Verdict::Inconclusive),

@@ -113,6 +113,16 @@ impl Outcome {
         }
     }
 
+    /// Not passed, where there is a doubt: head failed now and then.
+    pub fn doubted(self, doubt: Option<String>) -> Self {
+        match (self, doubt) {
+            (Self::Timed { verdict: Verdict::Pass | Verdict::Improved, .. }, Some(why)) => {
+                Self::Failed { verdict: Verdict::Inconclusive, why }
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     /// Were two builds held against each other, or was there not even time to try?
     pub fn was_compared(&self) -> bool {
         !matches!(self, Self::New { .. } | Self::Neither { .. } | Self::LeftOut { .. })
@@ -168,12 +178,7 @@ impl Running {
 
     fn judged(self, cells: &[PlannedCell]) -> Judged {
         let outcome = self.outcome.unwrap_or(Outcome::NoTime { screened: self.screened });
-        let outcome = match (outcome, self.failures.doubt(self.tried)) {
-            (Outcome::Timed { verdict: Verdict::Pass | Verdict::Improved, .. }, Some(why)) => {
-                Outcome::Failed { verdict: Verdict::Inconclusive, why }
-            }
-            (outcome, _) => outcome,
-        };
+        let outcome = outcome.doubted(self.failures.doubt(self.tried));
         let failed = self.failures.told().filter(|_| !matches!(outcome, Outcome::Failed { .. }));
         Judged { cell: cells[self.at].clone(), outcome, failed }
     }

@@ -302,6 +302,15 @@ fn a_crash_is_no_answer_but_a_crash_of_head_alone_again_and_again_is() {
 }
 
 #[test]
+fn outputs_are_verified_in_each_pair_of_the_screening() {
+    let world = Rc::new(World::default());
+    let asked = Asked::default();
+    judged(&world, &["a"], 0.0, &asked);
+    let verified = world.log.borrow().iter().filter(|step| step.ends_with(":verify")).count();
+    assert_eq!(verified, 2 * asked.screening, "{:?}", world.log.borrow());
+}
+
+#[test]
 fn a_pair_that_failed_once_is_taken_again_and_told() {
     // The lot says which side begins, and so which one's process is the broken one.
     let mut sides = [0; 2];

@@ -59,6 +59,12 @@ fn baselines_that_are_missing_damaged_or_of_another_machine() {
     let renamed = lines[1].replacen(|c: char| c.is_ascii_hexdigit(), "z", 1);
     with(&(lines[..4].join("\n") + "\n"));
     expect(&exact(&[]), 2, &["is damaged: it has 3 rows, and 4 when it was accepted last", "restore it from the repository"]);
+    // Where two branches changed it, it is accepted anew.
+    let reasons = repository.path("results/baselines/exact-accepted.csv");
+    let accepted = fs::read_to_string(&reasons).unwrap();
+    expect(&exact(&["--accept", "after a merge", "--filter", "engine == \"ok\""]), 0, &["has 3 rows now"]);
+    expect(&exact(&["--filter", "engine == \"ok\""]), 0, &["pass: 1 cell"]);
+    fs::write(&reasons, accepted).unwrap();
     lines[1] = &renamed;
     with(&(lines.join("\n") + "\n"));
     expect(&exact(&[]), 1, &["it is gone"]);

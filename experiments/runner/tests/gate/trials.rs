@@ -81,3 +81,36 @@ fn slower_calls_are_the_only_difference_of_a_slower_build() {
     assert!(called.starts_with("0.05 gate ") && programs.contains(&"crossover-worker-planted"), "{called}");
     assert!(programs.contains(&"crossover-worker-slower"), "{called}");
 }
+
+#[test]
+fn paths_that_were_not_counted_are_no_regression_that_was_found() {
+    // Where there is no valgrind the trial is passed over, and no gate is called.
+    let counted = |paths: &str, code: i32| trials(&format!("{{\"paths\": [{paths}]}}"), code, &["--trials", "counted"]);
+    let path = |verdict: &str| format!("{{\"path\": \"p\", \"verdict\": \"{verdict}\", \"ratio\": null}}");
+    let all = [path("regressed"), path("not-compared"), path("regressed")].join(", ");
+    let Some((output, Some(called))) = counted(&all, 1) else { return };
+    expect(&output, 0, &["counted: calls that take 5 % longer, instructions | all regressed | 2 | 0 | 0 | 2 |"]);
+    assert!(called.starts_with("0.05 gate --instructions") && called.contains("crossover-worker-slower"), "{called}");
+    let Some((output, _)) = counted(&[path("regressed"), path("inconclusive")].join(", "), 1) else { return };
+    expect(&output, 1, &["| all regressed | 1 | 1 | 0 | 2 |", "counted: less than was asked"]);
+    let Some((output, _)) = counted(&path("not-compared"), 4) else { return };
+    expect(&output, 2, &["no cell was counted"]);
+}
+
+#[test]
+fn only_a_baseline_of_other_machines_excuses_an_exact_gate_that_is_no_pass() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../of_other_machines.py");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gate.json");
+    for (verdict, machines, change, code) in [
+        ("inconclusive", "\"simd\"", "pass", 0),
+        ("inconclusive", "", "pass", 1),
+        ("inconclusive", "\"simd\"", "inconclusive", 1),
+        ("regressed", "\"simd\"", "regressed", 1),
+    ] {
+        let changes = format!("[{{\"verdict\": \"{change}\", \"cell\": \"c\", \"what\": \"w\"}}]");
+        fs::write(&file, format!("{{\"verdict\": \"{verdict}\", \"of_other_machines\": [{machines}], \"changes\": {changes}}}")).unwrap();
+        let Ok(output) = Command::new("python3").arg("-B").arg(&script).arg(&file).output() else { return };
+        assert_eq!(output.status.code(), Some(code), "{verdict} {machines} {change}: {}", said(&output));
+    }
+}

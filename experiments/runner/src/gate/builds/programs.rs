@@ -74,7 +74,7 @@ impl<'a> Workshop<'a> {
             .map(|(name, value)| format!("{name:?}={value:?}"))
             .collect();
         environment.sort_unstable();
-        format!("{programs:?} {flags:?} {compiler} {environment:?} {:?}", own_settings())
+        format!("{programs:?} {flags:?} {compiler} {environment:?} {:?}", own_settings(&self.folder))
     }
 
     /// The worktree, with the revision in it.
@@ -123,11 +123,15 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// What the user tells cargo for all projects. What a project tells it, and which compiler it asks for, is in the commit.
-fn own_settings() -> Vec<Option<String>> {
+/// What the user tells cargo for all projects, and what cargo reads above the worktree: the folders of the project that it lies in, as they are now. What the
+/// revision itself tells it, and which compiler it asks for, is in the commit.
+fn own_settings(workshop: &Path) -> Vec<String> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    let read = |file: &str| std::fs::read_to_string(home.as_ref()?.join(file)).ok();
-    ["config.toml", "config"].map(read).into()
+    let folders = workshop.ancestors().map(|folder| folder.join(".cargo")).chain(home);
+    folders
+        .flat_map(|folder| ["config.toml", "config"].map(|file| folder.join(file)))
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .collect()
 }
 
 /// Does cargo, the compiler or a build script look at this variable? Where the build goes says nothing of what it becomes.
@@ -225,6 +229,17 @@ mod tests {
         ] {
             assert_eq!(is_of_revision(said), is_revisions, "{said}");
         }
+    }
+
+    #[test]
+    fn settings_above_the_worktree_shape_a_build() {
+        let project = tempfile::tempdir().unwrap();
+        let workshop = project.path().join("target/gate");
+        std::fs::create_dir_all(project.path().join(".cargo")).unwrap();
+        let before = own_settings(&workshop);
+        std::fs::write(project.path().join(".cargo/config.toml"), "[build]\nrustflags = ['-Copt-level=1']\n").unwrap();
+        let after = own_settings(&workshop);
+        assert_eq!(after.len(), before.len() + 1, "{after:?}");
     }
 
     #[test]

@@ -61,12 +61,13 @@ pub fn expect_whole(baseline: &Path, rows: usize) -> Result<()> {
 /// A line behind those of earlier changes: when, how much, why.
 pub fn keep(baseline: &Path, reason: &str, changes: &[Change], rows: usize) -> Result<()> {
     let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count();
+    let (regressed, improved) = (count(Verdict::Regressed), count(Verdict::Improved));
     let mut all = read(baseline)?;
     all.push(Acceptance {
         unix_ms: unix_ms(),
-        regressed: count(Verdict::Regressed),
-        improved: count(Verdict::Improved),
-        told: count(Verdict::Pass),
+        regressed,
+        improved,
+        told: changes.len() - regressed - improved,
         reason: reason.trim().to_owned(),
         rows: Some(rows),
     });

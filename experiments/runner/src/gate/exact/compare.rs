@@ -7,7 +7,7 @@
 //! | more declared bytes, allocations or operations, or they are no longer told | regressed; fewer: improved |
 //! | native became composed, emulated or unsupported; composed became emulated or unsupported; and so on | regressed; the other way: improved |
 //! | a cell is gone; it is new, and failed or wrong | regressed |
-//! | it is computed by a lower instruction set than the best that the baseline has of it and this machine has, too ([`super::machine`]) | regressed |
+//! | it is computed by a lower instruction set than one that the baseline has of it and this machine has, too ([`super::machine`]) | regressed |
 //! | it is new, and right or not supported | told |
 //!
 //! All of it beside the row of the cell's own instruction set. Where there is none, the cell is held against the row of another by what does not
@@ -36,7 +36,7 @@ fn level(support: &str) -> usize {
 pub struct Change {
     /// The cell, in words.
     pub cell: String,
-    /// Regressed, improved, or pass for what is only told.
+    /// Regressed, improved, inconclusive of what has nothing to be held against, or pass for what is only told.
     pub verdict: Verdict,
     /// What changed.
     pub what: String,
@@ -180,7 +180,8 @@ fn changes_elsewhere(before: &Row, now: &Row) -> Vec<Told> {
 
 /// A cell whose engine does not find instructions that this machine has.
 fn fallen(rows: &[&Row], now: &Row, has: &dyn Fn(&str) -> bool) -> Option<Told> {
-    let better = rows.iter().map(|before| before.isa.as_str()).find(|isa| is_above(isa, &now.isa) && has(isa))?;
+    let above = rows.iter().map(|before| before.isa.as_str()).filter(|isa| is_above(isa, &now.isa) && has(isa));
+    let better = above.reduce(|best, isa| if is_above(isa, best) { isa } else { best })?;
     now.is_computed().then(|| (Verdict::Regressed, format!("it fell from {better}, which this machine has, to {}", now.isa)))
 }
 

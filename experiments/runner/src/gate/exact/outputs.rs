@@ -103,7 +103,8 @@ fn text(seen: &Seen) -> String {
 }
 
 fn counts(seen: &Seen) -> String {
-    let [regressed, improved, told] = [Verdict::Regressed, Verdict::Improved, Verdict::Pass].map(|verdict| seen.count(verdict));
+    let [regressed, improved] = [Verdict::Regressed, Verdict::Improved].map(|verdict| seen.count(verdict));
+    let told = seen.compared.changes.len() - regressed - improved;
     format!("{}, {regressed} worse, {improved} better, {told} to be told", counted(seen.rows.len() as u64, "cell"))
 }
 
@@ -117,7 +118,7 @@ fn conformance(seen: &Seen) -> String {
 }
 
 fn advice(seen: &Seen) -> Option<String> {
-    let acceptable = seen.count(Verdict::Regressed) > seen.failures();
+    let acceptable = seen.count(Verdict::Regressed) > seen.failures() || seen.count(Verdict::Inconclusive) > 0;
     acceptable.then(|| "What is meant to change is accepted by `crossover gate --accept \"REASON\"`, to be committed with it.".to_owned())
 }
 

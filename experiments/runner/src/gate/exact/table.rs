@@ -9,7 +9,7 @@ use crate::errors::bad_input;
 use crate::gate::csv_table;
 
 use super::compare::LEVELS;
-use super::{Row, accepted};
+use super::{Row, machine};
 
 /// Reads a baseline.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
@@ -26,7 +26,6 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     if let Some((row, what)) = rows.iter().find_map(|row| Some((row, odd(row)?))) {
         return Err(refuse(format!("the baseline {} is damaged: {}: {what}", path.display(), row.told())));
     }
-    accepted::expect_whole(path, rows.len())?;
     let mut known = BTreeSet::new();
     match rows.iter().find(|row| !known.insert((&row.id, &row.isa))) {
         Some(row) => Err(refuse(format!("the baseline {} has the cell {} twice for {:?}", path.display(), row.id, row.isa))),
@@ -34,9 +33,9 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     }
 }
 
-/// What no row of a build can say: it would gate nothing.
+/// What no row that was accepted can say: it would gate nothing.
 fn odd(row: &Row) -> Option<String> {
-    if !LEVELS.contains(&row.support.as_str()) {
+    if !LEVELS.contains(&row.support.as_str()) || !row.is_right() {
         return Some(format!("there is no support {:?}", row.support));
     }
     let is_odd = |figure: Option<f64>| figure.is_some_and(|figure| !figure.is_finite() || figure < 0.0);
@@ -55,11 +54,13 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
 }
 
 /// A baseline into which rows of this machine are put. Those of other instruction sets stay, but for their operations, which are the same on all;
-/// with `is_whole` cells that are gone leave it, whatever their instruction set.
-pub fn accept(baseline: Vec<Row>, now: &[Row], is_whole: bool) -> Vec<Row> {
+/// with `is_whole` cells that are gone leave it, whatever their instruction set. Rows of a better path that the machine `has` and the cell no longer takes
+/// go: no build makes them any more.
+pub fn accept(baseline: Vec<Row>, now: &[Row], is_whole: bool, has: &dyn Fn(&str) -> bool) -> Vec<Row> {
     let accepted: BTreeMap<&str, &Row> = now.iter().map(|row| (row.id.as_str(), row)).collect();
     let kept = |mut row: Row| match accepted.get(row.id.as_str()) {
         Some(new) if new.isa == row.isa => None,
+        Some(new) if machine::is_above(&row.isa, &new.isa) && has(&row.isa) => None,
         Some(new) => {
             row.flops = row.flops.and(new.flops.or(row.flops));
             Some(row)
@@ -71,6 +72,7 @@ pub fn accept(baseline: Vec<Row>, now: &[Row], is_whole: bool) -> Vec<Row> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::compare::compare;
     use super::super::row;
     use super::*;
 
@@ -91,6 +93,19 @@ mod tests {
         std::fs::write(&path, text.clone() + text.lines().last().unwrap()).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("twice for \"neon\""));
         assert!(read(&folder.path().join("none.csv")).unwrap_err().to_string().contains("cannot be read"));
+        for (wrong, words) in [
+            (Row { support: "nativ".into(), ..row("a", "avx2") }, "there is no support \"nativ\""),
+            (Row { support: "wrong".into(), ..row("a", "avx2") }, "there is no support \"wrong\""),
+            (Row { err_impl: Some(f64::NAN), ..row("a", "avx2") }, "an error that is no number"),
+            (Row { tolerance_used: Some(f64::INFINITY), ..row("a", "avx2") }, "an error that is no number"),
+            (Row { declared_bytes: None, ..row("a", "avx2") }, "has no bytes or operations"),
+        ] {
+            write(&path, &[wrong]).unwrap();
+            let error = read(&path).unwrap_err().to_string();
+            assert!(error.contains("is damaged") && error.contains(words), "{error}");
+        }
+        write(&path, &[Row { support: "unsupported".into(), declared_bytes: None, flops: None, ..row("a", "avx2") }]).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 1);
     }
 
     #[test]
@@ -102,9 +117,13 @@ mod tests {
             rows.into_iter().map(|row| (row.id, row.isa, row.declared_bytes, row.flops)).collect()
         };
         let of = |id: &str, isa: &str, bytes, flops| (id.to_owned(), isa.to_owned(), Some(bytes), Some(flops));
-        let part = told(accept(baseline(), &now, false));
+        let part = told(accept(baseline(), &now, false, &|_| false));
         assert_eq!(part, [of("a", "avx512", 1, 9), of("b", "avx512", 1000, 5000), of("a", "avx2", 3, 9)]);
-        let whole = told(accept(baseline(), &now, true));
+        let whole = told(accept(baseline(), &now, true, &|_| false));
         assert_eq!(whole, [of("a", "avx512", 1, 9), of("a", "avx2", 3, 9)]);
+        // Where the machine has both, the lower path is meant from now on.
+        let fallen = accept(baseline(), &now, true, &|_| true);
+        assert!(compare(&fallen, &now, &|_| true).changes.is_empty(), "{fallen:?}");
+        assert!(!compare(&baseline(), &now, &|_| true).changes.is_empty());
     }
 }
