@@ -192,7 +192,6 @@ def shown(cell):
 
 def attempt(programs, name, trial, comparisons, filters, is_short):
     counts, cells, took, loads, seed = Counter(), 0, 0.0, [], 0
-    misses = Counter()
     with tempfile.TemporaryDirectory() as folder, busy(trial.hogs):
         # Another file for the kernel and the page cache, as a head that was built has.
         head = shutil.copy(programs / trial.head, pathlib.Path(folder, SLOWER if trial.work else trial.head))
@@ -207,12 +206,11 @@ def attempt(programs, name, trial, comparisons, filters, is_short):
             for cell, kind in compared:
                 counts[kind] += 1
                 if trial.misses(Counter([kind])):
-                    misses[shown(cell)] += 1
+                    # At once: who ends a trial of an hour early has them, too.
+                    print(f"  seed {seed}: {shown(cell)}", file=sys.stderr, flush=True)
             print(f"{name}: {cells} of {comparisons}, {dict(counts)}", file=sys.stderr, flush=True)
     seconds = took / cells
     good = trial.is_good(counts, is_short) and (trial.least_s is None or seconds <= trial.least_s)
-    for text in misses:
-        print(f"  {text}", file=sys.stderr)
     row = (f"| {name}: {trial.words} | {trial.asked} | {alarms(counts)} | {counts['inconclusive']} | {counts['pass']} | {cells} | {seconds:.1f} "
            f"| {sum(loads) / len(loads):.1f} |")
     return row, good
